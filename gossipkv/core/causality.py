@@ -1,0 +1,72 @@
+"""Dots and contexts: which writes have been seen.
+
+A dot names one write, a context names many: `{replica id: sequence}` covers every write of that replica up to and
+including the sequence. Contexts are values: nothing changes one in place once another object holds it, except the shard
+that owns it.
+
+Source: Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted Version Vectors", 2010; Almeida, Shoker, Baquero,
+"Delta State Replicated Data Types", 2018.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import xxhash
+
+_ENTRY = struct.Struct(">QQ")
+
+ReplicaId = int
+"""64 random bits, born with a data directory."""
+
+SEQUENCE_MAX = 2**63 - 1
+
+
+class Dot(NamedTuple):
+    """The unique name of one write: the replica that took it and its place among that replica's writes, from 1."""
+
+    replica: ReplicaId
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.replica:016x}-{self.sequence:x}"
+
+
+class Context(dict[ReplicaId, int]):
+    """A version vector. An absent replica counts as sequence 0."""
+
+    __slots__ = ()
+
+    def covers(self, dot: Dot) -> bool:
+        return self.get(dot.replica, 0) >= dot.sequence
+
+    def covers_all(self, other: Mapping[ReplicaId, int]) -> bool:
+        return all(self.get(replica, 0) >= sequence for replica, sequence in other.items())
+
+    def joined(self, other: Mapping[ReplicaId, int]) -> Context:
+        """The context that covers what either covers."""
+        joined = Context(self)
+        joined.advance(other)
+        return joined
+
+    def advance(self, other: Mapping[ReplicaId, int]) -> None:
+        """Cover what `other` covers too, in place: for the owner of a context."""
+        for replica, sequence in other.items():
+            if sequence > self.get(replica, 0):
+                self[replica] = sequence
+
+    def missing_from(self, other: Mapping[ReplicaId, int]) -> list[ReplicaId]:
+        """The replicas of which this context covers more than `other`, in order of their ids."""
+        return sorted(replica for replica, sequence in self.items() if sequence > other.get(replica, 0))
+
+    def excess_over(self, other: Mapping[ReplicaId, int]) -> int:
+        """How many writes this context covers that `other` does not."""
+        return sum(max(0, sequence - other.get(replica, 0)) for replica, sequence in self.items())
+
+    def digest(self) -> int:
+        """64-bit hash, equal for equal contexts; entries of sequence 0 do not count."""
+        return xxhash.xxh3_64_intdigest(
+            b"".join(_ENTRY.pack(replica, sequence) for replica, sequence in sorted(self.items()) if sequence)
+        )

@@ -1,0 +1,56 @@
+"""Hybrid logical clock.
+
+A timestamp is one 64-bit integer: 48 bits of milliseconds since the Unix epoch, then 16 bits of counter. Timestamps of
+one clock strictly increase; they stay close to real time as long as the clocks of the members do. A full counter
+carries into the milliseconds, which plain integer addition does by itself.
+
+Source: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks and Consistent Snapshots in Globally
+Distributed Databases", 2014.
+"""
+
+COUNTER_BITS = 16
+TIMESTAMP_MAX = 2**64 - 1
+
+
+def timestamp_at(now_ms: int) -> int:
+    """The first timestamp of a millisecond."""
+    return now_ms << COUNTER_BITS
+
+
+def milliseconds(timestamp: int) -> int:
+    """The millisecond that a timestamp falls into."""
+    return timestamp >> COUNTER_BITS
+
+
+class HybridClock:
+    """Stamps local writes.
+
+    The clock does not survive a restart and need not: a row's own order is kept by the timestamp in the row, which
+    `next` never stays below.
+    """
+
+    __slots__ = ("_latest", "_skew_ms_max")
+
+    def __init__(self, skew_ms_max: int) -> None:
+        self._latest = 0
+        self._skew_ms_max = skew_ms_max
+
+    def next(self, now_ms: int, above: int = 0) -> int:
+        """A timestamp later than any given out before, and later than `above`.
+
+        A clock that ran ahead and was then set right by more than the allowed skew is followed back: otherwise it
+        would stamp the future for as long as it had been wrong, and every other member would refuse its rows.
+        """
+        now = timestamp_at(now_ms)
+        if milliseconds(self._latest) > now_ms + self._skew_ms_max:
+            self._latest = 0
+        self._latest = max(self._latest + 1, now)
+        return max(self._latest, above + 1)
+
+    def observe(self, timestamp: int) -> None:
+        """Move past a timestamp seen on a row that was taken in, so that later local writes sort after it.
+
+        The caller has checked the row against the allowed skew: a refused row never drags the clock.
+        """
+        if timestamp > self._latest:
+            self._latest = timestamp

@@ -1,0 +1,68 @@
+"""What a step of the core leaves for the driver to do, once it is durable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gossipkv.core.messages import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Begin an exchange. Its end is told by `answered` or `failed` with the same number."""
+
+    exchange: int
+    endpoint: str
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A change of state, for the log."""
+
+    event: str
+    fields: dict[str, object]
+
+
+class Arrival(NamedTuple):
+    """A version written elsewhere and seen here for the first time, for the replication delay."""
+
+    origin: str
+    """The member that wrote it, or `unknown`."""
+    written_ms: int
+
+
+@dataclass(slots=True)
+class Effects:
+    sends: list[Send] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counted since the process began; only ever grows."""
+
+    rounds: Counter[str] = field(default_factory=Counter)
+    """Sync rounds begun here, by result: in_sync, delta, walk, failed."""
+    rows_refused: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+    rows_received: int = 0
+    """Rows that arrived, known ones included."""
+    rows_sent: int = 0
+    anomalies: int = 0
+    """Equal contexts with unequal fingerprints."""
+    envelopes_refused: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+
+    def copy(self) -> Tally:
+        return Tally(
+            Counter(self.rounds),
+            Counter(self.rows_refused),
+            self.rows_received,
+            self.rows_sent,
+            self.anomalies,
+            Counter(self.envelopes_refused),
+        )

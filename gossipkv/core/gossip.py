@@ -1,0 +1,412 @@
+"""Anti-entropy: what to say to which peer, and what to make of what peers say.
+
+Each peer has an agenda: what is to be pushed, offered, pulled, walked or compared. Whenever no exchange with the peer
+is under way, its agenda goes out as one envelope; what comes up meanwhile waits for the next. So batches grow with
+load, and nothing queues: an agenda holds origins and cursors, never rows.
+
+What is known of a peer's context may be too little, never too much. Pushes start from it, so that the peer can cover
+what it is sent; where it is not known, or too far behind for one message, a sync round or an offer to pull comes first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gossipkv.core import pull, walk
+from gossipkv.core.causality import Context
+from gossipkv.core.effects import Notice, Tally
+from gossipkv.core.member import ALIVE, DEAD
+from gossipkv.core.membership import Membership
+from gossipkv.core.messages import (
+    Covered,
+    Delta,
+    Digest,
+    Envelope,
+    Message,
+    Offer,
+    Pull,
+    RowCopy,
+    State,
+    TooFar,
+    WalkBegin,
+    WalkEntries,
+    WalkFetch,
+    WalkFetchRows,
+    WalkList,
+    WalkNodes,
+    WalkRoot,
+    WalkRows,
+    WalkSums,
+)
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.peer import Heard, Peer
+from gossipkv.core.storage import Reader, Transaction
+from gossipkv.core.store import Intake, Store
+
+
+class Outgoing(NamedTuple):
+    exchange: int
+    endpoint: str
+    messages: tuple[Message, ...]
+
+
+class Gossip:
+    """The conversations of one replica with all its peers."""
+
+    def __init__(
+        self,
+        options: ReplicaOptions,
+        store: Store,
+        membership: Membership,
+        tally: Tally,
+        rng: random.Random,
+        now_ms: int,
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._membership = membership
+        self._tally = tally
+        self._rng = rng
+        self._exchanges: dict[int, Peer] = {}
+        self._last_exchange = 0
+        self._next_round_ms = now_ms
+        self._next_audit_ms = now_ms + options.audit_interval_ms
+        self.notices: list[Notice] = []
+        self.changed: dict[str, list[RowCopy]] = {}
+        """Per shard, rows that came in changed since they were last taken."""
+
+    # Outgoing
+
+    def wrote(self, shard_name: str) -> None:
+        """Rows have been written here."""
+        self._freshen(shard_name, [self._store.replica], self._membership.push_targets())
+
+    def tick(self, now_ms: int) -> None:
+        """Begin a sync round, and now and then an audit, where due."""
+        if now_ms < self._next_round_ms:
+            return
+        self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
+        self._learn_stable()
+        peer = self._membership.sync_partner(now_ms)
+        if peer is None:
+            return
+        peer.is_sync_due = True
+        if now_ms >= self._next_audit_ms and peer.has_answered:
+            self._next_audit_ms = now_ms + self._options.audit_interval_ms
+            for shard_name in self._store.shards:
+                if not self._is_transferring(shard_name):
+                    peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
+
+    def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
+        """The envelopes to send now."""
+        outgoing = []
+        for peer in self._membership.peers():
+            if not peer.is_idle(now_ms):
+                continue
+            messages = self._agenda(reader, peer)
+            if messages:
+                self._last_exchange += 1
+                peer.exchange = self._last_exchange
+                self._exchanges[self._last_exchange] = peer
+                outgoing.append(Outgoing(self._last_exchange, peer.endpoint, messages))
+        return outgoing
+
+    def _agenda(self, reader: Reader, peer: Peer) -> tuple[Message, ...]:
+        messages: list[Message] = []
+        for name, shard in self._store.shards.items():
+            if peer.fresh.get(name):
+                messages += self._push(reader, peer, name)
+            if name in peer.notes:
+                messages.append(Covered(name, Context(shard.context)))
+            if name in peer.pulls:
+                messages.append(peer.pulls[name].request(name))
+            if name in peer.walks:
+                messages.append(peer.walks[name].request())
+        peer.notes.clear()
+        if peer.is_sync_due:
+            peer.is_sync_due = False
+            for name, shard in self._store.shards.items():
+                peer.asked[name] = Context(shard.context)
+                messages.append(shard.digest(reader))
+        return tuple(messages)
+
+    def _push(self, reader: Reader, peer: Peer, shard_name: str) -> list[Message]:
+        known = peer.contexts.get(shard_name)
+        if known is None:
+            peer.is_sync_due = True
+            return []
+        if shard_name in peer.offered:
+            return []
+        shard = self._store.shards[shard_name]
+        origins = [o for o in sorted(peer.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
+        if not origins:
+            del peer.fresh[shard_name]
+            return []
+        delta = pull.push(reader, shard, known, origins, self._options.part_bytes)
+        if delta is None:
+            peer.offered.add(shard_name)
+            return [Offer(shard_name)]
+        del peer.fresh[shard_name]
+        self._tally.rows_sent += len(delta.rows)
+        return [delta]
+
+    def _freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
+        for peer in peers:
+            peer.fresh.setdefault(shard_name, set()).update(origins)
+
+    def _is_transferring(self, shard_name: str) -> bool:
+        """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice."""
+        return any(shard_name in peer.pulls or shard_name in peer.walks for peer in self._membership.peers())
+
+    def _start_pull(self, peer: Peer, shard_name: str) -> None:
+        if not self._is_transferring(shard_name):
+            peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
+
+    def _start_walk(self, peer: Peer, shard_name: str) -> None:
+        if not self._is_transferring(shard_name):
+            peer.walks[shard_name] = walk.Walk(shard_name)
+            self._tally.rounds["walk"] += 1
+            self._note("walk_started", peer, shard=shard_name)
+
+    # Exchanges that others begin
+
+    def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> list[Message]:
+        """The answers to an envelope."""
+        peer = self._membership.member(envelope.member)
+        if peer is not None:
+            peer.become_replica(envelope.replica, envelope.incarnation)
+            peer.clock_ahead_ms = envelope.now_ms - now_ms
+            if peer.replica != envelope.replica:
+                peer = None
+            else:
+                self._succeeded(peer)
+        answers: list[Message] = []
+        for message in envelope.messages:
+            answers += self._answer(transaction, peer, message, now_ms)
+        return answers
+
+    def _answer(self, transaction: Transaction, peer: Peer | None, message: Message, now_ms: int) -> list[Message]:
+        shard = self._store.shards[message.shard]
+        match message:
+            case Digest():
+                return self._compare(transaction, peer, message, now_ms)
+            case Pull():
+                if peer is not None:
+                    peer.learn_context(shard.name, message.context)
+                part = pull.serve(transaction, shard, message, self._options.part_bytes)
+                self._tally.rows_sent += len(part.rows) if isinstance(part, Delta) else 0
+                return [part]
+            case Delta():
+                intake = self._take_in(transaction, message, now_ms)
+                advanced = self._store.cover(shard.name, message.ranges, intake)
+                self._forward(shard.name, advanced)
+                return [Covered(shard.name, Context({o: shard.context.get(o, 0) for o in message.ranges}))]
+            case WalkBegin() | WalkNodes() | WalkList() | WalkFetch() | WalkFetchRows():
+                served = walk.serve(transaction, shard, message, self._options.part_bytes)
+                self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
+                return [served]
+            case Covered() if peer is not None:
+                peer.learn_context(shard.name, message.context)
+            case Offer() if peer is not None:
+                self._start_pull(peer, shard.name)
+            case _:
+                pass
+        return []
+
+    def _compare(self, reader: Reader, peer: Peer | None, theirs: Digest, now_ms: int) -> list[Message]:
+        shard = self._store.shards[theirs.shard]
+        ours = shard.digest(reader)
+        if peer is not None:
+            peer.heard[shard.name] = Heard(theirs, now_ms)
+        if (ours.context_hash, ours.fingerprint) != (theirs.context_hash, theirs.fingerprint):
+            return [ours, State(shard.name, Context(shard.context))]
+        if peer is not None:
+            peer.learn_context(shard.name, shard.context)
+            self._synced(peer, shard.name, now_ms)
+        return [ours]
+
+    def _take_in(self, transaction: Transaction, message: Delta | WalkRows, now_ms: int) -> Intake:
+        intake = self._store.take_in(transaction, message.shard, message.rows, now_ms)
+        intake.refused += message.refused
+        for row in intake.refused:
+            self._tally.rows_refused[row.reason] += 1
+        self._tally.rows_received += len(message.rows)
+        self.changed.setdefault(message.shard, []).extend(intake.changed)
+        return intake
+
+    def _forward(self, shard_name: str, origins: list[int]) -> None:
+        """Pass on what was seen for the first time, where whoever wrote it does not reach everyone."""
+        if origins and not self._membership.pushes_to_all():
+            self._freshen(shard_name, origins, self._membership.push_targets())
+
+    # Exchanges begun here
+
+    def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
+        dialled = self._exchanges.pop(exchange, None)
+        if dialled is None:
+            return
+        dialled.exchange = None
+        asked, dialled.asked = dialled.asked, {}
+        peer = self._membership.identified(dialled, envelope.member)
+        if envelope.replica == self._store.replica:
+            return
+        peer.become_replica(envelope.replica, envelope.incarnation)
+        peer.clock_ahead_ms = envelope.now_ms - now_ms
+        self._succeeded(peer)
+        self._take_comparison(transaction, peer, envelope, asked, now_ms)
+        for message in envelope.messages:
+            try:
+                self._take_answer(transaction, peer, message, now_ms)
+            except walk.WalkFaultError as fault:
+                peer.walks.pop(message.shard, None)
+                self._note("walk_abandoned", peer, shard=message.shard, reason=str(fault))
+
+    def _take_comparison(
+        self, reader: Reader, peer: Peer, envelope: Envelope, asked: dict[str, Context], now_ms: int
+    ) -> None:
+        """Conclude from the digests, and the contexts where these differed, what either lacks of each shard."""
+        states = {message.shard: message for message in envelope.messages if isinstance(message, State)}
+        digests = [message for message in envelope.messages if isinstance(message, Digest)]
+        for digest in digests:
+            peer.heard[digest.shard] = Heard(digest, now_ms)
+            if digest.shard in states:
+                self._reconcile(reader, peer, digest, states[digest.shard].context, now_ms)
+            elif digest.shard in asked:
+                peer.learn_context(digest.shard, asked[digest.shard])
+                self._synced(peer, digest.shard, now_ms)
+        if digests and not states:
+            self._tally.rounds["in_sync"] += 1
+
+    def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, context: Context, now_ms: int) -> None:
+        shard = self._store.shards[theirs.shard]
+        peer.replace_context(shard.name, context)
+        they_lack = shard.context.missing_from(context)
+        if they_lack:
+            self._freshen(shard.name, they_lack, [peer])
+        if context.missing_from(shard.context):
+            self._start_pull(peer, shard.name)
+            return
+        self._tally.rounds["delta"] += 1
+        self._synced(peer, shard.name, now_ms)
+        if not they_lack and theirs.fingerprint != shard.fingerprint.root.visible:
+            self._repair(reader, peer, theirs)
+
+    def _repair(self, reader: Reader, peer: Peer, theirs: Digest) -> None:
+        """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
+        anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
+        shard = self._store.shards[theirs.shard]
+        if not theirs.is_ahead and not shard.is_ahead(reader):
+            self._tally.anomalies += 1
+            self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
+        self._start_walk(peer, shard.name)
+
+    def _take_answer(self, transaction: Transaction, peer: Peer, message: Message, now_ms: int) -> None:
+        shard = self._store.shards[message.shard]
+        match message:
+            case Covered():
+                peer.learn_context(shard.name, message.context)
+            case Delta():
+                self._take_part(transaction, peer, message, now_ms)
+            case TooFar() if shard.name in peer.pulls:
+                del peer.pulls[shard.name]
+                self._start_walk(peer, shard.name)
+            case WalkRoot() if shard.name in peer.walks:
+                peer.walks[shard.name].take_root(shard, message)
+            case WalkSums() if shard.name in peer.walks:
+                peer.walks[shard.name].take_sums(shard, message)
+            case WalkEntries() if shard.name in peer.walks:
+                peer.walks[shard.name].take_entries(transaction, message)
+            case WalkRows() if shard.name in peer.walks:
+                intake = self._take_in(transaction, message, now_ms)
+                peer.walks[shard.name].take_rows(message, intake)
+            case _:
+                pass
+        if shard.name in peer.walks and peer.walks[shard.name].is_finished:
+            self._finish_walk(peer, shard.name, now_ms)
+
+    def _take_part(self, transaction: Transaction, peer: Peer, part: Delta, now_ms: int) -> None:
+        intake = self._take_in(transaction, part, now_ms)
+        pulling = peer.pulls.get(part.shard)
+        if pulling is None:
+            return
+        ranges = pulling.take(part, intake)
+        if ranges is not None:
+            del peer.pulls[part.shard]
+            advanced = self._store.cover(part.shard, ranges, pulling.intake)
+            self._forward(part.shard, advanced)
+            self._tally.rounds["delta"] += 1
+            self._transferred(peer, part.shard, now_ms)
+
+    def _finish_walk(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+        finished = peer.walks.pop(shard_name)
+        if finished.is_audit:
+            if finished.rows_received:
+                self._note("audit_found_rows", peer, shard=shard_name, rows=finished.rows_received)
+            return
+        assert finished.claim is not None, "a finished walk has a claim"
+        held = finished.intake
+        self._store.shards[shard_name].adopt(
+            Context({o: sequence for o, sequence in finished.claim.items() if not held.holds_back(o)})
+        )
+        self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
+        self._transferred(peer, shard_name, now_ms)
+
+    def _transferred(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+        peer.notes.add(shard_name)
+        self._synced(peer, shard_name, now_ms)
+
+    def _synced(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+        peer.synced_at_ms[shard_name] = now_ms
+
+    def _succeeded(self, peer: Peer) -> None:
+        was_heard = peer.has_answered
+        if self._membership.succeeded(peer) or not was_heard:
+            self._note("member_reached", peer, status=ALIVE)
+
+    def failed(self, exchange: int, reason: str, now_ms: int) -> None:
+        peer = self._exchanges.pop(exchange, None)
+        if peer is None:
+            return
+        peer.exchange = None
+        if peer.asked:
+            self._tally.rounds["failed"] += 1
+            peer.asked = {}
+        status = peer.status
+        self._membership.failed(peer, now_ms)
+        if peer.status != status:
+            next_step = "it is tried less often now" if peer.status == DEAD else "it is tried again"
+            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=next_step)
+
+    def forget_batch(self, exchanges: Sequence[int]) -> None:
+        """The batch in which these exchanges began or ended was not committed: they are not under way, and transfers
+        that took its rows for granted are given up."""
+        for exchange in exchanges:
+            peer = self._exchanges.pop(exchange, None)
+            if peer is not None:
+                peer.exchange = None
+                peer.asked = {}
+        for peer in self._membership.peers():
+            peer.abandon_transfers()
+            peer.is_sync_due = True
+        self.notices.clear()
+        self.changed.clear()
+
+    # Knowledge of the whole cluster
+
+    def has_synced(self) -> bool:
+        """Whether all shards have been brought up to date from some one member since the start."""
+        return any(len(peer.synced_at_ms) == len(self._store.shards) for peer in self._membership.peers())
+
+    def _learn_stable(self) -> None:
+        """What every listed member covers, where all have said what they cover."""
+        members = self._membership.members()
+        for name, shard in self._store.shards.items():
+            contexts = [peer.contexts.get(name) for peer in members]
+            known = [context for context in contexts if context is not None]
+            if len(known) == len(contexts):
+                self._store.set_stable(name, [shard.context, *known])
+
+    def _note(self, event: str, peer: Peer, **fields: object) -> None:
+        self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))

@@ -1,0 +1,138 @@
+"""Who the other members are, where they are reached, and whom to talk to.
+
+Members come from three sources: discovery supplies endpoints, answers tell whose they are, and `sys.members` says where
+each member wants to be reached. Discovery never removes a member; a member that fails is tried less often, and never
+forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.member import DEAD, GOSSIP, LEFT, MemberRecord
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.peer import Peer
+
+PUSH_TO_ALL_MAX = 8
+"""Up to so many other members each write is pushed to all of them."""
+
+FANOUT_MARGIN = 4
+"""Forwarding to ln(n) + c members on first sight reaches all of n with probability exp(-exp(-c)): 98 % here; sync
+rounds reach the rest. Source: Kermarrec, Massoulié, Ganesh, "Probabilistic Reliable Dissemination in Large-Scale
+Systems", 2003."""
+
+
+class Membership:
+    """The peers of one member."""
+
+    def __init__(self, options: ReplicaOptions, rng: random.Random) -> None:
+        self._options = options
+        self._rng = rng
+        self._members: dict[str, Peer] = {}
+        self._contacts: dict[str, Peer] = {}
+        """Endpoints that discovery gave and of which it is not known whose they are."""
+        self._own_endpoints = {options.endpoints.get(GOSSIP, "")}
+        self.has_been_answered = False
+
+    def peers(self) -> Iterator[Peer]:
+        """All others, contacts included, in a fixed order."""
+        for member in sorted(self._members):
+            yield self._members[member]
+        for endpoint in sorted(self._contacts):
+            yield self._contacts[endpoint]
+
+    def member(self, member: str) -> Peer | None:
+        return self._members.get(member)
+
+    def members(self) -> list[Peer]:
+        return [self._members[member] for member in sorted(self._members)]
+
+    def names(self) -> dict[ReplicaId, str]:
+        """The members' names by replica id, of those that have one known here."""
+        return {peer.replica: member for member, peer in self._members.items() if peer.replica is not None}
+
+    def discovered(self, endpoints: Iterable[str]) -> None:
+        """Take endpoints to try. Those that are known, or this member's own, are not new."""
+        known = {peer.endpoint for peer in self._members.values()} | self._own_endpoints
+        for endpoint in endpoints:
+            if endpoint not in known and endpoint not in self._contacts:
+                self._contacts[endpoint] = Peer(endpoint)
+
+    def learn_record(self, member: str, record: MemberRecord) -> Peer | None:
+        """Take in what `sys.members` says of a member; returns it if that is the first word of it."""
+        endpoint = record.endpoints.get(GOSSIP)
+        if member == self._options.member or endpoint is None:
+            return None
+        peer = self._members.get(member)
+        is_new = peer is None or peer.record is None
+        if peer is None:
+            peer = self._contacts.pop(endpoint, None) or Peer(endpoint)
+            peer.member = member
+            self._members[member] = peer
+        moved = peer.endpoint != endpoint
+        returned = peer.record is not None and record.incarnation > peer.record.incarnation
+        if moved or returned:
+            peer.failures = 0
+            peer.retry_at_ms = 0
+            peer.is_sync_due = True
+        peer.endpoint = endpoint
+        peer.record = record
+        self._contacts.pop(endpoint, None)
+        peer.become_replica(record.replica, record.incarnation)
+        return peer if is_new else None
+
+    def identified(self, peer: Peer, member: str) -> Peer:
+        """An endpoint has answered as a member; returns the peer that stands for it from now on."""
+        if member == self._options.member:
+            self._own_endpoints.add(peer.endpoint)
+            self._contacts.pop(peer.endpoint, None)
+            return peer
+        if peer.member is not None or self._contacts.get(peer.endpoint) is not peer:
+            return self._members.get(member, peer)
+        del self._contacts[peer.endpoint]
+        known = self._members.get(member)
+        if known is None:
+            peer.member = member
+            self._members[member] = known = peer
+        return known
+
+    def succeeded(self, peer: Peer) -> bool:
+        """An exchange with it went well; returns whether it had been failing."""
+        self.has_been_answered = True
+        was_failing = peer.failures > 0
+        peer.has_answered = True
+        peer.failures = 0
+        peer.retry_at_ms = 0
+        return was_failing
+
+    def failed(self, peer: Peer, now_ms: int) -> None:
+        """An exchange with it failed: pause, longer each time, and learn its state anew before anything else."""
+        peer.failures += 1
+        pause_ms = min(self._options.gossip_interval_ms * 2 ** min(peer.failures - 1, 16), self._options.retry_ms_max)
+        peer.retry_at_ms = now_ms + round(pause_ms * self._rng.uniform(0.75, 1.25))
+        peer.is_sync_due = True
+        peer.offered.clear()
+        if peer.failures >= 3:
+            peer.abandon_transfers()
+
+    def sync_partner(self, now_ms: int) -> Peer | None:
+        """A random peer to begin a round with: among those that may be tried now, failing ones included."""
+        candidates = [peer for peer in self.peers() if peer.is_idle(now_ms) and peer.status != LEFT]
+        return self._rng.choice(candidates) if candidates else None
+
+    def push_targets(self) -> list[Peer]:
+        """Whom to push new writes to: all members that answer in a small cluster, some of them in a large one."""
+        candidates = [peer for peer in self.members() if peer.status not in (DEAD, LEFT)]
+        fanout = self._options.fanout
+        if fanout == 0:
+            small = len(candidates) <= PUSH_TO_ALL_MAX
+            fanout = len(candidates) if small else math.ceil(math.log(len(candidates) + 1)) + FANOUT_MARGIN
+        return candidates if fanout >= len(candidates) else self._rng.sample(candidates, fanout)
+
+    def pushes_to_all(self) -> bool:
+        """Whether whoever writes reaches everyone, so that no one need forward."""
+        fanout = self._options.fanout or PUSH_TO_ALL_MAX
+        return len(self._members) <= fanout

@@ -1,0 +1,241 @@
+"""What members say to each other.
+
+All talk is in exchanges: one member asks with an envelope of messages, the other answers with an envelope of messages.
+Every message is idempotent and safe to lose, repeat, delay and reorder.
+
+| asked | answered |
+| --- | --- |
+| Digest | Digest alone when in sync, else Digest and State |
+| Pull | Delta, or TooFar |
+| Delta | Covered |
+| Covered, Offer | nothing |
+| WalkBegin | WalkRoot |
+| WalkNodes | WalkSums |
+| WalkList | WalkEntries |
+| WalkFetch, WalkFetchRows | WalkRows |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.fingerprint import Sums
+from gossipkv.core.row import Row
+
+
+class Range(NamedTuple):
+    """All of one origin's writes with `after < sequence <= through`."""
+
+    after: int
+    through: int
+
+
+class Cursor(NamedTuple):
+    """How far a pull has come: all journal entries of smaller origins, and of this origin up to the sequence."""
+
+    origin: ReplicaId
+    sequence: int
+
+
+class Position(NamedTuple):
+    """How far a walk reply has come in the list that was asked for: entries before `place` are served, and of the one
+    at `place` the addresses up to `after`."""
+
+    place: int
+    after: bytes
+
+
+class RowCopy(NamedTuple):
+    address: bytes
+    row: Row
+
+
+class RefusedRow(NamedTuple):
+    """A row that arrived and could not be taken in. It holds back the ranges of `origins`; of all, when None: its
+    context could not be read."""
+
+    origins: tuple[ReplicaId, ...] | None
+    reason: str
+    """One of a few fixed words: it labels a metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A shard in a few bytes. In sync: equal context hashes and equal fingerprints."""
+
+    shard: str
+    context_hash: int
+    fingerprint: int
+    """The root sum over visible versions."""
+    rows: int
+    tombstones: int
+    is_ahead: bool
+    """The sender holds rows whose dots its context does not cover yet: its fingerprint may differ legitimately from
+    one of equal context."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole context of the sender's shard."""
+
+    shard: str
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The sender durably covers this much, and perhaps more."""
+
+    shard: str
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Send what this context lacks, from the cursor on."""
+
+    shard: str
+    context: Context
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The current copies of all journal entries above each range's `after`, those above its `through` included.
+
+    With a cursor the rows are a part; the ranges then hold only once all parts have been taken in.
+    """
+
+    shard: str
+    ranges: dict[ReplicaId, Range]
+    rows: tuple[RowCopy, ...]
+    cursor: Cursor | None = None
+    refused: tuple[RefusedRow, ...] = field(default=())
+    """Rows that the receiver's decoder refused; never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """You lack more than fits into a push: pull from me."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooFar:
+    """My journal cannot tell, or not cheaply, what your context lacks: walk my shard."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalkBegin:
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRoot:
+    """The sender's context now, and the sums of its 256 nodes."""
+
+    shard: str
+    context: Context
+    nodes: tuple[Sums, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkNodes:
+    """Asks for the leaf sums of these nodes."""
+
+    shard: str
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkSums:
+    """The sums of 256 leaves for each node asked for, one after the other."""
+
+    shard: str
+    nodes: tuple[int, ...]
+    leaves: tuple[Sums, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkList:
+    """Asks for the addresses and dots in these leaves."""
+
+    shard: str
+    leaves: tuple[int, ...]
+    after: bytes = b""
+    """Start behind this address in the first leaf."""
+
+
+class LeafEntry(NamedTuple):
+    address: bytes
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkEntries:
+    shard: str
+    entries: tuple[LeafEntry, ...]
+    resume: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalkFetch:
+    """Asks for all rows of these leaves."""
+
+    shard: str
+    leaves: tuple[int, ...]
+    after: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkFetchRows:
+    """Asks for these rows."""
+
+    shard: str
+    addresses: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRows:
+    shard: str
+    rows: tuple[RowCopy, ...]
+    resume: Position | None
+    refused: tuple[RefusedRow, ...] = field(default=())
+    """Rows that the receiver's decoder refused; never sent."""
+
+
+Message = (
+    Digest
+    | State
+    | Covered
+    | Pull
+    | Delta
+    | Offer
+    | TooFar
+    | WalkBegin
+    | WalkRoot
+    | WalkNodes
+    | WalkSums
+    | WalkList
+    | WalkEntries
+    | WalkFetch
+    | WalkFetchRows
+    | WalkRows
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One direction of an exchange. `now_ms` is the sender's wall clock, for measuring skew."""
+
+    cluster: str
+    member: str
+    replica: ReplicaId
+    incarnation: int
+    now_ms: int
+    messages: tuple[Message, ...]

@@ -1,0 +1,30 @@
+"""What the core can be told; every number with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOptions:
+    cluster: str = "gossipkv"
+    member: str = "gossipkv-0"
+    endpoints: dict[str, str] = field(default_factory=dict)
+    """Where this member is reached, by protocol name."""
+    zone: str | None = None
+    version: str = ""
+    gossip_interval_ms: int = 1_000
+    """Between two sync rounds that this member begins."""
+    audit_interval_ms: int = 60_000
+    """Between two walks over visible sums that nothing called for."""
+    bootstrap_timeout_ms: int = 10_000
+    """A member that no one has answered for so long is ready on its own."""
+    retry_ms_max: int = 30_000
+    """The longest pause before a peer that fails is tried again."""
+    clock_skew_ms_max: int = 600_000
+    """Rows stamped further ahead of the local clock are refused."""
+    fanout: int = 0
+    """How many members a write is pushed to at once; 0: all of up to 8, then the number that reaches all of a larger
+    cluster with high probability."""
+    part_bytes: int = 512 * 1024
+    """Rows for one message, unless a single row is larger."""

@@ -1,0 +1,112 @@
+"""What a member knows of one other member, and what it owes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.messages import Digest
+from gossipkv.core.pull import Pulling
+from gossipkv.core.walk import Walk
+
+DEAD_AFTER_FAILURES = 5
+
+
+@dataclass(slots=True)
+class Heard:
+    """A peer's own figures of a shard, as it last gave them."""
+
+    digest: Digest
+    at_ms: int
+
+
+@dataclass(slots=True)
+class Peer:
+    """One other member; known by its endpoint alone until it has answered."""
+
+    endpoint: str
+    member: str | None = None
+    record: MemberRecord | None = None
+    replica: ReplicaId | None = None
+    """Of the data that `contexts` speaks of."""
+    incarnation: int = 0
+    """The greatest heard of; decides between two replica ids under one name."""
+    contexts: dict[str, Context] = field(default_factory=dict)
+    """Per shard, what the peer durably covers, as far as it has said. Never more than it does."""
+    exchange: int | None = None
+    """The exchange under way with it: at most one."""
+    failures: int = 0
+    """Exchanges that failed since the last one that did not."""
+    retry_at_ms: int = 0
+    has_answered: bool = False
+
+    is_sync_due: bool = True
+    """Nothing is pushed to a peer before its context is known, and a round is how to learn it."""
+    fresh: dict[str, set[ReplicaId]] = field(default_factory=dict)
+    """Per shard, origins of which writes wait to be pushed."""
+    offered: set[str] = field(default_factory=set)
+    """Shards that it was told to pull, and has not caught up with since: pushes would only repeat what it will pull."""
+    notes: set[str] = field(default_factory=set)
+    """Shards of which the peer must be told what is covered here."""
+    pulls: dict[str, Pulling] = field(default_factory=dict)
+    walks: dict[str, Walk] = field(default_factory=dict)
+
+    asked: dict[str, Context] = field(default_factory=dict)
+    """The contexts that the digests under way speak of."""
+    heard: dict[str, Heard] = field(default_factory=dict)
+    synced_at_ms: dict[str, int] = field(default_factory=dict)
+    """Per shard, when a sync with it was last completed."""
+    clock_ahead_ms: int = 0
+
+    @property
+    def status(self) -> str:
+        if self.record is not None and self.record.has_left:
+            return LEFT
+        if self.failures >= DEAD_AFTER_FAILURES:
+            return DEAD
+        return SUSPECT if self.failures else ALIVE
+
+    @property
+    def is_answering(self) -> bool:
+        return self.has_answered and self.failures == 0 and self.status == ALIVE
+
+    def is_idle(self, now_ms: int) -> bool:
+        """Whether an exchange with it may begin."""
+        return self.exchange is None and now_ms >= self.retry_at_ms
+
+    def replace_context(self, shard: str, context: Context) -> None:
+        """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what
+        is known of a peer may safely be too little, never too much."""
+        self.contexts[shard] = Context(context)
+        self.offered.discard(shard)
+
+    def learn_context(self, shard: str, context: Context) -> None:
+        """The peer has said that it durably covers this, and perhaps more."""
+        known = self.contexts.get(shard)
+        if known is None:
+            self.contexts[shard] = Context(context)
+        elif not known.covers_all(context):
+            known.advance(context)
+        else:
+            return
+        self.offered.discard(shard)
+
+    def become_replica(self, replica: ReplicaId, incarnation: int) -> None:
+        """Hear that the peer runs as this incarnation. If it holds other data now, under another replica id, forget
+        what was known of the data."""
+        if incarnation < self.incarnation:
+            return
+        self.incarnation = incarnation
+        if replica == self.replica:
+            return
+        self.replica = replica
+        self.contexts.clear()
+        self.heard.clear()
+        self.offered.clear()
+        self.abandon_transfers()
+        self.is_sync_due = True
+
+    def abandon_transfers(self) -> None:
+        self.pulls.clear()
+        self.walks.clear()

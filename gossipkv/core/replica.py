@@ -1,0 +1,241 @@
+"""One member's replica of the store: the entry to the core.
+
+The driver opens a storage transaction, hands the waiting inputs to `write`, `receive`, `answered`, `failed`, `tick` and
+the rest one after the other, calls `finish`, commits, and only then carries out the effects and passes on the answers.
+If a step or the commit fails it aborts and calls `reload`, and nothing of the batch has happened.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of, key_of, table_of
+from gossipkv.core.clock import milliseconds
+from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
+from gossipkv.core.gossip import Gossip
+from gossipkv.core.member import MemberRecord
+from gossipkv.core.membership import Membership
+from gossipkv.core.messages import Envelope, Message, RowCopy
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.row import Row
+from gossipkv.core.status import ReplicaStatus, describe
+from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
+from gossipkv.core.store import Store
+from gossipkv.core.write import Operation, Result
+
+
+class RefusedEnvelopeError(Exception):
+    """An envelope that this member does not answer; `reason` labels a metric."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Replica:
+    """See the module's text for the order of calls."""
+
+    def __init__(self, options: ReplicaOptions, rng: random.Random, identity: Identity, now_ms: int) -> None:
+        self.options = options
+        self.identity = identity
+        self.tally = Tally()
+        self.is_ready = False
+        self._started_ms = now_ms
+        self._has_left = False
+        self._must_refute = False
+        self._store = Store(identity.replica, options.clock_skew_ms_max)
+        self._membership = Membership(options, rng)
+        self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
+        self._notices: list[Notice] = []
+
+    @classmethod
+    def open(cls, transaction: Transaction, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Replica:
+        """Start from what the storage holds, as the next incarnation, and say so in `sys.members`. To be followed by
+        `finish` and a commit. Raises StorageError if the data belongs to another member or cluster."""
+        identity = _next_identity(transaction.identity(), options, rng, now_ms)
+        transaction.put_identity(identity)
+        replica = cls(options, rng, identity, now_ms)
+        replica._store.load(transaction)
+        replica._load_members(transaction)
+        replica._announce(transaction, now_ms)
+        return replica
+
+    # Inputs
+
+    def write(self, transaction: Transaction, shard: str, operations: Sequence[Operation], now_ms: int) -> list[Result]:
+        """Put and delete rows, in order; one result each."""
+        results = [self._store.write(transaction, shard, operation, now_ms) for operation in operations]
+        self._gossip.wrote(shard)
+        return results
+
+    def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> Envelope:
+        """Answer an exchange that another member began. Raises RefusedEnvelopeError."""
+        self._check(envelope)
+        if envelope.replica == self.identity.replica:
+            return self._envelope((), now_ms)
+        answers = self._gossip.receive(transaction, envelope, now_ms)
+        return self._envelope(tuple(answers), now_ms)
+
+    def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
+        """An exchange that this member began has been answered."""
+        try:
+            self._check(envelope)
+        except RefusedEnvelopeError as error:
+            self.failed(exchange, str(error), now_ms)
+            return
+        self._gossip.answered(transaction, exchange, envelope, now_ms)
+
+    def failed(self, exchange: int, reason: str, now_ms: int) -> None:
+        """An exchange that this member began has come to nothing, or may have."""
+        self._gossip.failed(exchange, reason, now_ms)
+
+    def discovered(self, endpoints: Iterable[str]) -> None:
+        """Endpoints that others may be reached at. Those that are no longer among them are not forgotten."""
+        self._membership.discovered(endpoints)
+
+    def tick(self, transaction: Transaction, now_ms: int) -> None:
+        """Let time pass: due several times per gossip interval."""
+        if self._must_refute:
+            self._must_refute = False
+            self._refute(transaction, now_ms)
+        self._gossip.tick(now_ms)
+
+    def leave(self, transaction: Transaction, now_ms: int) -> None:
+        """Say in `sys.members` that this member goes of its own will. It comes back by starting again."""
+        self._has_left = True
+        self._announce(transaction, now_ms)
+
+    def finish(self, transaction: Transaction, now_ms: int) -> Effects:
+        """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
+        changed, self._gossip.changed = self._gossip.changed, {}
+        self._follow_members(changed.get(SYSTEM, []))
+        self._judge_readiness(now_ms)
+        sends = [
+            Send(outgoing.exchange, outgoing.endpoint, self._envelope(outgoing.messages, now_ms))
+            for outgoing in self._gossip.compose(transaction, now_ms)
+        ]
+        self._store.save(transaction)
+        notices = self._notices + self._gossip.notices
+        self._notices, self._gossip.notices = [], []
+        return Effects(sends, notices, self._arrivals(changed))
+
+    def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
+        """Return to what is committed: the batch in which these exchanges began or ended has not happened."""
+        self._store.load(reader)
+        self._gossip.forget_batch(exchanges)
+        self._notices.clear()
+
+    # Questions
+
+    def status(self, now_ms: int) -> ReplicaStatus:
+        return describe(self, self._store, self._membership, now_ms)
+
+    # The replica's own row, and those of others
+
+    def _load_members(self, reader: Reader) -> None:
+        prefix = address_of(MEMBERS_TABLE, b"")
+        for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"):
+            self._learn_member(address, row)
+
+    def _follow_members(self, changed: list[RowCopy]) -> None:
+        for address, row in changed:
+            if table_of(address) == MEMBERS_TABLE:
+                self._learn_member(address, row)
+
+    def _learn_member(self, address: bytes, row: Row) -> None:
+        value = row.winner.value
+        if value is None:
+            return
+        member = key_of(address).decode()
+        try:
+            record = MemberRecord.from_json(value)
+        except ValueError as error:
+            self._notices.append(Notice("member_record_unreadable", {"peer": member, "reason": str(error)}))
+            return
+        if member == self.options.member:
+            self._must_refute = (
+                record.replica != self.identity.replica or record.incarnation > self.identity.incarnation
+            )
+        elif self._membership.learn_record(member, record):
+            self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
+
+    def _announce(self, transaction: Transaction, now_ms: int) -> None:
+        record = MemberRecord(
+            self.identity.replica,
+            self.identity.incarnation,
+            self.options.endpoints,
+            self._has_left,
+            self.options.zone,
+            self.options.version,
+        )
+        address = address_of(MEMBERS_TABLE, self.options.member.encode())
+        self.write(transaction, SYSTEM, [Operation(address, record.to_json())], now_ms)
+
+    def _refute(self, transaction: Transaction, now_ms: int) -> None:
+        """Another record stands under this member's name: outdo it. If a process that still runs has written it, both
+        will say so, once per tick at most."""
+        address = address_of(MEMBERS_TABLE, self.options.member.encode())
+        row = transaction.row(SYSTEM, address)
+        assert row is not None, "a replica announces itself before anything else"
+        theirs = MemberRecord.from_json(row.winner.value or b"")
+        self.identity = self.identity._replace(incarnation=max(theirs.incarnation, self.identity.incarnation) + 1)
+        transaction.put_identity(self.identity)
+        self._notices.append(Notice("own_record_outdone", {"replica": f"{theirs.replica:016x}"}))
+        self._announce(transaction, now_ms)
+
+    # Envelopes
+
+    def _envelope(self, messages: tuple[Message, ...], now_ms: int) -> Envelope:
+        return Envelope(
+            self.identity.cluster,
+            self.identity.member,
+            self.identity.replica,
+            self.identity.incarnation,
+            now_ms,
+            messages,
+        )
+
+    def _check(self, envelope: Envelope) -> None:
+        ours = self.identity
+        if envelope.cluster != ours.cluster:
+            self._refuse("other_cluster", f"this is cluster {ours.cluster!r}, the sender is of {envelope.cluster!r}")
+        if envelope.member == ours.member and envelope.replica != ours.replica:
+            self._refuse("name_taken", f"another running member is named {ours.member!r}: give each its own name")
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        self.tally.envelopes_refused[reason] += 1
+        raise RefusedEnvelopeError(reason, detail)
+
+    # Conclusions
+
+    def _judge_readiness(self, now_ms: int) -> None:
+        """Ready after one sync, or when no one has answered for long enough; never unready again."""
+        if self.is_ready:
+            return
+        waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
+        if self._gossip.has_synced() or (waited and not self._membership.has_been_answered):
+            self.is_ready = True
+            self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
+
+    def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:
+        """Versions written since this process began: older ones tell of its absence, not of replication."""
+        names = self._membership.names()
+        arrivals = [
+            Arrival(names.get(row.winner.dot.replica, "unknown"), milliseconds(row.winner.timestamp))
+            for copies in changed.values()
+            for _, row in copies
+        ]
+        return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
+
+
+def _next_identity(stored: Identity | None, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Identity:
+    """Incarnations are at least the time of their start, so that they grow even when the disk was lost."""
+    if stored is None:
+        return Identity(options.cluster, options.member, rng.getrandbits(64), now_ms)
+    if (stored.cluster, stored.member) != (options.cluster, options.member):
+        raise StorageError(
+            f"the data directory belongs to member {stored.member!r} of cluster {stored.cluster!r}, not to "
+            f"{options.member!r} of {options.cluster!r}: choose another directory or the same names"
+        )
+    return stored._replace(incarnation=max(stored.incarnation + 1, now_ms))

@@ -1,0 +1,144 @@
+"""One shard of one replica: rows, and all that is derived from them.
+
+`store` is the only place where rows change. In the same transaction it keeps
+
+- the journal: for every entry `(origin, sequence)` of a row's context, `journal[(origin, sequence)] = address`, and no
+  other entries. A row that is overwritten takes its entry with it to the new sequence;
+- the fingerprint table and the counts per table.
+
+The context obeys I2: it advances over a range of an origin's writes only when the rows of the whole range are held.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.address import key_of, table_of
+from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.fingerprint import FingerprintTable
+from gossipkv.core.messages import Digest
+from gossipkv.core.row import Row, without_stable
+from gossipkv.core.storage import Counts, Reader, ShardRecord, Transaction
+
+
+class Shard:
+    """The state that one replica keeps of a shard in memory; rows and journal stay in storage."""
+
+    def __init__(self, name: str, context: Context, floors: Context, tables: dict[str, Counts]) -> None:
+        self.name = name
+        self.context = context
+        self.floors = floors
+        self.stable = Context()
+        """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
+        self.tables = tables
+        self.fingerprint = FingerprintTable()
+        self._changed_tables: set[str] = set()
+        self._record_changed = False
+
+    @classmethod
+    def load(cls, reader: Reader, name: str) -> Shard:
+        record = reader.shard_record(name) or ShardRecord(Context(), Context())
+        shard = cls(name, Context(record.context), Context(record.floors), reader.table_counts(name))
+        for page, content in reader.pages(name):
+            shard.fingerprint.load_page(page, content)
+        return shard
+
+    @property
+    def totals(self) -> Counts:
+        total = Counts()
+        for counts in self.tables.values():
+            total = total.plus(counts)
+        return total
+
+    def next_dot(self, replica: ReplicaId) -> Dot:
+        """The name of this replica's next write. The context, durable with the rows, is what keeps I3: a sequence
+        that was committed is never given out again."""
+        return Dot(replica, self.context.get(replica, 0) + 1)
+
+    def advance(self, origin: ReplicaId, through: int) -> None:
+        """Cover an origin's writes up to `through`; the caller holds them all, or what superseded them."""
+        if through > self.context.get(origin, 0):
+            self.context[origin] = through
+            self._record_changed = True
+
+    def adopt(self, context: Context) -> None:
+        """Cover what a walked peer covered. The journal lacks the entries of rows that were equal already, so it
+        cannot serve peers below this context: the floor rises to it."""
+        for origin, sequence in context.items():
+            if sequence > self.context.get(origin, 0):
+                self.advance(origin, sequence)
+                self.floors[origin] = max(self.floors.get(origin, 0), sequence)
+
+    def store(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
+        """Put a row in the place of its old copy."""
+        new = self._without_stable(new)
+        self._move_journal(transaction, address, old, new)
+        leaf = self.fingerprint.replace(address, old.versions if old else (), new.versions)
+        self._count(address, old, new)
+        transaction.put_row(self.name, address, new, leaf, is_new=old is None)
+
+    def _without_stable(self, row: Row) -> Row:
+        if not self.stable or len(row.context) == 1:
+            return row
+        kept = without_stable(row, self.stable)
+        for origin, sequence in row.context.items():
+            if origin not in kept.context and sequence > self.floors.get(origin, 0):
+                self.floors[origin] = sequence
+                self._record_changed = True
+        return kept
+
+    def _move_journal(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
+        before = old.context if old else Context()
+        for origin, sequence in before.items():
+            if new.context.get(origin) != sequence:
+                transaction.delete_journal(self.name, origin, sequence)
+        for origin, sequence in new.context.items():
+            if before.get(origin) != sequence:
+                transaction.put_journal(self.name, origin, sequence, address)
+
+    def _count(self, address: bytes, old: Row | None, new: Row) -> None:
+        table = table_of(address)
+        counts = self.tables.get(table, Counts())
+        added, removed = _weight(address, new), _weight(address, old)
+        counts = Counts(*(total + plus - minus for total, plus, minus in zip(counts, added, removed, strict=True)))
+        if counts == Counts():
+            self.tables.pop(table, None)
+        else:
+            self.tables[table] = counts
+        self._changed_tables.add(table)
+
+    def save(self, transaction: Transaction) -> None:
+        """Write what changed since the last save, in the transaction of the rows it describes."""
+        if self._record_changed:
+            transaction.put_shard_record(self.name, ShardRecord(self.context, self.floors))
+            self._record_changed = False
+        for table in sorted(self._changed_tables):
+            transaction.put_table_counts(self.name, table, self.tables.get(table, Counts()))
+        self._changed_tables.clear()
+        for page, content in self.fingerprint.take_dirty_pages():
+            transaction.put_page(self.name, page, content)
+
+    def digest(self, reader: Reader) -> Digest:
+        totals = self.totals
+        return Digest(
+            self.name,
+            self.context.digest(),
+            self.fingerprint.root.visible,
+            totals.rows,
+            totals.tombstones,
+            self.is_ahead(reader),
+        )
+
+    def is_ahead(self, reader: Reader) -> bool:
+        """Whether rows are held whose dots the context does not cover yet."""
+        return not self.context.covers_all(reader.journal_heads(self.name))
+
+
+_NOTHING = (0, 0, 0)
+
+
+def _weight(address: bytes, row: Row | None) -> tuple[int, int, int]:
+    """What a row adds to the counts."""
+    if row is None:
+        return _NOTHING
+    if not row.is_visible:
+        return (0, 1, 0)
+    return (1, 0, len(key_of(address)) + sum(len(version.value or b"") for version in row.versions))

@@ -1,0 +1,169 @@
+"""A replica's account of itself and of what it has heard of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.effects import Tally
+from gossipkv.core.member import ALIVE, GOSSIP
+from gossipkv.core.membership import Membership
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.peer import Peer
+from gossipkv.core.shard import Shard
+from gossipkv.core.storage import Counts, Identity
+from gossipkv.core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    rows: int
+    tombstones: int
+    fingerprint: int
+    rows_behind: int
+    """Writes known here that the member has not said to cover; for the member itself, those it has heard of from
+    others' contexts and does not cover yet. A row written often counts each time."""
+    last_sync_ms: int | None
+    """Since the last completed sync with the member; None before the first."""
+    heard_ms: int | None
+    """Age of these figures; None where there are none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    member: str
+    status: str
+    is_self: bool
+    replica: ReplicaId | None
+    incarnation: int | None
+    endpoints: dict[str, str]
+    zone: str | None
+    version: str
+    failures: int
+    clock_ahead_ms: int
+    """How far its wall clock was ahead of this one's when last heard; travel time makes it less."""
+    shards: dict[str, ShardStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    identity: Identity
+    is_ready: bool
+    has_pushed_everything: bool
+    """Whether every member that answers is known to cover all that was written here."""
+    members: tuple[MemberStatus, ...]
+    """All known, this one included, by name."""
+    tables: dict[str, dict[str, Counts]]
+    """Per shard, per table."""
+    totals: dict[str, Counts]
+    """Per shard."""
+    transfers: dict[str, str]
+    """Per shard under pull or walk, a line on its progress."""
+    tally: Tally
+
+
+class Described(Protocol):
+    """What the account needs of the replica itself."""
+
+    identity: Identity
+    options: ReplicaOptions
+    tally: Tally
+    is_ready: bool
+
+
+def describe(replica: Described, store: Store, membership: Membership, now_ms: int) -> ReplicaStatus:
+    """The account of a replica."""
+    identity, options = replica.identity, replica.options
+    own = MemberStatus(
+        member=identity.member,
+        status=ALIVE,
+        is_self=True,
+        replica=identity.replica,
+        incarnation=identity.incarnation,
+        endpoints=dict(options.endpoints),
+        zone=options.zone,
+        version=options.version,
+        failures=0,
+        clock_ahead_ms=0,
+        shards={name: _own_shard(shard, membership, now_ms) for name, shard in store.shards.items()},
+    )
+    others = [_describe_peer(peer, store, now_ms) for peer in membership.members()]
+    return ReplicaStatus(
+        identity=identity,
+        is_ready=replica.is_ready,
+        has_pushed_everything=_has_pushed_everything(identity, store, membership),
+        members=tuple(sorted([own, *others], key=lambda member: member.member)),
+        tables={name: dict(shard.tables) for name, shard in store.shards.items()},
+        totals={name: shard.totals for name, shard in store.shards.items()},
+        transfers=dict(_transfers(membership)),
+        tally=replica.tally.copy(),
+    )
+
+
+def _has_pushed_everything(identity: Identity, store: Store, membership: Membership) -> bool:
+    return all(
+        shard.context.get(identity.replica, 0) <= peer.contexts.get(name, Context()).get(identity.replica, 0)
+        for name, shard in store.shards.items()
+        for peer in membership.members()
+        if peer.is_answering
+    )
+
+
+def _own_shard(shard: Shard, membership: Membership, now_ms: int) -> ShardStatus:
+    heard_of = Context()
+    synced_at_ms = None
+    for peer in membership.members():
+        heard_of.advance(peer.contexts.get(shard.name, Context()))
+        at_ms = peer.synced_at_ms.get(shard.name)
+        if at_ms is not None:
+            synced_at_ms = max(at_ms, synced_at_ms or at_ms)
+    totals = shard.totals
+    return ShardStatus(
+        rows=totals.rows,
+        tombstones=totals.tombstones,
+        fingerprint=shard.fingerprint.root.visible,
+        rows_behind=heard_of.excess_over(shard.context),
+        last_sync_ms=None if synced_at_ms is None else max(0, now_ms - synced_at_ms),
+        heard_ms=0,
+    )
+
+
+def _describe_peer(peer: Peer, store: Store, now_ms: int) -> MemberStatus:
+    record = peer.record
+    return MemberStatus(
+        member=peer.member or peer.endpoint,
+        status=peer.status,
+        is_self=False,
+        replica=peer.replica,
+        incarnation=peer.incarnation or None,
+        endpoints=dict(record.endpoints) if record else {GOSSIP: peer.endpoint},
+        zone=record.zone if record else None,
+        version=record.version if record else "",
+        failures=peer.failures,
+        clock_ahead_ms=peer.clock_ahead_ms,
+        shards={name: _peer_shard(peer, shard, now_ms) for name, shard in store.shards.items()},
+    )
+
+
+def _peer_shard(peer: Peer, shard: Shard, now_ms: int) -> ShardStatus:
+    heard = peer.heard.get(shard.name)
+    synced_at_ms = peer.synced_at_ms.get(shard.name)
+    return ShardStatus(
+        rows=heard.digest.rows if heard else 0,
+        tombstones=heard.digest.tombstones if heard else 0,
+        fingerprint=heard.digest.fingerprint if heard else 0,
+        rows_behind=shard.context.excess_over(peer.contexts.get(shard.name, {})),
+        last_sync_ms=None if synced_at_ms is None else max(0, now_ms - synced_at_ms),
+        heard_ms=None if heard is None else max(0, now_ms - heard.at_ms),
+    )
+
+
+def _transfers(membership: Membership) -> Iterator[tuple[str, str]]:
+    for peer in membership.members():
+        for name in peer.pulls:
+            yield name, f"pulling from {peer.member}"
+        for name, walk in peer.walks.items():
+            kind = "auditing" if walk.is_audit else "walking"
+            yield name, f"{kind} {peer.member}: {walk.rows_received} rows, {walk.nodes_left} of 256 nodes left"

@@ -1,0 +1,147 @@
+"""What a replica needs of its storage.
+
+One writer at a time opens a `Transaction`, sees its own writes, and ends it by `commit` (durable when it returns) or
+`abort`. Any number of readers see the last committed state. Storage keeps what it is told and decides nothing: the
+core says which journal entries stand and what the sums are, in the same transaction as the rows they describe.
+
+Shards are named by their namespace; addresses are those of `core.address`; leaves those of `core.fingerprint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.row import Row
+
+
+class StorageError(Exception):
+    """The storage could not do what was asked; nothing of the transaction stands."""
+
+
+class StorageFullError(StorageError):
+    """No room for the transaction, in the map or on the volume. Reads go on; a later write may succeed."""
+
+
+class StorageFailedError(StorageError):
+    """The volume failed under a write. What was committed before is intact, what comes next cannot be trusted to be:
+    the storage takes no more writes until the process starts again."""
+
+
+class Identity(NamedTuple):
+    """Who this data directory is."""
+
+    cluster: str
+    member: str
+    replica: ReplicaId
+    incarnation: int
+    """Grows by one at every start."""
+
+
+class Counts(NamedTuple):
+    """What a table, or a shard, holds."""
+
+    rows: int = 0
+    tombstones: int = 0
+    value_bytes: int = 0
+    """Bytes of row keys and values of visible rows."""
+
+    def plus(self, other: Counts) -> Counts:
+        return Counts(self.rows + other.rows, self.tombstones + other.tombstones, self.value_bytes + other.value_bytes)
+
+
+class ShardRecord(NamedTuple):
+    """What a shard must know at start, besides its rows."""
+
+    context: Context
+    floors: Context
+    """Per origin, the sequence below which the journal may have gaps."""
+
+
+class JournalEntry(NamedTuple):
+    sequence: int
+    address: bytes
+
+
+class Reader(Protocol):
+    """A consistent view of the committed state (in a Transaction: with its own writes)."""
+
+    def identity(self) -> Identity | None: ...
+
+    def shard_record(self, shard: str) -> ShardRecord | None: ...
+
+    def table_counts(self, shard: str) -> dict[str, Counts]: ...
+
+    def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
+        """The fingerprint pages written so far, in order of page."""
+        ...
+
+    def row(self, shard: str, address: bytes) -> Row | None: ...
+
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
+        """Rows with `start <= address < end`, tombstones included, by address; lazily."""
+        ...
+
+    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
+        """The entries of an origin with `sequence > after`, ascending; lazily."""
+        ...
+
+    def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
+        """The greatest sequence in the journal, per origin."""
+        ...
+
+    def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
+        """The addresses in a leaf that are greater than `after`, ascending; lazily."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    def put_identity(self, identity: Identity) -> None: ...
+
+    def put_shard_record(self, shard: str, record: ShardRecord) -> None: ...
+
+    def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
+        """Counts of zero throughout remove the table's record."""
+        ...
+
+    def put_page(self, shard: str, page: int, content: bytes) -> None: ...
+
+    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+        """`is_new`: the address held no row before, so the leaf does not list it yet."""
+        ...
+
+    def delete_row(self, shard: str, address: bytes, leaf: int) -> None: ...
+
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None: ...
+
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None: ...
+
+    def commit(self) -> None:
+        """Make all of it durable, or none of it. Raises StorageError, after which the transaction has ended."""
+        ...
+
+    def abort(self) -> None: ...
+
+
+class View(Reader, Protocol):
+    """A read transaction, short-lived: a long one keeps the storage from reusing pages."""
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Storage(Protocol):
+    def view(self) -> View: ...
+
+    def begin(self) -> Transaction:
+        """Start the one write transaction. Raises StorageFailedError once the volume has failed."""
+        ...
+
+    @property
+    def used_share(self) -> float:
+        """How much of its room the storage uses, 0 to 1; at 1 writes fail."""
+        ...
+
+    def close(self) -> None: ...

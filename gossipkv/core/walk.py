@@ -1,0 +1,218 @@
+"""Walks: bringing a replica up to date by comparing fingerprints.
+
+The walker descends the sums of a peer's shard: nodes that differ, leaves that differ, rows that differ. It needs
+nothing of the journal, so it serves new members, members that were away for long, and the repair of whatever should
+not be.
+
+Both sums are compared: a tombstone missed here would be claimed by the context. When every differing leaf has been
+visited, the walker covers what the peer covered *at the start*; what the peer learned during the walk may lie in
+leaves visited before. An interrupted walk loses nothing: leaves that have become equal are skipped by the next one.
+
+An audit is a walk over visible sums alone that leaves the context as it is: it finds differences that nothing else
+would notice while contexts keep changing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gossipkv.core.causality import Context
+from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums
+from gossipkv.core.messages import (
+    LeafEntry,
+    Message,
+    Position,
+    WalkBegin,
+    WalkEntries,
+    WalkFetch,
+    WalkFetchRows,
+    WalkList,
+    WalkNodes,
+    WalkRoot,
+    WalkRows,
+    WalkSums,
+)
+from gossipkv.core.pull import Parcel
+from gossipkv.core.row import Row
+from gossipkv.core.shard import Shard
+from gossipkv.core.storage import Reader
+from gossipkv.core.store import Intake
+
+NODES_PER_MESSAGE = 16
+LEAVES_PER_MESSAGE = 4096
+ROWS_PER_MESSAGE = 4096
+
+
+class WalkFaultError(Exception):
+    """The peer's answer does not fit what was asked."""
+
+
+class Walk:
+    """The walker's side of one walk. Ask `request`, hand the answer to the method for it, until `is_finished`."""
+
+    def __init__(self, shard: str, *, is_audit: bool = False) -> None:
+        self.shard = shard
+        self.is_audit = is_audit
+        self.claim: Context | None = None
+        """What the peer covered at the start."""
+        self.intake = Intake()
+        """The refused rows of the whole walk."""
+        self.rows_received = 0
+        self.nodes_left = 0
+        self._nodes: list[int] = []
+        self._to_list: list[int] = []
+        self._to_fetch: list[int] = []
+        self._after = b""
+        self._rows: list[bytes] = []
+        self._asked: WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows = WalkBegin(shard)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.claim is not None and not (self._nodes or self._to_list or self._to_fetch or self._rows)
+
+    def request(self) -> Message:
+        """The next question; asking it again after a failure does no harm."""
+        if self.claim is None:
+            self._asked = WalkBegin(self.shard)
+        elif self._rows:
+            self._asked = WalkFetchRows(self.shard, tuple(self._rows[:ROWS_PER_MESSAGE]))
+        elif self._to_fetch:
+            self._asked = WalkFetch(self.shard, tuple(self._to_fetch[:LEAVES_PER_MESSAGE]), self._after)
+        elif self._to_list:
+            self._asked = WalkList(self.shard, tuple(self._to_list[:LEAVES_PER_MESSAGE]), self._after)
+        else:
+            self._asked = WalkNodes(self.shard, tuple(self._nodes[:NODES_PER_MESSAGE]))
+        return self._asked
+
+    def take_root(self, shard: Shard, root: WalkRoot) -> None:
+        self.claim = Context(root.context)
+        ours = shard.fingerprint.nodes()
+        self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]
+        self.nodes_left = len(self._nodes)
+
+    def take_sums(self, shard: Shard, answer: WalkSums) -> None:
+        asked = self._asked
+        if not isinstance(asked, WalkNodes) or answer.nodes != asked.nodes:
+            raise WalkFaultError("leaf sums that were not asked for")
+        for place, node in enumerate(answer.nodes):
+            ours = shard.fingerprint.leaves_of(node)
+            theirs = answer.leaves[place * LEAVES_PER_NODE : (place + 1) * LEAVES_PER_NODE]
+            for offset, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+                if self._differ(their, our):
+                    self._visit(node * LEAVES_PER_NODE + offset, our, their)
+        del self._nodes[: len(answer.nodes)]
+        self.nodes_left = len(self._nodes)
+
+    def _differ(self, theirs: Sums, ours: Sums) -> bool:
+        return theirs.visible != ours.visible if self.is_audit else theirs != ours
+
+    def _visit(self, leaf: int, ours: Sums, theirs: Sums) -> None:
+        """A leaf that is empty here is fetched whole; one that is empty there has nothing to give."""
+        if theirs == EMPTY:
+            return
+        if ours == EMPTY:
+            self._to_fetch.append(leaf)
+        else:
+            self._to_list.append(leaf)
+
+    def take_entries(self, reader: Reader, answer: WalkEntries) -> None:
+        if not isinstance(self._asked, WalkList):
+            raise WalkFaultError("leaf entries that were not asked for")
+        for address, dots in answer.entries:
+            row = reader.row(self.shard, address)
+            if row is None or not all(row.context.covers(dot) for dot in dots):
+                self._rows.append(address)
+        self._proceed(self._to_list, len(self._asked.leaves), answer.resume)
+
+    def take_rows(self, answer: WalkRows, intake: Intake) -> None:
+        """Note rows that have been taken in."""
+        self.intake.refused += intake.refused
+        self.rows_received += len(answer.rows)
+        if isinstance(self._asked, WalkFetch):
+            self._proceed(self._to_fetch, len(self._asked.leaves), answer.resume)
+        elif isinstance(self._asked, WalkFetchRows):
+            served = len(self._asked.addresses) if answer.resume is None else answer.resume.place
+            if served == 0:
+                raise WalkFaultError("an answer without progress")
+            del self._rows[:served]
+        else:
+            raise WalkFaultError("rows that were not asked for")
+
+    def _proceed(self, leaves: list[int], asked: int, resume: Position | None) -> None:
+        """Drop the leaves that were served from the list of those to visit."""
+        if resume is None:
+            del leaves[:asked]
+            self._after = b""
+            return
+        if resume.place > asked or (resume.place == 0 and resume.after <= self._after):
+            raise WalkFaultError("an answer without progress")
+        del leaves[: resume.place]
+        self._after = resume.after
+
+
+def serve(
+    reader: Reader,
+    shard: Shard,
+    question: WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows,
+    part_bytes: int,
+) -> Message:
+    """Answer a walker, from what stands now."""
+    match question:
+        case WalkBegin():
+            return WalkRoot(shard.name, Context(shard.context), tuple(shard.fingerprint.nodes()))
+        case WalkNodes(nodes=nodes):
+            leaves = [sums for node in nodes for sums in shard.fingerprint.leaves_of(node)]
+            return WalkSums(shard.name, nodes, tuple(leaves))
+        case WalkList(leaves=asked, after=after):
+            return _list(reader, shard, asked, after, part_bytes)
+        case WalkFetch(leaves=asked, after=after):
+            parcel = Parcel(part_bytes)
+            resume = _visit_leaves(reader, shard, asked, after, parcel.add)
+            return WalkRows(shard.name, parcel.copies(), resume)
+        case WalkFetchRows(addresses=addresses):
+            return _fetch_rows(reader, shard, addresses, part_bytes)
+
+
+def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, part_bytes: int) -> WalkEntries:
+    entries: list[LeafEntry] = []
+    room = part_bytes
+
+    def add(address: bytes, row: Row) -> bool:
+        nonlocal room
+        room -= len(address) + 20 * len(row.versions)
+        if entries and room < 0:
+            return False
+        entries.append(LeafEntry(address, tuple(version.dot for version in row.versions)))
+        return True
+
+    resume = _visit_leaves(reader, shard, leaves, after, add)
+    return WalkEntries(shard.name, tuple(entries), resume)
+
+
+def _visit_leaves(
+    reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, add: Callable[[bytes, Row], bool]
+) -> Position | None:
+    """Show each row of the leaves to `add` until it has no room; returns where that was."""
+    for place, leaf in enumerate(leaves):
+        start = after if place == 0 else b""
+        for address, row in _leaf_rows(reader, shard, leaf, start):
+            if not add(address, row):
+                return Position(place, start)
+            start = address
+    return None
+
+
+def _leaf_rows(reader: Reader, shard: Shard, leaf: int, after: bytes) -> Iterator[tuple[bytes, Row]]:
+    for address in reader.leaf(shard.name, leaf, after):
+        row = reader.row(shard.name, address)
+        assert row is not None, "a leaf lists a row that is not there"
+        yield address, row
+
+
+def _fetch_rows(reader: Reader, shard: Shard, addresses: tuple[bytes, ...], part_bytes: int) -> WalkRows:
+    parcel = Parcel(part_bytes)
+    for place, address in enumerate(addresses):
+        row = reader.row(shard.name, address)
+        if row is not None and not parcel.add(address, row):
+            return WalkRows(shard.name, parcel.copies(), Position(place, b""))
+    return WalkRows(shard.name, parcel.copies(), None)

@@ -1,0 +1,129 @@
+"""Group commit: many inputs, one transaction, one fsync.
+
+All waiting inputs go through the core inside one write transaction; later ones see what earlier ones wrote. Nothing
+leaves before `commit` has returned: the answers and effects of a batch are handed out only then. That is the whole
+crash-safety argument: a process that dies before the commit has told no one anything, and one that dies after it finds
+everything it may have told on disk.
+
+If a step or the commit fails, the transaction is aborted and the replica returns to what is on disk.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Write, step
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.replica import RefusedEnvelopeError, Replica
+from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction
+
+USED_SHARE_MAX = 0.9
+"""Above this share of the storage puts are refused; the reserve is for deletes and for rows that other members have
+acknowledged already."""
+
+
+class StepFailedError(Exception):
+    """The core could not take an input: a fault of our own. The input has changed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What to tell whom, once committed: an answer or an error per input, and the effects of all."""
+
+    outcomes: list[Answer | Exception]
+    effects: Effects
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch that has gone through the core and is not durable yet."""
+
+    transaction: Transaction
+    batch: Batch
+    inputs: Sequence[Input]
+
+
+class GroupCommit:
+    """Drives one replica over one storage; used by one thread at a time."""
+
+    def __init__(self, storage: Storage, replica: Replica) -> None:
+        self._storage = storage
+        self.replica = replica
+
+    @classmethod
+    def open(
+        cls, storage: Storage, options: ReplicaOptions, rng: random.Random, now_ms: int
+    ) -> tuple[GroupCommit, Effects]:
+        """Start a replica on what the storage holds. Raises StorageError."""
+        transaction = storage.begin()
+        try:
+            replica = Replica.open(transaction, options, rng, now_ms)
+            effects = replica.finish(transaction, now_ms)
+        except BaseException:
+            transaction.abort()
+            raise
+        transaction.commit()
+        return cls(storage, replica), effects
+
+    def run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
+        """Take inputs in and make them durable. Never raises: what fails is an outcome.
+
+        An input that the core fails on is found by running each on its own, so that it cannot take others with it.
+        """
+        try:
+            return self.commit(self.prepare(inputs, now_ms))
+        except StorageError as error:
+            return Batch([error] * len(inputs), Effects())
+        except Exception as error:
+            if len(inputs) == 1:
+                failure = StepFailedError(f"{type(error).__name__}: {error}")
+                failure.__cause__ = error
+                return Batch([failure], Effects())
+        batches = [self.run([one], now_ms) for one in inputs]
+        return Batch(
+            [outcome for batch in batches for outcome in batch.outcomes],
+            Effects(
+                [send for batch in batches for send in batch.effects.sends],
+                [notice for batch in batches for notice in batch.effects.notices],
+                [arrival for batch in batches for arrival in batch.effects.arrivals],
+            ),
+        )
+
+    def prepare(self, inputs: Sequence[Input], now_ms: int) -> Prepared:
+        """The part before the commit. Raises what a step raised, after returning to what is on disk."""
+        transaction = self._storage.begin()
+        try:
+            is_full = self._storage.used_share >= USED_SHARE_MAX
+            outcomes = [self._outcome(transaction, one, is_full, now_ms) for one in inputs]
+            effects = self.replica.finish(transaction, now_ms)
+        except BaseException:
+            transaction.abort()
+            self._return_to_disk(inputs, Effects())
+            raise
+        return Prepared(transaction, Batch(outcomes, effects), inputs)
+
+    def commit(self, prepared: Prepared) -> Batch:
+        """Make a prepared batch durable. Raises StorageError, after returning to what is on disk."""
+        try:
+            prepared.transaction.commit()
+        except BaseException:
+            self._return_to_disk(prepared.inputs, prepared.batch.effects)
+            raise
+        return prepared.batch
+
+    def _outcome(self, transaction: Transaction, happened: Input, is_full: bool, now_ms: int) -> Answer | Exception:
+        if is_full and isinstance(happened, Write) and any(o.value is not None for o in happened.operations):
+            return StorageFullError(f"the storage is more than {USED_SHARE_MAX:.0%} full")
+        try:
+            return step(self.replica, transaction, happened, now_ms)
+        except RefusedEnvelopeError as refused:
+            return refused
+
+    def _return_to_disk(self, inputs: Sequence[Input], effects: Effects) -> None:
+        """Exchanges that would have begun, or whose end the batch held, are not under way any more."""
+        ended = [one.exchange for one in inputs if isinstance(one, Answered | Failed)]
+        with self._storage.view() as view:
+            self.replica.reload(view, [*(send.exchange for send in effects.sends), *ended])

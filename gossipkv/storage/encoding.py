@@ -1,0 +1,126 @@
+"""How rows and records are laid out as bytes on a volume.
+
+Each record is one flat msgpack list: flat, because nested lists cost twice the time to read and to write, and
+reading rows is what a store does most. A row is
+
+    [versions, replica, sequence, timestamp, value, expires_ms, ..., replica, sequence, ...]
+
+the number of versions, five fields for each of them, then the row's context as pairs. The pairs are left out
+where the context is just the dot of a lone version, as it is for most rows. A tombstone's value is nil, as is
+an absent expiry.
+
+`FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps
+it beside the data and refuses what is newer than itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
+
+import msgpack
+
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.row import Row, Version
+from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
+
+FORMAT_VERSION = 1
+
+_VERSION_FIELDS = 5
+_LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
+
+_pack: Callable[[object], bytes] = msgpack.packb
+_unpack: Callable[[bytes], Any] = msgpack.unpackb
+
+# Named tuples are built past their own constructor, which checks arguments and takes twice as long.
+_new = tuple.__new__
+
+
+class UndecodableRecordError(StorageError):
+    """The bytes are not a record of this format: the volume or another program has damaged them."""
+
+
+def encode_row(row: Row) -> bytes:
+    versions, context = row
+    if len(versions) == 1:
+        (replica, sequence), timestamp, value, expires_ms = versions[0]
+        fields = [1, replica, sequence, timestamp, value, expires_ms]
+        if len(context) == 1 and context.get(replica) == sequence:
+            return _pack(fields)
+    else:
+        fields = [len(versions)]
+        for (replica, sequence), timestamp, value, expires_ms in versions:
+            fields += (replica, sequence, timestamp, value, expires_ms)
+    for entry in context.items():
+        fields += entry
+    return _pack(fields)
+
+
+def decode_row(stored: bytes) -> Row:
+    """The row that `encode_row` was given. Raises UndecodableRecordError."""
+    try:
+        fields = _unpack(stored)
+        if len(fields) == _LONE_VERSION_LENGTH:
+            _, replica, sequence, timestamp, value, expires_ms = fields
+            version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms))
+            context = Context()
+            context[replica] = sequence
+            return _new(Row, ((version,), context))
+        end = 1 + _VERSION_FIELDS * fields[0]
+        if not 1 < end <= len(fields):
+            raise ValueError("fewer fields than versions need")
+        versions = tuple(
+            Version(Dot(fields[at], fields[at + 1]), *fields[at + 2 : at + _VERSION_FIELDS])
+            for at in range(1, end, _VERSION_FIELDS)
+        )
+        return Row(versions, _context_of(fields[end:]))
+    except (ValueError, TypeError, LookupError) as error:
+        raise UndecodableRecordError(f"a row of {len(stored)} bytes cannot be decoded") from error
+
+
+def encode_identity(identity: Identity) -> bytes:
+    return _pack(identity)
+
+
+def decode_identity(stored: bytes) -> Identity:
+    """Raises UndecodableRecordError."""
+    try:
+        return Identity(*_unpack(stored))
+    except (ValueError, TypeError) as error:
+        raise UndecodableRecordError("the identity of the store cannot be decoded") from error
+
+
+def encode_counts(counts: Counts) -> bytes:
+    return _pack(counts)
+
+
+def decode_counts(stored: bytes) -> Counts:
+    """Raises UndecodableRecordError."""
+    try:
+        return Counts(*_unpack(stored))
+    except (ValueError, TypeError) as error:
+        raise UndecodableRecordError("the counts of a table cannot be decoded") from error
+
+
+def encode_shard_record(record: ShardRecord) -> bytes:
+    fields = [len(record.context), *_pairs(record.context), *_pairs(record.floors)]
+    return _pack(fields)
+
+
+def decode_shard_record(stored: bytes) -> ShardRecord:
+    """Raises UndecodableRecordError."""
+    try:
+        fields = _unpack(stored)
+        end = 1 + 2 * fields[0]
+        return ShardRecord(_context_of(fields[1:end]), _context_of(fields[end:]))
+    except (ValueError, TypeError, LookupError) as error:
+        raise UndecodableRecordError("the record of a shard cannot be decoded") from error
+
+
+def _pairs(context: Context) -> Iterable[int]:
+    return chain.from_iterable(context.items())
+
+
+def _context_of(pairs: list[int]) -> Context:
+    return Context(zip(pairs[0::2], pairs[1::2], strict=True))

@@ -1,0 +1,399 @@
+"""Storage on a volume, with LMDB.
+
+What holds:
+
+- Durable means fsync: LMDB runs with its default flags, the only ones that survive a power loss at any
+  moment. Many writes share a commit instead.
+- One process uses a data directory, by an exclusive lock on its `lock` file. The environment must not be used
+  after a fork: run children by exec.
+- The write transaction is used by one thread from `begin` to its end; views by any one thread each. Reads
+  never wait.
+- Iterators walk LMDB's pages as they are asked. Use them before their view ends, and write nothing in a
+  transaction while an iterator of it is in use.
+- A full map or volume fails a transaction and nothing else. Any other failure of a write stops all writing
+  until the process starts again: after a failed fsync the kernel forgets which pages it did not write, and
+  trying again succeeds without having written them.
+
+Every key begins with its shard and a zero byte, then:
+
+    meta      "record"                  the shard's record; without a shard: "format", "identity"
+    counts    table                     Counts
+    rows      address                   Row
+    journal   origin, sequence          address; both as 8 bytes, big-endian
+    leaves    leaf, address             nothing; the leaf as 2 bytes, big-endian
+    pages     page                      the fingerprint page; its number as 2 bytes, big-endian
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import lmdb
+
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.row import Row
+from gossipkv.core.storage import (
+    Counts,
+    Identity,
+    JournalEntry,
+    ShardRecord,
+    StorageError,
+    StorageFailedError,
+    StorageFullError,
+)
+from gossipkv.storage import encoding
+from gossipkv.storage.directory import DataDirectory
+
+MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
+"""Address space, not memory nor disk: it costs nothing until it is used."""
+
+_READERS_MAX = 512
+"""Views open at one time."""
+
+_SPARE_TRANSACTIONS = 8
+"""Read transactions kept for reuse, which makes opening a view cheap."""
+
+_VOLUME_FREE_BYTES_MIN = 2**20
+"""With less than this left, a failed write is put down to the volume being full."""
+
+_FORMAT_KEY = b"format"
+_IDENTITY_KEY = b"identity"
+
+_pack_pair = struct.Struct(">QQ").pack
+_unpack_pair = struct.Struct(">QQ").unpack_from
+_pack_short = struct.Struct(">H").pack
+_unpack_short = struct.Struct(">H").unpack_from
+
+
+class _Databases(NamedTuple):
+    """Handles of the named databases."""
+
+    meta: Any
+    counts: Any
+    rows: Any
+    journal: Any
+    leaves: Any
+    pages: Any
+
+
+@cache
+def _prefix(shard: str) -> bytes:
+    assert "\0" not in shard, shard
+    return shard.encode() + b"\0"
+
+
+def _prefix_end(prefix: bytes) -> bytes:
+    """The least key that is greater than all that begin with a prefix of `_prefix`."""
+    return prefix[:-1] + b"\1"
+
+
+class _LmdbReader:
+    """What views and transactions have in common: reads."""
+
+    __slots__ = ("_databases", "_get", "_rows", "_transaction")
+
+    def __init__(self, transaction: Any, databases: _Databases) -> None:
+        self._transaction = transaction
+        self._databases = databases
+        self._get = transaction.get
+        self._rows = databases.rows
+
+    def _found(self, key: bytes, database: Any) -> bytes | None:
+        try:
+            found: bytes | None = self._get(key, None, database)
+        except lmdb.Error as error:
+            raise StorageError(f"a record cannot be read: {error}") from error
+        return found
+
+    def _items(
+        self, database: Any, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """What has `start <= key < end`."""
+        try:
+            cursor = self._transaction.cursor(database)
+            if not reverse:
+                if cursor.set_range(start):
+                    for item in cursor.iternext():
+                        if item[0] >= end:
+                            return
+                        yield item
+            # The cursor stands on the first key that is not wanted, or there is none.
+            elif cursor.prev() if cursor.set_range(end) else cursor.last():
+                for item in cursor.iterprev():
+                    if item[0] < start:
+                        return
+                    yield item
+        except lmdb.Error as error:
+            raise StorageError(f"records cannot be read: {error}") from error
+
+    def identity(self) -> Identity | None:
+        stored = self._found(_IDENTITY_KEY, self._databases.meta)
+        return None if stored is None else encoding.decode_identity(stored)
+
+    def shard_record(self, shard: str) -> ShardRecord | None:
+        stored = self._found(_prefix(shard) + b"record", self._databases.meta)
+        return None if stored is None else encoding.decode_shard_record(stored)
+
+    def table_counts(self, shard: str) -> dict[str, Counts]:
+        prefix = _prefix(shard)
+        items = self._items(self._databases.counts, prefix, _prefix_end(prefix))
+        return {key[len(prefix) :].decode(): encoding.decode_counts(stored) for key, stored in items}
+
+    def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
+        prefix = _prefix(shard)
+        for key, content in self._items(self._databases.pages, prefix, _prefix_end(prefix)):
+            yield _unpack_short(key, len(prefix))[0], content
+
+    def row(self, shard: str, address: bytes) -> Row | None:
+        stored = self._found(_prefix(shard) + address, self._rows)
+        return None if stored is None else encoding.decode_row(stored)
+
+    def rows(
+        self, shard: str, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, Row]]:
+        prefix = _prefix(shard)
+        skipped = len(prefix)
+        for key, stored in self._items(self._rows, prefix + start, prefix + end, reverse=reverse):
+            yield key[skipped:], encoding.decode_row(stored)
+
+    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
+        prefix = _prefix(shard)
+        sequence_at = len(prefix) + 8
+        start = prefix + _pack_pair(origin, after + 1)
+        for key, address in self._items(self._databases.journal, start, _journal_end(prefix, origin)):
+            yield JournalEntry(int.from_bytes(key[sequence_at:], "big"), address)
+
+    def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
+        prefix = _prefix(shard)
+        journal = self._databases.journal
+        heads: dict[ReplicaId, int] = {}
+        start = prefix
+        while first := next(self._items(journal, start, _prefix_end(prefix)), None):
+            origin, _ = _unpack_pair(first[0], len(prefix))
+            start = _journal_end(prefix, origin)
+            last, _ = next(self._items(journal, first[0], start, reverse=True))
+            heads[origin] = _unpack_pair(last, len(prefix))[1]
+        return heads
+
+    def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
+        prefix = _prefix(shard) + _pack_short(leaf)
+        skipped = len(prefix)
+        # The key after `after` is a zero byte longer; addresses begin with a table's name, which is ASCII.
+        start, end = prefix + after + b"\0", prefix + b"\xff"
+        for key, _ in self._items(self._databases.leaves, start, end):
+            yield key[skipped:]
+
+
+def _journal_end(prefix: bytes, origin: ReplicaId) -> bytes:
+    """The least key that is greater than those of an origin: sequences end at 2^63 - 1."""
+    return prefix + _pack_pair(origin, 2**64 - 1)
+
+
+class LmdbView(_LmdbReader):
+    """The committed state as it was when the view was opened. Hold it for milliseconds: no page that it can
+    see is reused before it ends."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> LmdbView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transaction.abort()
+
+
+class LmdbTransaction(_LmdbReader):
+    """The one open write transaction. A write that raises ends it; only `abort` may follow, to no effect."""
+
+    __slots__ = ("_is_open", "_put", "_storage")
+
+    def __init__(self, transaction: Any, databases: _Databases, storage: LmdbStorage) -> None:
+        super().__init__(transaction, databases)
+        self._storage = storage
+        self._is_open = True
+        self._put = transaction.put
+
+    def _write(self, key: bytes, value: bytes, database: Any) -> None:
+        assert self._is_open, "write after the end of the transaction"
+        try:
+            self._put(key, value, True, True, False, database)
+        except lmdb.Error as error:
+            self._fail(error)
+
+    def _delete(self, key: bytes, database: Any) -> None:
+        assert self._is_open, "write after the end of the transaction"
+        try:
+            self._transaction.delete(key, b"", database)
+        except lmdb.Error as error:
+            self._fail(error)
+
+    def _fail(self, error: lmdb.Error) -> NoReturn:
+        # The cause is judged before the abort gives up the room that the transaction took.
+        failure = self._storage.failure_of(error)
+        self.abort()
+        raise failure from error
+
+    def put_identity(self, identity: Identity) -> None:
+        self._write(_IDENTITY_KEY, encoding.encode_identity(identity), self._databases.meta)
+
+    def put_shard_record(self, shard: str, record: ShardRecord) -> None:
+        self._write(_prefix(shard) + b"record", encoding.encode_shard_record(record), self._databases.meta)
+
+    def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
+        key = _prefix(shard) + table.encode()
+        if any(counts):
+            self._write(key, encoding.encode_counts(counts), self._databases.counts)
+        else:
+            self._delete(key, self._databases.counts)
+
+    def put_page(self, shard: str, page: int, content: bytes) -> None:
+        self._write(_prefix(shard) + _pack_short(page), content, self._databases.pages)
+
+    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+        prefix = _prefix(shard)
+        self._write(prefix + address, encoding.encode_row(row), self._rows)
+        if is_new:
+            self._write(prefix + _pack_short(leaf) + address, b"", self._databases.leaves)
+
+    def delete_row(self, shard: str, address: bytes, leaf: int) -> None:
+        prefix = _prefix(shard)
+        self._delete(prefix + address, self._rows)
+        self._delete(prefix + _pack_short(leaf) + address, self._databases.leaves)
+
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        self._write(_prefix(shard) + _pack_pair(origin, sequence), address, self._databases.journal)
+
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
+        self._delete(_prefix(shard) + _pack_pair(origin, sequence), self._databases.journal)
+
+    def commit(self) -> None:
+        assert self._is_open, "commit after the end of the transaction"
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            self._fail(error)
+        self._end()
+
+    def abort(self) -> None:
+        if self._is_open:
+            self._transaction.abort()
+            self._end()
+
+    def _end(self) -> None:
+        self._is_open = False
+        self._storage.forget_transaction()
+
+
+class LmdbStorage:
+    """The store in a data directory, which is created when it is absent.
+
+    `map_size_bytes` is the most that the store can grow to, a multiple of 4,096. Raises StorageError when the
+    directory cannot be used or is in use, and when the data are damaged or of a newer format.
+    """
+
+    def __init__(self, path: Path, map_size_bytes: int = MAP_SIZE_BYTES_DEFAULT) -> None:
+        self._path = path
+        self._transaction: LmdbTransaction | None = None
+        self._failure: str | None = None
+        self._directory = DataDirectory(path)
+        try:
+            self._environment = lmdb.open(
+                str(path),
+                map_size=map_size_bytes,
+                subdir=True,
+                sync=True,
+                metasync=True,
+                max_dbs=len(_Databases._fields),
+                max_readers=_READERS_MAX,
+                max_spare_txns=_SPARE_TRANSACTIONS,
+            )
+        except lmdb.Error as error:
+            self._directory.close()
+            raise StorageError(f"the data in {path} cannot be opened: {error}") from error
+        try:
+            self._databases = self._opened_databases()
+        except (lmdb.Error, StorageError) as error:
+            self.close()
+            raise StorageError(f"the data in {path} cannot be opened: {error}") from error
+
+    def _opened_databases(self) -> _Databases:
+        with self._environment.begin(write=True) as transaction:
+            meta = self._environment.open_db(b"meta", transaction)
+            stored = transaction.get(_FORMAT_KEY, db=meta)
+            if stored is None:
+                transaction.put(_FORMAT_KEY, b"%d" % encoding.FORMAT_VERSION, db=meta)
+            elif int(stored) > encoding.FORMAT_VERSION:
+                raise StorageError(
+                    f"they are of format {int(stored)}, and this program knows formats up to "
+                    f"{encoding.FORMAT_VERSION}: run the version that wrote them, or a newer one"
+                )
+            names = _Databases._fields[1:]
+            return _Databases(
+                meta, *(self._environment.open_db(name.encode(), transaction) for name in names)
+            )
+
+    def view(self) -> LmdbView:
+        """Raises StorageError when too many views are open."""
+        try:
+            return LmdbView(self._environment.begin(), self._databases)
+        except lmdb.Error as error:
+            raise StorageError(f"the store cannot be read: {error}") from error
+
+    def begin(self) -> LmdbTransaction:
+        if self._failure is not None:
+            raise StorageFailedError(self._failure)
+        assert self._transaction is None, "a transaction is open"
+        try:
+            transaction = self._environment.begin(write=True)
+        except lmdb.Error as error:
+            raise self.failure_of(error) from error
+        self._transaction = LmdbTransaction(transaction, self._databases, self)
+        return self._transaction
+
+    @property
+    def used_share(self) -> float:
+        """The bytes of pages in use, of those that map and volume have room for, whichever has less.
+
+        Pages free for reuse count as room. Writes can fail below 1: each commit, of deletes too, needs free
+        pages for copies of those it changes, and a large value needs its pages in a row. Keep a reserve.
+        """
+        with self._environment.begin() as transaction:
+            tables = [self._environment.stat(), *(transaction.stat(database) for database in self._databases)]
+        pages = sum(table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"] for table in tables)
+        taken_bytes = (self._path / "data.mdb").stat().st_blocks * 512
+        room_bytes = min(self._environment.info()["map_size"], taken_bytes + self._directory.free_bytes())
+        return min(1.0, pages * tables[0]["psize"] / room_bytes)
+
+    def close(self) -> None:
+        """Give up the data directory. An open transaction is aborted; views must have ended."""
+        if self._transaction is not None:
+            self._transaction.abort()
+        self._environment.close()
+        self._directory.close()
+
+    def forget_transaction(self) -> None:
+        """For the transaction of this storage."""
+        self._transaction = None
+
+    def failure_of(self, error: lmdb.Error) -> StorageError:
+        """For the transaction of this storage: what a failed write means."""
+        if isinstance(error, lmdb.MapFullError | lmdb.TxnFullError):
+            return StorageFullError(f"no room in the map of {self._path}: {error}")
+        if isinstance(error, lmdb.BadValsizeError):
+            return StorageError(f"a key is too long: {error}")
+        # What the binding itself raises, not LMDB, has no code.
+        code = getattr(error, "code", None)
+        if code in (errno.ENOSPC, errno.EDQUOT) or (code == errno.EIO and self._is_volume_full()):
+            return StorageFullError(f"no room on the volume of {self._path}: {error}")
+        self._failure = f"writing to {self._path} has failed and is not tried again: {error}"
+        return StorageFailedError(self._failure)
+
+    def _is_volume_full(self) -> bool:
+        # LMDB reports a write that a full volume cut short as EIO. Were it a true EIO, no harm is done:
+        # the next transaction writes all of its pages anew, and LMDB stops by itself when its root fails.
+        return self._directory.free_bytes() < _VOLUME_FREE_BYTES_MIN

@@ -1,0 +1,367 @@
+"""Storage in memory, with the semantics of a crash: for simulation, tests and stores that need not outlive a
+process.
+
+What is committed stands; what is not leaves nothing, whether its transaction is aborted, fails or is open at
+a crash. Rows are held as they are, without encoding: they are values that nobody changes.
+
+Every reader is the committed state under a layer of differences. A transaction's layer holds what it wrote; a
+view's layer holds what was there before, put in place by each commit that happens while the view is open. A
+commit therefore costs what its transaction changed, for each open view, and never what the store holds.
+
+Threads: one may write while others read, as with storage on a volume. A commit saves the old state in the
+views before it changes the committed one, and a reader looks at the committed state before it looks at its
+layer: whichever comes first, it finds the state that it began with. Scans and the opening of views take the
+storage's lock, since they touch several things.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import Any
+
+from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
+from gossipkv.core.row import Row
+from gossipkv.core.storage import (
+    Counts,
+    Identity,
+    JournalEntry,
+    ShardRecord,
+    StorageError,
+    StorageFailedError,
+)
+
+_META = "meta"
+_COUNTS = "counts"
+_ROWS = "rows"
+_JOURNAL = "journal"
+_LEAVES = "leaves"
+_PAGES = "pages"
+
+_MapName = tuple[str, str]
+"""What is kept, and for which shard."""
+
+_STORE = ""
+"""In place of a shard, for what belongs to the whole store."""
+
+_SCAN_KEYS_MIN = 4
+_SCAN_KEYS_MAX = 64
+
+
+class _Map:
+    """Committed values by key, with the keys in order."""
+
+    __slots__ = ("keys", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[Any, Any] = {}
+        self.keys: list[Any] = []
+
+    def put(self, key: Any, value: Any) -> None:
+        """None removes the key."""
+        if value is None:
+            if self.values.pop(key, None) is not None:
+                del self.keys[bisect_left(self.keys, key)]
+            return
+        if key not in self.values:
+            insort(self.keys, key)
+        self.values[key] = value
+
+    def copy(self) -> _Map:
+        copied = _Map()
+        copied.values = self.values.copy()
+        copied.keys = self.keys.copy()
+        return copied
+
+
+class _LayeredMap:
+    """A committed map under a layer of differences, where None stands for a key that is not there."""
+
+    __slots__ = ("_committed", "_layer_keys", "_lock", "layer")
+
+    def __init__(self, committed: _Map, lock: threading.Lock) -> None:
+        self._committed = committed
+        self._lock = lock
+        self.layer: dict[Any, Any] = {}
+        self._layer_keys: list[Any] = []
+
+    def get(self, key: Any) -> Any:
+        committed = self._committed.values.get(key)
+        return self.layer.get(key, committed)
+
+    def scan(self, start: Any, end: Any = None, *, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
+        """What has `start <= key < end`, where an end of None is beyond every key; a few keys at a time."""
+        limit = _SCAN_KEYS_MIN
+        while True:
+            keys = self._keys(start, end, limit, reverse)
+            for key in keys:
+                value = self.get(key)
+                if value is not None:
+                    yield key, value
+            if len(keys) < limit:
+                return
+            if reverse:
+                end = keys[-1]
+            else:
+                start = _after(keys[-1])
+            limit = min(2 * limit, _SCAN_KEYS_MAX)
+
+    def _keys(self, start: Any, end: Any, limit: int, reverse: bool) -> list[Any]:
+        """The first keys of a range in either map, `limit` of them unless there are no more."""
+        with self._lock:
+            # The layer never forgets a key, so its size tells whether its keys have changed.
+            if len(self._layer_keys) != len(self.layer):
+                self._layer_keys = sorted(self.layer)
+            found = _bounded(self._committed.keys, start, end, limit, reverse)
+            layered = _bounded(self._layer_keys, start, end, limit, reverse)
+        if layered:
+            return sorted({*found, *layered}, reverse=reverse)[:limit]
+        return found
+
+
+def _after(key: Any) -> Any:
+    """The least key that is greater."""
+    match key:
+        case bytes():
+            return key + b"\0"
+        case str():
+            return key + "\0"
+        case int():
+            return key + 1
+        case (first, last):
+            return first, _after(last)
+        case _:
+            raise AssertionError(f"no map has keys like {key!r}")
+
+
+def _bounded(keys: list[Any], start: Any, end: Any, limit: int, reverse: bool) -> list[Any]:
+    first = bisect_left(keys, start)
+    last = len(keys) if end is None else bisect_left(keys, end)
+    if reverse:
+        return keys[max(first, last - limit) : last][::-1] if first < last else []
+    return keys[first : min(last, first + limit)]
+
+
+class _MemoryReader:
+    """What views and transactions have in common: reads."""
+
+    __slots__ = ("_maps", "_storage", "is_open")
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+        self._maps: dict[_MapName, _LayeredMap] = {}
+        self.is_open = True
+
+    def layered(self, name: _MapName) -> _LayeredMap:
+        found = self._maps.get(name)
+        if found is None:
+            assert self.is_open, "read or write after the end of a transaction or view"
+            # The reader's thread and a committing one may both come here: the first to store its map wins.
+            found = self._maps.setdefault(
+                name, _LayeredMap(self._storage.committed(name), self._storage.lock)
+            )
+        return found
+
+    def end(self) -> None:
+        # Without its maps a reader comes past the assertion in `layered` at the next call.
+        self.is_open = False
+        self._maps = {}
+
+    def identity(self) -> Identity | None:
+        found: Identity | None = self.layered((_META, _STORE)).get("identity")
+        return found
+
+    def shard_record(self, shard: str) -> ShardRecord | None:
+        found: ShardRecord | None = self.layered((_META, shard)).get("record")
+        if found is None:
+            return None
+        # The owner of a context advances it in place: what is committed must not move with it.
+        return ShardRecord(Context(found.context), Context(found.floors))
+
+    def table_counts(self, shard: str) -> dict[str, Counts]:
+        return dict(self.layered((_COUNTS, shard)).scan(""))
+
+    def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
+        return self.layered((_PAGES, shard)).scan(0)
+
+    def row(self, shard: str, address: bytes) -> Row | None:
+        found: Row | None = self.layered((_ROWS, shard)).get(address)
+        return found
+
+    def rows(
+        self, shard: str, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, Row]]:
+        return self.layered((_ROWS, shard)).scan(start, end, reverse=reverse)
+
+    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
+        entries = self.layered((_JOURNAL, shard)).scan((origin, after + 1), (origin + 1, 0))
+        for (_, sequence), address in entries:
+            yield JournalEntry(sequence, address)
+
+    def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
+        journal = self.layered((_JOURNAL, shard))
+        heads: dict[ReplicaId, int] = {}
+        origin = -1
+        while first := next(journal.scan((origin + 1, 0)), None):
+            origin = first[0][0]
+            (_, heads[origin]), _ = next(journal.scan((origin, 0), (origin + 1, 0), reverse=True))
+        return heads
+
+    def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
+        for (_, address), _ in self.layered((_LEAVES, shard)).scan((leaf, _after(after)), (leaf + 1, b"")):
+            yield address
+
+
+class MemoryView(_MemoryReader):
+    """The committed state as it was when the view was opened."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> MemoryView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._storage.forget_view(self)
+        self.end()
+
+
+class MemoryTransaction(_MemoryReader):
+    """The one open write transaction. Once it has ended only `abort` may be called, to no effect."""
+
+    __slots__ = ()
+
+    def _put(self, name: _MapName, key: Any, value: Any) -> None:
+        self.layered(name).layer[key] = value
+
+    def put_identity(self, identity: Identity) -> None:
+        self._put((_META, _STORE), "identity", identity)
+
+    def put_shard_record(self, shard: str, record: ShardRecord) -> None:
+        copied = ShardRecord(Context(record.context), Context(record.floors))
+        self._put((_META, shard), "record", copied)
+
+    def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
+        self._put((_COUNTS, shard), table, counts if any(counts) else None)
+
+    def put_page(self, shard: str, page: int, content: bytes) -> None:
+        self._put((_PAGES, shard), page, content)
+
+    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+        self._put((_ROWS, shard), address, row)
+        if is_new:
+            self._put((_LEAVES, shard), (leaf, address), True)
+
+    def delete_row(self, shard: str, address: bytes, leaf: int) -> None:
+        self._put((_ROWS, shard), address, None)
+        self._put((_LEAVES, shard), (leaf, address), None)
+
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        assert 0 < sequence <= SEQUENCE_MAX, sequence
+        self._put((_JOURNAL, shard), (origin, sequence), address)
+
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
+        self._put((_JOURNAL, shard), (origin, sequence), None)
+
+    def commit(self) -> None:
+        assert self.is_open, "commit after the end of the transaction"
+        differences = {name: layered.layer for name, layered in self._maps.items() if layered.layer}
+        self.end()
+        self._storage.forget_transaction()
+        if differences:
+            self._storage.apply(differences)
+
+    def abort(self) -> None:
+        if self.is_open:
+            self.end()
+            self._storage.forget_transaction()
+
+
+class MemoryStorage:
+    """A store that lives as long as this object. `crash` is the death of the process that uses it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.used_share: float = 0.0
+        """As the protocol has it; set it to play a store that runs full."""
+        self._maps: dict[_MapName, _Map] = {}
+        self._views: list[MemoryView] = []
+        self._transaction: MemoryTransaction | None = None
+        self._next_commit_error: StorageError | None = None
+        self._has_failed = False
+
+    def view(self) -> MemoryView:
+        view = MemoryView(self)
+        with self.lock:
+            self._views.append(view)
+        return view
+
+    def begin(self) -> MemoryTransaction:
+        if self._has_failed:
+            raise StorageFailedError("the storage has failed and takes no more writes")
+        assert self._transaction is None, "a transaction is open"
+        self._transaction = MemoryTransaction(self)
+        return self._transaction
+
+    def close(self) -> None:
+        """What is committed stays, for the next one to use this object."""
+        self.crash()
+
+    def crash(self) -> None:
+        """The process dies and starts again: open transactions and views are gone, what is committed
+        stands."""
+        if self._transaction is not None:
+            self._transaction.end()
+            self._transaction = None
+        for view in self._views:
+            view.end()
+        self._views.clear()
+        self._has_failed = False
+
+    def fail_next_commit(self, error: StorageError) -> None:
+        """Let the next commit raise `error` and leave nothing. A StorageFailedError stays until the next
+        crash."""
+        self._next_commit_error = error
+
+    def snapshot(self) -> MemoryStorage:
+        """A store of its own with what is committed now: a backup of the volume."""
+        copied = MemoryStorage()
+        with self.lock:
+            copied._maps = {name: committed.copy() for name, committed in self._maps.items()}
+        return copied
+
+    def restore(self, backup: MemoryStorage) -> None:
+        """The process dies, and starts again on a copy of `backup`, which may be restored many times."""
+        self.crash()
+        self._maps = backup.snapshot()._maps
+
+    def committed(self, name: _MapName) -> _Map:
+        """For readers of this storage."""
+        found = self._maps.get(name)
+        return self._maps.setdefault(name, _Map()) if found is None else found
+
+    def forget_view(self, view: MemoryView) -> None:
+        """For views of this storage."""
+        with self.lock:
+            if view in self._views:
+                self._views.remove(view)
+
+    def forget_transaction(self) -> None:
+        """For the transaction of this storage."""
+        self._transaction = None
+
+    def apply(self, differences: dict[_MapName, dict[Any, Any]]) -> None:
+        """For the transaction of this storage, which has ended. Raises StorageError."""
+        if self._next_commit_error is not None:
+            error, self._next_commit_error = self._next_commit_error, None
+            self._has_failed = isinstance(error, StorageFailedError)
+            raise error
+        with self.lock:
+            for name, layer in differences.items():
+                committed = self.committed(name)
+                for view in self._views:
+                    saved = view.layered(name).layer
+                    for key in layer:
+                        saved.setdefault(key, committed.values.get(key))
+                for key, value in layer.items():
+                    committed.put(key, value)
