@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Write, step
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, step
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction
@@ -76,7 +76,7 @@ class GroupCommit:
         try:
             return self.commit(self.prepare(inputs, now_ms))
         except StorageError as error:
-            return Batch([error] * len(inputs), Effects())
+            return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects())
         except Exception as error:
             if len(inputs) == 1:
                 failure = StepFailedError(f"{type(error).__name__}: {error}")
@@ -121,6 +121,10 @@ class GroupCommit:
             return step(self.replica, transaction, happened, now_ms)
         except RefusedEnvelopeError as refused:
             return refused
+
+    def _without_storage(self, happened: Input, error: StorageError, now_ms: int) -> Answer | Exception:
+        """A member whose storage takes nothing any more can still say how it is."""
+        return self.replica.status(now_ms) if isinstance(happened, Inspect) else error
 
     def _return_to_disk(self, inputs: Sequence[Input], effects: Effects) -> None:
         """Exchanges that would have begun, or whose end the batch held, are not under way any more."""

@@ -249,7 +249,7 @@ class Gossip:
             return
         dialled.exchange = None
         asked, dialled.asked = dialled.asked, {}
-        peer = self._membership.identified(dialled, envelope.member)
+        peer = self._membership.identified(dialled, envelope.member, now_ms)
         if envelope.replica == self._store.replica:
             return
         peer.become_replica(envelope.replica, envelope.incarnation)

@@ -84,19 +84,22 @@ class Membership:
         peer.become_replica(record.replica, record.incarnation)
         return peer if is_new else None
 
-    def identified(self, peer: Peer, member: str) -> Peer:
+    def identified(self, peer: Peer, member: str, now_ms: int) -> Peer:
         """An endpoint has answered as a member; returns the peer that stands for it from now on."""
         if member == self._options.member:
             self._own_endpoints.add(peer.endpoint)
             self._contacts.pop(peer.endpoint, None)
             return peer
-        if peer.member is not None or self._contacts.get(peer.endpoint) is not peer:
-            return self._members.get(member, peer)
-        del self._contacts[peer.endpoint]
+        if peer.member == member:
+            return peer
+        if peer.member is not None:
+            # Addresses are reused: the one that was dialled has gone from there.
+            self.failed(peer, now_ms)
+        elif self._contacts.get(peer.endpoint) is peer:
+            del self._contacts[peer.endpoint]
         known = self._members.get(member)
         if known is None:
-            peer.member = member
-            self._members[member] = known = peer
+            known = self._members[member] = Peer(peer.endpoint, member)
         return known
 
     def succeeded(self, peer: Peer) -> bool:

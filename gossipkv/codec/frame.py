@@ -1,0 +1,222 @@
+"""The layout of messages, and envelopes to frames and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import msgpack
+
+from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
+from gossipkv.codec.reader import LEAF, Reader
+from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_rows
+from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
+from gossipkv.core.messages import (
+    Covered,
+    Delta,
+    Digest,
+    Envelope,
+    LeafEntry,
+    Message,
+    Offer,
+    Position,
+    Pull,
+    State,
+    TooFar,
+    WalkBegin,
+    WalkEntries,
+    WalkFetch,
+    WalkFetchRows,
+    WalkList,
+    WalkNodes,
+    WalkRoot,
+    WalkRows,
+    WalkSums,
+)
+
+_TEXT_BYTES_MAX = 255
+_NIL = b"\xc0"
+
+Items = list[Any]
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The frame of an envelope that holds what its types state: nothing is checked here."""
+    items: Items = [
+        envelope.cluster,
+        envelope.member,
+        envelope.replica,
+        envelope.incarnation,
+        envelope.now_ms,
+        len(envelope.messages),
+    ]
+    for message in envelope.messages:
+        layout = _LAYOUT_OF_TYPE[type(message)]
+        items.append(layout.tag)
+        for name, kind in layout.fields.items():
+            kind.write(items, getattr(message, name))
+    packer = msgpack.Packer(autoreset=False)
+    for item in items:
+        packer.pack(item)
+    stream: bytes = packer.bytes()
+    return bytes((PROTOCOL_VERSION,)) + stream
+
+
+def decode(frame: bytes, limits: Limits) -> Envelope:
+    """Raises DecodeError."""
+    if len(frame) > limits.frame_bytes_max:
+        raise DecodeError(TOO_LARGE, f"{len(frame)} bytes are more than {limits.frame_bytes_max}")
+    if not frame:
+        raise DecodeError(MALFORMED, "an empty frame")
+    if frame[0] != PROTOCOL_VERSION:
+        raise DecodeError(PROTOCOL, f"protocol {frame[0]}, not {PROTOCOL_VERSION}")
+    # More rows than the frame has room for are not bad rows, to be refused each by itself, but a bad frame.
+    reader = Reader(_unpacked(frame, limits), limits, rows_max=len(frame) // ROW_BYTES_MIN)
+    envelope = Envelope(
+        cluster=reader.text(),
+        member=reader.text(),
+        replica=reader.integer(),
+        incarnation=reader.count(),
+        now_ms=reader.count(),
+        messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
+    )
+    if not reader.is_at_end:
+        raise DecodeError(MALFORMED, "items behind the last message")
+    return envelope
+
+
+def _unpacked(frame: bytes, limits: Limits) -> list[object]:
+    # A value may be longer here than its limit, so that one value too large refuses one row.
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        strict_map_key=True,
+        list_hook=_refuse_container,
+        object_hook=_refuse_container,
+        ext_hook=_refuse_container,
+        max_buffer_size=limits.frame_bytes_max,
+        max_str_len=_TEXT_BYTES_MAX,
+        max_bin_len=limits.frame_bytes_max,
+        max_array_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    try:
+        unpacker.feed(memoryview(frame)[1:])
+        items = list(unpacker)
+        # An unpacker does not tell a stream that ended from one cut short in an item. Given one nil more,
+        # it finds that nil only in the first case: in the other it takes the byte for a part of the item.
+        unpacker.feed(_NIL)
+        is_whole = list(unpacker) == [None]
+    except (ValueError, msgpack.UnpackException) as error:
+        raise DecodeError(MALFORMED, f"not msgpack scalars: {error}") from error
+    if not is_whole:
+        raise DecodeError(MALFORMED, "the last item is cut short")
+    return items
+
+
+def _refuse_container(*_: object) -> NoReturn:
+    raise ValueError("not a scalar")
+
+
+def _message(reader: Reader) -> Message:
+    tag = reader.integer()
+    layout = _LAYOUT_OF_TAG.get(tag)
+    if layout is None:
+        raise DecodeError(MALFORMED, f"no message has tag {tag}")
+    reader.refused = []
+    fields = {name: kind.read(reader) for name, kind in layout.fields.items()}
+    if reader.refused:
+        fields["refused"] = tuple(reader.refused)
+    message: Message = layout.message(**fields)
+    if not _is_consistent(message):
+        raise DecodeError(MALFORMED, f"{layout.message.__name__} of fields that disagree")
+    return message
+
+
+def _is_consistent(message: Message) -> bool:
+    match message:
+        case WalkRoot():
+            return len(message.nodes) == NODES
+        case WalkSums():
+            return len(message.leaves) == LEAVES_PER_NODE * len(message.nodes)
+    return True
+
+
+class _Kind(NamedTuple):
+    """How a field is written and read."""
+
+    write: Callable[[Items, Any], None]
+    read: Callable[[Reader], Any]
+
+
+class _Layout(NamedTuple):
+    tag: int
+    """Fixed for ever within a protocol version."""
+    message: type[Any]
+    fields: dict[str, _Kind]
+    """In the order in which they follow the tag."""
+
+
+def _write_position(items: Items, position: Position | None) -> None:
+    items += position or (None,)
+
+
+def _write_addresses(items: Items, addresses: tuple[bytes, ...]) -> None:
+    items += (len(addresses), *addresses)
+
+
+def _write_entries(items: Items, entries: tuple[LeafEntry, ...]) -> None:
+    items.append(len(entries))
+    for address, dots in entries:
+        items += (address, packed(PAIR, dots))
+
+
+_SHARD = _Kind(list.append, Reader.shard)
+_HASH = _Kind(list.append, Reader.integer)
+_COUNT = _Kind(list.append, Reader.count)
+_BOOLEAN = _Kind(list.append, Reader.boolean)
+_START = _Kind(list.append, Reader.start)
+_CONTEXT = _Kind(lambda items, context: items.append(packed(PAIR, context.items())), Reader.context)
+_RANGES = _Kind(
+    lambda items, ranges: items.append(packed(TRIPLE, [(origin, *ranges[origin]) for origin in ranges])),
+    Reader.ranges,
+)
+_CURSOR = _Kind(lambda items, cursor: items.append(cursor and PAIR.pack(*cursor)), Reader.cursor)
+_POSITION = _Kind(_write_position, Reader.position)
+_SUMS = _Kind(lambda items, sums: items.append(packed(PAIR, sums)), Reader.sums)
+_NODES = _Kind(lambda items, nodes: items.append(bytes(nodes)), Reader.nodes)
+_LEAVES = _Kind(lambda items, leaves: items.append(b"".join(map(LEAF.pack, leaves))), Reader.leaves)
+_ADDRESSES = _Kind(_write_addresses, Reader.addresses)
+_ENTRIES = _Kind(_write_entries, Reader.entries)
+_ROWS = _Kind(write_rows, Reader.rows)
+
+_DIGEST = {
+    "shard": _SHARD,
+    "context_hash": _HASH,
+    "fingerprint": _HASH,
+    "rows": _COUNT,
+    "tombstones": _COUNT,
+    "is_ahead": _BOOLEAN,
+}
+
+_LAYOUTS = (
+    _Layout(1, Digest, _DIGEST),
+    _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT}),
+    _Layout(3, Covered, {"shard": _SHARD, "context": _CONTEXT}),
+    _Layout(4, Pull, {"shard": _SHARD, "context": _CONTEXT, "cursor": _CURSOR}),
+    _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR}),
+    _Layout(6, Offer, {"shard": _SHARD}),
+    _Layout(7, TooFar, {"shard": _SHARD}),
+    _Layout(8, WalkBegin, {"shard": _SHARD}),
+    _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS}),
+    _Layout(10, WalkNodes, {"shard": _SHARD, "nodes": _NODES}),
+    _Layout(11, WalkSums, {"shard": _SHARD, "nodes": _NODES, "leaves": _SUMS}),
+    _Layout(12, WalkList, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
+    _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
+    _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
+    _Layout(15, WalkFetchRows, {"shard": _SHARD, "addresses": _ADDRESSES}),
+    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION}),
+)
+
+_LAYOUT_OF_TAG = {layout.tag: layout for layout in _LAYOUTS}
+_LAYOUT_OF_TYPE = {layout.message: layout for layout in _LAYOUTS}

@@ -1,0 +1,167 @@
+"""Takes the fields of messages off a frame's items and checks them."""
+
+from __future__ import annotations
+
+import struct
+
+from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
+from gossipkv.codec.rows import PAIR, TRIPLE, read_context, read_row
+from gossipkv.core.address import NAMESPACES, is_address
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.fingerprint import Sums
+from gossipkv.core.messages import Cursor, LeafEntry, Position, Range, RefusedRow, RowCopy
+
+LEAF = struct.Struct(">H")
+
+_INTEGER_64_MAX = 2**64 - 1
+_COUNT_MAX = 2**63 - 1
+
+
+class Reader:
+    """Takes fields off a frame's items, one after the other. Each method raises DecodeError."""
+
+    __slots__ = ("_items", "_limits", "_place", "_rows_max", "refused")
+
+    def __init__(self, items: list[object], limits: Limits, rows_max: int) -> None:
+        self._items = items
+        self._limits = limits
+        self._rows_max = rows_max
+        self._place = 0
+        self.refused: list[RefusedRow] = []
+        """Rows of the message under way that were left out."""
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._place == len(self._items)
+
+    def item(self) -> object:
+        if self.is_at_end:
+            raise DecodeError(MALFORMED, "an item is missing")
+        item = self._items[self._place]
+        self._place += 1
+        return item
+
+    def integer(self, largest: int = _INTEGER_64_MAX) -> int:
+        item = self.item()
+        if type(item) is not int or not 0 <= item <= largest:
+            raise DecodeError(MALFORMED, f"not an integer of 0 to {largest}")
+        return item
+
+    def count(self) -> int:
+        return self.integer(_COUNT_MAX)
+
+    def length(self, largest: int | None = None) -> int:
+        """How many elements of a list follow; each is one item at least."""
+        remaining = len(self._items) - self._place - 1
+        return self.integer(remaining if largest is None else min(largest, remaining))
+
+    def boolean(self) -> bool:
+        item = self.item()
+        if type(item) is not bool:
+            raise DecodeError(MALFORMED, "not a boolean")
+        return item
+
+    def text(self) -> str:
+        item = self.item()
+        if type(item) is not str or not item:
+            raise DecodeError(MALFORMED, "not a name")
+        return item
+
+    def shard(self) -> str:
+        item = self.item()
+        if type(item) is not str or item not in NAMESPACES:
+            raise DecodeError(MALFORMED, "not a shard")
+        return item
+
+    def address(self) -> bytes:
+        item = self.item()
+        if type(item) is not bytes or not is_address(item):
+            raise DecodeError(MALFORMED, "not an address")
+        return item
+
+    def start(self) -> bytes:
+        """An address to begin behind; empty: begin at the beginning."""
+        if self._place < len(self._items) and self._items[self._place] == b"":
+            self._place += 1
+            return b""
+        return self.address()
+
+    def packed(self, item_bytes: int) -> bytes:
+        """Fixed-size numbers in one `bin`."""
+        item = self.item()
+        if type(item) is not bytes or len(item) % item_bytes:
+            raise DecodeError(MALFORMED, f"not bytes in groups of {item_bytes}")
+        return item
+
+    def context(self) -> Context:
+        return read_context(self.item(), self._limits)
+
+    def ranges(self) -> dict[int, Range]:
+        packed = self.packed(TRIPLE.size)
+        ranges = {origin: Range(after, through) for origin, after, through in TRIPLE.iter_unpack(packed)}
+        if TRIPLE.size * len(ranges) != len(packed) or len(ranges) > self._limits.context_entries_max:
+            raise DecodeError(MALFORMED, "an origin twice in ranges, or too many")
+        if not all(after <= through and 1 <= through <= SEQUENCE_MAX for after, through in ranges.values()):
+            raise DecodeError(MALFORMED, "not a range")
+        return ranges
+
+    def cursor(self) -> Cursor | None:
+        item = self.item()
+        if item is None:
+            return None
+        if type(item) is not bytes or len(item) != PAIR.size:
+            raise DecodeError(MALFORMED, "not a cursor")
+        cursor = Cursor(*PAIR.unpack(item))
+        if cursor.sequence > SEQUENCE_MAX:
+            raise DecodeError(MALFORMED, "not a cursor's sequence")
+        return cursor
+
+    def position(self) -> Position | None:
+        place = self.item()
+        if place is None:
+            return None
+        self._place -= 1
+        return Position(self.count(), self.start())
+
+    def sums(self) -> tuple[Sums, ...]:
+        return tuple(map(Sums._make, PAIR.iter_unpack(self.packed(PAIR.size))))
+
+    def nodes(self) -> tuple[int, ...]:
+        return tuple(self.packed(1))
+
+    def leaves(self) -> tuple[int, ...]:
+        return tuple([leaf for (leaf,) in LEAF.iter_unpack(self.packed(LEAF.size))])
+
+    def addresses(self) -> tuple[bytes, ...]:
+        return tuple([self.address() for _ in range(self.length())])
+
+    def entries(self) -> tuple[LeafEntry, ...]:
+        return tuple([LeafEntry(self.address(), self.dots()) for _ in range(self.length())])
+
+    def dots(self) -> tuple[Dot, ...]:
+        dots = tuple(map(Dot._make, PAIR.iter_unpack(self.packed(PAIR.size))))
+        if not dots or not all(1 <= dot.sequence <= SEQUENCE_MAX for dot in dots):
+            raise DecodeError(MALFORMED, "not dots")
+        return dots
+
+    def rows(self) -> tuple[RowCopy, ...]:
+        length = self.length(self._rows_max)
+        self._rows_max -= length
+        copies = []
+        for _ in range(length):
+            row = read_row(self._row_items(), self._limits)
+            if isinstance(row, RefusedRow):
+                self.refused.append(row)
+            else:
+                copies.append(row)
+        return tuple(copies)
+
+    def _row_items(self) -> list[object]:
+        # Reads the number of versions in place: `length` would cost as much as the rest of the row.
+        items = self._items
+        place = self._place
+        versions = items[place] if place < len(items) else None
+        if type(versions) is not int or not 0 <= 2 + 3 * versions < len(items) - place:
+            raise DecodeError(MALFORMED, "a row is cut short")
+        self._place = place + 3 + 3 * versions
+        return items[place + 1 : self._place]

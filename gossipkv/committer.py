@@ -1,0 +1,180 @@
+"""The storage thread.
+
+LMDB write transactions belong to one thread: this one. It takes whatever waits, runs it through the core as one group
+commit, and hands answers and effects back to the event loop once they are durable. While one batch commits the next one
+gathers, so batches grow with load. Frames are decoded and encoded here too, off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+import structlog
+
+from gossipkv.codec import DecodeError, Limits, decode, encode
+from gossipkv.core.effects import Effects, Send
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
+from gossipkv.core.messages import Envelope
+from gossipkv.group_commit import Batch, GroupCommit
+
+INPUTS_PER_BATCH_MAX = 256
+"""Bounds how long those who wait for a commit wait for others' work."""
+
+STUCK_SECONDS = 30.0
+
+log = structlog.get_logger("gossipkv.storage")
+
+Outcome = Answer | bytes | Exception
+"""Envelopes leave the thread encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An input that has still to be decoded; of an exchange begun here if it has a number."""
+
+    content: bytes
+    exchange: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSend:
+    exchange: int
+    endpoint: str
+    frame: bytes
+
+
+def encoded(sends: Iterable[Send]) -> list[EncodedSend]:
+    return [EncodedSend(send.exchange, send.endpoint, encode(send.envelope)) for send in sends]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A batch as the event loop sees it."""
+
+    outcomes: list[tuple[asyncio.Future[Outcome] | None, Outcome]]
+    sends: list[EncodedSend]
+    effects: Effects
+    inputs: int
+    seconds: float
+    has_failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    payload: Input | Frame
+    future: asyncio.Future[Outcome] | None
+
+
+class Committer:
+    """Runs a GroupCommit on a thread of its own. Its methods are called on the event loop."""
+
+    def __init__(
+        self,
+        group_commit: GroupCommit,
+        limits: Limits,
+        clock_ms: Callable[[], int],
+        publish: Callable[[Published], None],
+    ) -> None:
+        self._group_commit = group_commit
+        self._limits = limits
+        self._clock_ms = clock_ms
+        self._publish = publish
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="gossipkv-storage", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what waits, then end the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the thread runs and no batch has been under way for longer than any disk should take."""
+        since = self._busy_since
+        return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK_SECONDS)
+
+    def post(self, payload: Input | Frame) -> None:
+        """Hand in an input whose outcome no one waits for."""
+        self._jobs.put(_Job(payload, None))
+
+    def ask(self, payload: Input | Frame) -> asyncio.Future[Outcome]:
+        """Hand in an input; the future holds its outcome once durable. An error is a result, not an exception."""
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._jobs.put(_Job(payload, future))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            jobs, is_last = self._waiting_jobs()
+            if jobs:
+                self._busy_since = time.monotonic()
+                published = self._process(jobs)
+                self._busy_since = None
+                self._loop.call_soon_threadsafe(self._publish, published)
+            if is_last:
+                return
+
+    def _waiting_jobs(self) -> tuple[list[_Job], bool]:
+        """All that waits, up to a bound; and whether the end has been reached."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == INPUTS_PER_BATCH_MAX:
+                return jobs, False
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return jobs, False
+        return jobs, True
+
+    def _process(self, jobs: list[_Job]) -> Published:
+        """Never raises: whatever goes wrong is the outcome of those who asked."""
+        began = time.perf_counter()
+        refused: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = []
+        futures: list[asyncio.Future[Outcome] | None] = []
+        inputs: list[Input] = []
+        for job in jobs:
+            decoded = self._decoded(job.payload)
+            if isinstance(decoded, DecodeError):
+                refused.append((job.future, decoded))
+            else:
+                futures.append(job.future)
+                inputs.append(decoded)
+        now_ms = self._clock_ms()
+        try:
+            batch = self._group_commit.run(inputs, now_ms)
+        except Exception as error:
+            log.exception("batch_failed")
+            batch = Batch([error] * len(inputs), Effects())
+        outcomes: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = [
+            (future, encode(outcome) if isinstance(outcome, Envelope) else outcome)
+            for future, outcome in zip(futures, batch.outcomes, strict=True)
+        ]
+        return Published(
+            outcomes=refused + outcomes,
+            sends=encoded(batch.effects.sends),
+            effects=batch.effects,
+            inputs=len(inputs),
+            seconds=time.perf_counter() - began,
+            has_failed=bool(inputs) and all(isinstance(outcome, Exception) for outcome in batch.outcomes),
+        )
+
+    def _decoded(self, payload: Input | Frame) -> Input | DecodeError:
+        if not isinstance(payload, Frame):
+            return payload
+        try:
+            envelope = decode(payload.content, self._limits)
+        except DecodeError as error:
+            return error if payload.exchange is None else Failed(payload.exchange, f"malformed answer: {error}")
+        return Received(envelope) if payload.exchange is None else Answered(payload.exchange, envelope)

@@ -1,0 +1,1 @@
+"""How a member finds endpoints of others."""

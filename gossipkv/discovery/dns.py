@@ -1,0 +1,30 @@
+"""The addresses behind a DNS name, such as that of a headless Service."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from gossipkv.discovery.base import DiscoveryError
+
+
+class DnsDiscovery:
+    """Looks up all IPv4 and IPv6 addresses of a name; every member listens on the same gossip port."""
+
+    def __init__(self, name: str, gossip_port: int, interval_seconds: float = 5.0) -> None:
+        self._name = name
+        self._gossip_port = gossip_port
+        self.interval_seconds = interval_seconds
+
+    async def find(self) -> tuple[str, ...]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._name, self._gossip_port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise DiscoveryError(f"looking up {self._name}: {error}") from error
+        hosts = {str(address[0]) for _, _, _, _, address in found}
+        return tuple(f"http://{_bracketed(host)}:{self._gossip_port}" for host in sorted(hosts))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

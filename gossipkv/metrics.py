@@ -1,0 +1,198 @@
+"""What a member tells Prometheus. Base units, bounded labels: members, shards, routes, and fixed words.
+
+Events are counted as they happen; state is taken from a `ReplicaStatus` when the metrics are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+
+from gossipkv.core.effects import Arrival
+from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.status import ReplicaStatus
+
+_COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BATCH_INPUTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """The instruments of one member, in a registry of their own."""
+
+    CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._requests = Counter(
+            "gossipkv_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "gossipkv_http_request_seconds",
+            "Time to answer a request",
+            ["method", "route"],
+            buckets=_REQUEST_SECONDS,
+            registry=registry,
+        )
+        self._request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.commits = Counter("gossipkv_commits", "Batches made durable or dropped", ["result"], registry=registry)
+        self.commit_seconds = Histogram(
+            "gossipkv_commit_seconds",
+            "Time of a batch through core and fsync",
+            buckets=_COMMIT_SECONDS,
+            registry=registry,
+        )
+        self.commit_inputs = Histogram(
+            "gossipkv_commit_inputs", "Inputs in one batch", buckets=_BATCH_INPUTS, registry=registry
+        )
+        self.inbox_operations = Gauge(
+            "gossipkv_inbox_operations", "Operations that wait for their commit", registry=registry
+        )
+        self.storage_used = Gauge("gossipkv_storage_used_ratio", "Share of the storage in use", registry=registry)
+        self.gossip_bytes = Counter("gossipkv_gossip_bytes", "Bytes of gossip frames", ["direction"], registry=registry)
+        self.exchange_failures = Counter(
+            "gossipkv_exchange_failures", "Exchanges begun here that failed", ["fault"], registry=registry
+        )
+        self.replication_delay = Histogram(
+            "gossipkv_replication_delay_seconds",
+            "From the write on its origin until durable here",
+            ["origin"],
+            buckets=_DELAY_SECONDS,
+            registry=registry,
+        )
+        self.loop_restarts = Counter(
+            "gossipkv_loop_restarts", "Loops that died and were started again", ["loop"], registry=registry
+        )
+        self.discovered = Gauge("gossipkv_discovered_endpoints", "Endpoints at the last look", registry=registry)
+        self.discovery_failures = Counter("gossipkv_discovery_failures", "Looks that failed", registry=registry)
+        self._status = _StatusCollector()
+        registry.register(self._status)
+        ProcessCollector(registry=registry)
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """`route` is the template, never the path: labels stay bounded."""
+        key = (method, route, status)
+        children = self._request_children.get(key)
+        if children is None:
+            children = (
+                self._requests.labels(method, route, str(status)),
+                self._request_seconds.labels(method, route),
+            )
+            self._request_children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def observe_arrivals(self, arrivals: Iterable[Arrival], now_ms: int) -> None:
+        """Clamped at zero: the origin's clock may be ahead."""
+        for origin, written_ms in arrivals:
+            self.replication_delay.labels(origin).observe(max(0, now_ms - written_ms) / 1000)
+
+    def render(self, status: ReplicaStatus) -> bytes:
+        """All metrics in Prometheus' text format, state as of `status`."""
+        self._status.status = status
+        return generate_latest(self.registry)
+
+
+class _StatusCollector:
+    """Turns a status into samples at the time of a scrape."""
+
+    def __init__(self) -> None:
+        self.status: ReplicaStatus | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        if self.status is None:
+            return
+        yield from _shards(self.status)
+        yield from _members(self.status)
+        yield from _tally(self.status)
+
+
+def _gauge(name: str, text: str, labels: list[str], samples: Iterable[tuple[list[str], float]]) -> Metric:
+    family = GaugeMetricFamily(f"gossipkv_{name}", text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: list[str], samples: Iterable[tuple[list[str], float]]) -> Metric:
+    family = CounterMetricFamily(f"gossipkv_{name}", text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _shards(status: ReplicaStatus) -> Iterable[Metric]:
+    totals = sorted(status.totals.items())
+    own = next(member for member in status.members if member.is_self)
+    yield _gauge("rows", "Visible rows", ["shard"], (([name], total.rows) for name, total in totals))
+    yield _gauge("tombstones", "Deleted rows", ["shard"], (([name], total.tombstones) for name, total in totals))
+    yield _gauge(
+        "row_bytes", "Keys and values of visible rows", ["shard"], (([n], total.value_bytes) for n, total in totals)
+    )
+    yield _gauge(
+        "rows_behind",
+        "Writes that others are known to cover and this member does not",
+        ["shard"],
+        (([name], shard.rows_behind) for name, shard in sorted(own.shards.items())),
+    )
+    yield _gauge(
+        "transfers", "Pulls and walks under way", ["shard"], (([n], float(n in status.transfers)) for n, _ in totals)
+    )
+    yield _gauge("ready", "Whether the member is ready", [], [([], float(status.is_ready))])
+
+
+def _members(status: ReplicaStatus) -> Iterable[Metric]:
+    others = [member for member in status.members if not member.is_self]
+    counts = {word: sum(member.status == word for member in status.members) for word in (ALIVE, SUSPECT, DEAD, LEFT)}
+    yield _gauge("members", "Members known, this one included", ["status"], (([w], n) for w, n in counts.items()))
+    yield _gauge(
+        "peer_rows_behind",
+        "Writes covered here that the peer has not said to cover",
+        ["peer", "shard"],
+        (([m.member, name], shard.rows_behind) for m in others for name, shard in sorted(m.shards.items())),
+    )
+    yield _gauge(
+        "peer_last_sync_seconds",
+        "Since the last completed sync with the peer",
+        ["peer", "shard"],
+        (
+            ([member.member, name], shard.last_sync_ms / 1000)
+            for member in others
+            for name, shard in sorted(member.shards.items())
+            if shard.last_sync_ms is not None
+        ),
+    )
+    yield _gauge(
+        "peer_clock_ahead_seconds",
+        "How far the peer's clock was ahead when last heard",
+        ["peer"],
+        (([member.member], member.clock_ahead_ms / 1000) for member in others),
+    )
+
+
+def _tally(status: ReplicaStatus) -> Iterable[Metric]:
+    tally = status.tally
+    results = ("in_sync", "delta", "walk", "failed")
+    yield _counter("sync_rounds", "Sync rounds by result", ["result"], (([r], tally.rounds[r]) for r in results))
+    yield _counter(
+        "rows_refused", "Rows not taken in", ["reason"], (([r], n) for r, n in sorted(tally.rows_refused.items()))
+    )
+    yield _counter(
+        "envelopes_refused",
+        "Envelopes not answered",
+        ["reason"],
+        (([r], n) for r, n in sorted(tally.envelopes_refused.items())),
+    )
+    yield _counter(
+        "gossip_rows",
+        "Rows in gossip frames",
+        ["direction"],
+        [(["in"], tally.rows_received), (["out"], tally.rows_sent)],
+    )
+    yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])

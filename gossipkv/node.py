@@ -1,0 +1,271 @@
+"""A running member: the core's decisions carried out.
+
+The event loop takes requests and frames, hands them to the storage thread, and when a batch is durable resolves who
+waited for it and sends what it decided to send. Three loops run beside it: ticks, discovery, and one task per exchange
+under way. A loop that dies is logged, counted and started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from secrets import randbits
+from typing import cast
+
+import structlog
+
+from gossipkv.codec import Limits
+from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, encoded
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Write
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.storage import Identity, Storage, View
+from gossipkv.core.write import Operation, Result
+from gossipkv.discovery.base import Discovery, DiscoveryError
+from gossipkv.group_commit import GroupCommit, StepFailedError
+from gossipkv.metrics import Metrics
+from gossipkv.transport.base import ExchangeError, RefusedError, Transport
+
+RESTART_PAUSE_SECONDS = 1.0
+LEAVE_POLL_SECONDS = 0.02
+
+log = structlog.get_logger("gossipkv.node")
+
+
+class OverloadedError(Exception):
+    """More operations wait than the inbox holds: come back in a moment."""
+
+
+class StoppedError(Exception):
+    """The node takes no more writes: it is about to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    inbox_operations_max: int = 10_000
+    """Writes that may wait for their commit."""
+    inbox_frames_max: int = 256
+    """Frames from peers that may wait to be answered."""
+    value_bytes_max: int = 1024 * 1024
+    status_timeout_seconds: float = 5.0
+    leave_timeout_seconds: float = 5.0
+    """How long a stopping node tries to bring its last writes to others."""
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """One member, from `start` to `stop`. Everything is called on one event loop."""
+
+    def __init__(
+        self,
+        options: ReplicaOptions,
+        storage: Storage,
+        transport: Transport,
+        discovery: Discovery,
+        metrics: Metrics,
+        node_options: NodeOptions = NodeOptions(),
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._options = options
+        self._storage = storage
+        self._transport = transport
+        self._discovery = discovery
+        self._metrics = metrics
+        self._node_options = node_options
+        self._clock_ms = clock_ms
+        self._rng = rng or random.Random(randbits(128))
+        self._waiting_operations = 0
+        self._waiting_frames = 0
+        self._is_stopping = False
+        self._ready = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._exchanges: set[asyncio.Task[None]] = set()
+
+    # From start to stop
+
+    async def start(self) -> None:
+        """Open the replica, then answer and begin exchanges. Raises StorageError, OSError."""
+        self._group_commit, effects = GroupCommit.open(self._storage, self._options, self._rng, self._clock_ms())
+        limits = Limits.for_values(self._node_options.value_bytes_max)
+        self._committer = Committer(self._group_commit, limits, self._clock_ms, self._published)
+        self._committer.start()
+        await self._transport.start(self._serve)
+        self._carry_out(effects, encoded(effects.sends))
+        self._loops = [
+            asyncio.create_task(self._supervise("discovery", self._discover)),
+            asyncio.create_task(self._supervise("tick", self._tick)),
+        ]
+
+    async def stop(self) -> None:
+        """Take no more writes, bring the last ones and the word that this member leaves to the others, and end. What
+        cannot be brought in time is on disk and goes out after the next start."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        said = await self._committer.ask(Leave())
+        if isinstance(said, Exception):
+            log.warning("could_not_leave", reason=str(said), consequence="others will find this member dead")
+        try:
+            async with asyncio.timeout(self._node_options.leave_timeout_seconds):
+                while not (await self.status()).has_pushed_everything:
+                    await asyncio.sleep(LEAVE_POLL_SECONDS)
+        except TimeoutError:
+            log.warning("left_before_all_was_pushed", consequence="it is on disk and goes out after the next start")
+        for task in [*self._loops, *self._exchanges]:
+            task.cancel()
+        await asyncio.gather(*self._loops, *self._exchanges, return_exceptions=True)
+        await self._transport.close()
+        await self._committer.stop()
+        self._storage.close()
+        log.info("stopped")
+
+    # What others ask of a node
+
+    async def write(self, shard: str, operations: Sequence[Operation]) -> list[Result]:
+        """Put and delete rows, in order, in one transaction; durable when it returns. Raises OverloadedError,
+        StoppedError, StorageError, StepFailedError."""
+        if self._is_stopping:
+            raise StoppedError("the member is stopping")
+        if self._waiting_operations + len(operations) > self._node_options.inbox_operations_max:
+            raise OverloadedError("too many writes wait for their commit")
+        self._waiting_operations += len(operations)
+        try:
+            outcome = await self._committer.ask(Write(shard, tuple(operations)))
+        finally:
+            self._waiting_operations -= len(operations)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast(list[Result], outcome)
+
+    def view(self) -> View:
+        """A read transaction over what is committed. Close it before anything is awaited."""
+        return self._storage.view()
+
+    async def status(self) -> ReplicaStatus:
+        """Raises TimeoutError where the storage does not move."""
+        future = self._committer.ask(Inspect())
+        outcome = await asyncio.wait_for(future, self._node_options.status_timeout_seconds)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast(ReplicaStatus, outcome)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has been brought up to date once since it started; stays so."""
+        return self._ready.is_set() and not self._is_stopping
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all that should move does."""
+        return self._committer.is_moving and not any(loop.done() for loop in self._loops)
+
+    @property
+    def identity(self) -> Identity:
+        return self._group_commit.replica.identity
+
+    # Batches that have become durable
+
+    def _published(self, batch: Published) -> None:
+        for future, outcome in batch.outcomes:
+            if future is not None and not future.done():
+                future.set_result(outcome)
+            elif isinstance(outcome, StepFailedError):
+                log.error("input_failed", reason=str(outcome), exc_info=outcome.__cause__)
+        self._metrics.commits.labels("failed" if batch.has_failed else "committed").inc()
+        self._metrics.commit_seconds.observe(batch.seconds)
+        self._metrics.commit_inputs.observe(batch.inputs)
+        self._metrics.inbox_operations.set(self._waiting_operations)
+        self._carry_out(batch.effects, batch.sends)
+
+    def _carry_out(self, effects: Effects, sends: list[EncodedSend]) -> None:
+        for notice in effects.notices:
+            log.info(notice.event, **notice.fields)
+        if effects.arrivals:
+            self._metrics.observe_arrivals(effects.arrivals, self._clock_ms())
+        if self._group_commit.replica.is_ready:
+            self._ready.set()
+        for send in sends:
+            task = asyncio.create_task(self._exchange(send))
+            self._exchanges.add(task)
+            task.add_done_callback(self._exchanges.discard)
+
+    # Exchanges
+
+    async def _exchange(self, send: EncodedSend) -> None:
+        """One exchange from its beginning to the word on its end, which the core waits for."""
+        count = self._metrics.gossip_bytes.labels
+        try:
+            count("out").inc(len(send.frame))
+            answer = await self._transport.exchange(send.endpoint, send.frame)
+            count("in").inc(len(answer))
+        except ExchangeError as error:
+            self._metrics.exchange_failures.labels(error.fault.value).inc()
+            self._committer.post(Failed(send.exchange, f"{error.fault.value}: {error.detail}"))
+        except Exception as error:
+            log.exception("exchange_failed", endpoint=send.endpoint)
+            self._committer.post(Failed(send.exchange, f"{type(error).__name__}: {error}"))
+        else:
+            self._committer.post(Frame(answer, send.exchange))
+
+    async def _serve(self, frame: bytes) -> bytes:
+        """Answer a peer. Raises RefusedError."""
+        if self._waiting_frames >= self._node_options.inbox_frames_max:
+            raise RefusedError("too many frames wait to be answered")
+        self._waiting_frames += 1
+        try:
+            outcome: Outcome = await self._committer.ask(Frame(frame))
+        finally:
+            self._waiting_frames -= 1
+        if isinstance(outcome, Exception):
+            raise RefusedError(str(outcome))
+        answer = cast(bytes, outcome)
+        self._metrics.gossip_bytes.labels("in").inc(len(frame))
+        self._metrics.gossip_bytes.labels("out").inc(len(answer))
+        return answer
+
+    # Loops
+
+    async def _supervise(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await body()
+            except Exception:
+                log.exception("loop_died", loop=name, consequence="it is started again")
+            self._metrics.loop_restarts.labels(name).inc()
+            await asyncio.sleep(RESTART_PAUSE_SECONDS)
+
+    async def _tick(self) -> None:
+        pause_seconds = self._options.gossip_interval_ms / 1000 / 5
+        while True:
+            await self._committer.ask(Tick())
+            self._metrics.storage_used.set(self._storage.used_share)
+            await asyncio.sleep(pause_seconds)
+
+    async def _discover(self) -> None:
+        """Look for ever: a cluster that stopped looking after it had joined would leave islands when all restart."""
+        was_failing = False
+        while True:
+            try:
+                endpoints = await self._discovery.find()
+                was_failing = False
+            except DiscoveryError as error:
+                self._metrics.discovery_failures.inc()
+                if not was_failing:
+                    log.warning("discovery_failed", reason=str(error), consequence="known members stay; it goes on")
+                was_failing = True
+            else:
+                self._metrics.discovered.set(len(endpoints))
+                self._committer.post(Discovered(endpoints))
+            await asyncio.sleep(self._discovery.interval_seconds * self._rng.uniform(0.8, 1.2))

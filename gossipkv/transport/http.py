@@ -1,0 +1,207 @@
+"""Exchanges over HTTP/1.1: `POST /gossip/v1`, a frame for a frame.
+
+A peer may be slow, broken or hostile. So every wait has a deadline, every body is counted while it is read,
+and nothing is decompressed. The client gives idle connections up before the server does: a request must not
+cross a connection that the other end is closing.
+
+| status | means | at the client |
+| --- | --- | --- |
+| 200 | the answer | returned |
+| 409 | the node refuses the frame, and says why | REFUSED |
+| 502, 503, 504 | overloaded, or something in between that found no node | UNREACHABLE |
+| another 4xx or 5xx | the request is wrong, or the node failed on it | REFUSED |
+| anything else | no gossipkv | MALFORMED |
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from gossipkv.transport.base import ExchangeError, Fault, RefusedError, Serve
+
+_log = structlog.get_logger(__name__)
+
+PATH = "/gossip/v1"
+CONTENT_TYPE = "application/vnd.gossipkv"
+
+_CLIENT_KEEPALIVE_S = 15.0
+_SERVER_KEEPALIVE_S = 30.0
+"""Also the deadline for a request's headers."""
+_SHUTDOWN_TIMEOUT_S = 0.5
+_LINGERING_TIME_S = 1.0
+_CONNECTIONS_PER_PEER_MAX = 2
+_REQUESTS_MAX = 128
+"""Under way at once: with the size of a frame, a bound on memory."""
+_REFUSAL_BYTES_MAX = 1024
+_BAD_GATEWAY_STATUSES = (502, 503, 504)
+
+
+class HttpTransport:
+    """Serves on `host:port`, where port 0 means any free one.
+
+    `advertise` is the URL under which peers reach it, where that differs from `http://host:port`: it must
+    be given when `host` stands for all addresses. `exchange_timeout_s` bounds an exchange as a whole, and,
+    for a server, the arrival of a request and the departure of its answer.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        advertise: str | None = None,
+        frame_bytes_max: int = 2 * 1024 * 1024,
+        exchange_timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._advertise = advertise
+        self._frame_bytes_max = frame_bytes_max
+        self._exchange_timeout_s = exchange_timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._requests = 0
+        self._serve: Serve | None = None
+        self._runner: web.AppRunner | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def endpoint(self) -> str:
+        if self._advertise is not None:
+            return self._advertise
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    async def start(self, serve: Serve) -> None:
+        application = web.Application(client_max_size=self._frame_bytes_max)
+        application.router.add_post(PATH, self._respond)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=_SERVER_KEEPALIVE_S,
+            lingering_time=_LINGERING_TIME_S,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+        )
+        self._serve = serve
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            detail = f"cannot serve gossip on {self._host}:{self._port} (--gossip-port, GOSSIPKV_GOSSIP_PORT)"
+            raise OSError(error.errno, f"{detail}: {error.strerror}") from error
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+        self._session = self._new_session()
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=_CONNECTIONS_PER_PEER_MAX, keepalive_timeout=_CLIENT_KEEPALIVE_S
+            ),
+            timeout=aiohttp.ClientTimeout(total=self._exchange_timeout_s, sock_connect=self._connect_timeout_s),
+            headers={"Content-Type": CONTENT_TYPE},
+            skip_auto_headers=("Accept-Encoding",),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        runner, self._runner = self._runner, None
+        if session is not None:
+            await session.close()
+        if runner is not None:
+            await runner.cleanup()
+
+    # The client.
+
+    async def exchange(self, endpoint: str, frame: bytes) -> bytes:
+        if self._session is None:
+            raise ExchangeError(Fault.UNREACHABLE, "this transport is closed")
+        try:
+            async with self._session.post(endpoint + PATH, data=frame, allow_redirects=False) as response:
+                if response.status == 200 and response.content_type == CONTENT_TYPE:
+                    return await self._answer(response)
+                raise await _refusal(response)
+        except TimeoutError as error:
+            detail = f"{endpoint} did not answer within {self._exchange_timeout_s} s"
+            raise ExchangeError(Fault.TIMEOUT, detail) from error
+        except aiohttp.ClientResponseError as error:
+            raise ExchangeError(Fault.MALFORMED, f"{endpoint} does not speak HTTP: {error.message}") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: the endpoint, which a peer may have made up, is not a URL.
+            detail = f"{endpoint} cannot be reached: {str(error) or type(error).__name__}"
+            raise ExchangeError(Fault.UNREACHABLE, detail) from error
+
+    async def _answer(self, response: aiohttp.ClientResponse) -> bytes:
+        answer = bytearray()
+        async for chunk in response.content.iter_any():
+            answer += chunk
+            if len(answer) > self._frame_bytes_max:
+                raise ExchangeError(Fault.MALFORMED, f"an answer of more than {self._frame_bytes_max} bytes")
+        return bytes(answer)
+
+    # The server.
+
+    async def _respond(self, request: web.Request) -> web.Response:
+        if request.content_type != CONTENT_TYPE or "Content-Encoding" in request.headers:
+            return web.Response(status=415, text=f"send {CONTENT_TYPE}, not encoded")
+        if (request.content_length or 0) > self._frame_bytes_max:
+            raise web.HTTPRequestEntityTooLarge(self._frame_bytes_max)
+        if self._requests >= _REQUESTS_MAX:
+            return web.Response(status=503, text="overloaded", headers={"Retry-After": "1"})
+        self._requests += 1
+        try:
+            return await self._exchanged(request)
+        finally:
+            self._requests -= 1
+
+    async def _exchanged(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(self._exchange_timeout_s):
+                frame = await request.read()
+        except TimeoutError:
+            response = web.Response(status=408, text="the body did not arrive in time")
+            response.force_close()
+            return response
+        response = await self._served(frame)
+        try:
+            async with asyncio.timeout(self._exchange_timeout_s):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            # The peer does not read its answer, which would wait in memory for as long as it likes.
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def _served(self, frame: bytes) -> web.Response:
+        assert self._serve is not None
+        try:
+            answer = await self._serve(frame)
+        except RefusedError as refusal:
+            return web.Response(status=409, text=str(refusal))
+        except Exception:
+            _log.exception("a frame was not answered", endpoint=self.endpoint)
+            return web.Response(status=500, text="failed to answer")
+        return web.Response(body=answer, content_type=CONTENT_TYPE)
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> ExchangeError:
+    excerpt = await response.content.read(_REFUSAL_BYTES_MAX)
+    text = excerpt.decode(errors="replace").strip()
+    if response.status == 409:
+        return ExchangeError(Fault.REFUSED, text)
+    detail = f"status {response.status}: {text}"
+    if response.status in _BAD_GATEWAY_STATUSES:
+        return ExchangeError(Fault.UNREACHABLE, detail)
+    if response.status >= 400:
+        return ExchangeError(Fault.REFUSED, detail)
+    return ExchangeError(Fault.MALFORMED, detail)

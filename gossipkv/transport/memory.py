@@ -1,0 +1,206 @@
+"""A network in memory that fails as networks do, decided by a seed.
+
+`NetworkFaults` decides what becomes of each frame and knows no clock: the simulation asks it with a heap of
+virtual time, `MemoryNetwork` with an event loop. Frames travel as bytes here too, so that what works in
+memory has been through the codec.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections import Counter
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import structlog
+
+from gossipkv.transport.base import ExchangeError, Fault, RefusedError, Serve
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRates:
+    """Probabilities, 0 to 1, per frame (delay and reorder: per copy that arrives)."""
+
+    drop: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    """Of arriving `delay_ms_min` to `delay_ms_max` late."""
+    reorder: float = 0.0
+    """Of being held back for more than `delay_ms_max`, so that frames sent later arrive earlier."""
+    delay_ms_min: int = 0
+    delay_ms_max: int = 100
+
+
+NO_FAULTS = FaultRates()
+
+
+class NetworkFaults:
+    """What becomes of each frame. The same seed and the same calls give the same plans."""
+
+    def __init__(self, rng: random.Random, rates: FaultRates = NO_FAULTS) -> None:
+        self.rates = rates
+        """May be replaced at any time."""
+        self.fired: Counter[str] = Counter()
+        """How often each fault struck: `drops`, `duplicates`, `delays`, `reorders`, `cuts`."""
+        self._rng = rng
+        self._cuts: set[tuple[str, str]] = set()
+
+    def cut(self, source: str, destination: str) -> None:
+        """Lose everything that goes this way; what goes the other way arrives."""
+        self._cuts.add((source, destination))
+
+    def partition(self, *sides: Collection[str]) -> None:
+        """Lose everything between endpoints of different sides."""
+        for sources, destinations in permutations(sides, 2):
+            self._cuts.update(product(sources, destinations))
+
+    def heal(self) -> None:
+        """Undo all cuts and partitions."""
+        self._cuts.clear()
+
+    def plan(self, source: str, destination: str) -> list[int]:
+        """After how many ms copies of a frame arrive: none when it is lost, two when it is duplicated."""
+        if (source, destination) in self._cuts:
+            self.fired["cuts"] += 1
+            return []
+        if self._strikes("drops", self.rates.drop):
+            return []
+        copies = 2 if self._strikes("duplicates", self.rates.duplicate) else 1
+        return [self._delay_ms() for _ in range(copies)]
+
+    def _delay_ms(self) -> int:
+        rates = self.rates
+        delay_ms = 0
+        if self._strikes("delays", rates.delay):
+            delay_ms += self._rng.randint(rates.delay_ms_min, rates.delay_ms_max)
+        if self._strikes("reorders", rates.reorder):
+            delay_ms += rates.delay_ms_max + self._rng.randint(1, max(1, rates.delay_ms_max))
+        return delay_ms
+
+    def _strikes(self, fault: str, probability: float) -> bool:
+        strikes = self._rng.random() < probability
+        if strikes:
+            self.fired[fault] += 1
+        return strikes
+
+
+class MemoryNetwork:
+    """Joins the transports of one process by their endpoints."""
+
+    def __init__(
+        self,
+        faults: NetworkFaults | None = None,
+        *,
+        exchange_timeout_ms: int = 5_000,
+        frame_bytes_max: int = 2 * 1024 * 1024,
+    ) -> None:
+        self.faults = faults or NetworkFaults(random.Random(0))
+        self.exchange_timeout_ms = exchange_timeout_ms
+        self.frame_bytes_max = frame_bytes_max
+        self.transports: dict[str, MemoryTransport] = {}
+        """Those that serve, by endpoint."""
+
+
+Answer = bytes | ExchangeError
+
+
+class MemoryTransport:
+    """One endpoint of a MemoryNetwork."""
+
+    def __init__(self, network: MemoryNetwork, endpoint: str) -> None:
+        self._network = network
+        self._endpoint = endpoint
+        self._serve: Serve | None = None
+        self._is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._exchanges: set[asyncio.Future[Answer]] = set()
+
+    @property
+    def endpoint(self) -> str:
+        return self._endpoint
+
+    async def start(self, serve: Serve) -> None:
+        if self._endpoint in self._network.transports:
+            raise OSError(errno.EADDRINUSE, f"the endpoint {self._endpoint} is in use")
+        self._serve = serve
+        self._network.transports[self._endpoint] = self
+
+    async def exchange(self, endpoint: str, frame: bytes) -> bytes:
+        if self._is_closed:
+            raise ExchangeError(Fault.UNREACHABLE, "this transport is closed")
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
+        for delay_ms in self._network.faults.plan(self._endpoint, endpoint):
+            loop.call_later(delay_ms / 1000, self._arrive, endpoint, frame, answered)
+        self._exchanges.add(answered)
+        try:
+            async with asyncio.timeout(self._network.exchange_timeout_ms / 1000):
+                answer = await answered
+        except TimeoutError:
+            detail = f"{endpoint} did not answer within {self._network.exchange_timeout_ms} ms"
+            raise ExchangeError(Fault.TIMEOUT, detail) from None
+        finally:
+            self._exchanges.discard(answered)
+        if isinstance(answer, ExchangeError):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._network.transports.get(self._endpoint) is self:
+            del self._network.transports[self._endpoint]
+        for answered in list(self._exchanges):
+            _settle(answered, ExchangeError(Fault.UNREACHABLE, "this transport was closed"))
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _arrive(self, endpoint: str, frame: bytes, answered: asyncio.Future[Answer]) -> None:
+        """One copy of a request is there."""
+        peer = self._network.transports.get(endpoint)
+        if peer is None:
+            _settle(answered, ExchangeError(Fault.UNREACHABLE, f"no one serves {endpoint}"))
+        else:
+            peer._spawn(peer._answer(self._endpoint, frame, answered))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, source: str, frame: bytes, answered: asyncio.Future[Answer]) -> None:
+        try:
+            answer = await self._served(frame)
+        except asyncio.CancelledError:
+            _settle(answered, ExchangeError(Fault.UNREACHABLE, f"{self._endpoint} was closed"))
+            raise
+        for delay_ms in self._network.faults.plan(self._endpoint, source):
+            asyncio.get_running_loop().call_later(delay_ms / 1000, _settle, answered, answer)
+
+    async def _served(self, frame: bytes) -> Answer:
+        assert self._serve is not None
+        limit = self._network.frame_bytes_max
+        if len(frame) > limit:
+            return ExchangeError(Fault.REFUSED, f"{len(frame)} bytes are more than {limit}")
+        try:
+            answer = await self._serve(frame)
+        except RefusedError as refusal:
+            return ExchangeError(Fault.REFUSED, str(refusal))
+        except Exception:
+            _log.exception("a frame was not answered", endpoint=self._endpoint)
+            return ExchangeError(Fault.REFUSED, f"{self._endpoint} failed to answer")
+        if len(answer) > limit:
+            return ExchangeError(Fault.MALFORMED, f"an answer of {len(answer)} bytes, more than {limit}")
+        return answer
+
+
+def _settle(answered: asyncio.Future[Answer], answer: Answer) -> None:
+    """The first answer wins; one that comes after it, or after the deadline, goes nowhere."""
+    if not answered.done():
+        answered.set_result(answer)

@@ -1,0 +1,90 @@
+"""Envelopes of every shape that the types allow."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from gossipkv.core import messages as m
+from gossipkv.core.address import NAMESPACES, address_of
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.clock import TIMESTAMP_MAX
+from gossipkv.core.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
+from gossipkv.core.row import Row, Version
+
+integers_64 = st.integers(0, 2**64 - 1)
+counts = st.integers(0, 2**63 - 1)
+sequences = st.integers(1, SEQUENCE_MAX)
+shards = st.sampled_from(NAMESPACES)
+tables = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100).map(str.encode)
+addresses = st.builds(address_of, tables, keys)
+starts = st.just(b"") | addresses
+contexts = st.dictionaries(integers_64, sequences, max_size=4).map(Context)
+dots = st.builds(Dot, integers_64, sequences)
+sums = st.builds(Sums, integers_64, integers_64)
+nodes = st.lists(st.integers(0, NODES - 1), max_size=3).map(tuple)
+leaves = st.lists(st.integers(0, LEAVES - 1), max_size=5).map(tuple)
+cursors = st.none() | st.builds(m.Cursor, integers_64, st.integers(0, SEQUENCE_MAX))
+positions = st.none() | st.builds(m.Position, counts, starts)
+versions = st.builds(
+    Version,
+    dots,
+    st.integers(0, TIMESTAMP_MAX),
+    st.none() | st.binary(max_size=100),
+    st.none() | counts,
+)
+
+
+def _ordered(found: list[Version], seen: Context) -> Row:
+    ordered = tuple(sorted(found, key=lambda version: (version.rank, version.dot), reverse=True))
+    context = Context(seen)
+    for version in ordered:
+        context.advance({version.dot.replica: version.dot.sequence})
+    return Row(ordered, context)
+
+
+rows = st.builds(_ordered, st.lists(versions, min_size=1, max_size=3, unique_by=lambda version: version.dot), contexts)
+row_copies = st.lists(st.builds(m.RowCopy, addresses, rows), max_size=3).map(tuple)
+
+
+@st.composite
+def _ranges(draw: st.DrawFn) -> m.Range:
+    through = draw(sequences)
+    return m.Range(draw(st.integers(0, through)), through)
+
+
+@st.composite
+def _walk_sums(draw: st.DrawFn) -> m.WalkSums:
+    asked = draw(nodes)
+    few = draw(st.lists(sums, min_size=1, max_size=3))
+    length = LEAVES_PER_NODE * len(asked)
+    return m.WalkSums(draw(shards), asked, tuple((few * length)[:length]))
+
+
+entries = st.builds(m.LeafEntry, addresses, st.lists(dots, min_size=1, max_size=3).map(tuple))
+of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
+    m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans()),
+    m.State: st.builds(m.State, shards, contexts),
+    m.Covered: st.builds(m.Covered, shards, contexts),
+    m.Pull: st.builds(m.Pull, shards, contexts, cursors),
+    m.Delta: st.builds(m.Delta, shards, st.dictionaries(integers_64, _ranges(), max_size=3), row_copies, cursors),
+    m.Offer: st.builds(m.Offer, shards),
+    m.TooFar: st.builds(m.TooFar, shards),
+    m.WalkBegin: st.builds(m.WalkBegin, shards),
+    m.WalkRoot: st.builds(m.WalkRoot, shards, contexts, sums.map(lambda found: (found,) * NODES)),
+    m.WalkNodes: st.builds(m.WalkNodes, shards, nodes),
+    m.WalkSums: _walk_sums(),
+    m.WalkList: st.builds(m.WalkList, shards, leaves, starts),
+    m.WalkEntries: st.builds(m.WalkEntries, shards, st.lists(entries, max_size=3).map(tuple), positions),
+    m.WalkFetch: st.builds(m.WalkFetch, shards, leaves, starts),
+    m.WalkFetchRows: st.builds(m.WalkFetchRows, shards, st.lists(addresses, max_size=3).map(tuple)),
+    m.WalkRows: st.builds(m.WalkRows, shards, row_copies, positions),
+}
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+
+
+def envelopes_of(found: st.SearchStrategy[m.Message]) -> st.SearchStrategy[m.Envelope]:
+    return st.builds(m.Envelope, names, names, integers_64, counts, counts, st.lists(found, max_size=3).map(tuple))
+
+
+envelopes = envelopes_of(st.one_of(*of_type.values()))
