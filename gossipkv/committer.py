@@ -27,6 +27,11 @@ INPUTS_PER_BATCH_MAX = 256
 
 STUCK_SECONDS = 30.0
 
+CROWD_INPUTS = 4
+GATHERING_SHARE = 0.25
+"""Of the time that the last batch took."""
+GATHERING_SECONDS_MAX = 0.002
+
 log = structlog.get_logger("gossipkv.storage")
 
 Outcome = Answer | bytes | Exception
@@ -87,6 +92,7 @@ class Committer:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._busy_since: float | None = None
+        self._gathering_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="gossipkv-storage", daemon=True)
 
     def start(self) -> None:
@@ -119,6 +125,7 @@ class Committer:
             if jobs:
                 self._busy_since = time.monotonic()
                 published = self._process(jobs)
+                self._gather_as_after(published.inputs, published.seconds)
                 self._busy_since = None
                 self._loop.call_soon_threadsafe(self._publish, published)
             if is_last:
@@ -128,15 +135,23 @@ class Committer:
         """All that waits, up to a bound; and whether the end has been reached."""
         jobs: list[_Job] = []
         job = self._jobs.get()
+        gathered_by = time.monotonic() + self._gathering_seconds
         while job is not None:
             jobs.append(job)
             if len(jobs) == INPUTS_PER_BATCH_MAX:
                 return jobs, False
             try:
-                job = self._jobs.get_nowait()
+                job = self._jobs.get(timeout=max(0.0, gathered_by - time.monotonic()))
             except Empty:
                 return jobs, False
         return jobs, True
+
+    def _gather_as_after(self, inputs: int, seconds: float) -> None:
+        """Those that a batch has answered are about to ask again. Without a pause for them, clients that wait for
+        their answers would settle into two crowds, each of which waits for the commit of the other. A lone writer
+        waits for no one."""
+        is_crowd = inputs >= CROWD_INPUTS
+        self._gathering_seconds = min(seconds * GATHERING_SHARE, GATHERING_SECONDS_MAX) if is_crowd else 0.0
 
     def _process(self, jobs: list[_Job]) -> Published:
         """Never raises: whatever goes wrong is the outcome of those who asked."""

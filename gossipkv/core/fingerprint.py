@@ -86,18 +86,13 @@ class FingerprintTable:
         """Follow one row from its old versions to its new ones; returns the row's leaf."""
         leaf = leaf_of(address)
         visible = tombstones = 0
-        for version in new:
-            term = xxhash.xxh3_64_intdigest(address + _DOT.pack(*version.dot))
-            if version.value is None:
-                tombstones += term
-            else:
-                visible += term
-        for version in old:
-            term = xxhash.xxh3_64_intdigest(address + _DOT.pack(*version.dot))
-            if version.value is None:
-                tombstones -= term
-            else:
-                visible -= term
+        for sign, versions in ((1, new), (-1, old)):
+            for version in versions:
+                term = sign * xxhash.xxh3_64_intdigest(address + _DOT.pack(*version.dot))
+                if version.value is None:
+                    tombstones += term
+                else:
+                    visible += term
         self._add(leaf, 0, visible)
         if tombstones:
             self._add(leaf, 1, tombstones)

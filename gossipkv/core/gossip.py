@@ -71,9 +71,12 @@ class Gossip:
         self._rng = rng
         self._exchanges: dict[int, Peer] = {}
         self._last_exchange = 0
+        self._ticked_ms = now_ms
         self._next_round_ms = now_ms
         self._next_audit_ms = now_ms + options.audit_interval_ms
         self.notices: list[Notice] = []
+        self.is_outrun = False
+        """Others cover more of this replica's writes than there are here: the data are an old copy."""
         self.changed: dict[str, list[RowCopy]] = {}
         """Per shard, rows that came in changed since they were last taken."""
 
@@ -85,6 +88,9 @@ class Gossip:
 
     def tick(self, now_ms: int) -> None:
         """Begin a sync round, and now and then an audit, where due."""
+        if now_ms < self._ticked_ms:
+            self._follow_clock(self._ticked_ms - now_ms)
+        self._ticked_ms = now_ms
         if now_ms < self._next_round_ms:
             return
         self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
@@ -99,13 +105,21 @@ class Gossip:
                 if not self._is_transferring(shard_name):
                     peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
 
+    def _follow_clock(self, set_back_ms: int) -> None:
+        """The clock was set back: what was due soon is due as soon as before, not only once the clock has caught up."""
+        self._next_round_ms -= set_back_ms
+        self._next_audit_ms -= set_back_ms
+        for peer in self._membership.peers():
+            peer.retry_at_ms -= set_back_ms
+
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
         """The envelopes to send now."""
+        agendas = [
+            (peer, self._agenda(reader, peer)) for peer in self._membership.peers() if peer.is_idle(now_ms)
+        ]
+        # Only what cannot fail comes after the first exchange has been marked as begun.
         outgoing = []
-        for peer in self._membership.peers():
-            if not peer.is_idle(now_ms):
-                continue
-            messages = self._agenda(reader, peer)
+        for peer, messages in agendas:
             if messages:
                 self._last_exchange += 1
                 peer.exchange = self._last_exchange
@@ -181,7 +195,7 @@ class Gossip:
             if peer.replica != envelope.replica:
                 peer = None
             else:
-                self._succeeded(peer)
+                self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
         for message in envelope.messages:
             answers += self._answer(transaction, peer, message, now_ms)
@@ -193,6 +207,7 @@ class Gossip:
             case Digest():
                 return self._compare(transaction, peer, message, now_ms)
             case Pull():
+                self._watch_own(shard.name, message.context)
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                 part = pull.serve(transaction, shard, message, self._options.part_bytes)
@@ -202,7 +217,8 @@ class Gossip:
                 intake = self._take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)
                 self._forward(shard.name, advanced)
-                return [Covered(shard.name, Context({o: shard.context.get(o, 0) for o in message.ranges}))]
+                covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
+                return [Covered(shard.name, Context(covered))]
             case WalkBegin() | WalkNodes() | WalkList() | WalkFetch() | WalkFetchRows():
                 served = walk.serve(transaction, shard, message, self._options.part_bytes)
                 self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
@@ -253,6 +269,9 @@ class Gossip:
         if envelope.replica == self._store.replica:
             return
         peer.become_replica(envelope.replica, envelope.incarnation)
+        if peer.replica != envelope.replica:
+            # From before the member lost its disk: what it covered then must not be taken for what it covers now.
+            return
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked, now_ms)
@@ -281,6 +300,7 @@ class Gossip:
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, context: Context, now_ms: int) -> None:
         shard = self._store.shards[theirs.shard]
+        self._watch_own(shard.name, context)
         peer.replace_context(shard.name, context)
         they_lack = shard.context.missing_from(context)
         if they_lack:
@@ -345,11 +365,7 @@ class Gossip:
             if finished.rows_received:
                 self._note("audit_found_rows", peer, shard=shard_name, rows=finished.rows_received)
             return
-        assert finished.claim is not None, "a finished walk has a claim"
-        held = finished.intake
-        self._store.shards[shard_name].adopt(
-            Context({o: sequence for o, sequence in finished.claim.items() if not held.holds_back(o)})
-        )
+        self._store.shards[shard_name].adopt(finished.seal())
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, now_ms)
 
@@ -407,6 +423,12 @@ class Gossip:
             known = [context for context in contexts if context is not None]
             if len(known) == len(contexts):
                 self._store.set_stable(name, [shard.context, *known])
+
+    def _watch_own(self, shard_name: str, context: Context) -> None:
+        """Look for one's own writes among what a peer covers."""
+        own = self._store.replica
+        if context.get(own, 0) > self._store.shards[shard_name].context.get(own, 0):
+            self.is_outrun = True
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))

@@ -86,10 +86,6 @@ class Membership:
 
     def identified(self, peer: Peer, member: str, now_ms: int) -> Peer:
         """An endpoint has answered as a member; returns the peer that stands for it from now on."""
-        if member == self._options.member:
-            self._own_endpoints.add(peer.endpoint)
-            self._contacts.pop(peer.endpoint, None)
-            return peer
         if peer.member == member:
             return peer
         if peer.member is not None:
@@ -97,9 +93,15 @@ class Membership:
             self.failed(peer, now_ms)
         elif self._contacts.get(peer.endpoint) is peer:
             del self._contacts[peer.endpoint]
+        if member == self._options.member:
+            self._own_endpoints.add(peer.endpoint)
+            return peer
         known = self._members.get(member)
         if known is None:
             known = self._members[member] = Peer(peer.endpoint, member)
+        elif known.failures:
+            # Where it answers is where it is reached, until its record says so too.
+            known.endpoint = peer.endpoint
         return known
 
     def succeeded(self, peer: Peer) -> bool:
@@ -110,6 +112,12 @@ class Membership:
         peer.failures = 0
         peer.retry_at_ms = 0
         return was_failing
+
+    def heard_from(self, peer: Peer, now_ms: int) -> None:
+        """It has begun an exchange, so it runs: no more waiting before it is tried again. To be heard is not to be
+        reached: its failures stand until it answers, or a transfer from a peer that only talks would never be given
+        up, and would keep all others from beginning."""
+        peer.retry_at_ms = min(peer.retry_at_ms, now_ms)
 
     def failed(self, peer: Peer, now_ms: int) -> None:
         """An exchange with it failed: pause, longer each time, and learn its state anew before anything else."""

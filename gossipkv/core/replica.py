@@ -18,7 +18,9 @@ from gossipkv.core.member import MemberRecord
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Envelope, Message, RowCopy
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.peer import Peer
 from gossipkv.core.row import Row
+from gossipkv.core.shard import Shard
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
@@ -41,6 +43,7 @@ class Replica:
         self.identity = identity
         self.tally = Tally()
         self.is_ready = False
+        self._rng = rng
         self._started_ms = now_ms
         self._has_left = False
         self._must_refute = False
@@ -96,10 +99,14 @@ class Replica:
 
     def tick(self, transaction: Transaction, now_ms: int) -> None:
         """Let time pass: due several times per gossip interval."""
+        if self._gossip.is_outrun:
+            self._gossip.is_outrun = False
+            self._renew(transaction, now_ms)
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
         self._gossip.tick(now_ms)
+        self._started_ms = min(self._started_ms, now_ms)
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
         """Say in `sys.members` that this member goes of its own will. It comes back by starting again."""
@@ -111,22 +118,38 @@ class Replica:
         changed, self._gossip.changed = self._gossip.changed, {}
         self._follow_members(changed.get(SYSTEM, []))
         self._judge_readiness(now_ms)
+        # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
+        self._store.save(transaction)
         sends = [
             Send(outgoing.exchange, outgoing.endpoint, self._envelope(outgoing.messages, now_ms))
             for outgoing in self._gossip.compose(transaction, now_ms)
         ]
-        self._store.save(transaction)
         notices = self._notices + self._gossip.notices
         self._notices, self._gossip.notices = [], []
         return Effects(sends, notices, self._arrivals(changed))
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
         """Return to what is committed: the batch in which these exchanges began or ended has not happened."""
+        identity = reader.identity()
+        assert identity is not None, "a replica writes its identity before anything else"
+        self.identity = identity
+        self._store.replica = identity.replica
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
         self._notices.clear()
+        self._load_members(reader)
 
     # Questions
+
+    @property
+    def shards(self) -> dict[str, Shard]:
+        """By name; not to be changed."""
+        return self._store.shards
+
+    @property
+    def peers(self) -> list[Peer]:
+        """All others, contacts included; not to be changed."""
+        return list(self._membership.peers())
 
     def status(self, now_ms: int) -> ReplicaStatus:
         return describe(self, self._store, self._membership, now_ms)
@@ -171,6 +194,22 @@ class Replica:
         )
         address = address_of(MEMBERS_TABLE, self.options.member.encode())
         self.write(transaction, SYSTEM, [Operation(address, record.to_json())], now_ms)
+
+    def _renew(self, transaction: Transaction, now_ms: int) -> None:
+        """The volume was set back to an old copy, and a sequence must never be used twice: be a new replica."""
+        renounced = self.identity.replica
+        self.identity = self.identity._replace(
+            replica=self._rng.getrandbits(64), incarnation=max(self.identity.incarnation + 1, now_ms)
+        )
+        transaction.put_identity(self.identity)
+        self._store.renew(transaction, self.identity.replica, now_ms)
+        self._notices.append(
+            Notice(
+                "data_are_an_old_copy",
+                {"renounced": f"{renounced:016x}", "replica": f"{self.identity.replica:016x}"},
+            )
+        )
+        self._announce(transaction, now_ms)
 
     def _refute(self, transaction: Transaction, now_ms: int) -> None:
         """Another record stands under this member's name: outdo it. If a process that still runs has written it, both

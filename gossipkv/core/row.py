@@ -61,7 +61,10 @@ class Row(NamedTuple):
     @property
     def is_visible(self) -> bool:
         """Whether any version is a value; expiry is the reader's business, who has a clock."""
-        return any(version.value is not None for version in self.versions)
+        for version in self.versions:  # noqa: SIM110 (a loop costs a quarter of any() here, and writes ask it)
+            if version.value is not None:
+                return True
+        return False
 
     @property
     def etag(self) -> str:

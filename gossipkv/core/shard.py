@@ -11,7 +11,6 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 
 from __future__ import annotations
 
-from gossipkv.core.address import key_of, table_of
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.messages import Digest
@@ -28,9 +27,9 @@ class Shard:
         self.floors = floors
         self.stable = Context()
         """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
-        self.tables = tables
         self.fingerprint = FingerprintTable()
-        self._changed_tables: set[str] = set()
+        self._counts = {table.encode(): list(counts) for table, counts in tables.items()}
+        self._changed_tables: set[bytes] = set()
         self._record_changed = False
 
     @classmethod
@@ -43,10 +42,12 @@ class Shard:
 
     @property
     def totals(self) -> Counts:
-        total = Counts()
-        for counts in self.tables.values():
-            total = total.plus(counts)
-        return total
+        return Counts(*map(sum, zip(*self._counts.values(), strict=True))) if self._counts else Counts()
+
+    @property
+    def tables(self) -> dict[str, Counts]:
+        """What each table holds; tables that hold nothing are not listed."""
+        return {table.decode(): Counts(*counts) for table, counts in self._counts.items()}
 
     def next_dot(self, replica: ReplicaId) -> Dot:
         """The name of this replica's next write. The context, durable with the rows, is what keeps I3: a sequence
@@ -58,6 +59,15 @@ class Shard:
         if through > self.context.get(origin, 0):
             self.context[origin] = through
             self._record_changed = True
+
+    def withdraw(self, origin: ReplicaId, through: int) -> None:
+        """Cover this origin's writes up to `through` only: what bears its later names here stands for other writes
+        elsewhere. Rows that were written again have taken earlier entries out of the journal: the floor says so."""
+        self.context.pop(origin, None)
+        self._record_changed = True
+        if through:
+            self.context[origin] = through
+            self.floors[origin] = max(through, self.floors.get(origin, 0))
 
     def adopt(self, context: Context) -> None:
         """Cover what a walked peer covered. The journal lacks the entries of rows that were equal already, so it
@@ -95,14 +105,14 @@ class Shard:
                 transaction.put_journal(self.name, origin, sequence, address)
 
     def _count(self, address: bytes, old: Row | None, new: Row) -> None:
-        table = table_of(address)
-        counts = self.tables.get(table, Counts())
-        added, removed = _weight(address, new), _weight(address, old)
-        counts = Counts(*(total + plus - minus for total, plus, minus in zip(counts, added, removed, strict=True)))
-        if counts == Counts():
-            self.tables.pop(table, None)
-        else:
-            self.tables[table] = counts
+        table = address[: address.index(0)]
+        counts = self._counts.get(table)
+        if counts is None:
+            counts = self._counts[table] = [0, 0, 0]
+        key_bytes = len(address) - len(table) - 1
+        if old is not None:
+            _weigh(counts, key_bytes, old, -1)
+        _weigh(counts, key_bytes, new, 1)
         self._changed_tables.add(table)
 
     def save(self, transaction: Transaction) -> None:
@@ -111,7 +121,10 @@ class Shard:
             transaction.put_shard_record(self.name, ShardRecord(self.context, self.floors))
             self._record_changed = False
         for table in sorted(self._changed_tables):
-            transaction.put_table_counts(self.name, table, self.tables.get(table, Counts()))
+            counts = self._counts[table]
+            transaction.put_table_counts(self.name, table.decode(), Counts(*counts))
+            if not any(counts):
+                del self._counts[table]
         self._changed_tables.clear()
         for page, content in self.fingerprint.take_dirty_pages():
             transaction.put_page(self.name, page, content)
@@ -132,13 +145,11 @@ class Shard:
         return not self.context.covers_all(reader.journal_heads(self.name))
 
 
-_NOTHING = (0, 0, 0)
-
-
-def _weight(address: bytes, row: Row | None) -> tuple[int, int, int]:
-    """What a row adds to the counts."""
-    if row is None:
-        return _NOTHING
-    if not row.is_visible:
-        return (0, 1, 0)
-    return (1, 0, len(key_of(address)) + sum(len(version.value or b"") for version in row.versions))
+def _weigh(counts: list[int], key_bytes: int, row: Row, sign: int) -> None:
+    """Add a row to the counts of its table, or take it away."""
+    values = [version.value for version in row.versions if version.value is not None]
+    if values:
+        counts[0] += sign
+        counts[2] += sign * (key_bytes + sum(map(len, values)))
+    else:
+        counts[1] += sign

@@ -38,6 +38,8 @@ class Store:
     def __init__(self, replica: ReplicaId, clock_skew_ms_max: int) -> None:
         self.replica = replica
         self.shards: dict[str, Shard] = {}
+        self._sequences_at_start: dict[str, int] = {}
+        """Per shard, this replica's last write before the process began."""
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
@@ -46,8 +48,35 @@ class Store:
         What is known to be stable outlives it: that is knowledge of others."""
         stable = {name: shard.stable for name, shard in self.shards.items()}
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
+        if not self._sequences_at_start:
+            self._sequences_at_start = {
+                name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()
+            }
         for name, context in stable.items():
             self.shards[name].stable = context
+
+    def renew(self, transaction: Transaction, replica: ReplicaId, now_ms: int) -> None:
+        """Go on under another replica id: others know of writes under the present one that are not here, so the data
+        are an old copy. What was written here since the start may bear names that stand for other writes elsewhere;
+        it is written again under the new id."""
+        renounced, self.replica = self.replica, replica
+        for name, shard in self.shards.items():
+            start = self._sequences_at_start[name]
+            for entry in list(transaction.journal(name, renounced, start)):
+                current = transaction.row(name, entry.address)
+                assert current is not None, "a journal entry names a row that is not there"
+                shard.store(transaction, entry.address, current, self._renamed(shard, current, renounced, now_ms))
+            shard.withdraw(renounced, start)
+
+    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, now_ms: int) -> Row:
+        context = Context({origin: sequence for origin, sequence in current.context.items() if origin != renounced})
+        winner = current.winner
+        if winner.dot.replica != renounced:
+            return Row(current.versions, context)
+        dot = shard.next_dot(self.replica)
+        shard.advance(*dot)
+        context[dot.replica] = dot.sequence
+        return Row((winner._replace(dot=dot, timestamp=self._clock.next(now_ms, winner.timestamp)),), context)
 
     def write(self, transaction: Transaction, shard_name: str, operation: Operation, now_ms: int) -> Result:
         """Put or delete one row. Every write makes a new version, one that repeats the value too: were it swallowed,

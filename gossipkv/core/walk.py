@@ -70,6 +70,13 @@ class Walk:
     def is_finished(self) -> bool:
         return self.claim is not None and not (self._nodes or self._to_list or self._to_fetch or self._rows)
 
+    def seal(self) -> Context:
+        """What the walker covers now that the walk is finished: nothing more than before when a row was refused. That
+        row may be what superseded a write of any origin, for rows lose the context entries that every member covers.
+        """
+        assert self.claim is not None, "a finished walk has a claim"
+        return Context() if self.intake.refused else self.claim
+
     def request(self) -> Message:
         """The next question; asking it again after a failure does no harm."""
         if self.claim is None:

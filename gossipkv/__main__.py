@@ -1,0 +1,5 @@
+"""`python -m gossipkv`."""
+
+from gossipkv.cli import main
+
+main()

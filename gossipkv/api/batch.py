@@ -1,0 +1,267 @@
+"""Many writes in one request: NDJSON in, NDJSON out, both streamed, in bounded memory.
+
+A line is `{"row": "...", "value": ...}` or `{"row": "...", "delete": true}`, each with an `etag` that the row must have
+if one is given. Every line but blank ones gets one result, in order: a bad line its own error, without harm to the
+others. What has arrived is written in groups, each one transaction; while one commits the next is parsed. A group that
+cannot be written gives each of its lines the error. A line counts once its result has arrived; those after it may
+stand, too. A client that sends without reading results is cut off when it has taken none for the body's deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import structlog
+from aiohttp import StreamReader, web
+from aiohttp.web_protocol import RequestPayloadError
+
+from gossipkv.api.body import refuse_encoding, timed_out
+from gossipkv.api.conditions import precondition_failed
+from gossipkv.api.json_rows import json_text, value_of
+from gossipkv.api.listing import NDJSON
+from gossipkv.api.options import ApiOptions
+from gossipkv.api.problem import ProblemError, internal_error, problem_of
+from gossipkv.api.target import Parameters, Target, checked_row_key, namespace_of, table_of
+from gossipkv.core.address import address_of
+from gossipkv.core.write import NotMatched, Operation, Result
+from gossipkv.node import Node
+
+_FIELDS = frozenset({"row", "value", "delete", "etag"})
+_parse = json.JSONDecoder().raw_decode
+
+log = structlog.get_logger("gossipkv.api")
+
+
+class Refused(NamedTuple):
+    """The place of a line that is no operation."""
+
+    row: str | None
+    problem: ProblemError
+
+
+@dataclass(slots=True)
+class Group:
+    """Lines that are written together. A place is the row of an operation, or a refusal."""
+
+    places: list[str | Refused] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+
+
+class Batch:
+    def __init__(self, node: Node, options: ApiOptions) -> None:
+        self._node = node
+        self._options = options
+
+    async def post(self, request: web.Request, target: Target, _: Parameters) -> web.StreamResponse:
+        namespace = namespace_of(target, for_writing=True)
+        table = table_of(target)
+        refuse_encoding(request)
+        response = web.StreamResponse(headers={"Content-Type": NDJSON})
+        await response.prepare(request)
+        stream = _Stream(self._node, self._options, namespace, table, response)
+        try:
+            await stream.run(request.content)
+        except* ConnectionError:
+            pass
+        except* TimeoutError:
+            log.warning("batch_results_not_taken", table=table, consequence="the connection is closed")
+        except* Exception as failures:
+            log.error("batch_failed", table=table, exc_info=failures)
+        if not stream.is_complete:
+            # The results have begun: all that can still be said is that they end too early.
+            raise ConnectionAbortedError("the batch was cut off")
+        return response
+
+
+class _Stream:
+    """One request under way."""
+
+    def __init__(
+        self, node: Node, options: ApiOptions, namespace: str, table: str, response: web.StreamResponse
+    ) -> None:
+        self._node = node
+        self._options = options
+        self._namespace = namespace
+        self._prefix = address_of(table, b"")
+        self._response = response
+        self._slots = asyncio.Semaphore(options.batch_groups_in_flight)
+        self._written: asyncio.Queue[tuple[Group, asyncio.Task[list[Result] | ProblemError]] | None] = asyncio.Queue()
+        self.is_complete = False
+
+    async def run(self, content: StreamReader) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._answer())
+            async for lines in self._lines(content):
+                group = self._parsed(lines)
+                await self._slots.acquire()
+                # Tasks start in order, and the node keeps the order in which they ask.
+                self._written.put_nowait((group, tasks.create_task(self._write(group.operations))))
+            self._written.put_nowait(None)
+        self.is_complete = True
+
+    async def _lines(self, content: StreamReader) -> AsyncIterator[list[bytes | ProblemError]]:
+        """What has arrived, in groups of lines; a problem stands for a line that could not be had."""
+        rows_max = self._options.batch_group_rows_max
+        bytes_max = self._options.batch_line_bytes_max
+        rest = b""
+        is_skipping = False
+        while True:
+            chunk = await self._next(content)
+            if isinstance(chunk, ProblemError):
+                yield [chunk]
+                return
+            lines: list[bytes | ProblemError]
+            *complete, rest = (rest + chunk).split(b"\n")
+            lines = [*complete]
+            if is_skipping and lines:
+                lines[0] = b""
+                is_skipping = False
+            if not chunk:
+                lines.append(b"" if is_skipping else rest)
+            elif is_skipping:
+                rest = b""
+            elif len(rest) > bytes_max:
+                lines.append(_line_too_long(bytes_max))
+                rest, is_skipping = b"", True
+            for at in range(0, len(lines), rows_max):
+                yield lines[at : at + rows_max]
+            if not chunk:
+                return
+
+    async def _next(self, content: StreamReader) -> bytes | ProblemError:
+        """The next bytes, none at the end."""
+        try:
+            async with asyncio.timeout(self._options.body_timeout_seconds):
+                return await content.readany()
+        except TimeoutError:
+            self._response.force_close()
+            return timed_out(self._options.body_timeout_seconds)
+        except RequestPayloadError:
+            self._response.force_close()
+            return ProblemError("invalid-body", "the body is not well-formed HTTP")
+
+    def _parsed(self, lines: list[bytes | ProblemError]) -> Group:
+        group = Group()
+        prefix, options = self._prefix, self._options
+        for line in lines:
+            if isinstance(line, ProblemError):
+                group.places.append(Refused(None, line))
+            elif line and not line.isspace():
+                place = _take(line, prefix, options, group.operations)
+                group.places.append(place)
+        return group
+
+    async def _write(self, operations: list[Operation]) -> list[Result] | ProblemError:
+        if not operations:
+            return []
+        try:
+            return await self._node.write(self._namespace, operations)
+        except Exception as error:
+            problem = problem_of(error, self._options.retry_after_seconds)
+            if problem is None:
+                log.error("batch_group_failed", exc_info=error)
+            return problem or internal_error()
+
+    async def _answer(self) -> None:
+        while written := await self._written.get():
+            group, task = written
+            text = _results(group, await task)
+            async with asyncio.timeout(self._options.body_timeout_seconds):
+                await self._response.write(text)
+            self._slots.release()
+
+
+def _line_too_long(bytes_max: int) -> ProblemError:
+    return ProblemError(
+        "line-too-long", f"a line is at most {bytes_max} bytes; a value that JSON has to escape fits in base64"
+    )
+
+
+def _take(line: bytes, prefix: bytes, options: ApiOptions, operations: list[Operation]) -> str | Refused:
+    """Add the line's operation to `operations`; returns its place in the group."""
+    row: str | None = None
+    try:
+        if len(line) > options.batch_line_bytes_max:
+            raise _line_too_long(options.batch_line_bytes_max)
+        entry = _entry(line)
+        row = _row(entry)
+        operations.append(_operation(prefix + checked_row_key(row.encode()), entry, options))
+    except ProblemError as problem:
+        return Refused(row, problem)
+    return row
+
+
+def _entry(line: bytes) -> dict[str, object]:
+    try:
+        text = line.decode().strip()
+        entry, end = _parse(text)
+    except UnicodeDecodeError:
+        raise ProblemError("invalid-line", "the line is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise ProblemError("invalid-line", "the line is not JSON") from None
+    if end != len(text) or not isinstance(entry, dict):
+        raise ProblemError("invalid-line", "the line is not one JSON object")
+    return entry
+
+
+def _row(entry: dict[str, object]) -> str:
+    row = entry.get("row")
+    if not isinstance(row, str):
+        raise ProblemError("invalid-line", "`row` is the row's key, as text")
+    try:
+        row.encode()
+    except UnicodeEncodeError:
+        raise ProblemError("invalid-row-key", "`row` holds half of a surrogate pair, which is no text") from None
+    return row
+
+
+def _operation(address: bytes, entry: dict[str, object], options: ApiOptions) -> Operation:
+    if not entry.keys() <= _FIELDS:
+        unknown = ", ".join(sorted(entry.keys() - _FIELDS))
+        raise ProblemError("invalid-line", f"the line has fields that are not known: {unknown}")
+    etag = entry.get("etag")
+    if etag is not None and not isinstance(etag, str):
+        raise ProblemError("invalid-line", "`etag` is text")
+    if_match = None if etag is None else (etag,)
+    if "delete" in entry:
+        if entry["delete"] is not True or "value" in entry:
+            raise ProblemError("invalid-line", "`delete` is `true`, and the line has no `value`")
+        return Operation(address, None, if_match)
+    if "value" not in entry:
+        raise ProblemError("invalid-line", "the line has neither `value` nor `delete`")
+    value = value_of(entry["value"])
+    if len(value) > options.value_bytes_max:
+        raise ProblemError("value-too-large", f"at most {options.value_bytes_max} bytes are taken")
+    return Operation(address, value, if_match)
+
+
+def _results(group: Group, outcome: list[Result] | ProblemError) -> bytes:
+    """A line per place, in order."""
+    lines = []
+    at = 0
+    for place in group.places:
+        if isinstance(place, Refused):
+            lines.append(_error_line(place.row, place.problem))
+            continue
+        if isinstance(outcome, ProblemError):
+            lines.append(_error_line(place, outcome))
+            continue
+        operation, result = group.operations[at], outcome[at]
+        at += 1
+        if isinstance(result, NotMatched):
+            lines.append(_error_line(place, precondition_failed(result.etag)))
+        elif operation.value is None:
+            lines.append(f'{{"row":{json_text(place)},"status":204}}\n')
+        else:
+            status = 204 if result.existed else 201
+            lines.append(f'{{"row":{json_text(place)},"status":{status},"etag":"{result.etag}"}}\n')
+    return "".join(lines).encode()
+
+
+def _error_line(row: str | None, problem: ProblemError) -> str:
+    text = json_text({"row": row, "status": problem.status, "problem": problem.fields()})
+    return text.encode(errors="replace").decode() + "\n"

@@ -1,0 +1,64 @@
+"""The cluster as this member sees it. Figures of other members are what it last heard, with their age."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gossipkv.api.json_rows import json_text
+from gossipkv.api.target import Parameters, Target
+from gossipkv.core.status import MemberStatus, ShardStatus
+from gossipkv.node import Node
+
+
+class Cluster:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def get(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        status = await self._node.status()
+        content = {
+            "cluster": status.identity.cluster,
+            "member": status.identity.member,
+            "ready": status.is_ready,
+            "members": [described(member) for member in status.members],
+            "transfers": status.transfers,
+        }
+        return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
+
+    async def get_members(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        status = await self._node.status()
+        content = {"items": [described(member) for member in status.members], "next_cursor": None}
+        return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
+
+
+def described(member: MemberStatus) -> dict[str, Any]:
+    return {
+        "member": member.member,
+        "status": member.status,
+        "self": member.is_self,
+        "replica": None if member.replica is None else f"{member.replica:016x}",
+        "incarnation": member.incarnation,
+        "protocols": [{"name": name, "endpoint": url} for name, url in sorted(member.endpoints.items())],
+        "zone": member.zone,
+        "version": member.version,
+        "failures": member.failures,
+        "clock_ahead_seconds": member.clock_ahead_ms / 1000,
+        "shards": {name: _shard(shard) for name, shard in sorted(member.shards.items())},
+    }
+
+
+def _shard(shard: ShardStatus) -> dict[str, Any]:
+    return {
+        "rows": shard.rows,
+        "tombstones": shard.tombstones,
+        "fingerprint": f"{shard.fingerprint:016x}",
+        "rows_behind": shard.rows_behind,
+        "last_sync_seconds": _seconds(shard.last_sync_ms),
+        "heard_seconds": _seconds(shard.heard_ms),
+    }
+
+
+def _seconds(duration_ms: int | None) -> float | None:
+    return None if duration_ms is None else duration_ms / 1000

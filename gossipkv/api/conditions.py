@@ -1,0 +1,74 @@
+"""Conditional requests, RFC 9110 section 13, on entity tags.
+
+Rows' tags are strong: `If-Match` compares strongly, so a weak tag never matches there; `If-None-Match` compares weakly.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
+from multidict import CIMultiDictProxy
+
+from gossipkv.api.problem import ProblemError
+
+_TAGS = re.compile(
+    r'(?:\s*(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"\s*,)*\s*(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"\s*'
+)
+_TAG = re.compile(r'(W/)?"([^"]*)"')
+ANY = "*"
+
+
+class Conditions(NamedTuple):
+    """Of a write."""
+
+    if_match: tuple[str, ...] | None = None
+    """`*` alone: only an existing row."""
+    if_absent: bool = False
+
+
+NO_CONDITIONS = Conditions()
+
+
+def conditions_of_write(headers: CIMultiDictProxy[str]) -> Conditions:
+    """What `If-Match` and `If-None-Match: *` ask."""
+    if IF_MATCH not in headers and IF_NONE_MATCH not in headers:
+        return NO_CONDITIONS
+    if_match = None
+    if IF_MATCH in headers:
+        if_match = tuple(tag for tag, is_weak in _tags(headers, IF_MATCH) if not is_weak)
+    if IF_NONE_MATCH in headers and _text(headers, IF_NONE_MATCH) != ANY:
+        raise ProblemError("invalid-condition", "a write takes no `If-None-Match` but `*`")
+    return Conditions(if_match, IF_NONE_MATCH in headers)
+
+
+def is_not_modified(headers: CIMultiDictProxy[str], etag: str) -> bool:
+    """Whether a reader has what it would get. Raises the problem of an `If-Match` that does not hold."""
+    if IF_MATCH in headers:
+        tags = _tags(headers, IF_MATCH)
+        if not any((tag == etag and not is_weak) or tag == ANY for tag, is_weak in tags):
+            raise precondition_failed(etag)
+    if IF_NONE_MATCH not in headers:
+        return False
+    return any(tag in (etag, ANY) for tag, _ in _tags(headers, IF_NONE_MATCH))
+
+
+def precondition_failed(etag: str | None) -> ProblemError:
+    """`etag` is the row's now; None when there is no row."""
+    detail = "the row does not exist" if etag is None else "the row has another version than the condition asks for"
+    return ProblemError("precondition-failed", detail, headers={} if etag is None else {"ETag": f'"{etag}"'}, etag=etag)
+
+
+def _text(headers: CIMultiDictProxy[str], name: str) -> str:
+    return ", ".join(headers.getall(name)).strip()
+
+
+def _tags(headers: CIMultiDictProxy[str], name: str) -> list[tuple[str, bool]]:
+    """The tags without quotes, and whether each is weak."""
+    text = _text(headers, name)
+    if text == ANY:
+        return [(ANY, False)]
+    if not _TAGS.fullmatch(text):
+        raise ProblemError("invalid-condition", f'`{name}` is `*` or entity tags in double quotes, as `"a", "b"`')
+    return [(tag, bool(weak)) for weak, tag in _TAG.findall(text)]

@@ -1,0 +1,32 @@
+"""What probes and Prometheus ask. The probes answer from memory: they do not wait for the storage."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gossipkv.api.problem import ProblemError
+from gossipkv.api.target import Parameters, Target
+from gossipkv.metrics import Metrics
+from gossipkv.node import Node
+
+
+class Health:
+    def __init__(self, node: Node, metrics: Metrics) -> None:
+        self._node = node
+        self._metrics = metrics
+
+    async def live(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        if not self._node.is_live:
+            raise ProblemError("not-live", "a loop of the member has ended, or its storage does not move")
+        return web.Response(text="live\n")
+
+    async def ready(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        if not self._node.is_ready:
+            raise ProblemError(
+                "not-ready", "the member is stopping, or has not yet synced with another since it started"
+            )
+        return web.Response(text="ready\n")
+
+    async def metrics(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        body = self._metrics.render(await self._node.status())
+        return web.Response(body=body, headers={"Content-Type": self._metrics.CONTENT_TYPE})

@@ -1,0 +1,46 @@
+"""Rows as JSON, in listings and batches: `{"row": "...", "value": "...", "etag": "..."}`.
+
+A value is text where it is UTF-8, and `{"base64": "..."}` where it is not.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode, b64encode
+
+from gossipkv.api.problem import ProblemError
+
+json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Compact JSON of anything that JSON can hold."""
+
+
+def json_value(value: bytes) -> str:
+    try:
+        return json_text(value.decode())
+    except UnicodeDecodeError:
+        return f'{{"base64":"{b64encode(value).decode()}"}}'
+
+
+def json_row(key: bytes, value: bytes, etag: str) -> str:
+    return f'{{"row":{json_text(key.decode())},"value":{json_value(value)},"etag":"{etag}"}}'
+
+
+def json_key(key: bytes, etag: str) -> str:
+    """A row without its value."""
+    return f'{{"row":{json_text(key.decode())},"etag":"{etag}"}}'
+
+
+def value_of(value: object) -> bytes:
+    """The bytes that a JSON value stands for."""
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise ProblemError("invalid-line", "`value` holds half of a surrogate pair, which is no text") from None
+    if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
+        try:
+            return b64decode(value["base64"], validate=True)
+        except (binascii.Error, ValueError):
+            raise ProblemError("invalid-line", "`value.base64` is not base64 of RFC 4648, padded") from None
+    raise ProblemError("invalid-line", '`value` is text or `{"base64": "..."}`')

@@ -1,0 +1,142 @@
+"""The rows of a table, in pages, in the order of their keys' UTF-8 bytes.
+
+A page is read in one short view, and bounded three ways: by rows, by bytes, and by how many rows it looks at, for a
+table may hold many deleted rows and few others. The cursor names the last row looked at; it holds whatever is written
+between two pages.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aiohttp import web
+
+from gossipkv.api.json_rows import json_key, json_row, json_text
+from gossipkv.api.options import ApiOptions
+from gossipkv.api.problem import ProblemError
+from gossipkv.api.target import Parameters, Target, namespace_of, table_of
+from gossipkv.core.address import ROW_KEY_BYTES_MAX, address_of, key_of
+from gossipkv.core.row import Row
+from gossipkv.node import Node
+
+PARAMETERS = frozenset({"prefix", "start", "end", "limit", "cursor", "keys_only"})
+NDJSON = "application/x-ndjson"
+NEXT_CURSOR = "Gossipkv-Next-Cursor"
+
+
+class Query(NamedTuple):
+    namespace: str
+    first: bytes
+    """Addresses from here on."""
+    end: bytes
+    """And before this one."""
+    rows_max: int
+    keys_only: bool
+
+
+class Page(NamedTuple):
+    items: list[str]
+    """Rows as JSON."""
+    last: bytes | None
+    """The address behind which the next page begins; None when this is the last one."""
+
+
+class Listing:
+    def __init__(self, node: Node, options: ApiOptions) -> None:
+        self._node = node
+        self._options = options
+
+    async def get(self, request: web.Request, target: Target, parameters: Parameters) -> web.Response:
+        query = self._query(target, parameters)
+        with self._node.view() as view:
+            page = self._page(view.rows(query.namespace, query.first, query.end), query)
+        cursor = None if page.last is None else cursor_of(query.namespace, page.last)
+        if NDJSON in request.headers.get("Accept", ""):
+            body = "".join(f"{item}\n" for item in page.items)
+            headers = {"Content-Type": NDJSON} | ({NEXT_CURSOR: cursor} if cursor else {})
+            return web.Response(body=body.encode(), headers=headers)
+        body = f'{{"items":[{",".join(page.items)}],"next_cursor":{json_text(cursor)}}}'
+        return web.Response(body=body.encode(), headers={"Content-Type": "application/json"})
+
+    def _query(self, target: Target, parameters: Parameters) -> Query:
+        namespace = namespace_of(target)
+        table = table_of(target)
+        prefix = _key("prefix", parameters)
+        end = _key("end", parameters)
+        firsts = [address_of(table, prefix), address_of(table, _key("start", parameters))]
+        ends = [_end_of_prefix(address_of(table, prefix)) if prefix else table.encode() + b"\x01"]
+        if end:
+            ends.append(address_of(table, end))
+        if cursor := parameters.get("cursor"):
+            firsts.append(_address_of_cursor(cursor, namespace, table) + b"\0")
+        keys_only = parameters.get("keys_only", "false")
+        if keys_only not in ("true", "false"):
+            raise ProblemError("invalid-parameter", "`keys_only` is `true` or `false`", parameter="keys_only")
+        return Query(namespace, max(firsts), min(ends), self._limit(parameters), keys_only == "true")
+
+    def _limit(self, parameters: Parameters) -> int:
+        text = parameters.get("limit")
+        if text is None:
+            return self._options.page_rows_default
+        rows_max = self._options.page_rows_max
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= rows_max):
+            raise ProblemError("invalid-parameter", f"`limit` is a number from 1 to {rows_max}", parameter="limit")
+        return int(text)
+
+    def _page(self, rows: Iterator[tuple[bytes, Row]], query: Query) -> Page:
+        items: list[str] = []
+        left_bytes = self._options.page_bytes_max
+        last = None
+        for examined, (address, row) in enumerate(rows):
+            if len(items) == query.rows_max or examined == self._options.page_examined_rows_max:
+                return Page(items, last)
+            if row.is_visible:
+                item = _json_item(address, row, query.keys_only)
+                left_bytes -= len(item.encode())
+                if left_bytes < 0 and items:
+                    return Page(items, last)
+                items.append(item)
+            last = address
+        return Page(items, None)
+
+
+def cursor_of(namespace: str, address: bytes) -> str:
+    return urlsafe_b64encode(namespace.encode() + b"\0" + address).rstrip(b"=").decode()
+
+
+def _address_of_cursor(cursor: str, namespace: str, table: str) -> bytes:
+    """The address that a cursor of this table names."""
+    try:
+        named = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except (binascii.Error, ValueError):
+        named = b""
+    prefix = namespace.encode() + b"\0"
+    address = named.removeprefix(prefix)
+    is_ours = named.startswith(prefix + address_of(table, b"")) and cursor_of(namespace, address) == cursor
+    if not is_ours or not 1 <= len(key_of(address)) <= ROW_KEY_BYTES_MAX:
+        raise ProblemError("invalid-parameter", "`cursor` is not from a listing of this table", parameter="cursor")
+    return address
+
+
+def _key(name: str, parameters: Parameters) -> bytes:
+    """A bound on keys; empty, as when it is absent, it bounds nothing."""
+    key = parameters.get(name, "").encode()
+    if len(key) > ROW_KEY_BYTES_MAX:
+        raise ProblemError(
+            "invalid-parameter", f"`{name}` is at most {ROW_KEY_BYTES_MAX} bytes of UTF-8", parameter=name
+        )
+    return key
+
+
+def _end_of_prefix(prefix: bytes) -> bytes:
+    """The least address above all that begin with a prefix; UTF-8 has no byte 255."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def _json_item(address: bytes, row: Row, keys_only: bool) -> str:
+    if keys_only:
+        return json_key(key_of(address), row.etag)
+    return json_row(key_of(address), row.winner.value or b"", row.etag)

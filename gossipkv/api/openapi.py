@@ -1,0 +1,228 @@
+"""The API's description, OpenAPI 3.1, held by tests against the routes and their answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from gossipkv.api import problem
+from gossipkv.api.listing import NDJSON, NEXT_CURSOR
+from gossipkv.api.options import ApiOptions
+from gossipkv.api.schemas import SCHEMAS
+from gossipkv.api.target import BATCH, ROW, ROWS, TABLE, TABLES, Parameters, Target
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+TEXT = "text/plain"
+
+Object = dict[str, Any]
+
+_TAG_HEADER: Object = {"ETag": {"description": "The row's version, in double quotes", "schema": {"type": "string"}}}
+
+
+class Document:
+    def __init__(self, options: ApiOptions) -> None:
+        self._body = json.dumps(document(options), ensure_ascii=False, indent=1).encode()
+
+    async def get(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        return web.Response(body=self._body, headers={"Content-Type": JSON})
+
+    async def get_root(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+        return web.Response(body=b'{"name":"gossipkv","openapi":"/openapi.json"}', headers={"Content-Type": JSON})
+
+
+def document(options: ApiOptions) -> Object:
+    paths: dict[str, Object] = {
+        ROW: _row(options),
+        ROWS: {"get": _listing(options)},
+        BATCH: {"post": _batch(options)},
+        TABLES: {"get": _operation("List the tables", {200: _json("TablePage")}, 404)},
+        TABLE: _table(),
+        "/v1/cluster": {"get": _operation("The cluster as this member sees it", {200: _json("Cluster")}, 503)},
+        "/v1/cluster/members": {"get": _operation("The members alone", {200: _json("MemberPage")}, 503)},
+        "/livez": {"get": _operation("Whether the process moves", {200: _content("Live", TEXT)}, 503)},
+        "/readyz": {"get": _operation("Whether to send it requests", {200: _content("Ready", TEXT)}, 503)},
+        "/metrics": {"get": _operation("For Prometheus", {200: _content("Metrics", TEXT)}, 503)},
+        "/openapi.json": {"get": _operation("This document", {200: _json()})},
+        "/": {"get": _operation("Where this document is", {200: _json()})},
+    }
+    for template, operations in paths.items():
+        if "get" in operations:
+            operations["head"] = _without_bodies(operations["get"])
+        operations["parameters"] = [_PATH_PARAMETERS[name] for name in _PATH_PARAMETERS if f"{{{name}}}" in template]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gossipkv",
+            "version": "1",
+            "summary": "A namespaced, eventually consistent key-value store that replicates by gossip",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": SCHEMAS},
+    }
+
+
+_PATH_PARAMETERS: dict[str, Object] = {
+    "namespace": {
+        "name": "namespace",
+        "in": "path",
+        "required": True,
+        "description": "`usr` is the users'; `sys` the store's own, which clients only read",
+        "schema": {"enum": ["usr", "sys"]},
+    },
+    "table": {
+        "name": "table",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+    },
+    "row": {
+        "name": "row",
+        "in": "path",
+        "required": True,
+        "description": "1 to 400 bytes of UTF-8, any character, percent-encoded; unencoded slashes are part of it",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 400},
+    },
+}
+
+
+def _row(options: ApiOptions) -> Object:
+    if_match = _header("If-Match", "Entity tags, one of which the row must have, or `*`: only if it exists")
+    if_absent = _header("If-None-Match", "`*`: only if the row does not exist")
+    value = f"Any bytes, at most {options.value_bytes_max}; none is the empty value"
+    return {
+        "get": _operation(
+            "Get a row's value",
+            {200: _content("The bytes as they were put", OCTETS, _TAG_HEADER), 304: _bare("Not modified", _TAG_HEADER)},
+            404,
+            412,
+            parameters=[if_match, _header("If-None-Match", "Entity tags, or `*`: 304 if the row has one")],
+        ),
+        "put": _operation(
+            "Put a row",
+            {201: _bare("A new row", _TAG_HEADER), 204: _bare("A new value", _TAG_HEADER)},
+            *(403, 404, 408, 412, 413, 415, 417, 503, 507),
+            parameters=[if_match, if_absent],
+            body={"description": value, "content": {"*/*": {"schema": {"contentEncoding": "binary"}}}},
+        ),
+        "delete": _operation(
+            "Delete a row",
+            {204: _bare("There is no such row now")},
+            *(403, 404, 412, 503, 507),
+            parameters=[if_match],
+        ),
+    }
+
+
+def _listing(options: ApiOptions) -> Object:
+    text: Object = {"type": "string"}
+    limit = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": options.page_rows_max,
+        "default": options.page_rows_default,
+    }
+    page = _json("RowPage")
+    page["content"][NDJSON] = {"schema": {"$ref": "#/components/schemas/Row"}}
+    page["headers"] = {NEXT_CURSOR: {"description": "NDJSON only: absent on the last page", "schema": text}}
+    return _operation(
+        "List rows in the order of their keys' UTF-8 bytes",
+        {200: page},
+        404,
+        parameters=[
+            _query("prefix", text, "Only keys that begin so"),
+            _query("start", text, "Only keys from here on"),
+            _query("end", text, "Only keys before this one"),
+            _query("limit", limit, "Rows in a page; a page may be shorter, or empty, and have a cursor"),
+            _query("cursor", text, "`next_cursor` of the page before"),
+            _query("keys_only", {"type": "boolean", "default": False}, "Leave out the values"),
+        ],
+    )
+
+
+def _batch(options: ApiOptions) -> Object:
+    description = (
+        f"An operation per line, each line at most {options.batch_line_bytes_max} bytes. Results are streamed while "
+        "lines still come: take them off while sending."
+    )
+    return _operation(
+        "Put and delete many rows",
+        {200: _content("A result per line, in order", NDJSON, schema="BatchResult")},
+        *(403, 404, 415, 417),
+        body={"description": description, "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}}},
+    )
+
+
+def _table() -> Object:
+    return {
+        "get": _operation("A table's counts and settings", {200: _json("Table")}, 404),
+        "put": _operation(
+            "Set a table's settings",
+            {201: _bare("The first settings"), 204: _bare("New settings")},
+            *(403, 404, 408, 413, 415, 417, 422, 503, 507),
+            body={"content": {JSON: {"schema": {"$ref": "#/components/schemas/Settings"}}}},
+        ),
+        "delete": _operation(
+            "Delete a table's settings and rows", {204: _bare("They are gone")}, *(403, 404, 503, 507)
+        ),
+    }
+
+
+def _operation(
+    summary: str,
+    responses: dict[int, Object],
+    *problems: int,
+    parameters: list[Object] | None = None,
+    body: Object | None = None,
+) -> Object:
+    """400 and 500 are everywhere."""
+    kinds = {status: _kinds(status) for status in sorted({400, 500, *problems})}
+    answers = responses | {
+        status: _content(text, problem.CONTENT_TYPE, schema="Problem") for status, text in kinds.items()
+    }
+    operation: Object = {
+        "summary": summary,
+        "responses": {str(status): answer for status, answer in sorted(answers.items())},
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if body:
+        operation["requestBody"] = body
+    return operation
+
+
+def _kinds(status: int) -> str:
+    """The problem types of a status."""
+    return "; ".join(f"`{kind}`: {title}" for kind, (of, title) in problem.KINDS.items() if of == status)
+
+
+def _without_bodies(operation: Object) -> Object:
+    responses = {
+        status: {name: part for name, part in response.items() if name != "content"}
+        for status, response in operation["responses"].items()
+    }
+    return operation | {"summary": f"{operation['summary']}: headers alone", "responses": responses}
+
+
+def _content(description: str, content_type: str, headers: Object | None = None, schema: str | None = None) -> Object:
+    reference = {"schema": {"$ref": f"#/components/schemas/{schema}"}} if schema else {}
+    return _bare(description, headers) | {"content": {content_type: reference}}
+
+
+def _json(schema: str | None = None) -> Object:
+    return _content(schema or "JSON", JSON, schema=schema)
+
+
+def _bare(description: str, headers: Object | None = None) -> Object:
+    return {"description": description} | ({"headers": headers} if headers else {})
+
+
+def _header(name: str, description: str) -> Object:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+
+
+def _query(name: str, schema: Object, description: str) -> Object:
+    return {"name": name, "in": "query", "description": description, "schema": schema}

@@ -1,0 +1,112 @@
+"""Errors as RFC 9457 problems.
+
+Every error that a client sees is one of `KINDS`: its `type` and status are stable, its detail is for people. Whatever
+else is raised is our own fault: it is logged, and the client is told no more than that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+
+from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.node import OverloadedError, StoppedError
+
+TYPE_PREFIX = "urn:gossipkv:problem:"
+CONTENT_TYPE = "application/problem+json"
+
+KINDS: Mapping[str, tuple[int, str]] = {
+    "invalid-path": (400, "The path is not percent-encoded UTF-8"),
+    "invalid-row-key": (400, "The row key is not allowed"),
+    "invalid-table-name": (400, "The table name is not allowed"),
+    "unknown-parameter": (400, "The query has a parameter that this call does not know"),
+    "repeated-parameter": (400, "The query has a parameter more than once"),
+    "invalid-parameter": (400, "A query parameter has a value that is not allowed"),
+    "invalid-condition": (400, "The condition in a header cannot be read"),
+    "invalid-body": (400, "The body cannot be read"),
+    "invalid-line": (400, "The line is not an operation"),
+    "read-only-namespace": (403, "Clients do not write to this namespace"),
+    "path-not-found": (404, "There is nothing at this path"),
+    "unknown-namespace": (404, "There is no such namespace"),
+    "table-not-found": (404, "There is no such table"),
+    "row-not-found": (404, "There is no such row"),
+    "method-not-allowed": (405, "The method is not allowed here"),
+    "body-timeout": (408, "The body came too slowly"),
+    "precondition-failed": (412, "The condition does not hold"),
+    "value-too-large": (413, "The value is too large"),
+    "body-too-large": (413, "The body is too large"),
+    "line-too-long": (413, "The line is too long"),
+    "encoded-body": (415, "Encoded bodies are not taken"),
+    "expectation-failed": (417, "The expectation cannot be met"),
+    "unsupported-setting": (422, "A setting has a value that is not supported"),
+    "internal-error": (500, "The member failed to answer"),
+    "overloaded": (503, "The member has too much to do"),
+    "stopping": (503, "The member is stopping"),
+    "storage-stuck": (503, "The storage does not move"),
+    "not-live": (503, "The member is not live"),
+    "not-ready": (503, "The member is not ready"),
+    "storage-full": (507, "The storage is full"),
+    "storage-failed": (507, "The storage has failed"),
+}
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class ProblemError(Exception):
+    """Raised by a handler: answer this."""
+
+    def __init__(self, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers or {}
+        self.members = members
+        """Extension members of the problem."""
+        self.status, self.title = KINDS[kind]
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "type": TYPE_PREFIX + self.kind,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+
+    def response(self) -> web.Response:
+        body = _encode(self.fields()).encode(errors="replace")
+        return web.Response(body=body, status=self.status, headers={"Content-Type": CONTENT_TYPE, **self.headers})
+
+
+def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | None:
+    """What to tell a client about an error; None where it is a fault of our own, to be logged."""
+    retry = {"Retry-After": str(retry_after_seconds)}
+    match error:
+        case ProblemError():
+            return error
+        case OverloadedError():
+            return ProblemError("overloaded", str(error), headers=retry)
+        case StoppedError():
+            return ProblemError("stopping", str(error), headers=retry)
+        case StorageFullError():
+            return ProblemError("storage-full", "there is no room for this write; reads go on, and deletes make room")
+        case StorageFailedError():
+            return ProblemError(
+                "storage-failed", "the volume has failed; the member takes no writes until it is restarted"
+            )
+        case StorageError():
+            return ProblemError("overloaded", "the storage cannot be read now", headers=retry)
+        case TimeoutError():
+            return ProblemError("storage-stuck", "the storage has not answered in time", headers=retry)
+        case RequestPayloadError():
+            return ProblemError("invalid-body", "the body is not well-formed HTTP")
+        case _:
+            return None
+
+
+def internal_error() -> ProblemError:
+    return ProblemError("internal-error", "this is a fault of the member, which has logged it")

@@ -1,0 +1,93 @@
+"""JSON Schemas of what the API takes and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
+_SECONDS: dict[str, Any] = {"type": ["number", "null"], "minimum": 0}
+_HEX: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _record(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": required | (optional or {})}
+
+
+def _page(item: str) -> dict[str, Any]:
+    items = {"type": "array", "items": _reference(item)}
+    return _record({"items": items, "next_cursor": {"type": ["string", "null"]}})
+
+
+SCHEMAS: dict[str, Any] = {
+    "Value": {
+        "description": "Text, or base64 where the bytes are not UTF-8",
+        "oneOf": [_TEXT, _record({"base64": _TEXT}) | {"additionalProperties": False}],
+    },
+    "Row": _record({"row": _TEXT, "etag": _TEXT}, {"value": _reference("Value")}),
+    "RowPage": _page("Row"),
+    "BatchLine": {
+        "oneOf": [
+            _record({"row": _TEXT, "value": _reference("Value")}, {"etag": _TEXT}) | {"additionalProperties": False},
+            _record({"row": _TEXT, "delete": {"const": True}}, {"etag": _TEXT}) | {"additionalProperties": False},
+        ]
+    },
+    "BatchResult": _record(
+        {"row": {"type": ["string", "null"]}, "status": {"type": "integer"}},
+        {"etag": _TEXT, "problem": _reference("Problem")},
+    ),
+    "Settings": _record({}, {"conflicts": {"enum": ["lww"]}}) | {"additionalProperties": False},
+    "Table": _record(
+        {
+            "table": _TEXT,
+            "rows": _COUNT,
+            "tombstones": _COUNT,
+            "value_bytes": _COUNT | {"description": "Of keys and values"},
+            "settings": _reference("Settings"),
+        }
+    ),
+    "TablePage": _page("Table"),
+    "Shard": _record(
+        {
+            "rows": _COUNT,
+            "tombstones": _COUNT,
+            "fingerprint": _HEX,
+            "rows_behind": _COUNT,
+            "last_sync_seconds": _SECONDS,
+            "heard_seconds": _SECONDS,
+        }
+    ),
+    "Member": _record(
+        {
+            "member": _TEXT,
+            "status": {"enum": ["alive", "suspect", "dead", "left"]},
+            "self": {"type": "boolean"},
+            "replica": {"anyOf": [_HEX, {"type": "null"}]},
+            "incarnation": {"type": ["integer", "null"]},
+            "protocols": {"type": "array", "items": _record({"name": _TEXT, "endpoint": _TEXT})},
+            "zone": {"type": ["string", "null"]},
+            "version": _TEXT,
+            "failures": _COUNT,
+            "clock_ahead_seconds": {"type": "number"},
+            "shards": _record({"usr": _reference("Shard"), "sys": _reference("Shard")}),
+        }
+    ),
+    "MemberPage": _page("Member"),
+    "Cluster": _record(
+        {
+            "cluster": _TEXT,
+            "member": _TEXT,
+            "ready": {"type": "boolean"},
+            "members": {"type": "array", "items": _reference("Member")},
+            "transfers": {"type": "object", "additionalProperties": _TEXT},
+        }
+    ),
+    "Problem": {
+        "description": "RFC 9457",
+        **_record({"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT}),
+    },
+}

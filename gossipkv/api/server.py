@@ -1,0 +1,76 @@
+"""The API on a port.
+
+Slow clients are bounded: headers by the keep-alive deadline, which runs from the opening of a connection or its last
+response, bodies by the handlers' own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gossipkv.api.options import ApiOptions
+
+BACKLOG = 1024
+LINGERING_SECONDS = 5.0
+"""How long the rest of a refused body is read, so that the client sees the answer and not a reset."""
+
+
+class _OwnFaults(logging.Filter):
+    """Keeps out what any client can cause: aiohttp logs each malformed request with a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_logger = logging.getLogger("gossipkv.api.http")
+_logger.addFilter(_OwnFaults())
+
+
+class Server:
+    """A listening server; see `serve`."""
+
+    def __init__(self, runner: web.AppRunner, site: web.TCPSite) -> None:
+        self._runner = runner
+        self._site = site
+
+    @property
+    def port(self) -> int:
+        """The one listened on, also where any was asked for."""
+        return self._site.port
+
+    async def stop(self) -> None:
+        """Accept no more, answer the requests that have come whole, within the shutdown deadline, and close all
+        connections; one whose body is still coming is cut off."""
+        await self._runner.cleanup()
+
+
+async def serve(app: web.Application, host: str, port: int, options: ApiOptions) -> Server:
+    """Listen; port 0 is any free one. Raises OSError where the address cannot be had."""
+    settings: dict[str, Any] = {
+        "access_log": None,
+        "logger": _logger,
+        # A value is stored as it came, and a decompressed body would pass any limit.
+        "auto_decompress": False,
+        "keepalive_timeout": options.keepalive_timeout_seconds,
+        "lingering_time": LINGERING_SECONDS,
+        "shutdown_timeout": options.shutdown_timeout_seconds,
+    }
+    runner = web.AppRunner(app, **settings)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(
+            error.errno,
+            f"cannot listen on {host}:{port} for HTTP: {reason}; choose another port with --http-port or "
+            "GOSSIPKV_HTTP_PORT",
+        ) from error
+    return Server(runner, site)

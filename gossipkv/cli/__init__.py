@@ -1,0 +1,123 @@
+"""The command line: the composition root, and the only reader of the environment and of arguments.
+
+Commands are named here and imported when they are called: `gossipkv --help` and `gossipkv serve` must not wait for what
+they do not use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from gossipkv.cli.exit_code import MEANINGS, ExitCode
+
+_COMMANDS = {
+    "Members": {
+        "serve": "Run one member.",
+        "dev": "Run a local cluster of real processes, with a live table.",
+        "settings": "Show settings, where each comes from, and what each means.",
+    },
+    "Data": {
+        "put": "Store a value.",
+        "get": "Write a value to standard output, byte for byte.",
+        "delete": "Delete a row.",
+        "list": "List the rows of a table.",
+        "tables": "List tables and what they hold.",
+        "import": "Put rows from a file, and go on where it was interrupted.",
+        "export": "Write all rows of a table to a file.",
+    },
+    "Cluster": {
+        "members": "List members and where they are reached.",
+        "status": "Compare the members: rows, fingerprints, lag.",
+    },
+    "Development": {
+        "simulate": "Run the cluster in virtual time, with faults, from a seed.",
+    },
+}
+
+_MODULES = {
+    "put": "rows",
+    "get": "rows",
+    "delete": "rows",
+    "list": "rows",
+    "tables": "rows",
+    "import": "imports",
+    "export": "exports",
+    "members": "cluster",
+    "status": "cluster",
+}
+"""Where the module is not named like its command."""
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is called; lists them without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [name for section in _COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"gossipkv.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for section, commands in _COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl(list(commands.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="gossipkv", message="%(version)s")
+@click.option("-s", "--server", "servers", multiple=True, metavar="URL", help="As after a command that has it.")
+@click.pass_context
+def group(context: click.Context, servers: tuple[str, ...]) -> None:
+    """A key-value store that replicates by gossip.
+
+    A first try: `gossipkv dev` in one terminal; in another `gossipkv put colours sky blue`, then
+    `gossipkv --help`.
+    """
+    if context.obj is None:
+        context.obj = dict(os.environ)
+    if servers:
+        context.obj = {**context.obj, "GOSSIPKV_SERVER": ",".join(servers)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    try:
+        code = group.main(
+            args=None if arguments is None else list(arguments), prog_name="gossipkv", standalone_mode=False
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        code = ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. What is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    except Exception as error:
+        click.echo(f"Error: {_fault(error)}", err=True)
+        code = ExitCode.ERROR
+    sys.exit(int(code) if isinstance(code, int) else ExitCode.OK)
+
+
+def _fault(error: Exception) -> str:
+    """A fault of this program on one line, with the place for whoever will look into it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+    return f"this is a fault of gossipkv, please report it: {what}"

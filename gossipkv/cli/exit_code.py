@@ -1,0 +1,32 @@
+"""Exit codes, the same for every command."""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    CONDITION_FAILED = 4
+    UNAVAILABLE = 5
+    NOT_CONVERGED = 6
+    ADDRESS_IN_USE = 7
+    DATA_DIRECTORY = 8
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.ERROR: "failed, or some lines of an import were rejected",
+    ExitCode.USAGE: "wrong arguments or settings",
+    ExitCode.NOT_FOUND: "there is no such row or table",
+    ExitCode.CONDITION_FAILED: "--if-match or --if-absent does not hold; nothing was changed",
+    ExitCode.UNAVAILABLE: "no server answered, or it takes no requests now",
+    ExitCode.NOT_CONVERGED: "status: members that answered do not hold the same rows",
+    ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port cannot be had",
+    ExitCode.DATA_DIRECTORY: "serve: the data directory is in use, another member's, or damaged",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+}

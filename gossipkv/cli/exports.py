@@ -1,0 +1,98 @@
+"""`gossipkv export`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from gossipkv.cli import row_format
+from gossipkv.cli.failure import Failure
+from gossipkv.cli.format_option import format_option
+from gossipkv.cli.server_options import ask, namespace_option, server_options
+from gossipkv.client import AsyncClient
+
+_PAGE_ROWS = 1_000
+
+
+@click.command("export")
+@click.argument("table")
+@click.argument("file", default="-")
+@format_option
+@namespace_option
+@server_options
+@click.pass_obj
+def export_command(
+    environment: dict[str, str],
+    table: str,
+    file: str,
+    format_name: str,
+    namespace: str,
+    servers: tuple[str, ...],
+) -> None:
+    """Write all rows of TABLE to FILE, or to standard output, in order of their keys.
+
+    FILE appears, or is replaced, only once it is complete. Rows that are written meanwhile may or may not be in it.
+    """
+    if format_name == "auto":
+        format_name = "tsv" if file.endswith(".tsv") else "ndjson"
+    began = time.monotonic()
+
+    async def exported(client: AsyncClient) -> int:
+        rows = 0
+        with _destination(file) as output, _progress() as advance:
+            async for page in client.pages(table, namespace, page_rows=_PAGE_ROWS):
+                output.write(b"".join(row_format.render(row, format_name) for row in page.rows))
+                rows += len(page.rows)
+                advance(rows)
+        return rows
+
+    rows = ask(servers, environment, exported)
+    click.echo(f"{rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
+
+
+@contextmanager
+def _destination(name: str) -> Iterator[BinaryIO]:
+    """A file that is renamed into place at the end, and removed when it is not reached."""
+    if name == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    # Where a link leads, for the link to stay.
+    path = Path(name).resolve()
+    if path.exists() and not path.is_file():
+        # A device, a pipe or a directory is nothing to put a file in the place of.
+        raise Failure(f"{name} is not a file; write to standard output with - and lead that there")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("wb") as output:
+            yield output
+            output.flush()
+            os.fsync(output.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise Failure(f"{name} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Takes how many rows are written."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.completed:,} rows"), console=Console(stderr=True), transient=True
+    ) as progress:
+        task = progress.add_task("export", total=None)
+        yield lambda rows: progress.update(task, completed=rows)

@@ -1,0 +1,23 @@
+"""The option that import and export share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gossipkv.cli.row_format import FORMATS
+
+Command = Callable[..., Any]
+
+
+def format_option(command: Command) -> Command:
+    return click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(["auto", *FORMATS]),
+        default="auto",
+        show_default=True,
+        help="auto: by the file's name, else by its first line, else ndjson.",
+    )(command)

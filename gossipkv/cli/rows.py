@@ -1,0 +1,188 @@
+"""`gossipkv put get delete list tables`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.failure import Failure
+from gossipkv.cli.output import print_table
+from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
+from gossipkv.client import AsyncClient, Row, value_to_json
+
+
+@click.command("put")
+@click.argument("table")
+@click.argument("row")
+@click.argument("value", required=False)
+@click.option(
+    "--file", "-f", "path", metavar="FILE", help="Take the value from a file, byte for byte; - for standard input."
+)
+@click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
+@click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
+@namespace_option
+@server_options
+@click.pass_obj
+def put_command(
+    environment: dict[str, str],
+    table: str,
+    row: str,
+    value: str | None,
+    path: str | None,
+    if_match: str | None,
+    if_absent: bool,
+    namespace: str,
+    servers: tuple[str, ...],
+) -> None:
+    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag to
+    standard error."""
+    content = _content(value, path)
+
+    async def put(client: AsyncClient) -> str:
+        return await client.put(table, row, content, namespace, if_match=if_match, if_absent=if_absent)
+
+    click.echo(f"etag {ask(servers, environment, put)}", err=True)
+
+
+def _content(value: str | None, path: str | None) -> bytes:
+    if (value is None) == (path is None):
+        raise Failure("give either VALUE, - for standard input, or --file FILE", ExitCode.USAGE)
+    if value == "-" or path == "-":
+        return sys.stdin.buffer.read()
+    if path is None:
+        assert value is not None
+        return value.encode(errors="surrogateescape")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}") from error
+
+
+@click.command("get")
+@click.argument("table")
+@click.argument("row")
+@click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
+@namespace_option
+@server_options
+@click.pass_obj
+def get_command(
+    environment: dict[str, str], table: str, row: str, output: str, namespace: str, servers: tuple[str, ...]
+) -> None:
+    """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added."""
+    value = ask(servers, environment, lambda client: client.get(table, row, namespace))
+    if output == "json":
+        _print_json({"row": row, "value": value_to_json(value.content), "etag": value.etag})
+        return
+    sys.stdout.buffer.write(value.content)
+    if sys.stdout.isatty() and not value.content.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+@click.command("delete")
+@click.argument("table")
+@click.argument("row")
+@click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
+@namespace_option
+@server_options
+@click.pass_obj
+def delete_command(
+    environment: dict[str, str],
+    table: str,
+    row: str,
+    if_match: str | None,
+    namespace: str,
+    servers: tuple[str, ...],
+) -> None:
+    """Delete ROW of TABLE. That there is none is no error."""
+    ask(servers, environment, lambda client: client.delete(table, row, namespace, if_match=if_match))
+
+
+@click.command("list")
+@click.argument("table")
+@click.option("--prefix", metavar="TEXT", help="Only rows whose key begins so.")
+@click.option("--start", metavar="ROW", help="From this key on.")
+@click.option("--end", metavar="ROW", help="Up to this key, which is left out.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.  [all]")
+@click.option("--keys-only", is_flag=True, help="Keys without values.")
+@namespace_option
+@output_option
+@server_options
+@click.pass_obj
+def list_command(
+    environment: dict[str, str],
+    table: str,
+    prefix: str | None,
+    start: str | None,
+    end: str | None,
+    limit: int | None,
+    keys_only: bool,
+    namespace: str,
+    output: str,
+    servers: tuple[str, ...],
+) -> None:
+    """List the rows of TABLE in order of their keys. With -o json, a line of JSON for each; with --keys-only, a key
+    on each line."""
+    query = {"prefix": prefix, "start": start, "end": end, "keys_only": "true" if keys_only else None}
+    given: dict[str, Any] = {name: text for name, text in query.items() if text is not None}
+
+    async def listed(client: AsyncClient) -> list[Row]:
+        # As JSON and as keys rows go out page by page; a table must know all of them for its widths.
+        rows: list[Row] = []
+        async for page in client.pages(table, namespace, limit=limit, **given):
+            for row in page.rows:
+                if output == "json":
+                    _print_json(_json_of(row))
+                elif keys_only:
+                    click.echo(row.row)
+                else:
+                    rows.append(row)
+        return rows
+
+    rows = ask(servers, environment, listed)
+    if output == "table" and not keys_only:
+        print_table(("row", "value", "etag"), [(_shown(row.row), _shown_value(row), row.etag or "") for row in rows])
+
+
+def _json_of(row: Row) -> dict[str, object]:
+    item: dict[str, object] = {"row": row.row}
+    if row.value is not None:
+        item["value"] = value_to_json(row.value)
+    return item | {"etag": row.etag}
+
+
+def _shown_value(row: Row) -> str:
+    try:
+        return _shown((row.value or b"").decode())
+    except UnicodeDecodeError:
+        return f"{len(row.value or b''):,} bytes"
+
+
+def _shown(text: str) -> str:
+    """Text on one line, without what moves a terminal's cursor."""
+    return text if text.isprintable() else json.dumps(text)
+
+
+@click.command("tables")
+@namespace_option
+@output_option
+@server_options
+@click.pass_obj
+def tables_command(environment: dict[str, str], namespace: str, output: str, servers: tuple[str, ...]) -> None:
+    """List tables, with the rows and bytes that the server asked holds."""
+    tables = ask(servers, environment, lambda client: client.tables(namespace))
+    if output == "json":
+        for table in tables:
+            _print_json(table)
+        return
+    columns = ("table", "rows", "tombstones", "value_bytes")
+    print_table(columns, [[str(table.get(column, "")) for column in columns] for table in tables])
+
+
+def _print_json(item: object) -> None:
+    click.echo(json.dumps(item, ensure_ascii=False))

@@ -1,0 +1,234 @@
+"""`gossipkv serve`: one member, put together from its parts, until it is told to stop.
+
+SIGTERM and SIGINT stop it gracefully; the second one ends it at once. So does a graceful stop that takes too long:
+what is acknowledged is on disk by then, and goes out to others after the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import uvloop
+
+from gossipkv import logs
+from gossipkv.api.app import build_app
+from gossipkv.api.options import ApiOptions
+from gossipkv.api.server import Server, serve
+from gossipkv.cli.address import address_failure, check_free
+from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.failure import Failure
+from gossipkv.cli.setting_options import loaded, setting_options
+from gossipkv.codec import Limits
+from gossipkv.core.member import GOSSIP, HTTP
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.storage import StorageError
+from gossipkv.discovery.base import Discovery
+from gossipkv.metrics import Metrics
+from gossipkv.node import Node, NodeOptions
+from gossipkv.settings import Settings, flag_of, variable_of
+from gossipkv.storage.lmdb import LmdbStorage
+from gossipkv.transport.http import HttpTransport
+
+_WILDCARDS = ("0.0.0.0", "::", "")
+
+GARBAGE_THRESHOLD = 50_000
+
+log = structlog.get_logger("gossipkv")
+
+
+@click.command("serve")
+@click.option(
+    "--stop-with-stdin",
+    is_flag=True,
+    help="Stop also when standard input is closed: then this process does not outlive the one that holds it open.",
+)
+@setting_options
+@click.pass_obj
+def serve_command(
+    environment: dict[str, str], /, stop_with_stdin: bool, config: str | None, **flags: str | None
+) -> None:
+    """Run one member until SIGTERM or Ctrl-C. docs/settings.md has more on each setting."""
+    settings, _ = loaded(flags, environment, config)
+    logs.configure(settings.log_format, settings.log_level)
+    # What has been imported lives for ever, and what requests allocate forms no cycles: looking for garbage among it
+    # less often is a fifth of the throughput of batches.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+    uvloop.run(_serve(settings, stop_with_stdin=stop_with_stdin))
+
+
+async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
+    endpoints = _endpoints(settings)
+    # A member whose API cannot be had must not join the others first.
+    check_free(settings.http_host, settings.http_port, _remedy("http_port"))
+    metrics = Metrics()
+    node = _composed(settings, endpoints, metrics)
+    try:
+        await node.start()
+    except StorageError as error:
+        raise _storage_failure(settings, error) from error
+    except OSError as error:
+        raise address_failure(settings.gossip_host, settings.gossip_port, _remedy("gossip_port"), error) from error
+    stopping = _stop_requests(stop_with_stdin)
+    server = await _api(settings, node, metrics)
+    log.info(
+        "serving",
+        member=node.identity.member,
+        cluster=node.identity.cluster,
+        replica=f"{node.identity.replica:016x}",
+        data_dir=settings.data_dir,
+        **endpoints,
+    )
+    await stopping.wait()
+    log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
+    asyncio.get_running_loop().call_later(settings.stop_timeout_s, _end_at_once)
+    await node.stop()
+    await server.stop()
+
+
+def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
+    try:
+        storage = LmdbStorage(Path(settings.data_dir), settings.storage_bytes_max)
+    except StorageError as error:
+        raise _storage_failure(settings, error) from error
+    transport = HttpTransport(
+        settings.gossip_host,
+        settings.gossip_port,
+        advertise=endpoints[GOSSIP],
+        frame_bytes_max=Limits.for_values(settings.value_bytes_max).frame_bytes_max,
+        exchange_timeout_s=settings.exchange_timeout_s,
+        connect_timeout_s=settings.connect_timeout_s,
+    )
+    options = ReplicaOptions(
+        cluster=settings.cluster,
+        member=settings.member or socket.gethostname(),
+        endpoints=endpoints,
+        zone=settings.zone or None,
+        version=importlib.metadata.version("gossipkv"),
+        gossip_interval_ms=settings.gossip_interval_ms,
+        audit_interval_ms=settings.audit_interval_ms,
+        bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
+        retry_ms_max=settings.retry_ms_max,
+        clock_skew_ms_max=settings.clock_skew_ms_max,
+        fanout=settings.fanout,
+    )
+    node_options = NodeOptions(
+        inbox_operations_max=settings.inbox_operations_max, value_bytes_max=settings.value_bytes_max
+    )
+    return Node(options, storage, transport, _discovery(settings), metrics, node_options)
+
+
+def _discovery(settings: Settings) -> Discovery:
+    match settings.discovery:
+        case "dns":
+            from gossipkv.discovery.dns import DnsDiscovery
+
+            if not settings.discovery_dns_name:
+                raise Failure(
+                    f"discovery by DNS needs a name to look up: {flag_of('discovery_dns_name')}", ExitCode.USAGE
+                )
+            return DnsDiscovery(settings.discovery_dns_name, settings.gossip_port, settings.discovery_interval_s)
+        case _:
+            from gossipkv.discovery.static import StaticDiscovery
+
+            return StaticDiscovery(_peers(settings), settings.discovery_interval_s)
+
+
+def _peers(settings: Settings) -> list[str]:
+    peers = [peer.strip().rstrip("/") for peer in settings.peers.split(",") if peer.strip()]
+    for peer in peers:
+        if not peer.startswith(("http://", "https://")):
+            raise Failure(
+                f"the peer {peer!r} ({flag_of('peers')}, {variable_of('peers')}) is no gossip URL, "
+                f"such as http://10.0.0.7:{settings.gossip_port}",
+                ExitCode.USAGE,
+            )
+    return peers
+
+
+async def _api(settings: Settings, node: Node, metrics: Metrics) -> Server:
+    options = ApiOptions(
+        value_bytes_max=settings.value_bytes_max,
+        page_rows_max=settings.page_rows_max,
+        page_bytes_max=settings.page_bytes_max,
+        body_timeout_seconds=settings.body_timeout_s,
+    )
+    try:
+        return await serve(build_app(node, metrics, options), settings.http_host, settings.http_port, options)
+    except OSError as error:
+        await node.stop()
+        raise address_failure(settings.http_host, settings.http_port, _remedy("http_port"), error) from error
+
+
+# Addresses
+
+
+def _endpoints(settings: Settings) -> dict[str, str]:
+    """Where this member is reached, by protocol."""
+    advertised = _advertised_host(settings)
+    host = f"[{advertised}]" if ":" in advertised else advertised
+    return {GOSSIP: f"http://{host}:{settings.gossip_port}", HTTP: f"http://{host}:{settings.http_port}"}
+
+
+def _advertised_host(settings: Settings) -> str:
+    """What others are told: as set, else the address that gossip is served on, else that of the host name."""
+    if settings.advertise_host:
+        return settings.advertise_host
+    if settings.gossip_host not in _WILDCARDS:
+        return settings.gossip_host
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError as error:
+        raise Failure(
+            f"others cannot be told where to reach this member, as its host name has no address ({error}): set "
+            f"{flag_of('advertise_host')} or {variable_of('advertise_host')}",
+            ExitCode.USAGE,
+        ) from error
+
+
+def _remedy(setting: str) -> str:
+    return f"choose another with {flag_of(setting)} or {variable_of(setting)}, or stop what uses it"
+
+
+def _storage_failure(settings: Settings, error: StorageError) -> Failure:
+    return Failure(f"{error} ({flag_of('data_dir')} {settings.data_dir})", ExitCode.DATA_DIRECTORY)
+
+
+# The end
+
+
+def _stop_requests(stop_with_stdin: bool) -> asyncio.Event:
+    """Set by what asks this process to stop."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def requested() -> None:
+        if stopping.is_set():
+            _end_at_once()
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, requested)
+    if stop_with_stdin:
+
+        def readable() -> None:
+            if not os.read(sys.stdin.fileno(), 4096):
+                loop.remove_reader(sys.stdin.fileno())
+                stopping.set()
+
+        loop.add_reader(sys.stdin.fileno(), readable)
+    return stopping
+
+
+def _end_at_once() -> None:
+    """Without clean-up, which is safe at any moment: whatever was acknowledged is on disk."""
+    os._exit(ExitCode.ERROR)

@@ -1,0 +1,93 @@
+"""The options of commands that talk to a server, and how such a command runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.failure import Failure
+from gossipkv.client import (
+    AsyncClient,
+    ClientError,
+    ConditionFailedError,
+    NotFoundError,
+    UnavailableError,
+)
+
+SERVER_VARIABLE = "GOSSIPKV_SERVER"
+SERVER_DEFAULT = "http://127.0.0.1:7080"
+
+Command = Callable[..., Any]
+Answer = TypeVar("Answer")
+
+
+def server_options(command: Command) -> Command:
+    return click.option(
+        "-s",
+        "--server",
+        "servers",
+        multiple=True,
+        metavar="URL",
+        help=f"Server to ask; may be given several times, and the first that answers is used. "
+        f"[{SERVER_VARIABLE}, comma separated; {SERVER_DEFAULT}]",
+    )(command)
+
+
+def namespace_option(command: Command) -> Command:
+    return click.option(
+        "-n",
+        "--namespace",
+        type=click.Choice(["usr", "sys"]),
+        default="usr",
+        show_default=True,
+        help="usr: the users' rows; sys: the store's own, for reading.",
+    )(command)
+
+
+def output_option(command: Command) -> Command:
+    return click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)(
+        command
+    )
+
+
+def servers_of(servers: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The servers of a command, from flags, else the environment, else the default."""
+    named = list(servers) or environment.get(SERVER_VARIABLE, "").split(",")
+    wanted = [server.strip() for server in named if server.strip()] or [SERVER_DEFAULT]
+    for server in wanted:
+        if not server.startswith(("http://", "https://")):
+            raise Failure(f"{server!r} is no URL of a server, such as {SERVER_DEFAULT}", ExitCode.USAGE)
+    return wanted
+
+
+def ask(
+    servers: Sequence[str],
+    environment: Mapping[str, str],
+    question: Callable[[AsyncClient], Coroutine[Any, Any, Answer]],
+) -> Answer:
+    """Run what a command does with a client. Raises Failure."""
+
+    async def asked() -> Answer:
+        async with AsyncClient(servers_of(servers, environment)) as client:
+            return await question(client)
+
+    try:
+        return asyncio.run(asked())
+    except ClientError as error:
+        raise failure_of(error) from error
+
+
+def failure_of(error: ClientError) -> Failure:
+    match error:
+        case NotFoundError():
+            return Failure(str(error), ExitCode.NOT_FOUND)
+        case ConditionFailedError():
+            return Failure(str(error), ExitCode.CONDITION_FAILED)
+        case UnavailableError():
+            return Failure(f"{error} (--server, {SERVER_VARIABLE})", ExitCode.UNAVAILABLE)
+        case _:
+            return Failure(str(error))

@@ -1,0 +1,46 @@
+"""`gossipkv settings`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from gossipkv import settings
+from gossipkv.cli.output import print_table
+from gossipkv.cli.setting_options import loaded, setting_options
+
+
+@click.command("settings")
+@click.option("--markdown", is_flag=True, help="Write docs/settings.md.")
+@click.option("--toml", "as_toml", is_flag=True, help="Write the values in force as a settings file.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@setting_options
+@click.pass_obj
+def settings_command(
+    environment: dict[str, str],
+    /,
+    markdown: bool,
+    as_toml: bool,
+    output: str,
+    config: str | None,
+    **flags: str | None,
+) -> None:
+    """Show the settings that `serve` would run with, given the same flags, environment and file."""
+    if markdown:
+        click.echo(settings.to_markdown(), nl=False)
+        return
+    in_force, sources = loaded(flags, environment, config)
+    values = dataclasses.asdict(in_force)
+    if as_toml:
+        click.echo(settings.to_toml(values), nl=False)
+    elif output == "json":
+        listed = {name: {"value": value, "source": sources[name]} for name, value in values.items()}
+        click.echo(json.dumps(listed, indent=2))
+    else:
+        meanings = settings.rules()
+        print_table(
+            ("setting", "value", "source", "meaning"),
+            [(name, str(value), sources[name], meanings[name][2].help) for name, value in values.items()],
+        )

@@ -1,0 +1,22 @@
+"""`gossipkv simulate`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.command("simulate")
+@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many seeds to run.")
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first of them.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Replay one seed, in detail.")
+@click.pass_context
+def simulate_command(context: click.Context, seeds: int, first_seed: int, jobs: int, seed: int | None) -> None:
+    """Run the cluster in virtual time, under faults that a seed decides. A failure prints its seed."""
+    from gossipkv.simulation.command import run
+
+    context.exit(run(seeds=seeds, first_seed=first_seed, jobs=jobs, seed=seed))

@@ -1,0 +1,28 @@
+"""A client of the HTTP API for asyncio."""
+
+from gossipkv.client.client import AsyncClient
+from gossipkv.client.errors import (
+    ClientError,
+    ConditionFailedError,
+    NotFoundError,
+    RefusedError,
+    ServerFailedError,
+    UnavailableError,
+)
+from gossipkv.client.row import BatchResult, Page, Row, Value, value_from_json, value_to_json
+
+__all__ = [
+    "AsyncClient",
+    "BatchResult",
+    "ClientError",
+    "ConditionFailedError",
+    "NotFoundError",
+    "Page",
+    "RefusedError",
+    "Row",
+    "ServerFailedError",
+    "UnavailableError",
+    "Value",
+    "value_from_json",
+    "value_to_json",
+]

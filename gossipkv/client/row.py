@@ -1,0 +1,64 @@
+"""Rows as the API gives and takes them. A value that is not UTF-8 is `{"base64": "…"}` in JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    content: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    row: str
+    value: bytes | None
+    """None where keys alone were asked for."""
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: list[Row]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one line of a batch."""
+
+    error: str | None
+    """What is wrong with the line; None: it stands."""
+
+
+def value_from_json(value: object) -> bytes:
+    """Raises ValueError."""
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("the value is no text that UTF-8 can write") from None
+    if isinstance(value, dict) and list(value) == ["base64"] and isinstance(value["base64"], str):
+        try:
+            return base64.b64decode(value["base64"], validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"the value is not base64: {error}") from None
+    raise ValueError('a value is text or {"base64": "…"}')
+
+
+def value_to_json(value: bytes) -> str | dict[str, str]:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def row_from_json(item: dict[str, Any]) -> Row:
+    """Raises ValueError, KeyError."""
+    value = value_from_json(item["value"]) if "value" in item else None
+    return Row(row=item["row"], value=value, etag=item.get("etag"))

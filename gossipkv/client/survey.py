@@ -1,0 +1,90 @@
+"""What each member says of itself.
+
+One server names the members; each is then asked at its own HTTP endpoint, since what others have heard of it is late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from gossipkv.client.client import AsyncClient
+from gossipkv.client.errors import ClientError, UnavailableError
+
+_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAnswer:
+    member: str
+    endpoint: str | None
+    """The HTTP endpoint asked; None where the member has not told of one."""
+    status: str
+    """As the server that named the members knows it: alive, suspect, dead or left."""
+    is_ready: bool
+    figures: dict[str, Any] | None
+    """The member's own, per shard; None where it does not answer."""
+    failure: str | None
+    """Why it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    cluster: str
+    members: list[MemberAnswer]
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether all members that answer hold the same rows."""
+        answers = [answer.figures for answer in self.members if answer.figures is not None]
+        sums = {tuple(sorted((shard, held["fingerprint"]) for shard, held in each.items())) for each in answers}
+        return len(sums) == 1
+
+
+async def survey(client: AsyncClient) -> Survey:
+    """Ask one server for the members, and each of them for its figures. Raises ClientError where no server answers."""
+    known = await client.cluster()
+    answers = await asyncio.gather(*(_ask(member, known["cluster"]) for member in known["members"]))
+    return Survey(known["cluster"], list(answers))
+
+
+def endpoint_of(member: dict[str, Any], protocol: str) -> str | None:
+    """Where a member of `/v1/cluster` or a row of `sys.members` is reached."""
+    for entry in member["protocols"]:
+        if entry["name"] == protocol:
+            endpoint: str = entry["endpoint"]
+            return endpoint
+    return None
+
+
+async def own_account(client: AsyncClient) -> dict[str, Any]:
+    """A server's `/v1/cluster`, with its own entry as `own`. Raises ClientError."""
+    account = await client.cluster()
+    own = next(entry for entry in account["members"] if entry["self"])
+    return account | {"own": own}
+
+
+async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
+    name, endpoint, status = member["member"], endpoint_of(member, "http"), member["status"]
+    if endpoint is None:
+        return MemberAnswer(name, None, status, is_ready=False, figures=None, failure="has told of no HTTP endpoint")
+    try:
+        async with AsyncClient([endpoint], timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S) as client:
+            account = await own_account(client)
+        if (account["cluster"], account["member"]) != (cluster, name):
+            raise UnavailableError(f"{endpoint} is {account['member']} of {account['cluster']} by now")
+    except ClientError as error:
+        return MemberAnswer(name, endpoint, status, is_ready=False, figures=None, failure=str(error))
+    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], failure=None)
+
+
+def age_text(seconds: float | None) -> str:
+    """The age of a figure, for people; `never` for None."""
+    if seconds is None:
+        return "never"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < 6_000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

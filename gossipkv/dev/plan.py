@@ -1,0 +1,77 @@
+"""Which members a local cluster has, with which ports and files."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gossipkv.settings import Value, to_toml
+
+HOST = "127.0.0.1"
+CLUSTER = "gossipkv-dev"
+GOSSIP_PORT_OFFSET = 100
+"""Gossip ports are so far above the HTTP ports, which are consecutive."""
+NODES_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMember:
+    name: str
+    http_port: int
+    gossip_port: int
+    data_dir: Path
+    config: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.http_port}"
+
+    @property
+    def start_command(self) -> str:
+        """What starts the member by hand."""
+        return f"gossipkv serve --config {shlex.quote(str(self.config))}"
+
+
+def plan(nodes: int, data_dir: Path, http_port: int) -> list[PlannedMember]:
+    """Members `gossipkv-0` and so on. Their data are kept from run to run."""
+    assert 1 <= nodes <= NODES_MAX < GOSSIP_PORT_OFFSET
+    return [
+        PlannedMember(
+            name=f"gossipkv-{index}",
+            http_port=http_port + index,
+            gossip_port=http_port + GOSSIP_PORT_OFFSET + index,
+            data_dir=data_dir / f"gossipkv-{index}",
+            config=data_dir / f"gossipkv-{index}.toml",
+            log=data_dir / "logs" / f"gossipkv-{index}.log",
+        )
+        for index in range(nodes)
+    ]
+
+
+def write(members: list[PlannedMember]) -> None:
+    """Directories, and a settings file per member. Raises OSError."""
+    for member, content in _settings_files(members):
+        member.data_dir.mkdir(parents=True, exist_ok=True)
+        member.log.parent.mkdir(parents=True, exist_ok=True)
+        member.config.write_text(content)
+
+
+def _settings_files(members: list[PlannedMember]) -> Iterator[tuple[PlannedMember, str]]:
+    peers = ",".join(f"http://{HOST}:{member.gossip_port}" for member in members)
+    for member in members:
+        values: dict[str, Value] = {
+            "member": member.name,
+            "cluster": CLUSTER,
+            "data_dir": str(member.data_dir.absolute()),
+            "http_host": HOST,
+            "http_port": member.http_port,
+            "gossip_host": HOST,
+            "gossip_port": member.gossip_port,
+            "peers": peers,
+            "retry_ms_max": 2_000,
+            "log_format": "console",
+        }
+        yield member, "# Written by `gossipkv dev` at each start.\n" + to_toml(values)

@@ -1,0 +1,78 @@
+"""One member's process.
+
+It has a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then stops the members
+in its own way. Its standard input is a pipe that the supervisor holds open and never writes to: when the supervisor
+ends, however it ends, the kernel closes the pipe and `serve --stop-with-stdin` stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+
+from gossipkv.dev.plan import PlannedMember
+from gossipkv.settings import ENVIRONMENT_PREFIX
+
+_LOG_LINE_BYTES_MAX = 2**24
+
+
+class MemberProcess:
+    """Started at most once at a time; its log lines go to the member's log, each behind the member's name."""
+
+    def __init__(self, member: PlannedMember, environment: Mapping[str, str]) -> None:
+        self._member = member
+        # The settings file decides, and the user's environment would be stronger.
+        self._environment = {
+            name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)
+        }
+        self._process: asyncio.subprocess.Process | None = None
+        self._copying: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None unless it runs."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the last run; negative: ended by that signal. None while it runs."""
+        return None if self._process is None else self._process.returncode
+
+    async def start(self) -> None:
+        assert self.pid is None
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gossipkv", "serve", "--stop-with-stdin", "--config", str(self._member.config)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environment,
+            start_new_session=True,
+            limit=_LOG_LINE_BYTES_MAX,
+        )
+        assert self._process.stderr is not None
+        self._copying = asyncio.create_task(self._copy_log(self._process.stderr))
+
+    def stop(self) -> None:
+        """Ask it to stop gracefully."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Wait until it has, and its log is written."""
+        if self._process is not None and self._copying is not None:
+            await self._process.wait()
+            await self._copying
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self.pid is not None:
+            self._process.send_signal(number)
+
+    async def _copy_log(self, lines: asyncio.StreamReader) -> None:
+        prefix = f"{self._member.name} ".encode()
+        with self._member.log.open("ab", buffering=0) as log:
+            async for line in lines:
+                log.write(prefix + line)

@@ -1,0 +1,146 @@
+"""Starts the members, watches them, and stops them.
+
+A member is watched through its process and through its API: one that died and was started again by hand is seen all
+the same. Nothing is started again unasked, unless restarts are asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from gossipkv.client import AsyncClient, ClientError
+from gossipkv.client.survey import own_account
+from gossipkv.dev.plan import PlannedMember
+from gossipkv.dev.process import MemberProcess
+
+_POLL_S = 0.5
+_ANSWER_TIMEOUT_S = 2.0
+_STOP_TIMEOUT_S = 15.0
+"""For a graceful stop of all members; what still runs then is killed."""
+_RESTART_PAUSE_POLLS = 4
+
+STARTING = "starting"
+SYNCING = "not ready"
+READY = "ready"
+SILENT = "no answer"
+ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A member as it was seen last."""
+
+    member: PlannedMember
+    pid: int | None
+    """None where the process is not the supervisor's."""
+    state: str
+    exit_code: int | None
+    """Of a member that ended."""
+    shards: dict[str, Any] | None
+    """The member's own figures; None where it does not answer."""
+
+
+class _Watched:
+    def __init__(self, member: PlannedMember, process: MemberProcess, client: AsyncClient) -> None:
+        self.member = member
+        self.process = process
+        self.polls_since_end = 0
+        self._client = client
+        self._has_answered = False
+
+    async def look(self) -> Sight:
+        try:
+            account = await own_account(self._client)
+        except ClientError:
+            account = None
+        pid, exit_code = self.process.pid, self.process.exit_code
+        if account is not None and account["member"] == self.member.name:
+            self._has_answered = True
+            state = READY if account["ready"] else SYNCING
+            return Sight(self.member, pid, state, None, account["own"]["shards"])
+        if pid is None:
+            self._has_answered = False
+            return Sight(self.member, None, ENDED, exit_code, None)
+        return Sight(self.member, pid, SILENT if self._has_answered else STARTING, None, None)
+
+
+class Supervisor:
+    """`show` is told what was seen, twice a second. `environment` is the members', without settings."""
+
+    def __init__(
+        self,
+        members: Sequence[PlannedMember],
+        environment: Mapping[str, str],
+        show: Callable[[list[Sight]], None],
+        *,
+        restarts: bool,
+    ) -> None:
+        self._members = members
+        self._environment = environment
+        self._show = show
+        self._restarts = restarts
+        self._stopping = asyncio.Event()
+        self._processes: list[MemberProcess] = []
+
+    async def run(self) -> None:
+        """Until SIGINT, SIGTERM or SIGHUP, the second of which kills the members at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop_requested)
+        try:
+            async with AsyncExitStack() as clients:
+                watched = [await self._started(member, clients) for member in self._members]
+                while not self._stopping.is_set():
+                    sights = list(await asyncio.gather(*(each.look() for each in watched)))
+                    self._show(sights)
+                    for each, sight in zip(watched, sights, strict=True):
+                        if self._restarts and sight.state == ENDED:
+                            await self._restart(each)
+                    await self._pause()
+        finally:
+            await self._stop()
+
+    async def _started(self, member: PlannedMember, clients: AsyncExitStack) -> _Watched:
+        client = AsyncClient([member.url], timeout_s=_ANSWER_TIMEOUT_S, connect_timeout_s=_ANSWER_TIMEOUT_S)
+        await clients.enter_async_context(client)
+        process = MemberProcess(member, self._environment)
+        self._processes.append(process)
+        await process.start()
+        return _Watched(member, process, client)
+
+    async def _restart(self, watched: _Watched) -> None:
+        """After a while: one that ends at once, again and again, must not keep the machine busy."""
+        watched.polls_since_end += 1
+        if watched.polls_since_end > _RESTART_PAUSE_POLLS and not self._stopping.is_set():
+            watched.polls_since_end = 0
+            await watched.process.start()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    def _stop_requested(self) -> None:
+        if self._stopping.is_set():
+            self._kill()
+        self._stopping.set()
+
+    async def _stop(self) -> None:
+        for process in self._processes:
+            process.stop()
+        ended = asyncio.gather(*(process.ended() for process in self._processes))
+        _, late = await asyncio.wait([ended], timeout=_STOP_TIMEOUT_S)
+        if late:
+            self._kill()
+        await ended
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()

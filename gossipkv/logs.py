@@ -1,0 +1,55 @@
+"""Logging: one line per event, to standard error, for people or for machines.
+
+Lines by the standard library's logging, such as aiohttp's, take the same way. Times are UTC in ISO 8601.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+
+def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> None:
+    """`log_format`: json, console, or auto: console where the stream is a terminal. `log_level`: the least severe
+    level to show, in lower case."""
+    stream = stream or sys.stderr
+    is_terminal = stream.isatty()
+    level = getattr(logging, log_level.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers: list[Processor]
+    if log_format == "console" or (log_format == "auto" and is_terminal):
+        renderers = [structlog.dev.ConsoleRenderer(colors=is_terminal)]
+    else:
+        # Local variables stay out: they hold users' values.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        renderers = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,336 @@
+"""The settings of a member: one table, four sources.
+
+A value comes from the first source that has one: flag, environment (`GOSSIPKV_` and the setting's name in
+capitals), file (TOML, keys as the settings are named), default. An empty environment variable counts as not set.
+A key in the file that is no setting is an error. A variable in the environment that is no setting is not:
+Kubernetes makes up `GOSSIPKV_SERVICE_HOST` and the like for a Service of that name.
+
+This module reads no environment by itself: it is handed one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT_PREFIX = "GOSSIPKV_"
+CONFIG_VARIABLE = "GOSSIPKV_CONFIG"
+
+_MIB = 2**20
+_PAGE_BYTES = 4096
+
+Value = str | int | float
+
+
+class SettingsError(Exception):
+    """Names the setting, where its value comes from, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a setting means and what it may be; `field.metadata["rule"]`."""
+
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple: int | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    default_text: str = ""
+    """Shown in place of a default that is worked out at start."""
+
+    def allowed(self, kind: type[Value]) -> str:
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if kind is str:
+            return f"text that matches {self.pattern}" if self.pattern else "text"
+        limits = f"{self.minimum:,} to {self.maximum:,}" if self.maximum is not None else f"{self.minimum:,} or more"
+        multiple = f", a multiple of {self.multiple:,}" if self.multiple else ""
+        noun = "a whole number" if kind is int else "a number"
+        return f"{noun}{' of ' + self.unit if self.unit else ''}, {limits}{multiple}"
+
+    def permits(self, value: Value) -> bool:
+        if isinstance(value, str):
+            if self.choices:
+                return value in self.choices
+            return not self.pattern or not value or re.fullmatch(self.pattern, value) is not None
+        if self.minimum is not None and not value >= self.minimum:
+            # Written so that what is not a number is not permitted either.
+            return False
+        if self.maximum is not None and value > self.maximum:
+            return False
+        return self.multiple is None or value % self.multiple == 0
+
+
+def _text(default: str, help: str, *, pattern: str = "", default_text: str = "") -> Any:  # noqa: A002
+    return field(default=default, metadata={"rule": Rule(help, pattern=pattern, default_text=default_text)})
+
+
+def _choice(default: str, choices: tuple[str, ...], help: str) -> Any:  # noqa: A002
+    return field(default=default, metadata={"rule": Rule(help, choices=choices)})
+
+
+def _number(
+    default: float,
+    help: str,  # noqa: A002
+    unit: str = "",
+    *,
+    minimum: float = 1,
+    maximum: float | None = None,
+    multiple: int | None = None,
+) -> Any:
+    rule = Rule(help, unit, minimum=minimum, maximum=maximum, multiple=multiple)
+    return field(default=default, metadata={"rule": rule})
+
+
+def _port(default: int, help: str) -> Any:  # noqa: A002
+    return _number(default, help, maximum=65_535)
+
+
+_NAME = r"[A-Za-z0-9_.-]{1,128}"
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    member: str = _text("", "Name of this member, unlike any other's.", pattern=_NAME, default_text="the host name")
+    cluster: str = _text("gossipkv", "Name of the cluster; messages of another one are refused.", pattern=_NAME)
+    data_dir: str = _text(".gossipkv/data", "Directory of this member's data, for one process at a time.")
+    zone: str = _text("", "Failure domain of this member, shown to others.", default_text="none")
+
+    http_host: str = _text("127.0.0.1", "Address to serve the HTTP API on; 0.0.0.0 for all of them.")
+    http_port: int = _port(7080, "Port of the HTTP API.")
+    gossip_host: str = _text("127.0.0.1", "Address to serve gossip on; 0.0.0.0 for all of them.")
+    gossip_port: int = _port(7081, "Port of gossip between members.")
+    advertise_host: str = _text(
+        "",
+        "Host name or address under which others reach this member.",
+        default_text="the address served on, or that of the host name where all are",
+    )
+
+    discovery: str = _choice("static", ("static", "dns"), "Where addresses of other members come from.")
+    peers: str = _text(
+        "", "Gossip URLs of members, comma separated; the own one may be among them.", default_text="none"
+    )
+    discovery_dns_name: str = _text(
+        "", "Name whose addresses are those of the members, for discovery by DNS.", default_text="none"
+    )
+    discovery_interval_s: float = _number(5.0, "Between two look-ups of members.", "seconds", minimum=0.1, maximum=3600)
+
+    gossip_interval_ms: int = _number(
+        1_000,
+        "Between two sync rounds that this member begins.",
+        "milliseconds",
+        minimum=10,
+        maximum=_HOUR_MS,
+    )
+    audit_interval_ms: int = _number(
+        60_000,
+        "Between two comparisons in full that nothing called for.",
+        "milliseconds",
+        minimum=100,
+        maximum=86_400_000,
+    )
+    bootstrap_timeout_ms: int = _number(
+        10_000,
+        "A member that no one has answered for so long is ready on its own.",
+        "milliseconds",
+        maximum=_HOUR_MS,
+    )
+    retry_ms_max: int = _number(
+        30_000,
+        "Longest pause before a member that fails is tried again.",
+        "milliseconds",
+        minimum=10,
+        maximum=_HOUR_MS,
+    )
+    clock_skew_ms_max: int = _number(
+        600_000,
+        "Rows stamped further ahead of the local clock are refused.",
+        "milliseconds",
+        maximum=86_400_000,
+    )
+    fanout: int = _number(
+        0,
+        "Members that a write is pushed to at once; 0: as many as it takes to reach all.",
+        minimum=0,
+        maximum=1_000,
+    )
+    exchange_timeout_s: float = _number(
+        10.0, "Longest exchange between two members.", "seconds", minimum=0.1, maximum=300
+    )
+    connect_timeout_s: float = _number(
+        3.0, "Longest wait for a connection to another member.", "seconds", minimum=0.1, maximum=60
+    )
+
+    storage_bytes_max: int = _number(
+        65_536 * _MIB,
+        "Most that the data may grow to.",
+        "bytes",
+        minimum=_MIB,
+        maximum=2**46,
+        multiple=_PAGE_BYTES,
+    )
+    value_bytes_max: int = _number(_MIB, "Longest value; the same at all members.", "bytes", maximum=4 * _MIB)
+    page_rows_max: int = _number(1_000, "Most rows in a page of a listing.", "rows", minimum=1_000, maximum=10_000)
+    page_bytes_max: int = _number(
+        4 * _MIB, "Longest page of a listing, but for a single row.", "bytes", maximum=64 * _MIB
+    )
+    body_timeout_s: float = _number(
+        30.0,
+        "Longest wait for the body of a request, and in a batch for more of it.",
+        "seconds",
+        minimum=0.1,
+        maximum=600,
+    )
+    inbox_operations_max: int = _number(
+        10_000,
+        "Writes that wait for the storage at once; more are answered 503.",
+        "operations",
+        maximum=1_000_000,
+    )
+    stop_timeout_s: float = _number(
+        20.0,
+        "Longest graceful stop; then the process ends as it stands.",
+        "seconds",
+        minimum=0.1,
+        maximum=600,
+    )
+
+    log_format: str = _choice(
+        "auto", ("auto", "json", "console"), "Form of log lines; auto: console on a terminal, else JSON."
+    )
+    log_level: str = _choice("info", ("debug", "info", "warning", "error"), "Least severe lines to log.")
+
+
+def rules() -> dict[str, tuple[type[Value], Value, Rule]]:
+    """Per setting, in order: its type, its default, its rule."""
+    table = {}
+    for each in dataclasses.fields(Settings):
+        default: Any = each.default
+        table[each.name] = (type(default), default, each.metadata["rule"])
+    return table
+
+
+def variable_of(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def flag_of(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def load(
+    flags: Mapping[str, str | None], environment: Mapping[str, str], config: str | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """The settings from all sources, and the source of each. `flags` has the text given for each, or None; `config`
+    is the file given by a flag. Raises SettingsError."""
+    path = config or environment.get(CONFIG_VARIABLE) or None
+    from_file = _read_file(Path(path)) if path else {}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, (kind, default, rule) in rules().items():
+        if (flag := flags.get(name)) is not None:
+            sources[name] = flag_of(name)
+            values[name] = _parsed(name, flag, sources[name], kind, rule)
+        elif variable := environment.get(variable_of(name)):
+            sources[name] = variable_of(name)
+            values[name] = _parsed(name, variable, sources[name], kind, rule)
+        elif name in from_file:
+            sources[name] = str(path)
+            values[name] = _typed(name, from_file[name], sources[name], kind, rule)
+        else:
+            sources[name] = "default"
+            values[name] = default
+    return Settings(**values), sources
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {path} is not TOML: {error}") from error
+    known = rules()
+    for key in content:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise SettingsError(f"{key!r} in the file {path} is no setting; the nearest is {nearest[0]!r}")
+    return content
+
+
+def _parsed(name: str, text: str, source: str, kind: type[Value], rule: Rule) -> Value:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise _refused(name, text, source, kind, rule) from None
+    if not rule.permits(value):
+        raise _refused(name, text, source, kind, rule)
+    return value
+
+
+def _typed(name: str, value: Any, source: str, kind: type[Value], rule: Rule) -> Value:
+    """A value that TOML has given a type. Peers may be a list there."""
+    if name == "peers" and isinstance(value, list) and all(isinstance(peer, str) for peer in value):
+        value = ",".join(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or not rule.permits(value):
+        raise _refused(name, value, source, kind, rule)
+    checked: Value = value
+    return checked
+
+
+def _refused(name: str, value: object, source: str, kind: type[Value], rule: Rule) -> SettingsError:
+    hint = ""
+    if isinstance(value, str) and value.startswith("tcp://"):
+        hint = "; this one looks made up by Kubernetes for a Service: set enableServiceLinks: false in the pod"
+    return SettingsError(f"{name} is {value!r} by {source}, but must be {rule.allowed(kind)}{hint}")
+
+
+def to_toml(values: Mapping[str, Value]) -> str:
+    """A settings file. TOML's basic strings are JSON's."""
+    lines = []
+    for name, value in values.items():
+        text = json.dumps(value) if isinstance(value, str) else str(value)
+        lines.append(f"{name} = {text}\n")
+    return "".join(lines)
+
+
+_MARKDOWN_HEAD = """# Settings
+
+<!-- Written by `gossipkv settings --markdown`, from gossipkv/settings.py; a test holds the two in step. -->
+
+A value comes from the first of: flag of `gossipkv serve`, environment, file (TOML, by `--config FILE` or
+`GOSSIPKV_CONFIG`; keys as in the first column), default. `gossipkv settings` shows the values in force and where each
+comes from.
+
+| setting | environment | default | allowed | meaning |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def to_markdown() -> str:
+    """docs/settings.md."""
+    lines = [_MARKDOWN_HEAD]
+    for name, (kind, default, rule) in rules().items():
+        shown = rule.default_text or (f"`{default}`" if kind is str else f"{default:,}")
+        cells = (
+            f"`{name}`, `{flag_of(name)}`",
+            f"`{variable_of(name)}`",
+            shown,
+            rule.allowed(kind).replace("|", "\\|"),
+            rule.help,
+        )
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)

@@ -1,0 +1,221 @@
+"""Many writes in one request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gossipkv.core.storage import StorageFullError
+from gossipkv.node import OverloadedError
+
+from .conftest import OPTIONS, Api
+
+BATCH = "/v1/usr/tables/t/rows:batch"
+
+
+def kind(result: Any) -> str:
+    return str(result["problem"]["type"]).removeprefix("urn:gossipkv:problem:")
+
+
+async def test_every_line_has_its_result_in_order(api: Api) -> None:
+    await api.put("old")
+    results = await api.batch(
+        [
+            {"row": "new", "value": "1"},
+            {"row": "old", "value": {"base64": "/w=="}},
+            {"row": "gone", "value": "1"},
+            {"row": "gone", "delete": True},
+            {"row": "never", "delete": True},
+        ]
+    )
+    assert [(r["row"], r["status"]) for r in results] == [
+        ("new", 201),
+        ("old", 204),
+        ("gone", 201),
+        ("gone", 204),
+        ("never", 204),
+    ]
+    assert api.contents() == {b"t\0new": b"1", b"t\0old": b"\xff", b"t\0gone": None, b"t\0never": None}
+    assert (await api.get("new")).headers["ETag"] == f'"{results[0]["etag"]}"'
+
+
+async def test_order_holds_over_many_groups(api: Api) -> None:
+    lines = [{"row": f"k{n % 10}", "value": str(n)} for n in range(200)]
+    results = await api.batch(lines)
+    assert [result["row"] for result in results] == [line["row"] for line in lines]
+    assert [result["status"] for result in results] == [201] * 10 + [204] * 190
+    assert api.contents() == {b"t\0k%d" % n: b"%d" % (190 + n) for n in range(10)}
+
+
+async def test_a_line_can_ask_for_a_version(api: Api) -> None:
+    etag = (await api.put("k", b"1")).headers["ETag"].strip('"')
+    results = await api.batch(
+        [
+            {"row": "k", "value": "2", "etag": "0-1"},
+            {"row": "k", "value": "3", "etag": etag},
+            {"row": "k", "delete": True, "etag": etag},
+            {"row": "absent", "value": "4", "etag": etag},
+        ]
+    )
+    assert [result["status"] for result in results] == [412, 204, 412, 412]
+    assert results[0]["problem"]["etag"] == etag
+    assert results[2]["problem"]["etag"] == results[1]["etag"]
+    assert api.contents() == {b"t\0k": b"3"}
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "problem"),
+    [
+        (b"nonsense\n", 400, "invalid-line"),
+        (b"[]\n", 400, "invalid-line"),
+        (b'{"row":"k","value":"v"}{}\n', 400, "invalid-line"),
+        (b'{"row":"k","value":"\xff"}\n', 400, "invalid-line"),
+        (b"[" * 100_000 + b"\n", 413, "line-too-long"),
+        (b"[" * 3000 + b"\n", 400, "invalid-line"),
+        ({"value": "v"}, 400, "invalid-line"),
+        ({"row": 1, "value": "v"}, 400, "invalid-line"),
+        ({"row": "", "value": "v"}, 400, "invalid-row-key"),
+        ({"row": "x" * 401, "value": "v"}, 400, "invalid-row-key"),
+        ({"row": "\ud800", "value": "v"}, 400, "invalid-row-key"),
+        ({"row": "k"}, 400, "invalid-line"),
+        ({"row": "k", "value": None}, 400, "invalid-line"),
+        ({"row": "k", "value": 1}, 400, "invalid-line"),
+        ({"row": "k", "value": "\ud800"}, 400, "invalid-line"),
+        ({"row": "k", "value": {"base64": "!"}}, 400, "invalid-line"),
+        ({"row": "k", "value": {"base64": "é"}}, 400, "invalid-line"),
+        ({"row": "k", "value": {"base64": "", "x": 1}}, 400, "invalid-line"),
+        ({"row": "k", "value": "v", "delete": True}, 400, "invalid-line"),
+        ({"row": "k", "delete": False}, 400, "invalid-line"),
+        ({"row": "k", "delete": 1}, 400, "invalid-line"),
+        ({"row": "k", "value": "v", "etag": 1}, 400, "invalid-line"),
+        ({"row": "k", "value": "v", "ttl": 1}, 400, "invalid-line"),
+        ({"row": "k", "value": "x" * (OPTIONS.value_bytes_max + 1)}, 413, "value-too-large"),
+    ],
+)
+async def test_a_bad_line_is_an_error_of_its_own(api: Api, line: Any, status: int, problem: str) -> None:
+    good = [{"row": f"good{n}", "value": "v"} for n in range(10)]
+    results = await api.batch([*good[:5], line, *good[5:]])
+    assert [result["status"] for result in results] == [201] * 5 + [status] + [201] * 5
+    assert kind(results[5]) == problem
+    assert sorted(api.contents()) == [b"t\0good%d" % n for n in range(10)]
+
+
+async def test_blank_lines_are_no_lines(api: Api) -> None:
+    results = await api.batch([b"\n", {"row": "a", "value": "v"}, b" \r\n", b'{"row":"b","value":"v"}\r\n', b"\n"])
+    assert [result["row"] for result in results] == ["a", "b"]
+    assert await api.batch([]) == []
+
+
+async def test_the_last_line_needs_no_end_but_must_be_whole(api: Api) -> None:
+    results = await api.batch([b'{"row":"a","value":"v"}\n{"row":"b","value":"v"}'])
+    assert [result["status"] for result in results] == [201, 201]
+    results = await api.batch([b'{"row":"c","value":"v"}\n{"row":"d","val'])
+    assert [result["status"] for result in results] == [201, 400]
+    assert sorted(api.contents()) == [b"t\0a", b"t\0b", b"t\0c"]
+
+
+async def test_a_line_over_the_limit_is_skipped_to_its_end_without_being_held(api: Api) -> None:
+    async def lines():  # type: ignore[no-untyped-def]
+        yield b'{"row":"a","value":"v"}\n{"row":"long","value":"'
+        for _ in range(50):
+            yield b"x" * 10_000
+        yield b'"}\n{"row":"b","value":"v"}\n'
+        for _ in range(50):
+            yield b"x" * 10_000
+
+    results = (await api.ask("POST", BATCH, data=lines())).lines
+    assert [result["status"] for result in results] == [201, 413, 201, 413]
+    assert sorted(api.contents()) == [b"t\0a", b"t\0b"]
+
+
+async def test_lines_may_be_cut_anywhere(api: Api) -> None:
+    body = b"".join(json.dumps({"row": f"é{n}", "value": "ü"}, ensure_ascii=False).encode() + b"\n" for n in range(20))
+
+    async def bytewise():  # type: ignore[no-untyped-def]
+        for at in range(0, len(body), 3):
+            yield body[at : at + 3]
+
+    results = (await api.ask("POST", BATCH, data=bytewise())).lines
+    assert [result["row"] for result in results] == [f"é{n}" for n in range(20)]
+    assert len(api.contents()) == 20
+
+
+async def test_a_result_comes_before_the_next_line_is_sent(api: Api) -> None:
+    turns: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def lines():  # type: ignore[no-untyped-def]
+        while line := await turns.get():
+            yield line
+
+    turns.put_nowait(b'{"row":"0","value":"v"}\n')
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://127.0.0.1:{api.port}{BATCH}", data=lines()) as response,
+    ):
+        for n in range(5):
+            assert json.loads(await response.content.readline())["row"] == str(n)
+            turns.put_nowait(b'{"row":"%d","value":"v"}\n' % (n + 1))
+        turns.put_nowait(b"")
+        assert json.loads(await response.content.readline())["row"] == "5"
+        assert await response.content.read() == b""
+
+
+async def test_a_client_that_goes_away_leaves_whole_lines_and_no_half_ones(api: Api) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    head = f"POST {BATCH} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode()
+    writer.write(head + b'{"row":"a","value":"v"}\n{"row":"b","value":"v"}')
+    async with asyncio.timeout(10):
+        await reader.readuntil(b'"row":"a"')
+    writer.close()
+    await writer.wait_closed()
+    assert (await api.put("c")).status == 201
+    assert sorted(api.contents()) == [b"t\0a", b"t\0c"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "problem"),
+    [
+        (OverloadedError("too many"), 503, "overloaded"),
+        (StorageFullError("no room"), 507, "storage-full"),
+        (ZeroDivisionError(), 500, "internal-error"),
+    ],
+)
+async def test_a_group_that_cannot_be_written_gives_each_line_the_error(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, problem: str
+) -> None:
+    write = api.node.write
+    calls = 0
+
+    async def failing(shard: str, operations: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise error
+        return await write(shard, operations)
+
+    monkeypatch.setattr(api.node, "write", failing)
+    results = await api.batch({"row": f"{n:02}", "value": "v"} for n in range(20))
+    assert [result["row"] for result in results] == [f"{n:02}" for n in range(20)]
+    assert [result["status"] for result in results] == [201] * 7 + [status] * 7 + [201] * 6
+    assert {kind(result) for result in results[7:14]} == {problem}
+    assert len(api.contents()) == 13
+
+
+async def test_a_batch_that_cannot_begin_is_refused_as_a_whole(api: Api) -> None:
+    body = b'{"row":"a","value":"v"}\n'
+    for path, status in (
+        ("/v1/sys/tables/t/rows:batch", 403),
+        ("/v1/xyz/tables/t/rows:batch", 404),
+        ("/v1/usr/tables/t%20/rows:batch", 400),
+        (f"{BATCH}?w=2", 400),
+    ):
+        answer = await api.ask("POST", path, data=body)
+        assert answer.status == status
+        assert answer.problem
+    encoded = await api.ask("POST", BATCH, data=body, headers={"Content-Encoding": "gzip"})
+    assert encoded.problem == "encoded-body"
+    assert api.contents() == {}

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from gossipkv.cli import group
+from gossipkv.cli.exit_code import MEANINGS, ExitCode
+from tests.cli.conftest import Run
+
+
+def given_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("value", [b"", b"text", b"\x00\xff\n", "ü\n".encode()])
+def test_get_writes_the_bytes_that_put_took_from_standard_input(
+    run: Run, monkeypatch: pytest.MonkeyPatch, value: bytes
+) -> None:
+    given_input(monkeypatch, value)
+    run("put", "bytes", "row", "-")
+    assert run("get", "bytes", "row").out == value
+
+
+def test_put_takes_a_value_from_its_arguments_or_a_file(run: Run, tmp_path: Path) -> None:
+    run("put", "sources", "argument", "blue")
+    assert run("get", "sources", "argument").out == b"blue"
+    (tmp_path / "value").write_bytes(b"\xfe")
+    run("put", "sources", "file", "--file", tmp_path / "value")
+    assert run("get", "sources", "file").out == b"\xfe"
+    run("put", "sources", "file", code=ExitCode.USAGE)
+    run("put", "sources", "file", "value", "--file", tmp_path / "value", code=ExitCode.USAGE)
+    run("put", "sources", "file", "--file", tmp_path / "absent", code=ExitCode.ERROR)
+
+
+@pytest.mark.parametrize("row", [".", "..", "a/b", "a b", "ü", "%41", "?x=1#y", "line\nend", "+"])
+def test_any_text_may_be_a_row_key(run: Run, row: str) -> None:
+    run("put", "keys", row, row)
+    assert run("get", "keys", row).out == row.encode()
+    assert json.loads(run("list", "keys", "--prefix", row, "-o", "json").out.splitlines()[0])["row"] == row
+    run("delete", "keys", row)
+    run("get", "keys", row, code=ExitCode.NOT_FOUND)
+
+
+def test_conditions_hold_or_nothing_is_changed(run: Run) -> None:
+    first = run("put", "conditions", "row", "1", "--if-absent").err.split()[-1]
+    run("put", "conditions", "row", "2", "--if-absent", code=ExitCode.CONDITION_FAILED)
+    run("put", "conditions", "row", "2", "--if-match", "another", code=ExitCode.CONDITION_FAILED)
+    run("delete", "conditions", "row", "--if-match", "another", code=ExitCode.CONDITION_FAILED)
+    assert run("get", "conditions", "row").out == b"1"
+    run("put", "conditions", "row", "2", "--if-match", first)
+    found = json.loads(run("get", "conditions", "row", "-o", "json").out)
+    assert found["value"] == "2"
+    assert found["etag"] != first
+    run("delete", "conditions", "row", "--if-match", found["etag"])
+    run("get", "conditions", "row", code=ExitCode.NOT_FOUND)
+
+
+def test_list_gives_rows_in_order_within_its_bounds(run: Run) -> None:
+    for row in ("b", "a", "ab", "c"):
+        run("put", "ordered", row, "value " + row)
+    assert run("list", "ordered", "--keys-only").out == b"a\nab\nb\nc\n"
+    assert run("list", "ordered", "--keys-only", "--prefix", "a").out == b"a\nab\n"
+    assert run("list", "ordered", "--keys-only", "--start", "ab", "--end", "c").out == b"ab\nb\n"
+    assert run("list", "ordered", "--keys-only", "--limit", "3").out == b"a\nab\nb\n"
+    assert [line.split()[0] for line in run("list", "ordered").out.splitlines()] == [b"row", b"a", b"ab", b"b", b"c"]
+
+
+def test_list_follows_pages_to_their_end(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "rows.tsv"
+    source.write_text("".join(f"{number:05}\tx\n" for number in range(1_234)))
+    run("import", "paged", source)
+    expected = [f"{number:05}".encode() for number in range(1_234)]
+    assert run("list", "paged", "--keys-only").out.split() == expected
+    assert run("list", "paged", "--keys-only", "--limit", "1001").out.split() == expected[:1001]
+
+
+def test_tables_lists_what_a_table_holds(run: Run) -> None:
+    run("put", "listed", "row", "12345")
+    tables = [json.loads(line) for line in run("tables", "-o", "json").out.splitlines()]
+    assert next(table["rows"] for table in tables if table["table"] == "listed") == 1
+    assert b"listed" in run("tables").out
+
+
+def test_the_stores_own_tables_can_be_read_and_not_written(run: Run) -> None:
+    assert b'"protocols"' in run("get", "members", "gossipkv-0", "-n", "sys").out
+    assert "do not write" in run("put", "members", "gossipkv-0", "x", "-n", "sys", code=ExitCode.ERROR).err
+
+
+def test_members_shows_where_each_is_reached(run: Run) -> None:
+    assert b"memory://0" in run("members").out
+    assert json.loads(run("members", "-o", "json").out)["member"] == "gossipkv-0"
+
+
+def test_status_marks_a_member_that_does_not_answer_for_itself(run: Run) -> None:
+    # The member of these tests has told of no HTTP endpoint, so no one has figures to compare.
+    outcome = run("status", code=ExitCode.NOT_CONVERGED)
+    assert b"no answer" in outcome.out
+    assert "has told of no HTTP endpoint" in outcome.err
+    assert json.loads(run("status", "-o", "json", code=ExitCode.NOT_CONVERGED).out)["converged"] is False
+
+
+def test_the_first_server_that_answers_is_used(run: Run, member: str) -> None:
+    run("put", "servers", "row", "value", "--server", "http://127.0.0.1:1", "--server", member)
+    assert run("get", "servers", "row").out == b"value"
+
+
+def test_the_server_may_be_named_before_the_command_too(run: Run, member: str) -> None:
+    run("--server", member, "put", "servers", "before", "value")
+    assert run("get", "servers", "before").out == b"value"
+
+
+def test_no_server_that_answers_is_said_on_one_line(run: Run) -> None:
+    outcome = run("get", "t", "r", "--server", "http://127.0.0.1:1", code=ExitCode.UNAVAILABLE)
+    assert len(outcome.err.splitlines()) == 1
+    assert "http://127.0.0.1:1: cannot be reached (Connection refused)" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", "t", "r", "--server", "localhost"],
+        ["get", "t"],
+        ["nonsense"],
+        [],
+        ["serve", "--http-port", "x"],
+        ["serve", "--config", "/nowhere/at/all.toml"],
+        ["dev", "--nodes", "0"],
+    ],
+)
+def test_wrong_usage_has_its_code_and_no_traceback(run: Run, arguments: list[str]) -> None:
+    outcome = run(*arguments, code=ExitCode.USAGE)
+    assert b"Usage" in outcome.out or outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_settings_shows_the_source_of_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOSSIPKV_ZONE", "north")
+    shown = json.loads(run("settings", "--http-port", "1", "-o", "json").out)
+    assert shown["zone"] == {"value": "north", "source": "GOSSIPKV_ZONE"}
+    assert shown["http_port"] == {"value": 1, "source": "--http-port"}
+    assert b"http_port = 1\n" in run("settings", "--http-port", "1", "--toml").out
+
+
+def test_help_names_every_command_and_exit_code(run: Run) -> None:
+    shown = run("--help").out.decode()
+    for name in group.list_commands(click.Context(group)):
+        assert f"  {name} " in shown
+    assert set(MEANINGS) == set(ExitCode)
+    for code, meaning in MEANINGS.items():
+        assert f"{int(code)} " in shown
+        assert meaning[:30] in shown
+
+
+def test_every_command_has_help(run: Run) -> None:
+    for name in group.list_commands(click.Context(group)):
+        assert b"Usage" in run(name, "--help").out
+
+
+def test_help_of_the_whole_imports_neither_server_nor_client() -> None:
+    check = "import sys, gossipkv.cli; print({'aiohttp', 'rich', 'lmdb', 'uvloop'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, check=True).stdout == b"set()\n"
+
+
+def test_serve_imports_neither_the_client_of_kubernetes_nor_the_simulation() -> None:
+    check = "import sys, gossipkv.cli.serve; print({'kubernetes', 'gossipkv.simulation'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, check=True).stdout == b"set()\n"

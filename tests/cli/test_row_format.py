@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipkv.cli.row_format import batch_line, format_of, parse, render
+from gossipkv.client import Row
+
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@given(row=keys, value=st.binary(), row_format=st.sampled_from(["ndjson", "tsv"]))
+def test_a_row_that_is_rendered_is_one_line_and_parses_to_the_same(row: str, value: bytes, row_format: str) -> None:
+    line = render(Row(row, value, "etag"), row_format)
+    assert line.count(b"\n") == 1
+    assert parse(line.removesuffix(b"\n").removesuffix(b"\r"), row_format) == (row, value)
+
+
+@given(row=keys, value=st.binary())
+def test_the_line_of_a_batch_says_the_same(row: str, value: bytes) -> None:
+    assert parse(batch_line(row, value), "ndjson") == (row, value)
+
+
+def test_escapes_of_tsv_stand_for_what_ends_fields_and_lines() -> None:
+    assert parse(rb"a\tb" + b"\t" + rb"1\n2\r3\\n", "tsv") == ("a\tb", b"1\n2\r3\\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"row", "no tab"),
+        (b"row\tvalue\tmore", "more than one tab"),
+        (b"row\t\\x", "no escape"),
+        (b"row\t\\", "no escape"),
+        (b"\xff\tvalue", "not UTF-8"),
+    ],
+)
+def test_a_line_that_is_no_tsv_says_why(line: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(line, "tsv")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[]", 'not {"row"'),
+        (b'{"row": "a"}', 'not {"row"'),
+        (b'{"row": 1, "value": "a"}', 'not {"row"'),
+        (b'{"row": "a", "value": 1}', "a value is text"),
+        (b'{"row": "a", "value": {"base64": "?"}}', "not base64"),
+        (b'{"row": "\\ud800", "value": ""}', "row key is no text"),
+        (b'{"row": "a", "value": "\\ud800"}', "value is no text"),
+    ],
+)
+def test_a_line_that_is_no_ndjson_says_why(line: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(line, "ndjson")
+
+
+def test_a_value_that_is_no_text_is_written_in_base64() -> None:
+    assert json.loads(render(Row("a", b"\xff", "e"), "ndjson")) == {
+        "row": "a",
+        "value": {"base64": "/w=="},
+        "etag": "e",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "first_line", "expected"),
+    [
+        ("a.tsv", b"{", "tsv"),
+        ("a.ndjson", b"a\tb", "ndjson"),
+        ("a.jsonl", b"a\tb", "ndjson"),
+        ("a", b' {"row"', "ndjson"),
+        ("-", b"a\tb", "tsv"),
+    ],
+)
+def test_the_format_follows_the_name_and_else_the_first_line(name: str, first_line: bytes, expected: str) -> None:
+    assert format_of(name, first_line) == expected

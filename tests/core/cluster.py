@@ -1,0 +1,193 @@
+"""Real replicas over storage in memory, joined by hand: frames go through the codec, and only when told to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gossipkv.codec import Limits, decode, encode
+from gossipkv.core.address import NAMESPACES, USER
+from gossipkv.core.effects import Effects, Notice, Send
+from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
+from gossipkv.core.messages import Envelope
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.row import Row
+from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.storage import Identity
+from gossipkv.core.write import Operation
+from gossipkv.group_commit import Batch, GroupCommit
+from gossipkv.storage.memory import MemoryStorage
+
+START_MS = 1_700_000_000_000
+LIMITS = Limits()
+
+
+def endpoint_of(name: str) -> str:
+    return f"memory://{name}"
+
+
+def sent(envelope: Envelope) -> Envelope:
+    """What arrives of an envelope at the other end."""
+    return decode(encode(envelope), LIMITS)
+
+
+@dataclass
+class Member:
+    name: str
+    options: ReplicaOptions
+    storage: MemoryStorage
+    driver: GroupCommit
+    outbox: list[Send] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    clock_ahead_ms: int = 0
+
+    @property
+    def replica_id(self) -> int:
+        return self.driver.replica.identity.replica
+
+    def keep(self, effects: Effects) -> None:
+        self.outbox += effects.sends
+        self.notices += effects.notices
+
+    def rows(self, shard: str = USER) -> dict[bytes, Row]:
+        with self.storage.view() as view:
+            return dict(view.rows(shard, b"", b"\xff"))
+
+    def context(self, shard: str = USER) -> dict[int, int]:
+        """What it durably covers."""
+        with self.storage.view() as view:
+            record = view.shard_record(shard)
+        return {} if record is None else dict(record.context)
+
+    def events(self) -> list[str]:
+        return [notice.event for notice in self.notices]
+
+
+class Cluster:
+    """Members by name, one clock, and the envelopes between them."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.members: dict[str, Member] = {}
+        self.names: dict[int, str] = {}
+        """Members by replica id. The first data of the first member is replica 1, and so on."""
+
+    def start(self, name: str, storage: MemoryStorage | None = None, **settings: Any) -> Member:
+        """Start a member; on new storage as a new replica, under the next small id."""
+        options = ReplicaOptions(
+            **({"cluster": "test", "member": name, "endpoints": {"gossip": endpoint_of(name)}} | settings)
+        )
+        if storage is None:
+            storage = MemoryStorage()
+            transaction = storage.begin()
+            transaction.put_identity(Identity(options.cluster, name, len(self.names) + 1, 0))
+            transaction.commit()
+        driver, effects = GroupCommit.open(storage, options, random.Random(name), self.now_ms)
+        member = Member(name, options, storage, driver)
+        member.keep(effects)
+        self.members[name] = member
+        self.names[member.replica_id] = name
+        return member
+
+    def crash(self, name: str) -> None:
+        """The process is gone, and all that it had not committed."""
+        self.members.pop(name).storage.crash()
+
+    def run(self, name: str, *inputs: Input) -> Batch:
+        member = self.members[name]
+        batch = member.driver.run(inputs, self.now_ms + member.clock_ahead_ms)
+        member.keep(batch.effects)
+        return batch
+
+    def answer_to(self, name: str, happened: Input) -> Answer:
+        """The outcome of one input, which must not be an error."""
+        [outcome] = self.run(name, happened).outcomes
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def write(self, name: str, *operations: Operation) -> None:
+        self.answer_to(name, Write(USER, operations))
+
+    def tick(self, name: str) -> None:
+        self.run(name, Tick())
+
+    def status(self, name: str) -> ReplicaStatus:
+        status = self.answer_to(name, Inspect())
+        assert isinstance(status, ReplicaStatus)
+        return status
+
+    def introduce(self, *names: str) -> None:
+        """Let each discover all."""
+        for name in names:
+            self.run(name, Discovered(tuple(endpoint_of(other) for other in names)))
+
+    def waiting(self, source: str, target: str) -> Send | None:
+        """The exchange under way from one to the other."""
+        sends = [send for send in self.members[source].outbox if send.endpoint == endpoint_of(target)]
+        return sends[0] if sends else None
+
+    def deliver(self, source: str, target: str) -> tuple[Envelope, Envelope | Exception]:
+        """Carry an exchange out, there and back; returns what was asked and what came of it."""
+        send = self._take(source, target)
+        asked = sent(send.envelope)
+        [outcome] = self.run(target, Received(asked)).outcomes
+        if isinstance(outcome, Envelope):
+            answer = sent(outcome)
+            self.run(source, Answered(send.exchange, answer))
+            return asked, answer
+        assert isinstance(outcome, Exception)
+        self.run(source, Failed(send.exchange, str(outcome)))
+        return asked, outcome
+
+    def drop(self, source: str, target: str) -> Envelope:
+        """Lose an exchange before it arrives."""
+        send = self._take(source, target)
+        self.run(source, Failed(send.exchange, "dropped"))
+        return send.envelope
+
+    def _take(self, source: str, target: str) -> Send:
+        send = self.waiting(source, target)
+        assert send is not None, f"nothing is under way from {source} to {target}"
+        self.members[source].outbox.remove(send)
+        return send
+
+    def flow(self) -> bool:
+        """Carry out what is under way once; returns whether anything was."""
+        moved = False
+        for source in sorted(self.members):
+            for send in list(self.members[source].outbox):
+                target = send.endpoint.removeprefix("memory://")
+                moved = True
+                if target in self.members:
+                    self.deliver(source, target)
+                else:
+                    self.drop(source, target)
+        return moved
+
+    def settle(self, rounds_max: int = 60) -> None:
+        """Let time pass and messages flow until all members hold and cover the same, and nothing is under way."""
+        for _ in range(rounds_max):
+            for _ in range(200):
+                if not self.flow():
+                    break
+            if self.has_converged(self.members):
+                return
+            self.now_ms += 1_000
+            for name in sorted(self.members):
+                self.tick(name)
+        raise AssertionError("the members do not converge")
+
+    def has_converged(self, names: Sequence[str] | dict[str, Member]) -> bool:
+        """Whether they hold the same versions, cover the same, know of one another and have nothing more to say."""
+        members = [self.members[name] for name in names]
+        states = [
+            [
+                (member.context(shard), {a: row.versions for a, row in member.rows(shard).items()})
+                for shard in NAMESPACES
+            ]
+            for member in members
+        ]
+        return all(state == states[0] for state in states) and not any(member.outbox for member in members)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossipkv.core.causality import Dot
+from gossipkv.core.fingerprint import EMPTY, LEAVES, NODES, FingerprintTable, Sums, leaf_of
+from gossipkv.core.row import Version
+
+VERSIONS = st.builds(
+    lambda replica, sequence, is_value: Version(Dot(replica, sequence), 1, b"" if is_value else None),
+    st.integers(1, 3),
+    st.integers(1, 9),
+    st.booleans(),
+)
+ROWS = st.dictionaries(
+    st.integers(0, 5).map(lambda number: b"table\0%d" % number),
+    st.lists(VERSIONS, max_size=3, unique_by=lambda version: version.dot),
+)
+Rows = dict[bytes, list[Version]]
+
+
+def table_of(rows: Rows) -> FingerprintTable:
+    table = FingerprintTable()
+    for address, versions in rows.items():
+        table.replace(address, (), versions)
+    return table
+
+
+def sums(table: FingerprintTable) -> tuple[Sums, list[Sums], list[Sums]]:
+    leaves = [table.leaf(leaf_of(b"table\0%d" % number)) for number in range(6)]
+    return table.root, table.nodes(), leaves
+
+
+@settings(max_examples=50)
+@given(ROWS, st.data())
+def test_sums_do_not_depend_on_the_order_of_rows_or_versions(rows: Rows, data: st.DataObject) -> None:
+    shuffled = {
+        address: data.draw(st.permutations(rows[address])) for address in data.draw(st.permutations(sorted(rows)))
+    }
+    assert sums(table_of(shuffled)) == sums(table_of(rows))
+
+
+@settings(max_examples=50)
+@given(st.lists(ROWS, min_size=1, max_size=6))
+def test_sums_kept_by_replacing_equal_those_computed_anew(stages: list[Rows]) -> None:
+    table = FingerprintTable()
+    held: Rows = {}
+    for rows in stages:
+        for address in sorted({*held, *rows}):
+            assert table.replace(address, held.get(address, ()), rows.get(address, ())) == leaf_of(address)
+        held = rows
+    assert sums(table) == sums(table_of(held))
+
+
+@settings(max_examples=50)
+@given(st.lists(ROWS, min_size=1, max_size=4))
+def test_the_pages_that_changed_carry_the_table_to_the_next_start(stages: list[Rows]) -> None:
+    table = FingerprintTable()
+    stored: dict[int, bytes] = {}
+    held: Rows = {}
+    for rows in stages:
+        for address in {*held, *rows}:
+            table.replace(address, held.get(address, ()), rows.get(address, ()))
+        stored.update(table.take_dirty_pages())
+        held = rows
+    loaded = FingerprintTable()
+    for page, content in stored.items():
+        loaded.load_page(page, content)
+    assert sums(loaded) == sums(table)
+    assert table.take_dirty_pages() == []
+
+
+@given(st.binary(min_size=1, max_size=50))
+def test_every_address_has_a_leaf(address: bytes) -> None:
+    assert 0 <= leaf_of(address) < LEAVES
+
+
+def test_values_and_tombstones_are_summed_apart() -> None:
+    value = Version(Dot(1, 1), 1, b"")
+    tombstone = Version(Dot(1, 2), 2, None)
+    table = table_of({b"table\0row": [value]})
+    assert table.root.visible != 0
+    assert table.root.tombstones == 0
+    table.replace(b"table\0row", [value], [tombstone])
+    assert table.root.visible == 0
+    assert table.root.tombstones != 0
+    table.replace(b"table\0row", [tombstone], [])
+    assert table.root == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("address", "dot"), [(b"table\0other", Dot(1, 1)), (b"table\0row", Dot(2, 1)), (b"table\0row", Dot(1, 2))]
+)
+def test_another_row_or_another_write_makes_another_sum(address: bytes, dot: Dot) -> None:
+    row = table_of({b"table\0row": [Version(Dot(1, 1), 1, b"")]})
+    assert table_of({address: [Version(dot, 1, b"")]}).root != row.root
+
+
+def test_a_node_and_the_root_are_the_sums_of_what_is_below() -> None:
+    table = table_of({b"table\0%d" % number: [Version(Dot(1, number), 1, b"")] for number in range(1, 300)})
+    for node in range(NODES):
+        assert table.node(node).visible == sum(leaf.visible for leaf in table.leaves_of(node)) % 2**64
+    assert table.root.visible == sum(node.visible for node in table.nodes()) % 2**64

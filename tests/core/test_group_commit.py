@@ -1,0 +1,179 @@
+"""Many inputs, one transaction: what is told once it is durable, and what is left of a batch that fails."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Discovered, Inspect, Tick, Write
+from gossipkv.core.messages import Envelope
+from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.group_commit import USED_SHARE_MAX, StepFailedError
+from tests.core.cluster import Cluster, Member, endpoint_of
+from tests.core.disks import at
+
+POISON = Write("no such shard", (Operation(at("poison"), b""),))
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    cluster = Cluster()
+    for name in "ab":
+        cluster.start(name)
+    cluster.introduce("a", "b")
+    cluster.settle()
+    return cluster
+
+
+def put(key: str, value: bytes = b"value", *, if_absent: bool = False) -> Write:
+    return Write(USER, (Operation(at(key), value, if_absent=if_absent),))
+
+
+def keys(member: Member) -> list[bytes]:
+    return sorted(member.rows())
+
+
+def figures(status: ReplicaStatus) -> object:
+    """What a replica says of its own data."""
+    [own] = [member for member in status.members if member.is_self]
+    return own.incarnation, own.shards[USER].fingerprint, own.shards[SYSTEM].fingerprint, status.tables
+
+
+def test_later_inputs_of_a_batch_see_what_earlier_ones_wrote(cluster: Cluster) -> None:
+    first, second = cluster.run("a", put("row"), put("row", if_absent=True)).outcomes
+    [written] = cast("list[Written]", first)
+    assert second == [NotMatched(written.etag)]
+
+
+def test_the_writes_of_a_batch_leave_in_one_push(cluster: Cluster) -> None:
+    batch = cluster.run("a", put("one"), put("two"))
+    [send] = batch.effects.sends
+    assert send.endpoint == endpoint_of("b")
+    cluster.deliver("a", "b")
+    assert keys(cluster.members["b"]) == [at("one"), at("two")]
+
+
+def test_nothing_is_on_disk_or_told_before_the_commit(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    prepared = member.driver.prepare([put("row")], cluster.now_ms)
+    assert keys(member) == []
+    batch = member.driver.commit(prepared)
+    assert keys(member) == [at("row")]
+    assert len(batch.effects.sends) == 1
+
+
+@pytest.mark.parametrize("error", [StorageError("a bad day"), StorageFullError("no room")])
+def test_a_commit_that_fails_leaves_replica_and_storage_as_before(cluster: Cluster, error: StorageError) -> None:
+    member = cluster.members["a"]
+    cluster.run("a", put("kept"))
+    cluster.settle()
+    rows, system, before = member.rows(), member.rows(SYSTEM), figures(cluster.status("a"))
+    member.storage.fail_next_commit(error)
+    batch = cluster.run("a", put("lost"), put("kept", b"lost too"), Tick(), Discovered(("memory://new",)))
+    assert batch.outcomes == [error] * 4
+    assert batch.effects == Effects()
+    assert (member.rows(), member.rows(SYSTEM)) == (rows, system)
+    assert figures(cluster.status("a")) == before
+
+
+def test_after_a_commit_that_failed_writes_reuse_no_name_and_reach_everyone(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    member.storage.fail_next_commit(StorageFullError("no room"))
+    cluster.run("a", put("lost"))
+    [outcome] = cluster.run("a", put("row")).outcomes
+    [written] = cast("list[Written]", outcome)
+    assert written.dot == (1, 1), "nothing of the lost write was ever told"
+    assert cluster.waiting("a", "b") is not None, "the exchange of the lost batch is not under way"
+    cluster.settle()
+    assert keys(cluster.members["b"]) == [at("row")]
+    assert cluster.members["b"].context() == {1: 1}
+
+
+def test_rows_that_came_in_a_batch_that_failed_come_again(cluster: Cluster) -> None:
+    cluster.run("a", put("row"))
+    cluster.members["b"].storage.fail_next_commit(StorageFullError("no room"))
+    _, outcome = cluster.deliver("a", "b")
+    assert isinstance(outcome, StorageFullError)
+    assert keys(cluster.members["b"]) == []
+    cluster.settle()
+    assert keys(cluster.members["b"]) == [at("row")]
+
+
+def test_an_answer_whose_batch_failed_leaves_no_exchange_under_way(cluster: Cluster) -> None:
+    cluster.run("a", put("row"))
+    member = cluster.members["a"]
+    member.storage.fail_next_commit(StorageError("a bad day"))
+    cluster.deliver("a", "b")
+    cluster.now_ms += 2_000
+    cluster.tick("a")
+    assert cluster.waiting("a", "b") is not None
+    cluster.settle()
+
+
+def test_a_volume_that_failed_takes_no_more_writes_and_is_still_read(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    cluster.run("a", put("kept"))
+    member.storage.fail_next_commit(StorageFailedError("input/output error"))
+    for _ in range(2):
+        [outcome] = cluster.run("a", put("lost")).outcomes
+        assert isinstance(outcome, StorageFailedError)
+    assert keys(member) == [at("kept")]
+
+
+def test_a_poisonous_input_fails_alone(cluster: Cluster) -> None:
+    first, second, third, fourth = cluster.run("a", put("before"), POISON, put("after"), Inspect()).outcomes
+    assert isinstance(second, StepFailedError)
+    assert isinstance(second.__cause__, KeyError)
+    assert isinstance(first, list)
+    assert isinstance(third, list)
+    assert isinstance(fourth, ReplicaStatus)
+    assert fourth.totals[USER].rows == 2
+    cluster.settle()
+    assert keys(cluster.members["b"]) == [at("after"), at("before")]
+
+
+def test_a_poisonous_input_in_the_batch_of_an_answer_leaves_no_exchange_under_way(cluster: Cluster) -> None:
+    cluster.run("a", put("row"))
+    [outcome] = cluster.run("a", POISON).outcomes
+    assert isinstance(outcome, StepFailedError)
+    cluster.deliver("a", "b")
+    cluster.run("a", put("next"))
+    cluster.settle()
+    assert keys(cluster.members["b"]) == [at("next"), at("row")]
+
+
+def test_a_refused_envelope_is_the_outcome_of_its_sender_alone(cluster: Cluster) -> None:
+    cluster.start("stranger", cluster="other")
+    cluster.run("stranger", Discovered((endpoint_of("a"),)))
+    _, outcome = cluster.deliver("stranger", "a")
+    assert not isinstance(outcome, Envelope)
+    assert "this is cluster 'test'" in str(outcome)
+
+
+def test_a_full_storage_refuses_puts_and_takes_deletes_and_rows_of_others(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    cluster.run("a", put("row"))
+    cluster.settle()
+    member.storage.used_share = USED_SHARE_MAX
+    refused, deleted = cluster.run("a", put("more"), Write(USER, (Operation(at("row"), None),))).outcomes
+    assert isinstance(refused, StorageFullError)
+    assert isinstance(deleted, list)
+    cluster.run("b", put("theirs"))
+    cluster.settle()
+    assert keys(member) == [at("row"), at("theirs")]
+    assert member.rows()[at("row")].winner.is_tombstone
+    member.storage.used_share = USED_SHARE_MAX / 2
+    assert isinstance(cluster.run("a", put("more")).outcomes[0], list)
+
+
+def test_a_replica_that_cannot_be_opened_leaves_its_storage_free_for_the_next_try(cluster: Cluster) -> None:
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    with pytest.raises(StorageError, match="belongs to member"):
+        cluster.start("c", storage)
+    assert cluster.start("a", storage).replica_id == 1

@@ -1,0 +1,221 @@
+"""Who is known, where, and whom to talk to."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from gossipkv.core.causality import Context
+from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.membership import FANOUT_MARGIN, PUSH_TO_ALL_MAX, Membership
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.peer import DEAD_AFTER_FAILURES, Peer
+from gossipkv.core.walk import Walk
+
+OPTIONS = ReplicaOptions(
+    member="self", endpoints={"gossip": "self:1"}, gossip_interval_ms=1_000, retry_ms_max=30_000, fanout=0
+)
+
+
+def membership(options: ReplicaOptions = OPTIONS) -> Membership:
+    return Membership(options, random.Random(1))
+
+
+def record(endpoint: str, *, replica: int = 7, incarnation: int = 1, has_left: bool = False) -> MemberRecord:
+    return MemberRecord(replica, incarnation, {"gossip": endpoint}, has_left)
+
+
+def member(known: Membership, name: str) -> Peer:
+    peer = known.member(name)
+    assert peer is not None
+    return peer
+
+
+def names(peers: list[Peer]) -> list[str]:
+    return [peer.member or peer.endpoint for peer in peers]
+
+
+def with_members(count: int, options: ReplicaOptions = OPTIONS) -> Membership:
+    known = membership(options)
+    for number in range(count):
+        known.learn_record(f"m{number:02}", record(f"m{number:02}:1", replica=number + 1))
+    return known
+
+
+def test_discovered_endpoints_are_peers_without_a_name_and_the_own_one_is_none() -> None:
+    known = membership()
+    known.discovered(["b:1", "self:1", "a:1", "b:1"])
+    assert names(list(known.peers())) == ["a:1", "b:1"]
+    assert known.members() == []
+
+
+def test_discovery_never_removes_anyone() -> None:
+    known = membership()
+    known.discovered(["a:1"])
+    known.discovered([])
+    assert names(list(known.peers())) == ["a:1"]
+
+
+def test_a_contact_that_answers_becomes_the_member_that_it_says_it_is() -> None:
+    known = membership()
+    known.discovered(["a:1"])
+    [contact] = known.peers()
+    assert known.identified(contact, "a", 0) is known.member("a")
+    assert member(known, "a").endpoint == "a:1"
+    known.discovered(["a:1"])
+    assert len(list(known.peers())) == 1
+
+
+def test_a_contact_that_answers_as_this_member_is_an_own_endpoint_from_then_on() -> None:
+    known = membership()
+    known.discovered(["alias:1"])
+    [contact] = known.peers()
+    known.identified(contact, "self", 0)
+    known.discovered(["alias:1"])
+    assert list(known.peers()) == []
+
+
+def test_a_contact_that_turns_out_to_be_a_known_member_is_no_second_peer() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1"))
+    known.discovered(["alias-of-a:1"])
+    contact = next(peer for peer in known.peers() if peer.member is None)
+    assert known.identified(contact, "a", 0) is known.member("a")
+    assert names(list(known.peers())) == ["a"]
+    assert member(known, "a").endpoint == "a:1"
+
+
+def test_an_endpoint_that_another_member_answers_at_says_nothing_of_the_one_that_was_there() -> None:
+    known = with_members(1)
+    gone = member(known, "m00")
+    answering = known.identified(gone, "new", 0)
+    assert (answering.member, answering.endpoint) == ("new", "m00:1")
+    assert (gone.status, gone.replica) == (SUSPECT, 1)
+    assert known.identified(gone, "m00", 0) is gone
+
+
+def test_a_record_names_the_contact_at_its_endpoint() -> None:
+    known = membership()
+    known.discovered(["a:1"])
+    [contact] = known.peers()
+    assert known.learn_record("a", record("a:1")) is contact
+    assert list(known.peers()) == [contact]
+    assert known.learn_record("a", record("a:1")) is None, "it is no news any more"
+
+
+def test_the_own_record_and_one_without_a_gossip_endpoint_make_no_peer() -> None:
+    known = membership()
+    assert known.learn_record("self", record("elsewhere:1")) is None
+    assert known.learn_record("a", MemberRecord(1, 1, {"http": "a:2"})) is None
+    assert list(known.peers()) == []
+
+
+def test_a_member_that_moved_is_tried_at_its_new_endpoint_at_once() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1"))
+    for _ in range(DEAD_AFTER_FAILURES):
+        known.failed(member(known, "a"), 0)
+    known.learn_record("a", record("a:2", incarnation=2))
+    peer = member(known, "a")
+    assert (peer.endpoint, peer.status, peer.is_idle(0), peer.is_sync_due) == ("a:2", ALIVE, True, True)
+
+
+def test_a_member_that_moves_to_the_endpoint_of_a_contact_takes_its_place() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1"))
+    known.discovered(["a:2"])
+    known.learn_record("a", record("a:2", incarnation=2))
+    assert names(list(known.peers())) == ["a"]
+
+
+def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1", replica=7, incarnation=1))
+    peer = member(known, "a")
+    peer.learn_context("usr", Context({1: 5}))
+    known.learn_record("a", record("a:1", replica=8, incarnation=2))
+    assert (peer.replica, peer.contexts) == (8, {})
+    peer.become_replica(7, 1)
+    assert peer.replica == 8, "an older incarnation is no news"
+    assert known.names() == {8: "a"}
+
+
+def test_pauses_double_up_to_a_bound_and_end_with_the_first_success() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1"))
+    peer = member(known, "a")
+    pauses = []
+    for _ in range(40):
+        known.failed(peer, 1_000_000)
+        pauses.append(peer.retry_at_ms - 1_000_000)
+    for failures, pause_ms in enumerate(pauses):
+        expected_ms = min(1_000 * 2**failures, 30_000)
+        assert 0.75 * expected_ms <= pause_ms <= 1.25 * expected_ms
+    assert not peer.is_idle(1_000_000)
+    assert known.succeeded(peer)
+    assert peer.is_idle(1_000_000)
+    assert not known.succeeded(peer)
+
+
+def test_a_failing_member_is_suspect_then_dead_and_never_forgotten() -> None:
+    known = with_members(1)
+    peer = member(known, "m00")
+    statuses = [peer.status]
+    for _ in range(DEAD_AFTER_FAILURES):
+        known.failed(peer, 0)
+        statuses.append(peer.status)
+    assert statuses == [ALIVE] + [SUSPECT] * (DEAD_AFTER_FAILURES - 1) + [DEAD]
+    assert known.sync_partner(10**9) is peer
+    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True))
+    assert peer.status == LEFT
+
+
+def test_a_sync_partner_is_any_that_may_be_tried_now() -> None:
+    known = with_members(4)
+    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True))
+    known.failed(member(known, "m01"), 0)
+    member(known, "m02").exchange = 1
+    known.discovered(["new:1"])
+    chosen = {peer.endpoint for peer in (known.sync_partner(0) for _ in range(100)) if peer is not None}
+    assert chosen == {"m03:1", "new:1"}
+    assert membership().sync_partner(0) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "fanout", "targets", "reaches_all"),
+    [
+        (0, 0, 0, True),
+        (PUSH_TO_ALL_MAX, 0, PUSH_TO_ALL_MAX, True),
+        (PUSH_TO_ALL_MAX + 1, 0, 3 + FANOUT_MARGIN, False),
+        (40, 0, 4 + FANOUT_MARGIN, False),
+        (5, 3, 3, False),
+        (3, 5, 3, True),
+    ],
+)
+def test_a_small_cluster_is_pushed_to_whole_and_a_large_one_in_part(
+    count: int, fanout: int, targets: int, reaches_all: bool
+) -> None:
+    known = with_members(count, ReplicaOptions(member="self", fanout=fanout))
+    pushed = known.push_targets()
+    assert len({peer.member for peer in pushed}) == len(pushed) == targets
+    assert known.pushes_to_all() == reaches_all
+
+
+def test_those_that_are_dead_or_have_left_are_not_pushed_to() -> None:
+    known = with_members(3)
+    for _ in range(DEAD_AFTER_FAILURES):
+        known.failed(member(known, "m00"), 0)
+    known.learn_record("m01", record("m01:1", incarnation=2, has_left=True))
+    assert names(known.push_targets()) == ["m02"]
+
+
+def test_a_transfer_is_given_up_after_three_failures() -> None:
+    known = with_members(1)
+    peer = member(known, "m00")
+    peer.offered.add("usr")
+    for failures in (1, 2, 3):
+        peer.walks["usr"] = Walk("usr")
+        known.failed(peer, 0)
+        assert ("usr" in peer.walks) == (failures < 3)
+    assert peer.offered == set()

@@ -1,0 +1,357 @@
+"""One member among others: who it is, whom it answers, when it is ready, and how it catches up."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.causality import Context
+from gossipkv.core.inputs import Answered, Discovered, Leave, Received, Write
+from gossipkv.core.member import MemberRecord
+from gossipkv.core.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.replica import RefusedEnvelopeError
+from gossipkv.core.storage import StorageError, StorageFullError
+from gossipkv.core.write import Operation
+from gossipkv.group_commit import GroupCommit
+from gossipkv.storage.memory import MemoryStorage
+from tests.core.cluster import START_MS, Cluster, Member, endpoint_of, sent
+from tests.core.disks import at
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def settled(cluster: Cluster, *names: str, **settings: Any) -> Cluster:
+    for name in names:
+        cluster.start(name, **settings)
+    cluster.introduce(*names)
+    cluster.settle()
+    return cluster
+
+
+def settle_after_a_tick(cluster: Cluster, name: str) -> None:
+    cluster.settle()
+    cluster.now_ms += 1_000
+    cluster.tick(name)
+    cluster.settle()
+
+
+def own_record(member: Member, name: str | None = None) -> MemberRecord:
+    address = address_of(MEMBERS_TABLE, (name or member.name).encode())
+    return MemberRecord.from_json(member.rows(SYSTEM)[address].winner.value or b"")
+
+
+def overwrite_record(cluster: Cluster, writer: str, name: str, record: MemberRecord) -> None:
+    operation = Operation(address_of(MEMBERS_TABLE, name.encode()), record.to_json())
+    cluster.answer_to(writer, Write(SYSTEM, (operation,)))
+
+
+# Who it is.
+
+
+def test_a_member_announces_itself_when_it_starts(cluster: Cluster) -> None:
+    member = cluster.start("a", zone="z", version="1")
+    assert own_record(member) == MemberRecord(1, START_MS, {"gossip": endpoint_of("a")}, zone="z", version="1")
+
+
+def test_each_start_is_a_greater_incarnation_of_the_same_replica(cluster: Cluster) -> None:
+    storage = cluster.start("a").storage
+    incarnations = []
+    for now_ms in (START_MS, START_MS - HOUR_MS, START_MS + HOUR_MS):
+        cluster.now_ms = now_ms
+        cluster.crash("a")
+        member = cluster.start("a", storage)
+        assert own_record(member).replica == 1
+        incarnations.append(own_record(member).incarnation)
+    assert incarnations == [START_MS + 1, START_MS + 2, START_MS + HOUR_MS]
+
+
+def test_a_member_without_data_is_a_new_replica_and_never_incarnation_1() -> None:
+    replicas = set()
+    for seed in (1, 2):
+        driver, _ = GroupCommit.open(MemoryStorage(), ReplicaOptions(), random.Random(seed), START_MS)
+        replicas.add(driver.replica.identity.replica)
+        assert driver.replica.identity.incarnation == START_MS
+    assert len(replicas) == 2
+
+
+@pytest.mark.parametrize("foreign", [{"member": "b"}, {"cluster": "other"}])
+def test_the_data_directory_of_another_member_or_cluster_is_refused_and_left_alone(
+    cluster: Cluster, foreign: dict[str, Any]
+) -> None:
+    member = cluster.start("a")
+    before = member.rows(SYSTEM)
+    with pytest.raises(StorageError, match="belongs to member 'a' of cluster 'test'"):
+        GroupCommit.open(member.storage, replace(member.options, **foreign), random.Random(1), START_MS)
+    assert member.rows(SYSTEM) == before
+
+
+# Whom it answers.
+
+
+def test_the_envelope_of_another_cluster_is_refused_and_counted(cluster: Cluster) -> None:
+    cluster.start("a")
+    outcomes = cluster.run("a", Received(Envelope("other", "b", 9, 1, START_MS, ()))).outcomes
+    assert isinstance(outcomes[0], RefusedEnvelopeError)
+    assert outcomes[0].reason == "other_cluster"
+    assert cluster.status("a").tally.envelopes_refused == {"other_cluster": 1}
+
+
+def test_another_running_member_of_the_same_name_is_refused_and_told_why(cluster: Cluster) -> None:
+    cluster.start("a")
+    outcomes = cluster.run("a", Received(Envelope("test", "a", 9, 1, START_MS, ()))).outcomes
+    assert isinstance(outcomes[0], RefusedEnvelopeError)
+    assert outcomes[0].reason == "name_taken"
+    assert "give each its own name" in str(outcomes[0])
+
+
+def test_an_answer_from_another_cluster_is_a_failed_exchange(cluster: Cluster) -> None:
+    cluster.start("a")
+    cluster.start("b", cluster="other")
+    cluster.run("a", Discovered((endpoint_of("b"),)))
+    cluster.deliver("a", "b")
+    assert [(peer.member, peer.failures) for peer in cluster.members["a"].driver.replica.peers] == [(None, 1)]
+    assert cluster.waiting("a", "b") is None
+
+
+def test_a_member_that_dials_itself_learns_that_and_stops(cluster: Cluster) -> None:
+    member = cluster.start("a")
+    cluster.run("a", Discovered(("memory://alias",)))
+    [send] = member.outbox
+    member.outbox.clear()
+    answer = cluster.answer_to("a", Received(send.envelope))
+    assert isinstance(answer, Envelope)
+    assert answer.messages == ()
+    cluster.run("a", Answered(send.exchange, answer))
+    cluster.run("a", Discovered(("memory://alias",)))
+    assert member.outbox == []
+    assert member.driver.replica.peers == []
+
+
+# Its own record.
+
+
+def test_a_member_outdoes_a_record_that_stands_under_its_name(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    theirs = MemberRecord(77, START_MS + 5, {"gossip": "memory://elsewhere"})
+    overwrite_record(cluster, "b", "a", theirs)
+    settle_after_a_tick(cluster, "a")
+    for member in cluster.members.values():
+        assert own_record(member, "a") == MemberRecord(1, START_MS + 6, {"gossip": endpoint_of("a")})
+    assert "own_record_outdone" in cluster.members["a"].events()
+
+
+def test_a_refutation_whose_commit_failed_is_made_again(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    overwrite_record(cluster, "b", "a", MemberRecord(77, START_MS + 5, {"gossip": "memory://elsewhere"}))
+    cluster.deliver("b", "a")
+    cluster.members["a"].storage.fail_next_commit(StorageFullError("no room"))
+    cluster.tick("a")
+    settle_after_a_tick(cluster, "a")
+    assert own_record(cluster.members["a"]).replica == 1
+
+
+def test_a_refutation_outlives_the_process(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    overwrite_record(cluster, "b", "a", MemberRecord(1, START_MS + 500, {"gossip": "memory://elsewhere"}))
+    settle_after_a_tick(cluster, "a")
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    cluster.now_ms = START_MS
+    assert own_record(cluster.start("a", storage)).incarnation == START_MS + 502
+
+
+def test_a_member_that_leaves_says_so_and_one_that_returns_is_alive(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    cluster.run("b", Leave())
+    cluster.deliver("b", "a")
+    assert [member.status for member in cluster.status("a").members] == ["alive", "left"]
+    storage = cluster.members["b"].storage
+    cluster.crash("b")
+    cluster.start("b", storage)
+    cluster.settle()
+    assert [member.status for member in cluster.status("a").members] == ["alive", "alive"]
+
+
+def test_an_unreadable_member_record_is_noticed_and_harms_no_one(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    cluster.answer_to("b", Write(SYSTEM, (Operation(address_of(MEMBERS_TABLE, b"c"), b"{}"),)))
+    cluster.settle()
+    assert "member_record_unreadable" in cluster.members["a"].events()
+    assert len(cluster.status("a").members) == 2
+
+
+# When it is ready.
+
+
+def test_a_member_that_no_one_answers_is_ready_after_the_bootstrap_timeout(cluster: Cluster) -> None:
+    member = cluster.start("a", bootstrap_timeout_ms=5_000)
+    cluster.now_ms += 4_999
+    cluster.tick("a")
+    assert not cluster.status("a").is_ready
+    cluster.now_ms += 1
+    cluster.tick("a")
+    assert cluster.status("a").is_ready
+    assert [notice.fields for notice in member.notices if notice.event == "ready"] == [{"alone": True}]
+
+
+def test_a_member_that_has_been_answered_is_ready_after_one_sync_and_not_before(cluster: Cluster) -> None:
+    settled(cluster, "a")
+    cluster.write("a", Operation(at("row"), b"value"))
+    cluster.start("b")
+    cluster.run("b", Discovered((endpoint_of("a"),)))
+    cluster.deliver("b", "a")
+    cluster.now_ms += HOUR_MS
+    cluster.tick("b")
+    assert not cluster.status("b").is_ready, "it knows that it lacks rows"
+    cluster.settle()
+    assert cluster.status("b").is_ready
+
+
+def test_once_ready_a_member_stays_ready_when_the_others_are_gone(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    cluster.crash("b")
+    for _ in range(20):
+        cluster.now_ms += 60_000
+        cluster.tick("a")
+        cluster.flow()
+    status = cluster.status("a")
+    assert status.is_ready
+    assert [member.status for member in status.members] == ["alive", "dead"]
+
+
+# How it catches up.
+
+
+def test_a_write_is_pushed_with_its_row_and_acknowledged(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    cluster.write("a", Operation(at("row"), b"value"))
+    assert not cluster.status("a").has_pushed_everything
+    asked, answer = cluster.deliver("a", "b")
+    assert isinstance(answer, Envelope)
+    assert answer.messages == (Covered(USER, Context({1: 1})),)
+    assert len(asked.messages) == 1
+    assert cluster.members["b"].rows()[at("row")].winner.value == b"value"
+    assert cluster.status("a").has_pushed_everything
+
+
+def test_what_is_written_while_an_exchange_is_under_way_goes_in_the_next(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    for number in range(5):
+        cluster.write("a", Operation(at(f"row{number}"), b"value"))
+    assert len(cluster.members["a"].outbox) == 1
+    cluster.deliver("a", "b")
+    assert len(cluster.members["a"].outbox) == 1
+    cluster.deliver("a", "b")
+    assert cluster.members["a"].outbox == []
+    assert len(cluster.members["b"].rows()) == 5
+
+
+def test_what_is_too_much_for_a_push_is_offered_and_pulled(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", part_bytes=200)
+    cluster.write("a", *(Operation(at(f"row{number}"), b"value") for number in range(10)))
+    asked, _ = cluster.deliver("a", "b")
+    assert asked.messages == (Offer(USER),)
+    asked, _ = cluster.deliver("b", "a")
+    assert isinstance(asked.messages[0], Pull)
+    cluster.settle()
+    assert len(cluster.members["b"].rows()) == 10
+
+
+def test_an_answer_from_before_a_member_lost_its_disk_says_nothing_of_what_it_covers_now(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    cluster.write("a", Operation(at("row"), b"value"))
+    push = cluster.waiting("a", "b")
+    assert push is not None
+    cluster.members["a"].outbox.remove(push)
+    late = cluster.answer_to("b", Received(sent(push.envelope)))
+    assert isinstance(late, Envelope)
+    cluster.crash("b")
+    cluster.now_ms += 1_000
+    cluster.start("b")
+    cluster.run("b", Discovered((endpoint_of("a"),)))
+    cluster.deliver("b", "a")
+    cluster.run("a", Answered(push.exchange, sent(late)))
+    assert not cluster.status("a").has_pushed_everything
+    cluster.settle()
+    assert at("row") in cluster.members["b"].rows()
+
+
+def test_a_skewed_row_is_refused_everywhere_and_taken_in_when_its_time_comes(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", clock_skew_ms_max=60_000, audit_interval_ms=10**9)
+    cluster.members["b"].clock_ahead_ms = 90_000
+    cluster.write("b", Operation(at("row"), b"value"))
+    cluster.deliver("b", "a")
+    assert cluster.members["a"].rows() == {}
+    assert cluster.members["a"].context() == {}
+    assert cluster.status("a").tally.rows_refused == {"clock_skew": 1}
+    cluster.now_ms += 31_000
+    cluster.settle()
+    assert at("row") in cluster.members["a"].rows()
+
+
+def test_a_new_member_walks_and_then_covers_what_the_others_do(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", part_bytes=200)
+    cluster.write("a", *(Operation(at(f"row{number}"), b"value") for number in range(20)))
+    cluster.write("a", Operation(at("row3"), None))
+    cluster.settle()
+    cluster.start("c", part_bytes=200)
+    cluster.run("c", Discovered((endpoint_of("a"),)))
+    cluster.settle()
+    assert "walk_started" in cluster.members["c"].events()
+    assert cluster.members["c"].rows()[at("row3")].winner.is_tombstone
+    assert cluster.members["c"].context() == {1: 21}
+    assert cluster.status("c").tally.anomalies == 0
+
+
+def test_an_audit_finds_what_nothing_else_would_and_leaves_the_context_alone(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", audit_interval_ms=1)
+    member = cluster.members["b"]
+    cluster.write("a", Operation(at("row"), b"value"))
+    cluster.drop("a", "b")
+    transaction = member.storage.begin()
+    member.driver.replica.shards[USER].advance(1, 1)
+    member.driver.replica.shards[USER].save(transaction)
+    transaction.commit()
+    audits = 0
+    while at("row") not in member.rows():
+        cluster.now_ms += 2_000
+        cluster.tick("b")
+        asked, _ = cluster.deliver("b", "a")
+        audits += any(isinstance(message, WalkBegin) for message in asked.messages)
+        assert audits < 10
+    assert audits
+    assert member.context() == {1: 1}
+
+
+def test_equal_contexts_with_unequal_fingerprints_are_counted_and_repaired(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", audit_interval_ms=10**9)
+    member = cluster.members["b"]
+    cluster.write("a", Operation(at("row"), b"value"))
+    cluster.drop("a", "b")
+    transaction = member.storage.begin()
+    member.driver.replica.shards[USER].advance(1, 1)
+    member.driver.replica.shards[USER].save(transaction)
+    transaction.commit()
+    cluster.settle()
+    assert at("row") in member.rows()
+    assert sum(cluster.status(name).tally.anomalies for name in "ab") >= 1
+
+
+def test_a_sync_round_between_equals_is_a_digest_each_way(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    cluster.now_ms += 5_000
+    cluster.tick("a")
+    asked, answer = cluster.deliver("a", "b")
+    assert isinstance(answer, Envelope)
+    for envelope in (asked, answer):
+        assert [type(message) for message in envelope.messages] == [Digest, Digest]
