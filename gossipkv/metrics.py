@@ -5,10 +5,12 @@ Events are counted as they happen; state is taken from a `ReplicaStatus` when th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
@@ -30,17 +32,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        self._requests = Counter(
-            "gossipkv_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
-        )
-        self._request_seconds = Histogram(
-            "gossipkv_http_request_seconds",
-            "Time to answer a request",
-            ["method", "route"],
-            buckets=_REQUEST_SECONDS,
-            registry=registry,
-        )
-        self._request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._requests = _RequestCollector()
+        registry.register(self._requests)
         self.commits = Counter("gossipkv_commits", "Batches made durable or dropped", ["result"], registry=registry)
         self.commit_seconds = Histogram(
             "gossipkv_commit_seconds",
@@ -77,16 +70,7 @@ class Metrics:
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is the template, never the path: labels stay bounded."""
-        key = (method, route, status)
-        children = self._request_children.get(key)
-        if children is None:
-            children = (
-                self._requests.labels(method, route, str(status)),
-                self._request_seconds.labels(method, route),
-            )
-            self._request_children[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        self._requests.observe((method, route, status), seconds)
 
     def observe_arrivals(self, arrivals: Iterable[Arrival], now_ms: int) -> None:
         """Clamped at zero: the origin's clock may be ahead."""
@@ -97,6 +81,39 @@ class Metrics:
         """All metrics in Prometheus' text format, state as of `status`."""
         self._status.status = status
         return generate_latest(self.registry)
+
+
+class _RequestCollector:
+    """Counts requests in plain lists. The library's instruments take a lock each, which a read would feel."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int], list[int]] = {}
+        """Requests by method, route and status, in each bucket; the last one has no bound."""
+        self._seconds: dict[tuple[str, str, int], float] = {}
+
+    def observe(self, key: tuple[str, str, int], seconds: float) -> None:
+        counts = self._counts.get(key)
+        if counts is None:
+            counts = self._counts[key] = [0] * (len(_REQUEST_SECONDS) + 1)
+            self._seconds[key] = 0.0
+        counts[bisect_left(_REQUEST_SECONDS, seconds)] += 1
+        self._seconds[key] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "gossipkv_http_requests", "Requests answered", labels=["method", "route", "status"]
+        )
+        seconds = HistogramMetricFamily(
+            "gossipkv_http_request_seconds", "Time to answer a request", labels=["method", "route", "status"]
+        )
+        bounds = [*map(str, _REQUEST_SECONDS), "+Inf"]
+        for (method, route, status), counts in sorted(self._counts.items()):
+            labels = [method, route, str(status)]
+            requests.add_metric(labels, sum(counts))
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            seconds.add_metric(labels, buckets, self._seconds[method, route, status])
+        yield requests
+        yield seconds
 
 
 class _StatusCollector:

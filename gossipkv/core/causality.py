@@ -31,7 +31,7 @@ class Dot(NamedTuple):
     sequence: int
 
     def __str__(self) -> str:
-        return f"{self.replica:016x}-{self.sequence:x}"
+        return "%016x-%x" % self  # noqa: UP031 (every answer names a dot, and this is the fastest way)
 
 
 class Context(dict[ReplicaId, int]):

@@ -44,8 +44,8 @@ class HybridClock:
         now = timestamp_at(now_ms)
         if milliseconds(self._latest) > now_ms + self._skew_ms_max:
             self._latest = 0
-        self._latest = max(self._latest + 1, now)
-        return max(self._latest, above + 1)
+        self._latest = max(self._latest + 1, now, above + 1)
+        return self._latest
 
     def observe(self, timestamp: int) -> None:
         """Move past a timestamp seen on a row that was taken in, so that later local writes sort after it.

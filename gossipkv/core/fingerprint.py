@@ -75,12 +75,12 @@ class FingerprintTable:
 
     def nodes(self) -> list[Sums]:
         """The sums of all 256 nodes."""
-        return [self.node(node) for node in range(NODES)]
+        return _pairs(self._nodes)
 
     def leaves_of(self, node: int) -> list[Sums]:
         """The sums of the 256 leaves of a node."""
-        first = node * LEAVES_PER_NODE
-        return [self.leaf(leaf) for leaf in range(first, first + LEAVES_PER_NODE)]
+        first = 2 * LEAVES_PER_NODE * node
+        return _pairs(self._leaves[first : first + 2 * LEAVES_PER_NODE])
 
     def replace(self, address: bytes, old: Iterable[Version], new: Iterable[Version]) -> int:
         """Follow one row from its old versions to its new ones; returns the row's leaf."""
@@ -131,3 +131,7 @@ class FingerprintTable:
             total = sum(sums[which::2])
             self._nodes[2 * node + which] = (self._nodes[2 * node + which] + total) & _MASK
             self._root[which] = (self._root[which] + total) & _MASK
+
+
+def _pairs(sums: array[int]) -> list[Sums]:
+    return list(map(Sums._make, zip(sums[::2], sums[1::2], strict=True)))

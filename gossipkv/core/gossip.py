@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gossipkv.core import pull, walk
 from gossipkv.core.causality import Context
@@ -41,9 +41,11 @@ from gossipkv.core.messages import (
     WalkSums,
 )
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.peer import Heard, Peer
+from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
+
+Transfer = TypeVar("Transfer", pull.Pulling, walk.Walk)
 
 
 class Outgoing(NamedTuple):
@@ -114,9 +116,7 @@ class Gossip:
 
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
         """The envelopes to send now."""
-        agendas = [
-            (peer, self._agenda(reader, peer)) for peer in self._membership.peers() if peer.is_idle(now_ms)
-        ]
+        agendas = [(peer, self._agenda(reader, peer)) for peer in self._membership.peers() if peer.is_idle(now_ms)]
         # Only what cannot fail comes after the first exchange has been marked as begun.
         outgoing = []
         for peer, messages in agendas:
@@ -139,10 +139,11 @@ class Gossip:
             if name in peer.walks:
                 messages.append(peer.walks[name].request())
         peer.notes.clear()
+        peer.asked = Asked(pulls=dict(peer.pulls), walks=dict(peer.walks))
         if peer.is_sync_due:
             peer.is_sync_due = False
             for name, shard in self._store.shards.items():
-                peer.asked[name] = Context(shard.context)
+                peer.asked.contexts[name] = Context(shard.context)
                 messages.append(shard.digest(reader))
         return tuple(messages)
 
@@ -264,7 +265,7 @@ class Gossip:
         if dialled is None:
             return
         dialled.exchange = None
-        asked, dialled.asked = dialled.asked, {}
+        asked, dialled.asked = dialled.asked, Asked()
         peer = self._membership.identified(dialled, envelope.member, now_ms)
         if envelope.replica == self._store.replica:
             return
@@ -274,10 +275,10 @@ class Gossip:
             return
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
-        self._take_comparison(transaction, peer, envelope, asked, now_ms)
+        self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
         for message in envelope.messages:
             try:
-                self._take_answer(transaction, peer, message, now_ms)
+                self._take_answer(transaction, peer, message, asked, now_ms)
             except walk.WalkFaultError as fault:
                 peer.walks.pop(message.shard, None)
                 self._note("walk_abandoned", peer, shard=message.shard, reason=str(fault))
@@ -322,33 +323,35 @@ class Gossip:
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
         self._start_walk(peer, shard.name)
 
-    def _take_answer(self, transaction: Transaction, peer: Peer, message: Message, now_ms: int) -> None:
+    def _take_answer(self, transaction: Transaction, peer: Peer, message: Message, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]
+        pulling = _same(peer.pulls.get(shard.name), asked.pulls.get(shard.name))
+        walking = _same(peer.walks.get(shard.name), asked.walks.get(shard.name))
         match message:
             case Covered():
                 peer.learn_context(shard.name, message.context)
             case Delta():
-                self._take_part(transaction, peer, message, now_ms)
-            case TooFar() if shard.name in peer.pulls:
+                self._take_part(transaction, peer, message, pulling, now_ms)
+            case TooFar() if pulling is not None:
                 del peer.pulls[shard.name]
                 self._start_walk(peer, shard.name)
-            case WalkRoot() if shard.name in peer.walks:
-                peer.walks[shard.name].take_root(shard, message)
-            case WalkSums() if shard.name in peer.walks:
-                peer.walks[shard.name].take_sums(shard, message)
-            case WalkEntries() if shard.name in peer.walks:
-                peer.walks[shard.name].take_entries(transaction, message)
-            case WalkRows() if shard.name in peer.walks:
-                intake = self._take_in(transaction, message, now_ms)
-                peer.walks[shard.name].take_rows(message, intake)
+            case WalkRoot() if walking is not None:
+                walking.take_root(shard, message)
+            case WalkSums() if walking is not None:
+                walking.take_sums(shard, message)
+            case WalkEntries() if walking is not None:
+                walking.take_entries(transaction, message)
+            case WalkRows() if walking is not None:
+                walking.take_rows(message, self._take_in(transaction, message, now_ms))
             case _:
                 pass
-        if shard.name in peer.walks and peer.walks[shard.name].is_finished:
+        if walking is not None and walking.is_finished:
             self._finish_walk(peer, shard.name, now_ms)
 
-    def _take_part(self, transaction: Transaction, peer: Peer, part: Delta, now_ms: int) -> None:
+    def _take_part(
+        self, transaction: Transaction, peer: Peer, part: Delta, pulling: pull.Pulling | None, now_ms: int
+    ) -> None:
         intake = self._take_in(transaction, part, now_ms)
-        pulling = peer.pulls.get(part.shard)
         if pulling is None:
             return
         ranges = pulling.take(part, intake)
@@ -386,9 +389,9 @@ class Gossip:
         if peer is None:
             return
         peer.exchange = None
-        if peer.asked:
+        if peer.asked.contexts:
             self._tally.rounds["failed"] += 1
-            peer.asked = {}
+        peer.asked = Asked()
         status = peer.status
         self._membership.failed(peer, now_ms)
         if peer.status != status:
@@ -402,7 +405,7 @@ class Gossip:
             peer = self._exchanges.pop(exchange, None)
             if peer is not None:
                 peer.exchange = None
-                peer.asked = {}
+                peer.asked = Asked()
         for peer in self._membership.peers():
             peer.abandon_transfers()
             peer.is_sync_due = True
@@ -432,3 +435,8 @@ class Gossip:
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
+
+
+def _same(current: Transfer | None, asked: Transfer | None) -> Transfer | None:
+    """The transfer that was asked for, if it is still the one under way."""
+    return current if current is asked else None

@@ -15,6 +15,9 @@ SUSPECT = "suspect"
 DEAD = "dead"
 LEFT = "left"
 
+INCARNATION_END = 2**62
+"""No clock leads there; a greater one would leave no room to outdo it in a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemberRecord:
@@ -44,10 +47,10 @@ class MemberRecord:
 
     @classmethod
     def from_json(cls, value: bytes) -> MemberRecord:
-        """Raises ValueError for anything that is not such a record: a newer member's extra fields are ignored."""
+        """Raises ValueError alone, for what is no such record; a newer member's extra fields are ignored."""
         try:
             record = json.loads(value)
-            return cls(
+            parsed = cls(
                 replica=int(record["replica"], 16),
                 incarnation=int(record["incarnation"]),
                 endpoints={str(entry["name"]): str(entry["endpoint"]) for entry in record["protocols"]},
@@ -55,5 +58,9 @@ class MemberRecord:
                 zone=None if record.get("zone") is None else str(record["zone"]),
                 version=str(record.get("version", "")),
             )
-        except (KeyError, TypeError, UnicodeDecodeError) as error:
-            raise ValueError(f"not a member record: {error!r}") from error
+            parsed.to_json()
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"not a member record: {type(error).__name__}") from error
+        if not (0 <= parsed.replica < 2**64 and 0 <= parsed.incarnation < INCARNATION_END):
+            raise ValueError("not a member record: a number is out of range")
+        return parsed

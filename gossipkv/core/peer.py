@@ -22,6 +22,17 @@ class Heard:
 
 
 @dataclass(slots=True)
+class Asked:
+    """What an exchange asked on behalf of. An answer counts for that alone: a pull that was given up meanwhile may
+    have been followed by another, which the answer says nothing about."""
+
+    contexts: dict[str, Context] = field(default_factory=dict)
+    """Per shard, what the digest was made of."""
+    pulls: dict[str, Pulling] = field(default_factory=dict)
+    walks: dict[str, Walk] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Peer:
     """One other member; known by its endpoint alone until it has answered."""
 
@@ -52,8 +63,8 @@ class Peer:
     pulls: dict[str, Pulling] = field(default_factory=dict)
     walks: dict[str, Walk] = field(default_factory=dict)
 
-    asked: dict[str, Context] = field(default_factory=dict)
-    """The contexts that the digests under way speak of."""
+    asked: Asked = field(default_factory=lambda: Asked())
+    """What the exchange under way speaks of."""
     heard: dict[str, Heard] = field(default_factory=dict)
     synced_at_ms: dict[str, int] = field(default_factory=dict)
     """Per shard, when a sync with it was last completed."""

@@ -69,7 +69,8 @@ class Row(NamedTuple):
     @property
     def etag(self) -> str:
         """The entity tag, without quotes: the dots of the versions."""
-        return "+".join(str(version.dot) for version in self.versions)
+        first, *others = self.versions
+        return str(first.dot) if not others else "+".join(str(version.dot) for version in self.versions)
 
     def has_same_versions(self, other: Row) -> bool:
         return [version.dot for version in self.versions] == [version.dot for version in other.versions]

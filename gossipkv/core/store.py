@@ -49,9 +49,7 @@ class Store:
         stable = {name: shard.stable for name, shard in self.shards.items()}
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
         if not self._sequences_at_start:
-            self._sequences_at_start = {
-                name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()
-            }
+            self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
         for name, context in stable.items():
             self.shards[name].stable = context
 

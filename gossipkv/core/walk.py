@@ -43,6 +43,9 @@ LEAVES_PER_MESSAGE = 4096
 ROWS_PER_MESSAGE = 4096
 
 
+Question = WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows
+
+
 class WalkFaultError(Exception):
     """The peer's answer does not fit what was asked."""
 
@@ -64,7 +67,7 @@ class Walk:
         self._to_fetch: list[int] = []
         self._after = b""
         self._rows: list[bytes] = []
-        self._asked: WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows = WalkBegin(shard)
+        self._asked: Question | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -77,35 +80,44 @@ class Walk:
         assert self.claim is not None, "a finished walk has a claim"
         return Context() if self.intake.refused else self.claim
 
-    def request(self) -> Message:
+    def request(self) -> Question:
         """The next question; asking it again after a failure does no harm."""
+        asked: Question
         if self.claim is None:
-            self._asked = WalkBegin(self.shard)
+            asked = WalkBegin(self.shard)
         elif self._rows:
-            self._asked = WalkFetchRows(self.shard, tuple(self._rows[:ROWS_PER_MESSAGE]))
+            asked = WalkFetchRows(self.shard, tuple(self._rows[:ROWS_PER_MESSAGE]))
         elif self._to_fetch:
-            self._asked = WalkFetch(self.shard, tuple(self._to_fetch[:LEAVES_PER_MESSAGE]), self._after)
+            asked = WalkFetch(self.shard, tuple(self._to_fetch[:LEAVES_PER_MESSAGE]), self._after)
         elif self._to_list:
-            self._asked = WalkList(self.shard, tuple(self._to_list[:LEAVES_PER_MESSAGE]), self._after)
+            asked = WalkList(self.shard, tuple(self._to_list[:LEAVES_PER_MESSAGE]), self._after)
         else:
-            self._asked = WalkNodes(self.shard, tuple(self._nodes[:NODES_PER_MESSAGE]))
-        return self._asked
+            asked = WalkNodes(self.shard, tuple(self._nodes[:NODES_PER_MESSAGE]))
+        self._asked = asked
+        return asked
+
+    def _answered(self, *kinds: type) -> Question:
+        """The question that an answer is for; there is one answer to each."""
+        asked, self._asked = self._asked, None
+        if asked is None or not isinstance(asked, kinds):
+            raise WalkFaultError("an answer that was not asked for")
+        return asked
 
     def take_root(self, shard: Shard, root: WalkRoot) -> None:
+        self._answered(WalkBegin)
         self.claim = Context(root.context)
         ours = shard.fingerprint.nodes()
         self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]
         self.nodes_left = len(self._nodes)
 
     def take_sums(self, shard: Shard, answer: WalkSums) -> None:
-        asked = self._asked
-        if not isinstance(asked, WalkNodes) or answer.nodes != asked.nodes:
-            raise WalkFaultError("leaf sums that were not asked for")
+        if self._answered(WalkNodes) != WalkNodes(self.shard, answer.nodes):
+            raise WalkFaultError("the sums of other nodes than those asked for")
         for place, node in enumerate(answer.nodes):
             ours = shard.fingerprint.leaves_of(node)
             theirs = answer.leaves[place * LEAVES_PER_NODE : (place + 1) * LEAVES_PER_NODE]
             for offset, (our, their) in enumerate(zip(ours, theirs, strict=True)):
-                if self._differ(their, our):
+                if their != our and self._differ(their, our):
                     self._visit(node * LEAVES_PER_NODE + offset, our, their)
         del self._nodes[: len(answer.nodes)]
         self.nodes_left = len(self._nodes)
@@ -123,27 +135,26 @@ class Walk:
             self._to_list.append(leaf)
 
     def take_entries(self, reader: Reader, answer: WalkEntries) -> None:
-        if not isinstance(self._asked, WalkList):
-            raise WalkFaultError("leaf entries that were not asked for")
+        asked = self._answered(WalkList)
+        assert isinstance(asked, WalkList), "it has been checked"
         for address, dots in answer.entries:
             row = reader.row(self.shard, address)
             if row is None or not all(row.context.covers(dot) for dot in dots):
                 self._rows.append(address)
-        self._proceed(self._to_list, len(self._asked.leaves), answer.resume)
+        self._proceed(self._to_list, len(asked.leaves), answer.resume)
 
     def take_rows(self, answer: WalkRows, intake: Intake) -> None:
         """Note rows that have been taken in."""
         self.intake.refused += intake.refused
         self.rows_received += len(answer.rows)
-        if isinstance(self._asked, WalkFetch):
-            self._proceed(self._to_fetch, len(self._asked.leaves), answer.resume)
-        elif isinstance(self._asked, WalkFetchRows):
-            served = len(self._asked.addresses) if answer.resume is None else answer.resume.place
-            if served == 0:
+        asked = self._answered(WalkFetch, WalkFetchRows)
+        if isinstance(asked, WalkFetch):
+            self._proceed(self._to_fetch, len(asked.leaves), answer.resume)
+        elif isinstance(asked, WalkFetchRows):
+            served = len(asked.addresses) if answer.resume is None else answer.resume.place
+            if not 0 < served <= len(asked.addresses):
                 raise WalkFaultError("an answer without progress")
             del self._rows[:served]
-        else:
-            raise WalkFaultError("rows that were not asked for")
 
     def _proceed(self, leaves: list[int], asked: int, resume: Position | None) -> None:
         """Drop the leaves that were served from the list of those to visit."""
@@ -151,7 +162,7 @@ class Walk:
             del leaves[:asked]
             self._after = b""
             return
-        if resume.place > asked or (resume.place == 0 and resume.after <= self._after):
+        if resume.place >= asked or (resume.place == 0 and resume.after <= self._after):
             raise WalkFaultError("an answer without progress")
         del leaves[: resume.place]
         self._after = resume.after
@@ -160,7 +171,7 @@ class Walk:
 def serve(
     reader: Reader,
     shard: Shard,
-    question: WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows,
+    question: Question,
     part_bytes: int,
 ) -> Message:
     """Answer a walker, from what stands now."""

@@ -57,3 +57,9 @@ def test_what_was_observed_is_passed_and_what_is_older_changes_nothing() -> None
     clock.observe(seen)
     clock.observe(timestamp_at(NOW_MS))
     assert clock.next(NOW_MS) == seen + 1
+
+
+def test_a_timestamp_is_later_than_any_given_out_before_whatever_it_had_to_be_above() -> None:
+    clock = HybridClock(1_000)
+    first = clock.next(1, above=timestamp_at(900))
+    assert clock.next(1) > first

@@ -269,6 +269,7 @@ def test_the_refused_rows_of_all_answers_hold_their_origins_back() -> None:
     _, walk = asking(WalkFetch)
     refused = Intake(refused=[RefusedRow((7,), "clock_skew")])
     walk.take_rows(WalkRows(USER, (), Position(0, b"\1")), refused)
+    walk.request()
     walk.take_rows(WalkRows(USER, (), None), Intake())
     assert walk.is_finished
     assert walk.intake.holds_back(7)
