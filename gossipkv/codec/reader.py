@@ -8,7 +8,7 @@ from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 from gossipkv.codec.rows import PAIR, TRIPLE, read_context, read_row
 from gossipkv.core.address import NAMESPACES, is_address
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.fingerprint import Sums
+from gossipkv.core.fingerprint import Sums, sums_of
 from gossipkv.core.messages import Cursor, LeafEntry, Position, Range, RefusedRow, RowCopy
 
 LEAF = struct.Struct(">H")
@@ -124,7 +124,7 @@ class Reader:
         return Position(self.count(), self.start())
 
     def sums(self) -> tuple[Sums, ...]:
-        return tuple(map(Sums._make, PAIR.iter_unpack(self.packed(PAIR.size))))
+        return tuple(sums_of(PAIR.iter_unpack(self.packed(PAIR.size))))
 
     def nodes(self) -> tuple[int, ...]:
         return tuple(self.packed(1))

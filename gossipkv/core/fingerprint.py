@@ -18,7 +18,8 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import xxhash
@@ -44,6 +45,13 @@ class Sums(NamedTuple):
 
 
 EMPTY = Sums(0, 0)
+
+_sums = partial(tuple.__new__, Sums)
+
+
+def sums_of(pairs: Iterable[tuple[int, int]]) -> Iterator[Sums]:
+    """Many at once, which walks exchange by the thousand: a named tuple's own constructor takes four times as long."""
+    return map(_sums, pairs)
 
 
 def leaf_of(address: bytes) -> int:
@@ -75,12 +83,12 @@ class FingerprintTable:
 
     def nodes(self) -> list[Sums]:
         """The sums of all 256 nodes."""
-        return _pairs(self._nodes)
+        return _alternating(self._nodes)
 
     def leaves_of(self, node: int) -> list[Sums]:
         """The sums of the 256 leaves of a node."""
         first = 2 * LEAVES_PER_NODE * node
-        return _pairs(self._leaves[first : first + 2 * LEAVES_PER_NODE])
+        return _alternating(self._leaves[first : first + 2 * LEAVES_PER_NODE])
 
     def replace(self, address: bytes, old: Iterable[Version], new: Iterable[Version]) -> int:
         """Follow one row from its old versions to its new ones; returns the row's leaf."""
@@ -133,5 +141,5 @@ class FingerprintTable:
             self._root[which] = (self._root[which] + total) & _MASK
 
 
-def _pairs(sums: array[int]) -> list[Sums]:
-    return list(map(Sums._make, zip(sums[::2], sums[1::2], strict=True)))
+def _alternating(sums: array[int]) -> list[Sums]:
+    return list(sums_of(zip(sums[::2], sums[1::2], strict=True)))

@@ -153,9 +153,7 @@ class _LmdbReader:
         stored = self._found(_prefix(shard) + address, self._rows)
         return None if stored is None else encoding.decode_row(stored)
 
-    def rows(
-        self, shard: str, start: bytes, end: bytes, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, Row]]:
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
         prefix = _prefix(shard)
         skipped = len(prefix)
         for key, stored in self._items(self._rows, prefix + start, prefix + end, reverse=reverse):
@@ -333,9 +331,7 @@ class LmdbStorage:
                     f"{encoding.FORMAT_VERSION}: run the version that wrote them, or a newer one"
                 )
             names = _Databases._fields[1:]
-            return _Databases(
-                meta, *(self._environment.open_db(name.encode(), transaction) for name in names)
-            )
+            return _Databases(meta, *(self._environment.open_db(name.encode(), transaction) for name in names))
 
     def view(self) -> LmdbView:
         """Raises StorageError when too many views are open."""

@@ -158,9 +158,7 @@ class _MemoryReader:
         if found is None:
             assert self.is_open, "read or write after the end of a transaction or view"
             # The reader's thread and a committing one may both come here: the first to store its map wins.
-            found = self._maps.setdefault(
-                name, _LayeredMap(self._storage.committed(name), self._storage.lock)
-            )
+            found = self._maps.setdefault(name, _LayeredMap(self._storage.committed(name), self._storage.lock))
         return found
 
     def end(self) -> None:
@@ -189,9 +187,7 @@ class _MemoryReader:
         found: Row | None = self.layered((_ROWS, shard)).get(address)
         return found
 
-    def rows(
-        self, shard: str, start: bytes, end: bytes, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, Row]]:
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
         return self.layered((_ROWS, shard)).scan(start, end, reverse=reverse)
 
     def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
