@@ -26,11 +26,13 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # Local variables stay out of tracebacks: they hold users' values.
     renderers: list[Processor]
     if log_format == "console" or (log_format == "auto" and is_terminal):
-        renderers = [structlog.dev.ConsoleRenderer(colors=is_terminal)]
+        renderers = [
+            structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=structlog.dev.plain_traceback)
+        ]
     else:
-        # Local variables stay out: they hold users' values.
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         renderers = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(stream)

@@ -196,6 +196,7 @@ class Gossip:
             if peer.replica != envelope.replica:
                 peer = None
             else:
+                peer.last_heard = self._last_exchange
                 self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
         for message in envelope.messages:
@@ -269,10 +270,15 @@ class Gossip:
         peer = self._membership.identified(dialled, envelope.member, now_ms)
         if envelope.replica == self._store.replica:
             return
+        if exchange > peer.last_heard:
+            # It answers now, so it is what it says, however its incarnation compares: its clock may have been set back
+            # and its disk lost.
+            peer.incarnation = min(peer.incarnation, envelope.incarnation)
         peer.become_replica(envelope.replica, envelope.incarnation)
         if peer.replica != envelope.replica:
             # From before the member lost its disk: what it covered then must not be taken for what it covers now.
             return
+        peer.last_heard = self._last_exchange
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)

@@ -43,6 +43,8 @@ class Peer:
     """Of the data that `contexts` speaks of."""
     incarnation: int = 0
     """The greatest heard of; decides between two replica ids under one name."""
+    last_heard: int = 0
+    """The last exchange that had been begun here when this replica was last heard from."""
     contexts: dict[str, Context] = field(default_factory=dict)
     """Per shard, what the peer durably covers, as far as it has said. Never more than it does."""
     exchange: int | None = None

@@ -180,6 +180,8 @@ class HttpTransport:
             # The peer does not read its answer, which would wait in memory for as long as it likes.
             if request.transport is not None:
                 request.transport.abort()
+        except ConnectionError:
+            pass  # The peer is gone, and its own side of the exchange has failed: nothing is left to tell anyone.
         return response
 
     async def _served(self, frame: bytes) -> web.Response:

@@ -333,3 +333,23 @@ async def test_the_endpoint_is_what_is_advertised(node: Recorder) -> None:
     assert advertised.endpoint == "http://gossipkv-0.gossipkv:7081"
     await advertised.close()
     assert HttpTransport("::1", 7081).endpoint == "http://[::1]:7081"
+
+
+async def test_a_peer_that_goes_away_before_its_answer_is_no_error_here(caplog: pytest.LogCaptureFixture) -> None:
+    began, is_gone = asyncio.Event(), asyncio.Event()
+
+    async def serve(_: bytes) -> bytes:
+        began.set()
+        await is_gone.wait()
+        return bytes(1_000_000)
+
+    transport = HttpTransport("127.0.0.1", 0, advertise=None, frame_bytes_max=2**21)
+    await transport.start(serve)
+    _, writer = await asyncio.open_connection("127.0.0.1", int(transport.endpoint.rpartition(":")[2]))
+    head = f"POST /gossip/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: 1\r\n\r\n"
+    writer.write(head.encode() + b"x")
+    await asyncio.wait_for(began.wait(), 10)
+    writer.transport.abort()
+    is_gone.set()
+    await transport.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
