@@ -151,11 +151,12 @@ class Node:
         return self._storage.view()
 
     async def status(self) -> ReplicaStatus:
-        """Raises TimeoutError where the storage does not move."""
+        """Raises TimeoutError where the storage does not move, StorageError where it cannot be looked at."""
         future = self._committer.ask(Inspect())
         outcome = await asyncio.wait_for(future, self._node_options.status_timeout_seconds)
         if isinstance(outcome, Exception):
             raise outcome
+        self._metrics.storage_used.set(self._storage.used_share)
         return cast(ReplicaStatus, outcome)
 
     @property
@@ -250,7 +251,6 @@ class Node:
         pause_seconds = self._options.gossip_interval_ms / 1000 / 5
         while True:
             await self._committer.ask(Tick())
-            self._metrics.storage_used.set(self._storage.used_share)
             await asyncio.sleep(pause_seconds)
 
     async def _discover(self) -> None:

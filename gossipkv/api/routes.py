@@ -75,7 +75,8 @@ class RouteTable:
         except Exception as error:
             problem = self._problem(error, request)
             status = problem.status
-            return problem.response()
+            # The traceback holds this frame, which holds the problem: a cycle that would wait for the collector.
+            return problem.with_traceback(None).response()
         finally:
             label = UNKNOWN_ROUTE if methods is None else target.template
             method = request.method if request.method in _METHODS else OTHER_METHOD

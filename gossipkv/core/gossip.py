@@ -212,6 +212,7 @@ class Gossip:
                 self._watch_own(shard.name, message.context)
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
+                    peer.offered.add(shard.name)
                 part = pull.serve(transaction, shard, message, self._options.part_bytes)
                 self._tally.rows_sent += len(part.rows) if isinstance(part, Delta) else 0
                 return [part]

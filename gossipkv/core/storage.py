@@ -141,7 +141,7 @@ class Storage(Protocol):
 
     @property
     def used_share(self) -> float:
-        """How much of its room the storage uses, 0 to 1; at 1 writes fail."""
+        """How much of its room the storage uses, 0 to 1; at 1 writes fail. Raises StorageError."""
         ...
 
     def close(self) -> None: ...

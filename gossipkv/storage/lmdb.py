@@ -203,6 +203,9 @@ class LmdbView(_LmdbReader):
 
     def __exit__(self, *_: object) -> None:
         self._transaction.abort()
+        # An ended read transaction keeps its slot among the readers until nothing refers to it any more, and the
+        # traceback of an exception may refer to this view for long.
+        del self._transaction, self._get
 
 
 class LmdbTransaction(_LmdbReader):
@@ -358,10 +361,13 @@ class LmdbStorage:
         Pages free for reuse count as room. Writes can fail below 1: each commit, of deletes too, needs free
         pages for copies of those it changes, and a large value needs its pages in a row. Keep a reserve.
         """
-        with self._environment.begin() as transaction:
-            tables = [self._environment.stat(), *(transaction.stat(database) for database in self._databases)]
+        try:
+            with self._environment.begin() as transaction:
+                tables = [self._environment.stat(), *(transaction.stat(database) for database in self._databases)]
+            taken_bytes = (self._path / "data.mdb").stat().st_blocks * 512
+        except (lmdb.Error, OSError) as error:
+            raise StorageError(f"the size of the store cannot be found out: {error}") from error
         pages = sum(table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"] for table in tables)
-        taken_bytes = (self._path / "data.mdb").stat().st_blocks * 512
         room_bytes = min(self._environment.info()["map_size"], taken_bytes + self._directory.free_bytes())
         return min(1.0, pages * tables[0]["psize"] / room_bytes)
 

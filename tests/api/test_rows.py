@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from gossipkv.api.problem import ProblemError
 
 from .conftest import OPTIONS, Api, row_path, running
 
@@ -279,3 +282,15 @@ async def test_a_reader_that_has_the_version_gets_304(api: Api) -> None:
     assert (await api.get("k", **{"If-Match": '"x"'})).status == 412
     assert (await api.get("k", **{"If-None-Match": "x"})).problem == "invalid-condition"
     assert (await api.get("absent", **{"If-None-Match": "*"})).status == 404
+
+
+async def test_an_error_leaves_nothing_for_the_garbage_collector(api: Api) -> None:
+    await api.get("absent")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            assert (await api.get("absent")).status == 404
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, ProblemError)]
+    finally:
+        gc.enable()

@@ -281,3 +281,13 @@ def test_the_store_passes_lmdb_s_own_verification(tmp_path: Path) -> None:
     assert verification.returncode == 0, verification.stdout + verification.stderr
     with opened(tmp_path, 16 * MAP_SIZE_BYTES) as storage:
         assert rows_in(storage) == 1003 - 334
+
+
+def test_a_view_that_has_ended_takes_no_reader_slot_however_long_it_is_referred_to(storage: LmdbStorage) -> None:
+    put_rows(storage, 0, 1)
+    ended = []
+    for _ in range(2_000):
+        with storage.view() as view:
+            assert view.row("usr", address_of(0)) is not None
+        ended.append(view)
+    assert storage.view() is not None
