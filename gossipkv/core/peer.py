@@ -59,7 +59,7 @@ class Peer:
     fresh: dict[str, set[ReplicaId]] = field(default_factory=dict)
     """Per shard, origins of which writes wait to be pushed."""
     offered: set[str] = field(default_factory=set)
-    """Shards that it pulls, or was told to, and has not caught up with since: pushes would bring the same rows twice."""
+    """Shards that it pulls, or was told to, and has not caught up with since: pushes would bring rows twice."""
     notes: set[str] = field(default_factory=set)
     """Shards of which the peer must be told what is covered here."""
     pulls: dict[str, Pulling] = field(default_factory=dict)

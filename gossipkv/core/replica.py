@@ -177,9 +177,11 @@ class Replica:
             self._notices.append(Notice("member_record_unreadable", {"peer": member, "reason": str(error)}))
             return
         if member == self.options.member:
-            self._must_refute = (
-                record.replica != self.identity.replica or record.incarnation > self.identity.incarnation
-            )
+            ours = self.identity
+            self._must_refute = record.replica != ours.replica or record.incarnation > ours.incarnation
+            if (record.replica, record.incarnation) == (ours.replica, ours.incarnation):
+                # Of a word to leave whose commit failed nothing is left.
+                self._has_left = record.has_left
         elif self._membership.learn_record(member, record):
             self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
 

@@ -1,0 +1,36 @@
+"""The promises of the store, each watched by its own checker."""
+
+from __future__ import annotations
+
+from gossipkv.simulation.checkers.acknowledged import AcknowledgedWrites
+from gossipkv.simulation.checkers.bounds import Bounds
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
+from gossipkv.simulation.checkers.convergence import Convergence, Rounds
+from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
+from gossipkv.simulation.checkers.reads import Reads
+from gossipkv.simulation.checkers.rows import Dots, Successors
+from gossipkv.simulation.history import History
+
+__all__ = ["CHECKERS", "Checker", "all_checkers"]
+
+CHECKERS: tuple[type[Checker], ...] = (
+    Dots,
+    Successors,
+    Contexts,
+    AcknowledgedWrites,
+    Reads,
+    Durability,
+    Knowledge,
+    Fingerprints,
+    Journal,
+    Anomalies,
+    Bounds,
+    Convergence,
+    Rounds,
+)
+"""In the order in which they look: Dots first, for it enters each new write into the history."""
+
+
+def all_checkers(history: History) -> list[Checker]:
+    return [checker(history) for checker in CHECKERS]

@@ -1,0 +1,84 @@
+"""An acknowledged write survives while one member that holds it keeps its disk; a deletion is such a write too.
+
+At each loss of a disk the acknowledged writes are looked for on the disks that are left. Those that none of them holds,
+nor anything of greater rank, are gone and may be; all others must have an equal or a successor on every member in the
+end.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gossipkv.core.causality import Dot, ReplicaId
+from gossipkv.core.row import Row
+from gossipkv.core.write import Operation, Result, Written
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.disk import Disk
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+Rank = tuple[int, ReplicaId]
+
+
+class Acknowledged(NamedTuple):
+    rank: Rank
+    dot: Dot
+    is_delete: bool
+
+
+class AcknowledgedWrites(Checker):
+    name = "acknowledged_writes"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._writes: dict[tuple[str, bytes], list[Acknowledged]] = defaultdict(list)
+
+    def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        for operation, result in zip(operations, results, strict=True):
+            if not isinstance(result, Written):
+                continue
+            record = self.history.find(shard, result.dot)
+            self.require(
+                record is not None and (record.address, record.value) == (operation.address, operation.value),
+                host.name, "acknowledged", result.dot, "which is not what it committed under that dot:", record,
+            )  # fmt: skip
+            self.require(
+                host.disk.context(shard).covers(result.dot),
+                host.name, "acknowledged", result.dot, "before it was durable",
+            )  # fmt: skip
+            if record is not None:
+                write = Acknowledged(record.rank, result.dot, record.value is None)
+                insort(self._writes[shard, operation.address], write)
+
+    def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        for (shard, address), writes in self._writes.items():
+            best = _best_rank(shard, address, surviving)
+            while writes and (best is None or writes[-1].rank > best):
+                writes.pop()
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for (shard, address), writes in self._writes.items():
+            if not writes:
+                continue
+            for host in hosts:
+                row = host.disk.committed_row(shard, address)
+                self.require(
+                    (row is not None and row.winner.rank >= writes[-1].rank)
+                    or _is_as_good(host, shard, row, writes[-1]),
+                    host.name, "holds", row, "at", address, "where", writes[-1], "was acknowledged",
+                )  # fmt: skip
+
+
+def _is_as_good(host: Host, shard: str, row: Row | None, write: Acknowledged) -> bool:
+    """A delete by a lost replica, known to some member ahead of all contexts, need not reach a member where the row is
+    gone already: members that differ in tombstones alone count as equal."""
+    is_gone = row is None or row.winner.value is None
+    return write.is_delete and is_gone and not host.disk.context(shard).covers(write.dot)
+
+
+def _best_rank(shard: str, address: bytes, disks: Sequence[Disk]) -> Rank | None:
+    rows = [disk.committed_row(shard, address) for disk in disks]
+    return max((row.winner.rank for row in rows if row is not None), default=None)

@@ -1,0 +1,40 @@
+"""Memory stays bounded: what waits at a member, and what is under way with its peers.
+
+And nothing hangs: an exchange that the core waits for is one that the driver will conclude.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.inputs import Answered, Failed
+from gossipkv.core.messages import Envelope
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.host import Host
+
+INBOX_MAX = 150
+
+CONTACTS_DROPPED_MAX = 2
+"""Peers with an exchange under way that the core has dropped: contacts that turned out to be a member it knows."""
+
+
+class Bounds(Checker):
+    name = "bounds"
+
+    def leaving(self, host: Host, envelope: Envelope) -> None:  # noqa: ARG002
+        process = host.process
+        assert process is not None
+        self.require(len(process.inbox) <= INBOX_MAX, host.name, "has", len(process.inbox), "inputs waiting")
+        peers = len(process.replica.peers)
+        self.require(
+            len(process.exchanges) <= peers + CONTACTS_DROPPED_MAX,
+            host.name, "has", len(process.exchanges), "exchanges under way with", peers, "peers",
+        )  # fmt: skip
+
+    def examined(self, host: Host) -> None:
+        process = host.process
+        assert process is not None
+        concluded = {one.exchange for one, _ in process.inbox if isinstance(one, Answered | Failed)}
+        for peer in process.replica.peers:
+            self.require(
+                peer.exchange is None or peer.exchange in process.exchanges or peer.exchange in concluded,
+                host.name, "waits for ever for exchange", peer.exchange, "with", peer.endpoint,
+            )  # fmt: skip

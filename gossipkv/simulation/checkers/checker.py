@@ -1,0 +1,57 @@
+"""What a checker may see, and how it objects.
+
+Each checker looks at one promise. It counts the checks that it made: a checker that never checked anything has passed
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossipkv.core.messages import Envelope
+from gossipkv.core.row import Row
+from gossipkv.core.write import Operation, Result
+from gossipkv.simulation.disk import Commit, Disk
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+from gossipkv.simulation.outcome import ViolationError
+
+
+class Checker:
+    name = "checker"
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.checks = 0
+        self.is_silent = False
+        """A silent checker counts and does not object."""
+
+    def require(self, holds: bool, *words: object) -> None:
+        """Count one check. Raises ViolationError when it does not hold."""
+        self.checks += 1
+        if not holds and not self.is_silent:
+            raise ViolationError(self.name, " ".join(str(word) for word in words))
+
+    def committed(self, commit: Commit) -> None:
+        """A transaction has become durable, and nothing of it has left the member yet."""
+
+    def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        """A client has been told what became of its operations."""
+
+    def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
+        """A client has read a row."""
+
+    def leaving(self, host: Host, envelope: Envelope) -> None:
+        """An envelope goes onto the network."""
+
+    def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        """A member's disk is gone for good; these are left."""
+
+    def examined(self, host: Host) -> None:
+        """A good moment for a check of everything that a member holds; it is up and between batches."""
+
+    def converged(self, hosts: Sequence[Host]) -> None:
+        """All members have become equal."""
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        """Some rounds later: nothing may have changed."""

@@ -1,0 +1,92 @@
+"""I2: a context covers a write only where the replica holds it or something of greater rank.
+
+Checked whenever a context advances, against all writes that ever became durable, those of lost disks included; what the
+replica holds then never falls in rank, which I1 checks.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.messages import Covered, Delta, Envelope, Message, Pull, State, WalkRoot, WalkRows
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.disk import Commit
+from gossipkv.simulation.host import Host
+
+
+class Contexts(Checker):
+    name = "I2_contexts"
+
+    def committed(self, commit: Commit) -> None:
+        for shard, (before, after) in commit.advanced.items():
+            self.history.note_covered(shard, commit.disk.replica, after)
+            for origin, through in after.items():
+                covered = before.get(origin, 0)
+                self.require(through >= covered, commit.disk.member, "covers less of", f"{origin:016x}", "than before")
+                if through > covered:
+                    self._check(commit, shard, origin, covered, through)
+
+    def _check(self, commit: Commit, shard: str, origin: ReplicaId, covered: int, through: int) -> None:
+        disk = commit.disk
+        self.require(
+            through <= self.history.sequence_of(shard, origin),
+            disk.member, "covers writes of", f"{origin:016x}", "that never became durable",
+        )  # fmt: skip
+        for place, write in enumerate(self.history.between(shard, origin, covered, through)):
+            row = disk.committed_row(shard, write.address)
+            self.require(
+                row is not None and row.winner.rank >= write.rank,
+                disk.member, "covers", f"{origin:016x}-{covered + 1 + place:x}", "and holds", row,
+                "instead of", write, "in", shard,
+            )  # fmt: skip
+
+
+class Knowledge(Checker):
+    """What a replica believes that a peer covers, the peer did commit."""
+
+    name = "peer_contexts"
+
+    def examined(self, host: Host) -> None:
+        assert host.process is not None
+        for peer in host.process.replica.peers:
+            if peer.replica is None:
+                continue
+            for shard, context in peer.contexts.items():
+                committed = self.history.covered_by(shard, peer.replica)
+                self.require(
+                    committed.covers_all(context),
+                    host.name, "believes that", peer.member, "covers", context, "of", shard,
+                    "where it covers", committed,
+                )  # fmt: skip
+
+
+class Durability(Checker):
+    """I5: what leaves a member is committed in its storage."""
+
+    name = "I5_durability"
+
+    def leaving(self, host: Host, envelope: Envelope) -> None:
+        for message in envelope.messages:
+            self._check_rows(host, message)
+            context = _claimed(message)
+            if context is not None:
+                self.require(
+                    host.disk.context(message.shard).covers_all(context),
+                    host.name, "claims to cover", context, "before it is durable",
+                )  # fmt: skip
+
+    def _check_rows(self, host: Host, message: Message) -> None:
+        for address, row in message.rows if isinstance(message, Delta | WalkRows) else ():
+            committed = host.disk.committed_row(message.shard, address)
+            self.require(
+                committed is not None and committed.winner.rank >= row.winner.rank,
+                host.name, "sends", row, "at", address, "and has committed", committed,
+            )  # fmt: skip
+
+
+def _claimed(message: Message) -> dict[ReplicaId, int] | None:
+    match message:
+        case State() | Covered() | Pull() | WalkRoot():
+            return message.context
+        case Delta():
+            return {origin: through for origin, (_, through) in message.ranges.items()}
+    return None

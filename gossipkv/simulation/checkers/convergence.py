@@ -1,0 +1,55 @@
+"""Members converge: with the faults over, all become ready and hold the same rows under the same contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossipkv.core.address import NAMESPACES
+from gossipkv.core.row import Row, Version
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Convergence(Checker):
+    name = "convergence"
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for shard in NAMESPACES:
+            expected = self._versions(hosts[0], shard)
+            for host in hosts[1:]:
+                found = self._versions(host, shard)
+                different = {a for a in {*expected, *found} if expected.get(a) != found.get(a)}
+                self.require(not different, host.name, "differs from", hosts[0].name, "at", sorted(different))
+                self.require(host.disk.context(shard) == hosts[0].disk.context(shard), host.name, "covers less or more")
+
+    def _versions(self, host: Host, shard: str) -> dict[bytes, tuple[Version, ...]]:
+        """All rows but tombstones that run ahead of the context: nothing is claimed of those yet."""
+        context = host.disk.context(shard)
+
+        def counts(row: Row) -> bool:
+            return row.winner.value is not None or context.covers(row.winner.dot)
+
+        return {address: row.versions for address, row in stored_rows(host, shard).items() if counts(row)}
+
+
+class Rounds(Checker):
+    """Every member goes on comparing itself with others, whatever its clock has been through."""
+
+    name = "rounds"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._rounds: list[int] = []
+
+    def converged(self, hosts: Sequence[Host]) -> None:
+        self._rounds = [self._finished(host) for host in hosts]
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for host, rounds in zip(hosts, self._rounds, strict=True):
+            self.require(self._finished(host) > rounds, host.name, "has stopped its rounds")
+
+    def _finished(self, host: Host) -> int:
+        assert host.process is not None
+        return host.process.replica.tally.rounds["in_sync"]

@@ -1,0 +1,135 @@
+"""What a shard derives from its rows equals what the rows give when everything is computed anew.
+
+I4: fingerprints, in memory and as stored; and the journal, which has an entry for each entry of each row's context and
+no others; and the counts per table.
+"""
+
+from __future__ import annotations
+
+import xxhash
+
+from gossipkv.core.address import NAMESPACES, key_of, table_of
+from gossipkv.core.causality import Dot, ReplicaId
+from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, FingerprintTable, Sums
+from gossipkv.core.row import Row
+from gossipkv.core.storage import Counts
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+Rows = dict[bytes, Row]
+Contents = frozenset[tuple[bytes, Dot]]
+
+_MASK = 2**64 - 1
+_END = b"\x7f"
+"""After every address: table names are ASCII."""
+
+
+def stored_rows(host: Host, shard: str) -> Rows:
+    with host.disk.view() as view:
+        return dict(view.rows(shard, b"", _END))
+
+
+class Fingerprints(Checker):
+    name = "I4_fingerprints"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._contents: dict[tuple[str, int], Contents] = {}
+        self._roots: dict[tuple[str, Contents], int] = {}
+
+    def examined(self, host: Host) -> None:
+        assert host.process is not None
+        for name in NAMESPACES:
+            rows = stored_rows(host, name)
+            leaves = _leaves(rows)
+            self._compare(host, name, leaves, host.process.replica.shards[name].fingerprint)
+            self._compare_with_all(host, name, rows, host.process.replica.shards[name].fingerprint.root.visible)
+            stored = FingerprintTable()
+            with host.disk.view() as view:
+                for page, content in view.pages(name):
+                    stored.load_page(page, content)
+            self._compare(host, name, leaves, stored)
+            counts = _counts(rows)
+            in_memory = host.process.replica.shards[name].tables
+            with host.disk.view() as view:
+                self.require(view.table_counts(name) == counts == in_memory, host.name, "miscounts", name, in_memory)
+
+    def _compare(self, host: Host, name: str, leaves: dict[int, list[int]], table: FingerprintTable) -> None:
+        root = [sum(column) & _MASK for column in zip(*leaves.values(), strict=True)] or [0, 0]
+        self.require(list(table.root) == root, host.name, "has a wrong root sum in", name)
+        nodes = [EMPTY] * NODES
+        for leaf, sums in leaves.items():
+            self.require(table.leaf(leaf) == Sums(*sums), host.name, "has a wrong sum for leaf", leaf, "of", name)
+            node = leaf // LEAVES_PER_NODE
+            nodes[node] = Sums(*((left + right) & _MASK for left, right in zip(nodes[node], sums, strict=True)))
+        self.require(table.nodes() == nodes, host.name, "has wrong node sums in", name)
+
+    def _compare_with_all(self, host: Host, name: str, rows: Rows, root: int) -> None:
+        """Equal fingerprints, equal visible contents, and the other way round, over all states seen so far."""
+        visible = {address: row.winner.dot for address, row in rows.items() if row.winner.value is not None}
+        contents = frozenset(visible.items())
+        self.require(
+            self._contents.setdefault((name, root), contents) == contents,
+            host.name, "has a fingerprint that other contents had before",
+        )  # fmt: skip
+        self.require(
+            self._roots.setdefault((name, contents), root) == root,
+            host.name, "has another fingerprint than these contents had before",
+        )  # fmt: skip
+
+
+class Anomalies(Checker):
+    """Equal contexts with unequal fingerprints never come up in a correct run."""
+
+    name = "anomalies"
+
+    def examined(self, host: Host) -> None:
+        assert host.process is not None
+        tally = host.process.replica.tally
+        self.require(tally.anomalies == 0, host.name, "met equal contexts with unequal fingerprints")
+
+
+class Journal(Checker):
+    name = "journal"
+
+    def examined(self, host: Host) -> None:
+        for name in NAMESPACES:
+            expected: dict[ReplicaId, list[tuple[int, bytes]]] = {}
+            for address, row in stored_rows(host, name).items():
+                for origin, sequence in row.context.items():
+                    expected.setdefault(origin, []).append((sequence, address))
+            with host.disk.view() as view:
+                heads = view.journal_heads(name)
+                self.require(set(heads) == set(expected), host.name, "has a journal of origins that no row names")
+                for origin in sorted(expected):
+                    entries = [tuple(entry) for entry in view.journal(name, origin, 0)]
+                    self.require(
+                        entries == sorted(expected[origin]),
+                        host.name, "has the journal", entries, "where its rows give", sorted(expected[origin]),
+                    )  # fmt: skip
+
+
+def _leaves(rows: Rows) -> dict[int, list[int]]:
+    """The sums of the leaves that rows fall into, by a second implementation."""
+    leaves: dict[int, list[int]] = {}
+    for address, row in rows.items():
+        sums = leaves.setdefault(xxhash.xxh3_64_intdigest(address) >> 48, [0, 0])
+        for version in row.versions:
+            dot = version.dot.replica.to_bytes(8, "big") + version.dot.sequence.to_bytes(8, "big")
+            which = 1 if version.value is None else 0
+            sums[which] = (sums[which] + xxhash.xxh3_64_intdigest(address + dot)) & _MASK
+    return leaves
+
+
+def _counts(rows: Rows) -> dict[str, Counts]:
+    counts: dict[str, Counts] = {}
+    for address, row in rows.items():
+        table = table_of(address)
+        value = row.winner.value
+        if value is None:
+            one = Counts(0, 1, 0)
+        else:
+            one = Counts(1, 0, len(key_of(address)) + len(value))
+        counts[table] = counts.get(table, Counts()).plus(one)
+    return counts

@@ -1,0 +1,32 @@
+"""No read on one replica goes back in time, across its crashes too; and what is read has been written."""
+
+from __future__ import annotations
+
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.row import Row
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Reads(Checker):
+    name = "reads"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._latest: dict[tuple[ReplicaId, str, bytes], tuple[int, ReplicaId]] = {}
+
+    def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
+        key = (host.disk.replica, shard, address)
+        latest = self._latest.get(key)
+        if row is None:
+            self.require(latest is None, host.name, "has forgotten the row", address)
+            return
+        winner = row.winner
+        self.require(
+            latest is None or winner.rank >= latest, host.name, "went back at", address, "from", latest, "to", winner
+        )
+        self.require(
+            (address, winner.value) in self.history.requested, host.name, "reads", winner, "that no client wrote"
+        )
+        self._latest[key] = winner.rank

@@ -1,0 +1,102 @@
+"""A client that writes and reads at random members, whatever state they are in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from gossipkv.core.address import USER, address_of
+from gossipkv.core.inputs import Answer, Write
+from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.simulation.host import Host
+from gossipkv.simulation.scenario import Scenario
+
+
+class Client:
+    """Values are unique, so that each tells which operation it came from."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        scenario: Scenario,
+        told: Callable[[Host, str, list[Operation], Answer | Exception], None],
+    ) -> None:
+        self._rng = rng
+        self._scenario = scenario
+        self._told = told
+        self._operations = 0
+        self._etags: dict[bytes, str] = {}
+
+    def prefill(self, host: Host) -> list[Operation]:
+        """One batch of rows, to be a store that is not empty."""
+        operations = [
+            Operation(address_of("table0", f"old{row}".encode()), self._value())
+            for row in range(self._scenario.prefilled_rows)
+        ]
+        if operations:
+            self._submit(host, operations)
+        return operations
+
+    def write(self, host: Host) -> list[Operation]:
+        operations = [self._operation() for _ in range(self._rng.choice((1, 1, 1, 2, 5)))]
+        self._submit(host, operations)
+        return operations
+
+    def read(self, host: Host) -> bytes:
+        """The address that was chosen; the reader notes what stands there."""
+        address = self._address()
+        row = host.disk.committed_row(USER, address)
+        if row is not None and row.is_visible:
+            self._etags[address] = row.etag
+        return address
+
+    def _submit(self, host: Host, operations: list[Operation]) -> None:
+        assert host.process is not None
+        host.process.submit(Write(USER, tuple(operations)), lambda outcome: self._told(host, USER, operations, outcome))
+
+    def _operation(self) -> Operation:
+        address = self._address()
+        value = None if self._rng.random() < 0.25 else self._value()
+        kind = self._rng.random()
+        if kind < 0.1:
+            return Operation(address, value, if_absent=True)
+        if kind < 0.2:
+            return Operation(address, value, if_match=(self._etags.get(address, "*"),))
+        return Operation(address, value)
+
+    def _address(self) -> bytes:
+        table = self._rng.randrange(self._scenario.tables)
+        if self._scenario.prefilled_rows and self._rng.random() < 0.3:
+            return address_of("table0", f"old{self._rng.randrange(self._scenario.prefilled_rows)}".encode())
+        return address_of(f"table{table}", f"key{self._rng.randrange(self._scenario.keys)}".encode())
+
+    def _value(self) -> bytes:
+        self._operations += 1
+        return b"%d " % self._operations + bytes(self._rng.randint(0, self._scenario.value_bytes_max))
+
+
+def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[str]:
+    """What to count an outcome as, for each operation."""
+    if isinstance(outcome, Exception):
+        return ["client_errors"] * len(operations)
+    assert isinstance(outcome, list)
+    kinds = []
+    for operation, result in zip(operations, outcome, strict=True):
+        if isinstance(result, NotMatched):
+            kinds.append("client_not_matched")
+        else:
+            assert isinstance(result, Written)
+            kinds.append("client_deletes" if operation.value is None else "client_puts")
+    return kinds
+
+
+def describe(operations: list[Operation], outcome: Answer | Exception) -> Iterator[str]:
+    """What the client was told, for the trace."""
+    if isinstance(outcome, Exception):
+        yield f"{len(operations)} operations failed, {outcome}"
+        return
+    assert isinstance(outcome, list)
+    for operation, result in zip(operations, outcome, strict=True):
+        verb = "delete" if operation.value is None else "put"
+        row = operation.address.decode().replace("\0", "/")
+        yield f"{verb} {row} is {result.dot}" if isinstance(result, Written) else f"{verb} {row} does not match"

@@ -1,0 +1,187 @@
+"""The hosts of a simulated cluster, and what happens to them as wholes: they start, stop, move, join, lose disks."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from gossipkv.core.effects import Effects, Tally
+from gossipkv.core.inputs import Discovered
+from gossipkv.core.member import GOSSIP
+from gossipkv.core.messages import Envelope
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.storage import StorageError
+from gossipkv.group_commit import GroupCommit
+from gossipkv.simulation.checkers import Checker
+from gossipkv.simulation.disk import Commit, Disk
+from gossipkv.simulation.host import Host
+from gossipkv.simulation.network import Network
+from gossipkv.simulation.outcome import ViolationError
+from gossipkv.simulation.process import Process
+from gossipkv.simulation.scenario import RETRY_MS_MAX, Scenario
+from gossipkv.simulation.timeline import Timeline
+from gossipkv.simulation.trace import Trace
+
+TICKS_PER_INTERVAL = 3
+BOOTSTRAP_TIMEOUT_MS = 700
+START_RETRY_MS = 50
+
+
+class Cluster:
+    def __init__(
+        self, rng: random.Random, scenario: Scenario, timeline: Timeline, trace: Trace, checkers: Sequence[Checker]
+    ) -> None:
+        self.hosts: list[Host] = []
+        network_rng = random.Random(rng.getrandbits(64))
+        self.network = Network(timeline, network_rng, scenario.rates, is_chain=scenario.is_chain)
+        self.trace = trace
+        self.messages: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self._rng = rng
+        self._scenario = scenario
+        self._timeline = timeline
+        self._checkers = checkers
+
+    def add(self) -> None:
+        """A new member joins."""
+        place = len(self.hosts)
+        name = f"kv-{place}"
+        skew_ms = self._rng.randint(-self._scenario.clock_skew_ms_max // 3, self._scenario.clock_skew_ms_max // 3)
+        disk = Disk(name, self._committed)
+        host = Host(place, self.network.lease(), disk, self._timeline, skew_ms)
+        self.hosts.append(host)
+        self.network.attach(host)
+        self.trace.line(name, f"joins at {host.endpoint}, its clock {skew_ms} ms ahead")
+        self.start(host)
+
+    def running(self) -> list[Host]:
+        return [host for host in self.hosts if host.is_up]
+
+    def start(self, host: Host) -> None:
+        if host.is_up:
+            return
+        rng = random.Random(self._rng.getrandbits(64))
+        try:
+            driver, effects = GroupCommit.open(host.disk, self._options(host), rng, host.now_ms())
+        except ViolationError:
+            raise
+        except StorageError as error:
+            self.trace.line(host.name, f"cannot start: {error}")
+            self._timeline.after(START_RETRY_MS, lambda: self.start(host))
+            return
+        self.trace.line(host.name, f"starts as replica {host.disk.replica:016x}")
+        tick_ms = self._scenario.gossip_interval_ms // TICKS_PER_INTERVAL
+        host.process = process = Process(self, host, driver, tick_ms, self._scenario.commit_ms_max)
+        process.start(effects)
+        process.submit(Discovered(self._found()))
+        self.examine(host)
+
+    def _options(self, host: Host) -> ReplicaOptions:
+        scenario = self._scenario
+        return ReplicaOptions(
+            cluster="simulated",
+            member=host.name,
+            endpoints={GOSSIP: host.endpoint},
+            gossip_interval_ms=scenario.gossip_interval_ms,
+            audit_interval_ms=scenario.audit_interval_ms,
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            retry_ms_max=RETRY_MS_MAX,
+            clock_skew_ms_max=scenario.clock_skew_ms_max,
+            fanout=scenario.fanout,
+            part_bytes=scenario.part_bytes,
+        )
+
+    def stop(self, host: Host, how: str) -> None:
+        process = host.process
+        assert process is not None
+        self.trace.line(host.name, how)
+        self._count(process.replica.tally)
+        process.stop()
+        host.process = None
+        host.disk.crash()
+
+    def lose_disk(self, host: Host) -> None:
+        """What was on it is gone for good; the host has an empty one."""
+        self.trace.line(host.name, "loses its disk")
+        host.disk = Disk(host.name, self._committed)
+        self._tell_of_lost_disk()
+
+    def retire(self, host: Host) -> None:
+        """The host is down and never comes back; others go on trying it."""
+        self.trace.line(host.name, "never comes back")
+        self.hosts.remove(host)
+        self._tell_of_lost_disk()
+
+    def _tell_of_lost_disk(self) -> None:
+        surviving = [host.disk for host in self.hosts]
+        for checker in self._checkers:
+            checker.disk_lost(surviving)
+
+    def move(self, host: Host) -> None:
+        """The host gets another address."""
+        before = host.endpoint
+        host.endpoint = self.network.lease()
+        self.network.give_back(before)
+        self.network.attach(host)
+        self.trace.line(host.name, f"moves from {before} to {host.endpoint}")
+
+    def discover(self, *, everyone: bool) -> None:
+        """Tell all members of some addresses, or of all, those of hosts that are down included."""
+        for host in self.running():
+            assert host.process is not None
+            endpoints = tuple(self.network.endpoints()) if everyone else self._found()
+            host.process.submit(Discovered(endpoints))
+
+    def _found(self) -> tuple[str, ...]:
+        endpoints = self.network.endpoints()
+        return tuple(sorted(self._rng.sample(endpoints, self._rng.randint(1, len(endpoints)))))
+
+    def examine(self, host: Host) -> None:
+        """Check everything that a member holds, unless a batch of it is open."""
+        process = host.process
+        if process is None or process.is_committing:
+            return
+        for checker in self._checkers:
+            checker.examined(host)
+
+    def tallies(self) -> None:
+        """Count what the running processes did."""
+        for host in self.running():
+            assert host.process is not None
+            self._count(host.process.replica.tally)
+
+    def _count(self, tally: Tally) -> None:
+        for kind, number in (tally.rounds + tally.rows_refused + tally.envelopes_refused).items():
+            self.seen[kind] += number
+
+    def _committed(self, commit: Commit) -> None:
+        for checker in self._checkers:
+            checker.committed(commit)
+
+    # The surroundings of processes
+
+    def after(self, delay_ms: int, event: Callable[[], None]) -> None:
+        self._timeline.after(delay_ms, event)
+
+    def carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
+        self.network.carry(source, destination, arrive)
+
+    def host_at(self, endpoint: str) -> Host | None:
+        return self.network.host_at(endpoint)
+
+    def draw_ms(self, least: int, most: int) -> int:
+        return self._rng.randint(least, most)
+
+    def leaving(self, host: Host, envelope: Envelope, frame: bytes) -> None:
+        self.trace.frame(host.name, frame)
+        for message in envelope.messages:
+            self.messages[type(message).__name__] += 1
+        for checker in self._checkers:
+            checker.leaving(host, envelope)
+
+    def notice(self, host: Host, effects: Effects) -> None:
+        for notice in effects.notices:
+            self.seen[notice.event] += 1
+            fields = ", ".join(f"{name} {value}" for name, value in notice.fields.items())
+            self.trace.line(host.name, f"{notice.event}: {fields}")

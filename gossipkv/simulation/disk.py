@@ -1,0 +1,105 @@
+"""The volume of a simulated member: storage in memory that shows every commit to the checkers and fails on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.row import Row
+from gossipkv.core.storage import Identity, ShardRecord, StorageFullError
+from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
+
+
+class Put(NamedTuple):
+    shard: str
+    address: bytes
+    row: Row
+
+
+class Commit(NamedTuple):
+    """What a transaction changed, as it becomes durable."""
+
+    disk: Disk
+    puts: list[Put]
+    """All of them, in order: a row may be written more than once."""
+    before: dict[tuple[str, bytes], Row | None]
+    """The committed copies of the rows that were written."""
+    advanced: dict[str, tuple[Context, Context]]
+    """Per shard with a new record, the context before and after."""
+
+
+class DiskTransaction(MemoryTransaction):
+    __slots__ = ("_before", "_disk", "_identity", "_puts", "_records")
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
+        self._disk = disk
+        self._puts: list[Put] = []
+        self._before: dict[tuple[str, bytes], Row | None] = {}
+        self._records: dict[str, ShardRecord] = {}
+        self._identity: Identity | None = None
+
+    def _put(self, name: tuple[str, str], key: Any, value: Any) -> None:
+        self._disk.take_room()
+        super()._put(name, key, value)
+
+    def put_identity(self, identity: Identity) -> None:
+        super().put_identity(identity)
+        self._identity = identity
+
+    def put_shard_record(self, shard: str, record: ShardRecord) -> None:
+        super().put_shard_record(shard, record)
+        self._records[shard] = ShardRecord(Context(record.context), Context(record.floors))
+
+    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+        if (shard, address) not in self._before:
+            self._before[shard, address] = self.row(shard, address)
+        super().put_row(shard, address, row, leaf, is_new=is_new)
+        self._puts.append(Put(shard, address, row))
+
+    def commit(self) -> None:
+        super().commit()
+        disk = self._disk
+        if self._identity is not None:
+            disk.replica = self._identity.replica
+        advanced = {}
+        for shard, record in self._records.items():
+            advanced[shard] = (disk.context(shard), record.context)
+            disk.contexts[shard] = record.context
+        disk.show(Commit(disk, self._puts, self._before, advanced))
+
+
+class Disk(MemoryStorage):
+    def __init__(self, member: str, show: Callable[[Commit], None]) -> None:
+        super().__init__()
+        self.member = member
+        self.show = show
+        self.replica: ReplicaId = 0
+        self.contexts: dict[str, Context] = {}
+        """As committed, per shard."""
+        self._puts_left: int | None = None
+
+    def begin(self) -> DiskTransaction:
+        super().begin()
+        self._transaction = transaction = DiskTransaction(self)
+        return transaction
+
+    def context(self, shard: str) -> Context:
+        return self.contexts.get(shard, Context())
+
+    def committed_row(self, shard: str, address: bytes) -> Row | None:
+        with self.view() as view:
+            return view.row(shard, address)
+
+    def run_full_after(self, puts: int) -> None:
+        """Let a put fail, once, in the midst of a transaction: a map runs full there as well as at commit."""
+        self._puts_left = puts
+
+    def take_room(self) -> None:
+        """For transactions of this disk. Raises StorageFullError."""
+        if self._puts_left is not None:
+            self._puts_left -= 1
+            if self._puts_left < 0:
+                self._puts_left = None
+                raise StorageFullError("the map is full")

@@ -1,0 +1,224 @@
+"""The faults of the safety phase, each drawn at random moments and counted when it strikes."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from gossipkv.core.inputs import Answer, Leave
+from gossipkv.simulation.cluster import Cluster
+from gossipkv.simulation.host import Host
+from gossipkv.simulation.scenario import Scenario
+from gossipkv.simulation.timeline import Timeline
+
+LEAVE_MS_MAX = 300
+CLOCK_SKEWS_MAX = 6
+"""How far a clock goes wrong at most, in multiples of what others tolerate."""
+
+
+class Nemesis:
+    def __init__(self, rng: random.Random, scenario: Scenario, timeline: Timeline, cluster: Cluster) -> None:
+        self.fired: Counter[str] = Counter()
+        self._rng = rng
+        self._scenario = scenario
+        self._timeline = timeline
+        self._cluster = cluster
+        self._joining = scenario.joining
+        self._is_over = False
+        self._faults: list[tuple[Callable[[], bool], int]] = [
+            (self._crash, 4),
+            (self._crash_before_commit, 4),
+            (self._crash_after_commit, 4),
+            (self._fail_commit, 4),
+            (self._run_full, 3),
+            (self._pause, 3),
+            (self._partition, 3),
+            (self._cut_one_way, 3),
+            (self._jump_forward, 3),
+            (self._jump_back, 3),
+            (self._lose_disk, 2),
+            (self._join, 2),
+            (self._leave, 2),
+            (self._move, 2),
+            (self._restart_all, 1),
+        ]
+
+    def start(self) -> None:
+        self._timeline.after(self._pause_ms(), self._strike)
+
+    def stop(self) -> None:
+        self._is_over = True
+
+    def _pause_ms(self) -> int:
+        return self._rng.randint(1, 2 * self._scenario.fault_interval_ms)
+
+    def _strike(self) -> None:
+        if self._is_over:
+            return
+        faults = [fault for fault, _ in self._faults]
+        fault = self._rng.choices(faults, [weight for _, weight in self._faults])[0]
+        if fault():
+            self.fired[fault.__name__.strip("_")] += 1
+        self._timeline.after(self._pause_ms(), self._strike)
+
+    def _later(self, event: Callable[[], None], ms_max: int = 500) -> None:
+        """Undo a fault, unless the end of all faults has done so."""
+        self._timeline.after(self._rng.randint(10, ms_max), lambda: None if self._is_over else event())
+
+    def _running(self) -> Host | None:
+        running = self._cluster.running()
+        return self._rng.choice(running) if running else None
+
+    # Processes
+
+    def _crash(self) -> bool:
+        host = self._running()
+        if host is None:
+            return False
+        self._cluster.stop(host, "crashes")
+        self._later(lambda: self._cluster.start(host))
+        return True
+
+    def _crash_before_commit(self) -> bool:
+        host = self._running()
+        if host is None or host.process is None:
+            return False
+        host.process.dies_before_commit = lambda: self._die(host, "crashes before a commit")
+        return True
+
+    def _crash_after_commit(self) -> bool:
+        host = self._running()
+        if host is None or host.process is None:
+            return False
+        host.process.dies_after_commit = lambda: self._die(host, "crashes right after a commit")
+        return True
+
+    def _die(self, host: Host, how: str) -> None:
+        self._cluster.stop(host, how)
+        self.fired["died " + how] += 1
+        self._later(lambda: self._cluster.start(host))
+
+    def _pause(self) -> bool:
+        host = self._running()
+        if host is None or host.process is None or host.process.is_paused:
+            return False
+        process = host.process
+        process.is_paused = True
+        self._later(process.resume)
+        return True
+
+    def _restart_all(self) -> bool:
+        """One after the other, as an upgrade does."""
+        for place, host in enumerate(self._cluster.hosts):
+            self._timeline.after(100 * place, lambda host=host: self._restart(host))  # type: ignore[misc]
+        return True
+
+    def _restart(self, host: Host) -> None:
+        if not self._is_over and host.is_up:
+            self._cluster.stop(host, "is restarted")
+            self._cluster.start(host)
+
+    # Disks
+
+    def _fail_commit(self) -> bool:
+        host = self._running()
+        if host is None or host.process is None:
+            return False
+        host.process.fails_commit = True
+        return True
+
+    def _run_full(self) -> bool:
+        host = self._running()
+        if host is None:
+            return False
+        host.disk.run_full_after(self._rng.randint(0, 12))
+        return True
+
+    def _lose_disk(self) -> bool:
+        host = self._rng.choice(self._cluster.hosts)
+        if host.is_up:
+            self._cluster.stop(host, "crashes")
+        self._cluster.lose_disk(host)
+        self._later(lambda: self._cluster.start(host))
+        return True
+
+    # Clocks
+
+    def _jump_forward(self) -> bool:
+        return self._jump(1)
+
+    def _jump_back(self) -> bool:
+        return self._jump(-1)
+
+    def _jump(self, direction: int) -> bool:
+        """Often beyond what others tolerate."""
+        host = self._rng.choice(self._cluster.hosts)
+        jump_ms = self._rng.randint(1, CLOCK_SKEWS_MAX * self._scenario.clock_skew_ms_max)
+        limit_ms = CLOCK_SKEWS_MAX * self._scenario.clock_skew_ms_max
+        host.skew_ms = max(-limit_ms, min(limit_ms, host.skew_ms + direction * jump_ms))
+        self._cluster.trace.line(host.name, f"clock is now {host.skew_ms} ms ahead")
+        return True
+
+    # The network
+
+    def _partition(self) -> bool:
+        endpoints = self._cluster.network.endpoints()
+        self._rng.shuffle(endpoints)
+        side = self._rng.randint(1, len(endpoints) - 1)
+        self._cluster.trace.line("network", f"separates {endpoints[:side]} from {endpoints[side:]}")
+        self._cluster.network.faults.partition(endpoints[:side], endpoints[side:])
+        self._later(self._heal)
+        return True
+
+    def _cut_one_way(self) -> bool:
+        source, destination = self._rng.sample(self._cluster.network.endpoints(), 2)
+        self._cluster.trace.line("network", f"loses what goes from {source} to {destination}")
+        self._cluster.network.faults.cut(source, destination)
+        self._later(self._heal)
+        return True
+
+    def _heal(self) -> None:
+        self.fired["heal"] += 1
+        self._cluster.trace.line("network", "heals")
+        self._cluster.network.faults.heal()
+
+    # Membership
+
+    def _join(self) -> bool:
+        if not self._joining:
+            return False
+        self._joining -= 1
+        self._cluster.add()
+        return True
+
+    def _move(self) -> bool:
+        """A member comes back at another address, and its old one goes to whoever comes next."""
+        host = self._running()
+        if host is None:
+            return False
+        self._cluster.stop(host, "is moved")
+        self._cluster.move(host)
+        self._later(lambda: self._cluster.start(host))
+        return True
+
+    def _leave(self) -> bool:
+        host = self._running()
+        if host is None or host.process is None:
+            return False
+        process = host.process
+
+        def conclude(outcome: Answer | Exception) -> None:
+            if isinstance(outcome, Exception):
+                return
+            self.fired["left"] += 1
+            self._timeline.after(self._rng.randint(1, LEAVE_MS_MAX), go)
+
+        def go() -> None:
+            if not self._is_over and host.process is process:
+                self._cluster.stop(host, "has left")
+                self._later(lambda: self._cluster.start(host))
+
+        process.has_left = True
+        process.submit(Leave(), conclude)
+        return True

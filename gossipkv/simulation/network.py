@@ -1,0 +1,65 @@
+"""Carries frames between endpoints, with the faults of the in-memory network in virtual time.
+
+Endpoints are addresses: a member may move to another, and a member that comes later may get one that was left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from gossipkv.simulation.host import Host
+from gossipkv.simulation.timeline import Timeline
+from gossipkv.transport.memory import NO_FAULTS, FaultRates, NetworkFaults
+
+LATENCY_MS_MAX = 3
+
+
+class Network:
+    def __init__(self, timeline: Timeline, rng: random.Random, rates: FaultRates, *, is_chain: bool) -> None:
+        self.faults = NetworkFaults(rng, rates)
+        self._timeline = timeline
+        self._rng = rng
+        self._is_chain = is_chain
+        self._hosts: dict[str, Host] = {}
+        self._free: list[str] = []
+        self._endpoints = 0
+
+    def lease(self) -> str:
+        """An endpoint that no one has: one that was given back, where there is one."""
+        if self._free:
+            return self._free.pop(0)
+        self._endpoints += 1
+        return f"http://10.0.0.{self._endpoints}:7081"
+
+    def give_back(self, endpoint: str) -> None:
+        del self._hosts[endpoint]
+        self._free.append(endpoint)
+
+    def attach(self, host: Host) -> None:
+        self._hosts[host.endpoint] = host
+
+    def host_at(self, endpoint: str) -> Host | None:
+        return self._hosts.get(endpoint)
+
+    def endpoints(self) -> list[str]:
+        """Of all hosts, whether they are up or not."""
+        return sorted(self._hosts)
+
+    def carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
+        """Let a frame arrive: once, late, twice or never."""
+        if self._is_chain and not self._are_neighbours(source, destination):
+            self.faults.fired["chain"] += 1
+            return
+        for delay_ms in self.faults.plan(source, destination):
+            self._timeline.after(delay_ms + self._rng.randint(1, LATENCY_MS_MAX), arrive)
+
+    def _are_neighbours(self, source: str, destination: str) -> bool:
+        one, other = self._hosts.get(source), self._hosts.get(destination)
+        return one is None or other is None or abs(one.place - other.place) <= 1
+
+    def calm(self) -> None:
+        """End all faults."""
+        self._is_chain = False
+        self.faults.rates = NO_FAULTS
+        self.faults.heal()

@@ -1,0 +1,210 @@
+"""One run of a member: the driver of its core, as the node is, in virtual time.
+
+Inputs wait in the inbox until the batch before them is durable. A batch goes through the core at one moment and is
+committed at a later one; between the two a crash takes all of it. Answers and effects leave after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gossipkv.codec import DecodeError, Limits, decode, encode
+from gossipkv.core.effects import Effects, Send
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received, Tick
+from gossipkv.core.messages import Envelope
+from gossipkv.core.replica import RefusedEnvelopeError, Replica
+from gossipkv.core.storage import StorageError, StorageFullError
+from gossipkv.group_commit import GroupCommit, Prepared
+from gossipkv.simulation.host import Host
+from gossipkv.simulation.outcome import ViolationError
+from gossipkv.simulation.scenario import EXCHANGE_TIMEOUT_MS
+
+Conclude = Callable[[Answer | Exception], None]
+
+LIMITS = Limits()
+
+
+class Surroundings(Protocol):
+    """What a process needs of the world around it."""
+
+    def after(self, delay_ms: int, event: Callable[[], None]) -> None: ...
+
+    def carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None: ...
+
+    def host_at(self, endpoint: str) -> Host | None: ...
+
+    def draw_ms(self, least: int, most: int) -> int: ...
+
+    def leaving(self, host: Host, envelope: Envelope, frame: bytes) -> None: ...
+
+    def notice(self, host: Host, effects: Effects) -> None: ...
+
+
+class Process:
+    def __init__(self, world: Surroundings, host: Host, driver: GroupCommit, tick_ms: int, commit_ms_max: int) -> None:
+        self.host = host
+        self.is_running = True
+        self.inbox: list[tuple[Input, Conclude | None]] = []
+        self.exchanges: dict[int, str] = {}
+        """The endpoint of each exchange under way."""
+        self.is_committing = False
+        self.is_paused = False
+        self.has_left = False
+        self.fails_commit = False
+        """Let the next commit fail."""
+        self.dies_before_commit: Callable[[], None] | None = None
+        self.dies_after_commit: Callable[[], None] | None = None
+        self._world = world
+        self._driver = driver
+        self._tick_ms = tick_ms
+        self._commit_ms_max = commit_ms_max
+        self._is_woken = False
+
+    @property
+    def replica(self) -> Replica:
+        return self._driver.replica
+
+    def start(self, effects: Effects) -> None:
+        self._carry_out(effects)
+        self._tick()
+
+    def _tick(self) -> None:
+        if not self.is_running:
+            return
+        if not any(isinstance(one, Tick) for one, _ in self.inbox):
+            self.submit(Tick())
+        self._world.after(self._tick_ms, self._tick)
+
+    def stop(self) -> None:
+        """The process is gone, with all that was not committed."""
+        self.is_running = False
+        self.inbox.clear()
+        self.exchanges.clear()
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self._wake()
+
+    def calm(self) -> None:
+        """End the faults that strike or wait here."""
+        self.fails_commit = False
+        self.dies_before_commit = self.dies_after_commit = None
+        self.resume()
+
+    # Batches
+
+    def submit(self, happened: Input, conclude: Conclude | None = None) -> None:
+        """Let something happen; `conclude` is called with the answer or the error, unless a crash comes first."""
+        self.inbox.append((happened, conclude))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.inbox and not self._is_woken and not self.is_committing:
+            self._is_woken = True
+            self._world.after(self._world.draw_ms(0, 1), self._begin_batch)
+
+    def _begin_batch(self) -> None:
+        self._is_woken = False
+        if not self.is_running or self.is_paused or self.is_committing or not self.inbox:
+            return
+        waiting, self.inbox = self.inbox, []
+        concluding = [conclude for _, conclude in waiting]
+        try:
+            prepared = self._driver.prepare([one for one, _ in waiting], self.host.now_ms())
+        except StorageError as error:
+            self._conclude(concluding, [error] * len(concluding))
+            return
+        except ViolationError:
+            raise
+        except Exception as error:
+            raise ViolationError("core", f"{self.host.name} fails on an input: {error!r}") from error
+        self._await_commit(prepared, concluding)
+
+    def _await_commit(self, prepared: Prepared, concluding: list[Conclude | None]) -> None:
+        self.is_committing = True
+        commit_ms = self._world.draw_ms(0, self._commit_ms_max)
+        self._world.after(commit_ms, lambda: self._end_batch(prepared, concluding))
+
+    def _end_batch(self, prepared: Prepared, concluding: list[Conclude | None]) -> None:
+        if not self.is_running:
+            return
+        if self.dies_before_commit is not None:
+            self.dies_before_commit()
+            return
+        if self.fails_commit:
+            self.fails_commit = False
+            self.host.disk.fail_next_commit(StorageFullError("the volume is full"))
+        self.is_committing = False
+        try:
+            batch = self._driver.commit(prepared)
+        except StorageError as error:
+            self._conclude(concluding, [error] * len(concluding))
+        else:
+            if self.dies_after_commit is not None:
+                self.dies_after_commit()
+                return
+            self._conclude(concluding, batch.outcomes)
+            self._carry_out(batch.effects)
+        self._wake()
+
+    def _conclude(self, concluding: list[Conclude | None], outcomes: list[Answer | Exception]) -> None:
+        for conclude, outcome in zip(concluding, outcomes, strict=True):
+            if conclude is not None:
+                conclude(outcome)
+
+    def _carry_out(self, effects: Effects) -> None:
+        self._world.notice(self.host, effects)
+        for send in effects.sends:
+            self._send(send)
+
+    # Exchanges
+
+    def _send(self, send: Send) -> None:
+        frame = self._frame(send.envelope)
+        self.exchanges[send.exchange] = send.endpoint
+        source = self.host.endpoint
+        self._world.carry(source, send.endpoint, lambda: self._arrive(send, source, frame))
+        self._world.after(EXCHANGE_TIMEOUT_MS, lambda: self.fail(send.exchange, "no answer in time"))
+
+    def _frame(self, envelope: Envelope) -> bytes:
+        frame = encode(envelope)
+        self._world.leaving(self.host, envelope, frame)
+        return frame
+
+    def _arrive(self, send: Send, source: str, frame: bytes) -> None:
+        """A copy of a request is there."""
+        host = self._world.host_at(send.endpoint)
+        if host is None or host.process is None:
+            self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, "connection refused"))
+            return
+        serving = host.process
+
+        def conclude(outcome: Answer | Exception) -> None:
+            if isinstance(outcome, Envelope):
+                answer = serving._frame(outcome)
+                self._world.carry(send.endpoint, source, lambda: self._take_answer(send.exchange, answer))
+            elif isinstance(outcome, RefusedEnvelopeError):
+                self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, str(outcome)))
+
+        serving.submit(Received(read_frame(frame)), conclude)
+
+    def _take_answer(self, exchange: int, frame: bytes) -> None:
+        if self.is_running and self.exchanges.pop(exchange, None) is not None:
+            self.submit(Answered(exchange, read_frame(frame)))
+
+    def fail(self, exchange: int, reason: str) -> None:
+        """An exchange has come to nothing, unless it has been answered."""
+        if self.is_running and self.exchanges.pop(exchange, None) is not None:
+            self.submit(Failed(exchange, reason))
+
+
+def read_frame(frame: bytes) -> Envelope:
+    """What a member sent, another must understand."""
+    try:
+        envelope = decode(frame, LIMITS)
+    except DecodeError as error:
+        raise ViolationError("codec", f"a frame that a member sent is refused: {error}") from error
+    if any(getattr(message, "refused", ()) for message in envelope.messages):
+        raise ViolationError("codec", f"a row that a member sent is refused: {envelope}")
+    return envelope

@@ -1,0 +1,221 @@
+"""One seed: a safety phase full of faults, then a liveness phase without any, in which all must become equal."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+
+from gossipkv.core.address import NAMESPACES, USER
+from gossipkv.core.clock import milliseconds
+from gossipkv.core.inputs import Answer
+from gossipkv.core.write import Operation
+from gossipkv.simulation.checkers import all_checkers
+from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.client import Client, describe, kinds_of
+from gossipkv.simulation.cluster import Cluster
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import EPOCH_MS, Host
+from gossipkv.simulation.nemesis import Nemesis
+from gossipkv.simulation.network import LATENCY_MS_MAX
+from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
+from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Scenario
+from gossipkv.simulation.timeline import Timeline
+from gossipkv.simulation.trace import Trace
+
+EXAMINE_MS = 500
+DISCOVER_MS = 400
+LOOK_MS = 40
+LIVENESS_INTERVALS = 40
+"""Gossip intervals within which all must be equal, once clocks have caught up with the timestamps of one that was
+ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
+TRANSFERS = 3
+"""So often may all rows be brought over one by one, where messages hold no more."""
+QUIET_INTERVALS = 6
+"""Gossip intervals to go on after that."""
+
+
+class Simulation:
+    def __init__(
+        self, seed: int, show: Callable[[str], None] | None = None, objecting: Collection[str] | None = None
+    ) -> None:
+        rng = random.Random(seed)
+        self.outcome = Outcome(seed)
+        self.scenario = Scenario.drawn(rng)
+        self._rng = rng
+        self._timeline = Timeline()
+        self._trace = Trace(self._timeline, show)
+        self._history = History()
+        self._checkers = all_checkers(self._history)
+        for checker in self._checkers:
+            checker.is_silent = objecting is not None and checker.name not in objecting
+        self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
+        self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
+        self._client = Client(_child(rng), self.scenario, self._told)
+        self._is_over = False
+
+    def run(self) -> Outcome:
+        outcome = self.outcome
+        self._trace.line("seed", f"{outcome.seed}: {self.scenario}")
+        try:
+            self._run()
+        except ViolationError as error:
+            self._trace.line("VIOLATED", str(error))
+            outcome.violations.append(Violation(outcome.seed, self._timeline.now_ms, error.checker, str(error)))
+        self._cluster.tallies()
+        outcome.digest = self._trace.digest
+        outcome.events = self._timeline.events
+        outcome.faults = self._nemesis.fired + self._cluster.network.faults.fired
+        outcome.messages = self._cluster.messages
+        outcome.seen += self._cluster.seen
+        for checker in self._checkers:
+            outcome.checks[checker.name] += checker.checks
+        return outcome
+
+    def _run(self) -> None:
+        for _ in range(self.scenario.members):
+            self._cluster.add()
+        self._history.requested.update((o.address, o.value) for o in self._client.prefill(self._cluster.hosts[0]))
+        self._nemesis.start()
+        self._repeat(self.scenario.write_interval_ms, self._act)
+        self._repeat(EXAMINE_MS, self._examine_one)
+        self._discover()
+        self._timeline.run_until(SAFETY_MS)
+        self._heal()
+        self._converge()
+
+    def _discover(self) -> None:
+        """Discovery never ends: others may be known by nothing else."""
+        self._cluster.discover(everyone=self._is_over)
+        self._timeline.after(DISCOVER_MS, self._discover)
+
+    def _repeat(self, interval_ms: int, act: Callable[[], None]) -> None:
+        def again() -> None:
+            if not self._is_over:
+                act()
+                self._timeline.after(self._rng.randint(1, 2 * interval_ms), again)
+
+        self._timeline.after(interval_ms, again)
+
+    def _act(self) -> None:
+        running = self._cluster.running()
+        if not running:
+            return
+        if self._rng.random() < 0.5:
+            host = self._rng.choice(running)
+            # Requests come before answers: what is asked for now may be durable before this returns.
+            self._history.requested.update((o.address, o.value) for o in self._client.write(host))
+            return
+        host = self._rng.choice(running)
+        address = self._client.read(host)
+        self.outcome.seen["client_reads"] += 1
+        for checker in self._checkers:
+            checker.read(host, USER, address, host.disk.committed_row(USER, address))
+
+    def _told(self, host: Host, shard: str, operations: list[Operation], outcome: Answer | Exception) -> None:
+        for kind in kinds_of(operations, outcome):
+            self.outcome.seen[kind] += 1
+        told = ", ".join(describe(operations, outcome))
+        self._trace.line(host.name, f"tells a client: {told}")
+        if isinstance(outcome, list):
+            for checker in self._checkers:
+                checker.acknowledged(host, shard, operations, outcome)
+
+    def _examine_one(self) -> None:
+        running = self._cluster.running()
+        if running:
+            self._cluster.examine(self._rng.choice(running))
+
+    # The liveness phase
+
+    def _heal(self) -> None:
+        """All faults end, clocks are set right, whoever is down comes up but for one perhaps, clients fall silent."""
+        self._trace.line("liveness", "all faults end")
+        self._is_over = True
+        self._nemesis.stop()
+        self._cluster.network.calm()
+        self._retire_one()
+        skew_ms_max = self.scenario.clock_skew_ms_max // 4
+        for host in self._cluster.hosts:
+            host.skew_ms = self._rng.randint(-skew_ms_max, skew_ms_max)
+            if host.process is not None and host.process.has_left:
+                self._cluster.stop(host, "has left")
+            elif host.process is not None:
+                host.process.calm()
+            self._cluster.start(host)
+
+    def _retire_one(self) -> None:
+        """At times a member that is down stays down for ever, and the others must do without."""
+        down = [host for host in self._cluster.hosts if not host.is_up]
+        if down and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
+            self._nemesis.fired["retire"] += 1
+            self._cluster.retire(self._rng.choice(down))
+
+    def _converge(self) -> None:
+        scenario = self.scenario
+        ended_ms = self._timeline.now_ms
+        rows, acceptable_ms = self._survey()
+        exchange_ms = 2 * (scenario.commit_ms_max + LATENCY_MS_MAX + 1)
+        bound_ms = LIVENESS_INTERVALS * scenario.gossip_interval_ms + 2 * RETRY_MS_MAX + TRANSFERS * rows * exchange_ms
+        until_ms = max(ended_ms, acceptable_ms) + bound_ms
+        while not self._are_equal():
+            if self._timeline.now_ms >= until_ms:
+                raise ViolationError("convergence", f"members still differ: {self._differences()}")
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
+        self.outcome.converged_ms = self._timeline.now_ms - ended_ms
+        self._trace.line("liveness", "all members are equal")
+        for checker in self._checkers:
+            checker.converged(self._cluster.hosts)
+        self._timeline.run_until(self._timeline.now_ms + QUIET_INTERVALS * scenario.gossip_interval_ms)
+        for host in self._cluster.hosts:
+            while host.process is not None and host.process.is_committing:
+                self._timeline.run_until(self._timeline.now_ms + 1)
+            self._cluster.examine(host)
+        for checker in self._checkers:
+            checker.ended(self._cluster.hosts)
+
+    def _survey(self) -> tuple[int, int]:
+        """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""
+        rows_max = latest_ms = 0
+        for host in self._cluster.hosts:
+            rows = [row for shard in NAMESPACES for row in stored_rows(host, shard).values()]
+            rows_max = max(rows_max, len(rows))
+            latest_ms = max([latest_ms, *(milliseconds(row.winner.timestamp) for row in rows)])
+        return rows_max, latest_ms - EPOCH_MS - self.scenario.clock_skew_ms_max * 3 // 4
+
+    def _are_equal(self) -> bool:
+        """By what members themselves can compare."""
+        first, *others = self._cluster.hosts
+        states = []
+        for host in (first, *others):
+            process = host.process
+            if process is None or not process.replica.is_ready:
+                return False
+            shards = process.replica.shards.values()
+            states.append([(shard.context, shard.fingerprint.root.visible) for shard in shards])
+        return all(state == states[0] for state in states)
+
+    def _differences(self) -> str:
+        lines = []
+        for host in self._cluster.hosts:
+            process = host.process
+            if process is None:
+                lines.append(f"{host.name} is down")
+                continue
+            for name, shard in process.replica.shards.items():
+                context = ", ".join(f"{o:016x}: {s}" for o, s in sorted(shard.context.items()))
+                ready = "ready" if process.replica.is_ready else "not ready"
+                lines.append(f"{host.name} {ready} {name} {shard.fingerprint.root.visible:016x} {{{context}}}")
+        return "; ".join(lines)
+
+
+def _child(rng: random.Random) -> random.Random:
+    """A generator of its own for each part, so that a change in one does not shift the draws of the others."""
+    return random.Random(rng.getrandbits(64))
+
+
+def run_seed(
+    seed: int, show: Callable[[str], None] | None = None, *, objecting: Collection[str] | None = None
+) -> Outcome:
+    """Run one seed. `show` is given a line for each event worth reading; `objecting` names the checkers that may end
+    the run, all by default."""
+    return Simulation(seed, show, objecting).run()

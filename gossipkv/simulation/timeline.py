@@ -1,0 +1,31 @@
+"""Virtual time: a heap of events, in milliseconds since the simulation began.
+
+Events of one millisecond happen in the order in which they were entered, so that a run depends on nothing but its seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+
+class Timeline:
+    def __init__(self) -> None:
+        self.now_ms = 0
+        self.events = 0
+        """How many have happened."""
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._entered = 0
+
+    def after(self, delay_ms: int, event: Callable[[], None]) -> None:
+        self._entered += 1
+        heapq.heappush(self._heap, (self.now_ms + delay_ms, self._entered, event))
+
+    def run_until(self, until_ms: int) -> None:
+        """Let everything happen that is due before `until_ms`, then stand there."""
+        heap = self._heap
+        while heap and heap[0][0] < until_ms:
+            self.now_ms, _, event = heapq.heappop(heap)
+            self.events += 1
+            event()
+        self.now_ms = until_ms

@@ -1,0 +1,30 @@
+"""What happened, one line per event worth reading. The digest of all lines tells two runs apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from gossipkv.simulation.timeline import Timeline
+
+
+class Trace:
+    def __init__(self, timeline: Timeline, show: Callable[[str], None] | None = None) -> None:
+        self._timeline = timeline
+        self._show = show
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def line(self, who: str, text: str) -> None:
+        line = f"{self._timeline.now_ms:>7} ms  {who:<8} {text}"
+        self._hash.update(line.encode())
+        if self._show is not None:
+            self._show(line)
+
+    def frame(self, who: str, content: bytes) -> None:
+        """Frames count in the digest; they are too many to read."""
+        self._hash.update(f"{self._timeline.now_ms} {who} ".encode())
+        self._hash.update(content)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()

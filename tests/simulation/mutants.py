@@ -1,0 +1,250 @@
+"""Deliberate faults in the core, the driver and the use of storage: what the simulation is there to catch.
+
+Each is a small patch that plays one mistake. With it stands the checker that must object, all others being silent: so
+every checker is seen to bite by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from gossipkv.core import pull, row, store, walk
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.effects import Effects
+from gossipkv.core.fingerprint import FingerprintTable, leaf_of
+from gossipkv.core.gossip import Gossip
+from gossipkv.core.membership import Membership
+from gossipkv.core.messages import Delta, Range
+from gossipkv.core.peer import Peer
+from gossipkv.core.row import Row, Version
+from gossipkv.core.shard import Shard
+from gossipkv.core.storage import JournalEntry, StorageError
+from gossipkv.core.store import Intake, Store
+from gossipkv.core.walk import Walk
+from gossipkv.group_commit import Batch, GroupCommit, Prepared
+from gossipkv.simulation.process import Process
+
+
+class Mutant(NamedTuple):
+    fault: str
+    target: object
+    attribute: str
+    replacement: Any
+    checker: str
+    first_seed: int = 0
+    """Where to begin: some mistakes need a rare coincidence, and a search from 0 takes long."""
+
+    def planted(self) -> Any:
+        return patch.object(self.target, self.attribute, self.replacement)
+
+
+# Merge
+
+
+def _merge_by_arrival(ours: Row, theirs: Row) -> Row:
+    return Row(theirs.versions, ours.context.joined(theirs.context))
+
+
+def _merge_to_the_least(ours: Row, theirs: Row) -> Row:
+    least = min(*ours.versions, *theirs.versions, key=lambda version: version.rank)
+    return Row((least,), ours.context.joined(theirs.context))
+
+
+def _merge_without_tombstones(ours: Row, theirs: Row) -> Row:
+    merged = row.merge(ours, theirs)
+    return Row(ours.versions, merged.context) if theirs.winner.value is None else merged
+
+
+# Contexts
+
+_take = pull.Pulling.take
+_seal = Walk.seal
+_finish_walk = Gossip._finish_walk
+_fill = pull._fill
+_leaf_rows = walk._leaf_rows
+
+
+def _cover_each_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
+    """Take a prefix of the journal for all of it, up to where it ends."""
+    ranges = _take(pulling, part, intake)
+    if part.cursor is None:
+        return ranges
+    origin, reached = part.cursor
+    after, through = part.ranges[origin]
+    return {origin: Range(after, min(reached, through))} if reached > after else None
+
+
+def _claim_the_last_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
+    pulling.ranges = None
+    return _take(pulling, part, intake)
+
+
+def _seal_over_refused_rows(finished: Walk) -> Context:
+    assert finished.claim is not None
+    return finished.claim
+
+
+def _seal_with_the_end(gossip: Gossip, peer: Peer, shard_name: str, now_ms: int) -> None:
+    finished = peer.walks[shard_name]
+    if finished.claim is not None:
+        finished.claim = finished.claim.joined(peer.contexts.get(shard_name, Context()))
+    _finish_walk(gossip, peer, shard_name, now_ms)
+
+
+def _adopt_without_floors(shard: Shard, context: Context) -> None:
+    for origin, sequence in context.items():
+        shard.advance(origin, sequence)
+
+
+def _drop_stable_without_floors(shard: Shard, new: Row) -> Row:
+    return row.without_stable(new, shard.stable)
+
+
+class _JournalUpTo:
+    """A reader whose journal ends where the context does."""
+
+    def __init__(self, reader: Any, ranges: dict[ReplicaId, Range]) -> None:
+        self._reader = reader
+        self._ranges = ranges
+        self.row = reader.row
+
+    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
+        for entry in self._reader.journal(shard, origin, after):
+            if entry.sequence <= self._ranges[origin].through:
+                yield entry
+
+
+def _fill_up_to_the_context(reader: Any, shard: Shard, parcel: Any, ranges: Any, cursor: Any) -> Any:
+    return _fill(_JournalUpTo(reader, ranges), shard, parcel, ranges, cursor)  # type: ignore[arg-type]
+
+
+def _visible_leaf_rows(reader: Any, shard: Shard, leaf: int, after: bytes) -> Iterator[tuple[bytes, Row]]:
+    return (found for found in _leaf_rows(reader, shard, leaf, after) if found[1].is_visible)
+
+
+def _differ_in_visible_rows(finished: Walk, theirs: Any, ours: Any) -> bool:
+    return bool(theirs.visible != ours.visible)
+
+
+# What is derived from rows
+
+_replace = FingerprintTable.replace
+_take_dirty_pages = FingerprintTable.take_dirty_pages
+_move_journal = Shard._move_journal
+_load = Store.load
+
+
+def _replace_with_values_only(table: FingerprintTable, address: bytes, old: Any, new: tuple[Version, ...]) -> int:
+    if new[0].value is None:
+        return leaf_of(address)
+    return _replace(table, address, old, new)
+
+
+def _forget_a_page(table: FingerprintTable) -> list[tuple[int, bytes]]:
+    return _take_dirty_pages(table)[:-1]
+
+
+def _lose_journal_of_old_rows(shard: Shard, transaction: Any, address: bytes, old: Row | None, new: Row) -> None:
+    kept = Row(new.versions, Context()) if old is not None else new
+    _move_journal(shard, transaction, address, old, kept)
+
+
+def _load_and_forget_a_sequence(loaded: Store, reader: Any) -> None:
+    _load(loaded, reader)
+    for shard in loaded.shards.values():
+        if shard.context.get(loaded.replica, 0) > 1:
+            shard.context[loaded.replica] -= 1
+
+
+# The driver
+
+_await_commit = Process._await_commit
+_commit = GroupCommit.commit
+_forget_batch = Gossip.forget_batch
+
+
+def _send_before_commit(process: Process, prepared: Prepared, concluding: Any) -> None:
+    process._carry_out(prepared.batch.effects)
+    unsent = Prepared(prepared.transaction, Batch(prepared.batch.outcomes, Effects()), prepared.inputs)
+    _await_commit(process, unsent, concluding)
+
+
+def _answer_before_commit(process: Process, prepared: Prepared, concluding: list[Any]) -> None:
+    process._conclude(concluding, prepared.batch.outcomes)
+    _await_commit(process, prepared, [None] * len(concluding))
+
+
+def _take_failure_for_success(driver: GroupCommit, prepared: Prepared) -> Batch:
+    try:
+        return _commit(driver, prepared)
+    except StorageError:
+        return prepared.batch
+
+
+def _keep_exchanges(gossip: Gossip, exchanges: Any) -> None:
+    _forget_batch(gossip, ())
+
+
+# Knowledge of others
+
+
+def _keep_contexts(peer: Peer, replica: ReplicaId, incarnation: int) -> None:
+    peer.incarnation = max(incarnation, peer.incarnation)
+    peer.replica = replica
+
+
+def _never(*_: Any, **__: Any) -> Any:
+    return None
+
+
+def _false(*_: Any, **__: Any) -> bool:
+    return False
+
+
+I1 = "I1_successors"
+I2 = "I2_contexts"
+I3 = "I3_dots"
+I4 = "I4_fingerprints"
+I5 = "I5_durability"
+
+MUTANTS = (
+    Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
+    Mutant("a walk is sealed over a refused row", Walk, "seal", _seal_over_refused_rows, I2),
+    Mutant("a row that is overwritten loses its journal entry", Shard, "_move_journal", _lose_journal_of_old_rows, I2),
+    Mutant("the journal misses entries", Shard, "_move_journal", _lose_journal_of_old_rows, "journal"),
+    Mutant("rows merge by order of arrival", store, "merge", _merge_by_arrival, I1),
+    Mutant("the least version wins, for readers", store, "merge", _merge_to_the_least, "reads"),
+    Mutant("the least version wins, in the end", store, "merge", _merge_to_the_least, "acknowledged_writes"),
+    Mutant("a tombstone is dropped on merge", store, "merge", _merge_without_tombstones, I2),
+    Mutant("a sequence is used again after a crash", Store, "load", _load_and_forget_a_sequence, I3),
+    Mutant("envelopes leave before the commit", Process, "_await_commit", _send_before_commit, I5),
+    Mutant("answers leave before the commit", Process, "_await_commit", _answer_before_commit, I5),
+    Mutant(
+        "writes are acknowledged before the commit",
+        Process,
+        "_await_commit",
+        _answer_before_commit,
+        "acknowledged_writes",
+    ),
+    Mutant("a failed commit counts as done", GroupCommit, "commit", _take_failure_for_success, "acknowledged_writes"),
+    Mutant("the fingerprint ignores deletes", FingerprintTable, "replace", _replace_with_values_only, I4),
+    Mutant("a page of the fingerprint is not stored", FingerprintTable, "take_dirty_pages", _forget_a_page, I4),
+    Mutant("a walk is sealed with the context at its end", Gossip, "_finish_walk", _seal_with_the_end, I2),
+    Mutant("a prefix of the journal counts as all of it", pull.Pulling, "take", _cover_each_part, I2),
+    Mutant("the last part's claim counts", pull.Pulling, "take", _claim_the_last_part, I2, 110),
+    Mutant("what runs ahead of the context is not sent", pull, "_fill", _fill_up_to_the_context, I2),
+    Mutant("a walk leaves out tombstones", walk, "_leaf_rows", _visible_leaf_rows, I2),
+    Mutant("a walk compares visible sums alone", Walk, "_differ", _differ_in_visible_rows, I2),
+    Mutant("adopting a context does not raise floors", Shard, "adopt", _adopt_without_floors, I2, 130),
+    Mutant(
+        "dropping stable entries does not raise floors", Shard, "_without_stable", _drop_stable_without_floors, I2, 185
+    ),
+    Mutant("a lost disk leaves its peer's context known", Peer, "become_replica", _keep_contexts, "peer_contexts"),
+    Mutant("rows ahead of the context are not told of", Shard, "is_ahead", _false, "anomalies"),
+    Mutant("exchanges of a failed batch stay open", Gossip, "forget_batch", _keep_exchanges, "bounds"),
+    Mutant("no rounds are begun", Membership, "sync_partner", _never, "rounds"),
+    Mutant("a clock set back stops the rounds", Gossip, "_follow_clock", _never, "rounds"),
+    Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
+)

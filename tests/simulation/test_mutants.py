@@ -1,0 +1,35 @@
+"""A checker that has never failed is not trusted: each deliberate fault must be caught, by the checker named for it."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from gossipkv.simulation import Violation, run_seed
+from gossipkv.simulation.checkers import CHECKERS
+from tests.simulation.mutants import MUTANTS, Mutant
+
+SEEDS_MAX = 200
+
+
+def caught(mutant: Mutant) -> tuple[int, Violation]:
+    """How many seeds it took, with only the mutant's checker objecting, and what it said."""
+    with mutant.planted():
+        for tried in range(SEEDS_MAX):
+            for violation in run_seed(mutant.first_seed + tried, objecting={mutant.checker}).violations:
+                if violation.checker == mutant.checker:
+                    return tried + 1, violation
+    pytest.fail(f"{SEEDS_MAX} seeds did not show that {mutant.fault}")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{m.fault} ({m.checker})" for m in MUTANTS])
+def test_the_simulation_catches_that(mutant: Mutant) -> None:
+    seeds, violation = caught(mutant)
+    assert run_seed(violation.seed).violations == [], "the code breaks a promise without the fault too"
+    sys.stdout.write(f"\n{mutant.checker} objects after {seeds} seeds: {str(violation)[:160]}\n")
+
+
+def test_every_checker_has_a_mutant() -> None:
+    assert {checker.name for checker in CHECKERS} - {mutant.checker for mutant in MUTANTS} == set()

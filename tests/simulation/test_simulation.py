@@ -1,0 +1,162 @@
+"""The simulation over many seeds: no promise is broken, and everything that could break one has been tried."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+from gossipkv.core.messages import Message
+from gossipkv.simulation import Outcome, run_seed
+from gossipkv.simulation.checkers import CHECKERS
+from gossipkv.simulation.command import run, total
+from gossipkv.simulation.timeline import Timeline
+
+SEEDS = 300
+PROCESSES = 2
+
+FAULTS = {
+    "drops",
+    "duplicates",
+    "delays",
+    "reorders",
+    "cuts",
+    "chain",
+    "partition",
+    "cut_one_way",
+    "heal",
+    "crash",
+    "died crashes before a commit",
+    "died crashes right after a commit",
+    "fail_commit",
+    "run_full",
+    "pause",
+    "jump_forward",
+    "jump_back",
+    "lose_disk",
+    "join",
+    "left",
+    "move",
+    "restart_all",
+    "retire",
+}
+
+SEEN = {
+    "client_puts",
+    "client_deletes",
+    "client_reads",
+    "client_not_matched",
+    "client_errors",
+    "in_sync",
+    "delta",
+    "walk",
+    "failed",
+    "clock_skew",
+    "walk_finished",
+    "audit_found_rows",
+    "own_record_outdone",
+}
+"""Of what clients and the core did: conditional writes that failed, commits that failed them, rounds by result, rows
+refused, transfers finished."""
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        return pool.map(run_seed, range(SEEDS), chunksize=5)
+
+
+@pytest.mark.timeout(300)
+def test_no_seed_breaks_a_promise(outcomes: list[Outcome]) -> None:
+    assert [str(violation) for outcome in outcomes for violation in outcome.violations] == []
+
+
+@pytest.mark.timeout(300)
+def test_every_seed_ends_with_equal_members(outcomes: list[Outcome]) -> None:
+    assert len(outcomes) == SEEDS
+    assert [outcome.seed for outcome in outcomes if outcome.converged_ms is None] == []
+    assert all(outcome.events > 500 for outcome in outcomes)
+    assert total(outcomes).events > 500_000
+
+
+@pytest.mark.timeout(300)
+def test_every_fault_strikes(outcomes: list[Outcome]) -> None:
+    fired = total(outcomes).faults
+    assert {fault: fired[fault] for fault in FAULTS if fired[fault] < 10} == {}
+
+
+@pytest.mark.timeout(300)
+def test_every_checker_checks(outcomes: list[Outcome]) -> None:
+    checks = total(outcomes).checks
+    assert {c.name: checks[c.name] for c in CHECKERS if checks[c.name] < SEEDS} == {}
+
+
+@pytest.mark.timeout(300)
+def test_every_message_is_sent(outcomes: list[Outcome]) -> None:
+    sent = total(outcomes).messages
+    names = [message.__name__ for message in get_args(Message)]
+    assert {name: sent[name] for name in names if sent[name] < 100} == {}
+
+
+@pytest.mark.timeout(300)
+def test_everything_that_can_come_of_an_input_is_seen(outcomes: list[Outcome]) -> None:
+    seen = total(outcomes).seen
+    assert {kind for kind in SEEN if not seen[kind]} == set()
+
+
+def test_a_seed_replays_byte_for_byte_under_any_hash_seed() -> None:
+    program = (
+        "from gossipkv.simulation import run_seed\n"
+        "for seed in range(4):\n"
+        "    outcome = run_seed(seed)\n"
+        "    print(seed, outcome.digest, outcome.events, outcome.converged_ms)\n"
+    )
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "4711")
+    ]
+    assert len(printed[0].splitlines()) == 4
+    assert printed[0] == printed[1]
+
+
+def test_two_seeds_are_two_different_runs() -> None:
+    assert run_seed(0).digest != run_seed(1).digest
+
+
+def test_events_of_one_millisecond_happen_in_the_order_they_were_entered() -> None:
+    timeline = Timeline()
+    happened: list[str] = []
+    timeline.after(5, lambda: happened.append("later"))
+    timeline.after(1, lambda: happened.append("first"))
+    timeline.after(1, lambda: happened.append("second"))
+    timeline.run_until(3)
+    assert (happened, timeline.now_ms) == (["first", "second"], 3)
+    timeline.run_until(10)
+    assert happened == ["first", "second", "later"]
+
+
+def test_the_command_ends_with_a_line_of_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(seeds=2, first_seed=0, jobs=1, seed=None) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("2 seeds, ")
+    assert "no violation" in last
+    assert "crash" in last
+    assert "I2_contexts" in last
+
+
+def test_the_command_shows_what_happens_in_one_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(seeds=1, first_seed=0, jobs=1, seed=3) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("starts as replica" in line for line in lines)
+    assert any("all members are equal" in line for line in lines)
+    assert lines[-1] == f"trace digest {run_seed(3).digest}"
