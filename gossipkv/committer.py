@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import structlog
 
@@ -69,8 +70,7 @@ class Published:
     has_failed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     payload: Input | Frame
     future: asyncio.Future[Outcome] | None
 
@@ -135,13 +135,14 @@ class Committer:
         """All that waits, up to a bound; and whether the end has been reached."""
         jobs: list[_Job] = []
         job = self._jobs.get()
-        gathered_by = time.monotonic() + self._gathering_seconds
+        if self._gathering_seconds:
+            time.sleep(self._gathering_seconds)
         while job is not None:
             jobs.append(job)
             if len(jobs) == INPUTS_PER_BATCH_MAX:
                 return jobs, False
             try:
-                job = self._jobs.get(timeout=max(0.0, gathered_by - time.monotonic()))
+                job = self._jobs.get_nowait()
             except Empty:
                 return jobs, False
         return jobs, True

@@ -101,18 +101,16 @@ class FingerprintTable:
                     tombstones += term
                 else:
                     visible += term
-        self._add(leaf, 0, visible)
-        if tombstones:
-            self._add(leaf, 1, tombstones)
+        for which, amount in ((0, visible), (1, tombstones)):
+            if amount:
+                leaves, nodes, root = self._leaves, self._nodes, self._root
+                place = 2 * leaf + which
+                leaves[place] = (leaves[place] + amount) & _MASK
+                place = 2 * (leaf >> 8) + which
+                nodes[place] = (nodes[place] + amount) & _MASK
+                root[which] = (root[which] + amount) & _MASK
         self._dirty.add(leaf // LEAVES_PER_PAGE)
         return leaf
-
-    def _add(self, leaf: int, which: int, amount: int) -> None:
-        index = 2 * leaf + which
-        self._leaves[index] = (self._leaves[index] + amount) & _MASK
-        index = 2 * (leaf >> 8) + which
-        self._nodes[index] = (self._nodes[index] + amount) & _MASK
-        self._root[which] = (self._root[which] + amount) & _MASK
 
     def take_dirty_pages(self) -> list[tuple[int, bytes]]:
         """`(page, bytes)` of the pages that changed since the last call, in order of page."""

@@ -77,6 +77,8 @@ class Gossip:
         self._next_round_ms = now_ms
         self._next_audit_ms = now_ms + options.audit_interval_ms
         self.notices: list[Notice] = []
+        self._written: set[str] = set()
+        """Shards written to since `compose` was last called."""
         self.is_outrun = False
         """Others cover more of this replica's writes than there are here: the data are an old copy."""
         self.changed: dict[str, list[RowCopy]] = {}
@@ -86,7 +88,7 @@ class Gossip:
 
     def wrote(self, shard_name: str) -> None:
         """Rows have been written here."""
-        self._freshen(shard_name, [self._store.replica], self._membership.push_targets())
+        self._written.add(shard_name)
 
     def tick(self, now_ms: int) -> None:
         """Begin a sync round, and now and then an audit, where due."""
@@ -116,6 +118,9 @@ class Gossip:
 
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
         """The envelopes to send now."""
+        for shard_name in sorted(self._written):
+            self._freshen(shard_name, [self._store.replica], self._membership.push_targets())
+        self._written.clear()
         agendas = [(peer, self._agenda(reader, peer)) for peer in self._membership.peers() if peer.is_idle(now_ms)]
         # Only what cannot fail comes after the first exchange has been marked as begun.
         outgoing = []
@@ -416,6 +421,7 @@ class Gossip:
         for peer in self._membership.peers():
             peer.abandon_transfers()
             peer.is_sync_due = True
+        self._written.clear()
         self.notices.clear()
         self.changed.clear()
 

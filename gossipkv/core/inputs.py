@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import Replica
@@ -11,8 +12,7 @@ from gossipkv.core.storage import Transaction
 from gossipkv.core.write import Operation, Result
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """Answered by one Result per operation."""
 
     shard: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gossipkv.core.causality import Dot
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One put, or a delete where `value` is None."""
 
     address: bytes
@@ -19,8 +18,7 @@ class Operation:
     """Only if the row does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The operation stands, under this name."""
 
     dot: Dot
@@ -29,8 +27,7 @@ class Written:
     """Whether there was a visible row before."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotMatched:
+class NotMatched(NamedTuple):
     """The operation's condition does not hold; nothing was changed."""
 
     etag: str | None
