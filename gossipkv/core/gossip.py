@@ -177,8 +177,12 @@ class Gossip:
             peer.fresh.setdefault(shard_name, set()).update(origins)
 
     def _is_transferring(self, shard_name: str) -> bool:
-        """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice."""
-        return any(shard_name in peer.pulls or shard_name in peer.walks for peer in self._membership.peers())
+        """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice. Audits, which
+        bring next to nothing, keep no one from catching up."""
+        return any(
+            shard_name in peer.pulls or (shard_name in peer.walks and not peer.walks[shard_name].is_audit)
+            for peer in self._membership.peers()
+        )
 
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
         if not self._is_transferring(shard_name):

@@ -106,7 +106,7 @@ class HttpTransport:
             ),
             timeout=aiohttp.ClientTimeout(total=self._exchange_timeout_s, sock_connect=self._connect_timeout_s),
             headers={"Content-Type": CONTENT_TYPE},
-            skip_auto_headers=("Accept-Encoding",),
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
