@@ -56,7 +56,7 @@ class Batch:
         self._node = node
         self._options = options
 
-    async def post(self, request: web.Request, target: Target, _: Parameters) -> web.StreamResponse:
+    async def post(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
         namespace = namespace_of(target, for_writing=True)
         table = table_of(target)
         refuse_encoding(request)

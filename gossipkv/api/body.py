@@ -10,7 +10,7 @@ from aiohttp.hdrs import CONTENT_ENCODING
 from gossipkv.api.problem import ProblemError
 
 
-def refuse_encoding(request: web.Request) -> None:
+def refuse_encoding(request: web.BaseRequest) -> None:
     """A value is stored as it was put. Stored encoded, without the header that says so, it would mislead its readers;
     decoded, it would not be what was put."""
     coding = request.headers.get(CONTENT_ENCODING, "identity")
@@ -18,7 +18,7 @@ def refuse_encoding(request: web.Request) -> None:
         raise ProblemError("encoded-body", "send the body as it is, without Content-Encoding")
 
 
-async def read_body(request: web.Request, bytes_max: int, timeout_seconds: float, too_large: str) -> bytes:
+async def read_body(request: web.BaseRequest, bytes_max: int, timeout_seconds: float, too_large: str) -> bytes:
     """The whole body. `too_large` is the kind of problem for one of more than `bytes_max` bytes."""
     if CONTENT_ENCODING in request.headers:
         refuse_encoding(request)

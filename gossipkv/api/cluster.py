@@ -16,7 +16,7 @@ class Cluster:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def get(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+    async def get(self, _: web.BaseRequest, __: Target, ___: Parameters) -> web.Response:
         status = await self._node.status()
         content = {
             "cluster": status.identity.cluster,
@@ -27,7 +27,7 @@ class Cluster:
         }
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
 
-    async def get_members(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+    async def get_members(self, _: web.BaseRequest, __: Target, ___: Parameters) -> web.Response:
         status = await self._node.status()
         content = {"items": [described(member) for member in status.members], "next_cursor": None}
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})

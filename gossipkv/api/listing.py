@@ -49,7 +49,7 @@ class Listing:
         self._node = node
         self._options = options
 
-    async def get(self, request: web.Request, target: Target, parameters: Parameters) -> web.Response:
+    async def get(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.Response:
         query = self._query(target, parameters)
         with self._node.view() as view:
             page = self._page(view.rows(query.namespace, query.first, query.end), query)

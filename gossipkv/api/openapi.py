@@ -26,10 +26,10 @@ class Document:
     def __init__(self, options: ApiOptions) -> None:
         self._body = json.dumps(document(options), ensure_ascii=False, indent=1).encode()
 
-    async def get(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+    async def get(self, _: web.BaseRequest, __: Target, ___: Parameters) -> web.Response:
         return web.Response(body=self._body, headers={"Content-Type": JSON})
 
-    async def get_root(self, _: web.Request, __: Target, ___: Parameters) -> web.Response:
+    async def get_root(self, _: web.BaseRequest, __: Target, ___: Parameters) -> web.Response:
         return web.Response(body=b'{"name":"gossipkv","openapi":"/openapi.json"}', headers={"Content-Type": JSON})
 
 

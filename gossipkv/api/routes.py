@@ -1,141 +1,46 @@
-"""The routes, and what is done around every handler: its errors become problems, its requests are counted.
-
-The table is looked up here and not by aiohttp's router: a row key may hold any character, and one dictionary look-up is
-faster than matching patterns.
-"""
+"""Every route of the API, and what answers it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from time import perf_counter
-
-import structlog
-from aiohttp import HttpVersion11, web, web_urldispatcher
-from yarl import URL
-
-from gossipkv.api.problem import ProblemError, internal_error, problem_of
-from gossipkv.api.target import Parameters, Target, parameters_of, target_of
+from gossipkv.api import listing, openapi, target
+from gossipkv.api.batch import Batch
+from gossipkv.api.cluster import Cluster
+from gossipkv.api.health import Health
+from gossipkv.api.listing import Listing
+from gossipkv.api.options import ApiOptions
+from gossipkv.api.route_table import Route, RouteTable
+from gossipkv.api.rows import Rows
+from gossipkv.api.tables import Tables
 from gossipkv.metrics import Metrics
-
-Handler = Callable[[web.Request, Target, Parameters], Awaitable[web.StreamResponse]]
-
-UNKNOWN_ROUTE = "unknown"
-OTHER_METHOD = "other"
-CLIENT_GONE = 499
-"""The status under which a request counts whose client went away."""
-
-_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
-_ALL_METHODS: set[str] = set()
-_NO_PARAMETERS: Parameters = {}
-
-log = structlog.get_logger("gossipkv.api")
+from gossipkv.node import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    method: str
-    template: str
-    handler: Handler
-    parameters: frozenset[str] = frozenset()
-    """Names of the query parameters that it takes."""
+def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
+    rows = Rows(node, options)
+    tables = Tables(node, options)
+    cluster = Cluster(node)
+    health = Health(node, metrics)
+    document = openapi.Document(options)
+    return [
+        Route("GET", target.ROW, rows.get),
+        Route("PUT", target.ROW, rows.put),
+        Route("DELETE", target.ROW, rows.delete),
+        Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS),
+        Route("POST", target.BATCH, Batch(node, options).post),
+        Route("GET", target.TABLES, tables.get_all),
+        Route("GET", target.TABLE, tables.get),
+        Route("PUT", target.TABLE, tables.put),
+        Route("DELETE", target.TABLE, tables.delete),
+        Route("GET", "/v1/cluster", cluster.get),
+        Route("GET", "/v1/cluster/members", cluster.get_members),
+        Route("GET", "/livez", health.live),
+        Route("GET", "/readyz", health.ready),
+        Route("GET", "/metrics", health.metrics),
+        Route("GET", "/openapi.json", document.get),
+        Route("GET", "/", document.get_root),
+    ]
 
 
-class RouteTable:
-    """Finds and runs the handler of a request. A GET route answers HEAD too."""
-
-    def __init__(self, routes: Iterable[Route], metrics: Metrics, retry_after_seconds: int) -> None:
-        self._metrics = metrics
-        self._retry_after_seconds = retry_after_seconds
-        self.methods: dict[str, dict[str, Route]] = {}
-        """Routes by template and method."""
-        for route in routes:
-            methods = self.methods.setdefault(route.template, {})
-            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-                assert method not in methods, f"{method} {route.template} is routed twice"
-                methods[method] = route
-
-    async def dispatch(self, request: web.Request) -> web.StreamResponse:
-        began = perf_counter()
-        target = target_of(request.raw_path)
-        methods = self.methods.get(target.template)
-        status = CLIENT_GONE
-        try:
-            if methods is None:
-                raise ProblemError("path-not-found", "there is nothing at this path; /openapi.json says what there is")
-            route = methods.get(request.method)
-            if route is None:
-                raise _method_not_allowed(methods)
-            parameters = parameters_of(target.query, route.parameters) if target.query else _NO_PARAMETERS
-            response = await route.handler(request, target, parameters)
-            status = response.status
-            return response
-        except ConnectionError:
-            raise
-        except Exception as error:
-            problem = self._problem(error, request)
-            status = problem.status
-            # The traceback holds this frame, which holds the problem: a cycle that would wait for the collector.
-            return problem.with_traceback(None).response()
-        finally:
-            label = UNKNOWN_ROUTE if methods is None else target.template
-            method = request.method if request.method in _METHODS else OTHER_METHOD
-            self._metrics.observe_request(method, label, status, perf_counter() - began)
-
-    async def expect(self, request: web.Request) -> web.StreamResponse | None:
-        """Answer an `Expect` header; a response is instead of the handler's. HTTP/1.0 has no expectations."""
-        if request.version < HttpVersion11:
-            return None
-        if request.headers.get("Expect", "").lower() != "100-continue":
-            return ProblemError("expectation-failed", "the only expectation known is 100-continue").response()
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # These bytes are not part of the response that follows.
-        request.writer.output_size = 0
-        return None
-
-    def _problem(self, error: Exception, request: web.Request) -> ProblemError:
-        problem = problem_of(error, self._retry_after_seconds)
-        if problem is None:
-            log.error("request_failed", method=request.method, path=request.raw_path, exc_info=error)
-            return internal_error()
-        return problem
-
-
-class Everything(web_urldispatcher.AbstractResource):
-    """All that aiohttp's router knows: every path and method leads to one handler."""
-
-    def __init__(self, table: RouteTable, canonical: str) -> None:
-        super().__init__()
-        self._canonical = canonical
-        self._route = web_urldispatcher.ResourceRoute("*", table.dispatch, self, expect_handler=table.expect)
-
-    @property
-    def canonical(self) -> str:
-        """The path from which the router, going up from the whole path, finds this resource."""
-        return self._canonical
-
-    async def resolve(self, _: web.Request) -> web_urldispatcher._Resolve:
-        return web_urldispatcher.UrlMappingMatchInfo({}, self._route), _ALL_METHODS
-
-    def url_for(self, **_: str) -> URL:
-        return URL(self._canonical)
-
-    def add_prefix(self, _: str) -> None:
-        raise AssertionError("the API is no sub-application")
-
-    def get_info(self) -> web_urldispatcher._InfoDict:
-        return {"path": self._canonical}
-
-    def raw_match(self, _: str) -> bool:
-        return True
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[web.AbstractRoute]:
-        return iter((self._route,))
-
-
-def _method_not_allowed(methods: Mapping[str, Route]) -> ProblemError:
-    allowed = ", ".join(sorted(methods))
-    return ProblemError("method-not-allowed", f"allowed here: {allowed}", headers={"Allow": allowed})
+def build_api(node: Node, metrics: Metrics, options: ApiOptions) -> RouteTable:
+    """The API of a started node, for `serve`."""
+    return RouteTable(routes(node, metrics, options), metrics, options.retry_after_seconds)

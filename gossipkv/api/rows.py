@@ -20,7 +20,7 @@ class Rows:
         self._node = node
         self._options = options
 
-    async def get(self, request: web.Request, target: Target, _: Parameters) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
         """The bytes as they were put."""
         namespace = namespace_of(target)
         address = row_address_of(target)
@@ -35,7 +35,7 @@ class Rows:
             return RowResponse(304, etag)
         return RowResponse(200, etag, value)
 
-    async def put(self, request: web.Request, target: Target, _: Parameters) -> web.StreamResponse:
+    async def put(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
         """The body becomes the row's value; no body is the empty value."""
         namespace = namespace_of(target, for_writing=True)
         address = row_address_of(target)
@@ -45,7 +45,7 @@ class Rows:
         written = await self._write(namespace, Operation(address, value, if_match, if_absent))
         return RowResponse(204 if written.existed else 201, written.etag)
 
-    async def delete(self, request: web.Request, target: Target, _: Parameters) -> web.StreamResponse:
+    async def delete(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
         namespace = namespace_of(target, for_writing=True)
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)

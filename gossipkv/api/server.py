@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gossipkv.api.options import ApiOptions
+from gossipkv.api.route_table import RouteTable
 
 BACKLOG = 1024
 LINGERING_SECONDS = 5.0
@@ -34,7 +35,7 @@ _logger.addFilter(_OwnFaults())
 class Server:
     """A listening server; see `serve`."""
 
-    def __init__(self, runner: web.AppRunner, site: web.TCPSite) -> None:
+    def __init__(self, runner: web.ServerRunner, site: web.TCPSite) -> None:
         self._runner = runner
         self._site = site
 
@@ -49,7 +50,7 @@ class Server:
         await self._runner.cleanup()
 
 
-async def serve(app: web.Application, host: str, port: int, options: ApiOptions) -> Server:
+async def serve(api: RouteTable, host: str, port: int, options: ApiOptions) -> Server:
     """Listen; port 0 is any free one. Raises OSError where the address cannot be had."""
     settings: dict[str, Any] = {
         "access_log": None,
@@ -58,9 +59,8 @@ async def serve(app: web.Application, host: str, port: int, options: ApiOptions)
         "auto_decompress": False,
         "keepalive_timeout": options.keepalive_timeout_seconds,
         "lingering_time": LINGERING_SECONDS,
-        "shutdown_timeout": options.shutdown_timeout_seconds,
     }
-    runner = web.AppRunner(app, **settings)
+    runner = web.ServerRunner(web.Server(api.dispatch, **settings), shutdown_timeout=options.shutdown_timeout_seconds)
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=BACKLOG)
     try:

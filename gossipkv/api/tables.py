@@ -31,7 +31,7 @@ class Tables:
         self._node = node
         self._options = options
 
-    async def get_all(self, _: web.Request, target: Target, __: Parameters) -> web.Response:
+    async def get_all(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
         namespace = namespace_of(target)
         with self._node.view() as view:
             counts = {table: held for table, held in view.table_counts(namespace).items() if held.rows}
@@ -42,7 +42,7 @@ class Tables:
         ]
         return _json_response({"items": items, "next_cursor": None})
 
-    async def get(self, _: web.Request, target: Target, __: Parameters) -> web.Response:
+    async def get(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
         namespace = namespace_of(target)
         table = table_of(target)
         with self._node.view() as view:
@@ -52,7 +52,7 @@ class Tables:
             raise ProblemError("table-not-found", "the table has neither rows nor settings; the first row put makes it")
         return _json_response(_described(table, counts, settings or DEFAULTS))
 
-    async def put(self, request: web.Request, target: Target, _: Parameters) -> web.Response:
+    async def put(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.Response:
         """Set the table's settings; those not given return to their defaults."""
         namespace_of(target, for_writing=True)
         table = table_of(target)
@@ -64,7 +64,7 @@ class Tables:
         assert isinstance(result, Written), "a write without a condition"
         return web.Response(status=204 if result.existed else 201)
 
-    async def delete(self, _: web.Request, target: Target, __: Parameters) -> web.Response:
+    async def delete(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
         """Remove the settings and delete every row that is there when its turn comes; rows put meanwhile may stay.
         Cut short, it has deleted a part: it can be asked again."""
         namespace = namespace_of(target, for_writing=True)

@@ -20,8 +20,8 @@ import structlog
 import uvloop
 
 from gossipkv import logs
-from gossipkv.api.app import build_app
 from gossipkv.api.options import ApiOptions
+from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.cli.address import address_failure, check_free
 from gossipkv.cli.exit_code import ExitCode
@@ -163,7 +163,7 @@ async def _api(settings: Settings, node: Node, metrics: Metrics) -> Server:
         body_timeout_seconds=settings.body_timeout_s,
     )
     try:
-        return await serve(build_app(node, metrics, options), settings.http_host, settings.http_port, options)
+        return await serve(build_api(node, metrics, options), settings.http_host, settings.http_port, options)
     except OSError as error:
         await node.stop()
         raise address_failure(settings.http_host, settings.http_port, _remedy("http_port"), error) from error

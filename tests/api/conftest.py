@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from gossipkv.api.app import build_app
 from gossipkv.api.options import ApiOptions
+from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import Storage
@@ -134,7 +134,7 @@ async def running(options: ApiOptions = OPTIONS, storage: Storage | None = None)
         metrics,
     )
     await node.start()
-    server = await serve(build_app(node, metrics, options), "127.0.0.1", 0, options)
+    server = await serve(build_api(node, metrics, options), "127.0.0.1", 0, options)
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             yield Api(node, server.port, session, metrics)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from aiohttp import web
 
-from gossipkv.api.app import build_app
+from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
 from gossipkv.core.storage import StorageFailedError, StorageFullError
 from gossipkv.core.write import Operation, Result
@@ -220,7 +219,7 @@ async def test_a_write_that_fails_is_a_problem_that_tells_no_internals(
 
 async def test_a_port_in_use_names_the_address_and_the_setting(api: Api) -> None:
     with pytest.raises(OSError, match=f"127.0.0.1:{api.port}.*--http-port.*GOSSIPKV_HTTP_PORT"):
-        await serve(web.Application(), "127.0.0.1", api.port, OPTIONS)
+        await serve(build_api(api.node, api.metrics, OPTIONS), "127.0.0.1", api.port, OPTIONS)
 
 
 async def test_stopping_waits_for_requests_under_way(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +232,7 @@ async def test_stopping_waits_for_requests_under_way(api: Api, monkeypatch: pyte
         return await write(shard, operations)
 
     monkeypatch.setattr(api.node, "write", held)
-    server = await serve(build_app(api.node, api.metrics, OPTIONS), "127.0.0.1", 0, OPTIONS)
+    server = await serve(build_api(api.node, api.metrics, OPTIONS), "127.0.0.1", 0, OPTIONS)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"PUT {row_path('k')} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nvalue".encode())
     async with asyncio.timeout(10):

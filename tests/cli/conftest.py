@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gossipkv.api.app import build_app
 from gossipkv.api.options import ApiOptions
+from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
 from gossipkv.cli import main
 from gossipkv.core.member import GOSSIP
@@ -61,7 +61,7 @@ async def running_member() -> AsyncIterator[int]:
     transport = MemoryTransport(MemoryNetwork(), "memory://0")
     node = Node(replica_options, MemoryStorage(), transport, StaticDiscovery(()), metrics)
     await node.start()
-    server = await serve(build_app(node, metrics, options), "127.0.0.1", 0, options)
+    server = await serve(build_api(node, metrics, options), "127.0.0.1", 0, options)
     await node.wait_ready()
     yield server.port
     await server.stop()

@@ -1,0 +1,106 @@
+"""The routes, and what is done around every handler: its errors become problems, its requests are counted.
+
+The table is what aiohttp's low-level server calls, without an Application and its router between them: a row key may
+hold any character, and one dictionary look-up is faster than matching patterns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import structlog
+from aiohttp import HttpVersion11, web
+from aiohttp.hdrs import EXPECT
+
+from gossipkv.api.problem import ProblemError, internal_error, problem_of
+from gossipkv.api.target import Parameters, Target, parameters_of, target_of
+from gossipkv.metrics import Metrics
+
+Handler = Callable[[web.BaseRequest, Target, Parameters], Awaitable[web.StreamResponse]]
+
+UNKNOWN_ROUTE = "unknown"
+OTHER_METHOD = "other"
+CLIENT_GONE = 499
+"""The status under which a request counts whose client went away."""
+
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
+_NO_PARAMETERS: Parameters = {}
+
+log = structlog.get_logger("gossipkv.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    template: str
+    handler: Handler
+    parameters: frozenset[str] = frozenset()
+    """Names of the query parameters that it takes."""
+
+
+class RouteTable:
+    """Finds and runs the handler of a request. A GET route answers HEAD too."""
+
+    def __init__(self, routes: Iterable[Route], metrics: Metrics, retry_after_seconds: int) -> None:
+        self._metrics = metrics
+        self._retry_after_seconds = retry_after_seconds
+        self.methods: dict[str, dict[str, Route]] = {}
+        """Routes by template and method."""
+        for route in routes:
+            methods = self.methods.setdefault(route.template, {})
+            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+                assert method not in methods, f"{method} {route.template} is routed twice"
+                methods[method] = route
+
+    async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = perf_counter()
+        target = target_of(request.raw_path)
+        methods = self.methods.get(target.template)
+        status = CLIENT_GONE
+        try:
+            if EXPECT in request.headers:
+                await self._expect(request)
+            if methods is None:
+                raise ProblemError("path-not-found", "there is nothing at this path; /openapi.json says what there is")
+            route = methods.get(request.method)
+            if route is None:
+                raise _method_not_allowed(methods)
+            parameters = parameters_of(target.query, route.parameters) if target.query else _NO_PARAMETERS
+            response = await route.handler(request, target, parameters)
+            status = response.status
+            return response
+        except ConnectionError:
+            raise
+        except Exception as error:
+            problem = self._problem(error, request)
+            status = problem.status
+            # The traceback holds this frame, which holds the problem: a cycle that would wait for the collector.
+            return problem.with_traceback(None).response()
+        finally:
+            label = UNKNOWN_ROUTE if methods is None else target.template
+            method = request.method if request.method in _METHODS else OTHER_METHOD
+            self._metrics.observe_request(method, label, status, perf_counter() - began)
+
+    async def _expect(self, request: web.BaseRequest) -> None:
+        """Answer an `Expect` header. HTTP/1.0 has no expectations."""
+        if request.version < HttpVersion11:
+            return
+        if request.headers[EXPECT].lower() != "100-continue":
+            raise ProblemError("expectation-failed", "the only expectation known is 100-continue")
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # These bytes are not part of the response that follows.
+        request.writer.output_size = 0
+
+    def _problem(self, error: Exception, request: web.BaseRequest) -> ProblemError:
+        problem = problem_of(error, self._retry_after_seconds)
+        if problem is None:
+            log.error("request_failed", method=request.method, path=request.raw_path, exc_info=error)
+            return internal_error()
+        return problem
+
+
+def _method_not_allowed(methods: Mapping[str, Route]) -> ProblemError:
+    allowed = ", ".join(sorted(methods))
+    return ProblemError("method-not-allowed", f"allowed here: {allowed}", headers={"Allow": allowed})
