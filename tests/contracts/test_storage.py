@@ -4,41 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gossipkv.core.address import address_of
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import Counts, Identity, JournalEntry, Reader, ShardRecord, Storage, Transaction
-from gossipkv.storage.lmdb import LmdbStorage
-from gossipkv.storage.memory import MemoryStorage
-
-A = 0x8000_0000_0000_0001
-B = 0xFFFF_FFFF_FFFF_FFFF
-MAP_SIZE_BYTES = 64 * 2**20
-
-
-class Process:
-    """A storage in use by a process that can die and start again."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self.storage = self._opened()
-
-    def _opened(self) -> Storage:
-        return MemoryStorage() if self._path is None else LmdbStorage(self._path, MAP_SIZE_BYTES)
-
-    def dies_and_starts(self) -> None:
-        if isinstance(self.storage, MemoryStorage):
-            self.storage.crash()
-        else:
-            self.storage.close()
-            self.storage = self._opened()
+from gossipkv.core.storage import Counts, Identity, JournalEntry, ShardRecord, Storage
+from tests.contracts.storages import (
+    SIBLINGS,
+    A,
+    B,
+    Process,
+    addresses_in,
+    committing,
+    everything,
+    put_one_of_each,
+    put_rows,
+    row,
+)
 
 
 @pytest.fixture(params=["memory", "lmdb"])
@@ -51,54 +36,6 @@ def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]
 @pytest.fixture
 def storage(process: Process) -> Storage:
     return process.storage
-
-
-@contextmanager
-def committing(storage: Storage) -> Iterator[Transaction]:
-    transaction = storage.begin()
-    yield transaction
-    transaction.commit()
-
-
-def row(sequence: int = 1, value: bytes | None = b"value", expires_ms: int | None = None) -> Row:
-    return Row((Version(Dot(A, sequence), sequence << 16, value, expires_ms),), Context({A: sequence}))
-
-
-def put_rows(storage: Storage, shard: str, *addresses: bytes, leaf: int = 7) -> None:
-    with committing(storage) as transaction:
-        for address in addresses:
-            transaction.put_row(shard, address, row(), leaf, is_new=True)
-
-
-def addresses_in(
-    reader: Reader, shard: str, start: bytes = b"", end: bytes = b"\xff", *, reverse: bool = False
-) -> list[bytes]:
-    return [address for address, _ in reader.rows(shard, start, end, reverse=reverse)]
-
-
-def everything(reader: Reader) -> dict[str, object]:
-    """All that a storage holds for the shards and origins of these tests."""
-    held: dict[str, object] = {"identity": reader.identity()}
-    for shard in ("sys", "usr"):
-        held[shard] = {
-            "record": reader.shard_record(shard),
-            "counts": list(reader.table_counts(shard).items()),
-            "pages": list(reader.pages(shard)),
-            "rows": list(reader.rows(shard, b"", b"\xff")),
-            "journal": {origin: list(reader.journal(shard, origin, 0)) for origin in (1, A, B)},
-            "heads": list(reader.journal_heads(shard).items()),
-            "leaves": {leaf: list(reader.leaf(shard, leaf)) for leaf in (0, 7, 8, 65_535)},
-        }
-    return held
-
-
-def put_one_of_each(transaction: Transaction) -> None:
-    transaction.put_identity(Identity("cluster", "gossipkv-0", A, 3))
-    transaction.put_shard_record("usr", ShardRecord(Context({A: 5, B: 9}), Context({B: 2})))
-    transaction.put_table_counts("usr", "table", Counts(1, 2, 3))
-    transaction.put_page("usr", 1023, b"\x01" * 1024)
-    transaction.put_row("usr", b"table\0key", row(), 65_535, is_new=True)
-    transaction.put_journal("usr", A, 1, b"table\0key")
 
 
 def test_a_new_storage_is_empty(storage: Storage) -> None:
@@ -337,16 +274,6 @@ def test_the_longest_address_has_room_everywhere(storage: Storage, key: bytes) -
         assert view.journal_heads("usr") == {B: SEQUENCE_MAX}
 
 
-SIBLINGS = Row(
-    (
-        Version(Dot(B, 2**63 - 1), 2**64 - 1, b"\x00\xff", 2**63),
-        Version(Dot(A, 3), 5 << 16, None, None),
-        Version(Dot(A, 2), 4 << 16, b"", 1),
-    ),
-    Context({A: 3, B: 2**63 - 1, 1: 0, 77: 12}),
-)
-
-
 @pytest.mark.parametrize(
     "stored",
     [
@@ -460,74 +387,3 @@ def test_a_record_stays_as_it_was_put_when_the_shard_moves_on(storage: Storage) 
         found.context[A] = 3
     with storage.view() as view:
         assert view.shard_record("usr") == ShardRecord(Context({A: 1}), Context())
-
-
-ADDRESSES = [table + b"\0" + key for table in (b"a", b"ab") for key in (b"k", b"k\0", b"l", b"\xc3\xa9")]
-ROWS = [row(1), row(2, None), row(3, b"", 9), SIBLINGS]
-WRITE = st.one_of(
-    st.tuples(st.just("put"), st.sampled_from(ADDRESSES), st.sampled_from(ROWS)),
-    st.tuples(st.just("delete"), st.sampled_from(ADDRESSES)),
-    st.tuples(st.just("journal"), st.sampled_from([1, A, B]), st.integers(1, 4), st.sampled_from(ADDRESSES)),
-    st.tuples(st.just("forget"), st.sampled_from([1, A, B]), st.integers(1, 4)),
-    st.tuples(st.just("count"), st.sampled_from(["a", "ab"]), st.sampled_from([Counts(), Counts(2, 1, 9)])),
-    st.tuples(st.just("page"), st.sampled_from([0, 255, 256]), st.binary(max_size=3)),
-)
-BATCH = st.tuples(
-    st.sampled_from(["sys", "usr"]), st.lists(WRITE, max_size=12), st.sampled_from(["commit", "abort", "die"])
-)
-Writes = list[tuple[object, ...]]
-Batch = tuple[str, Writes, str]
-
-
-def apply(transaction: Transaction, shard: str, writes: Writes) -> None:
-    for write in writes:
-        match write:
-            case ("put", bytes(address), Row() as new):
-                leaf = (0, 7, 8)[len(address) % 3]
-                is_new = transaction.row(shard, address) is None
-                transaction.put_row(shard, address, new, leaf, is_new=is_new)
-            case ("delete", bytes(address)):
-                transaction.delete_row(shard, address, (0, 7, 8)[len(address) % 3])
-            case ("journal", int(origin), int(sequence), bytes(address)):
-                transaction.put_journal(shard, origin, sequence, address)
-            case ("forget", int(origin), int(sequence)):
-                transaction.delete_journal(shard, origin, sequence)
-            case ("count", str(table), Counts() as counts):
-                transaction.put_table_counts(shard, table, counts)
-            case ("page", int(page), bytes(content)):
-                transaction.put_page(shard, page, content)
-            case _:
-                raise AssertionError(write)
-
-
-@settings(max_examples=40, deadline=None)
-@given(batches=st.lists(BATCH, max_size=6), start=st.sampled_from(ADDRESSES), end=st.sampled_from(ADDRESSES))
-def test_both_storages_hold_the_same_after_any_writes(
-    tmp_path_factory: pytest.TempPathFactory,
-    batches: list[Batch],
-    start: bytes,
-    end: bytes,
-) -> None:
-    processes = [Process(None), Process(tmp_path_factory.mktemp("data"))]
-    for batch in batches:
-        memory, volume = (outcome(process, batch, start, end) for process in processes)
-        assert memory == volume
-    for process in processes:
-        process.storage.close()
-
-
-def outcome(process: Process, batch: Batch, start: bytes, end: bytes) -> object:
-    """What a transaction sees of its own writes, and what a view sees once it has ended."""
-    shard, writes, ending = batch
-    transaction = process.storage.begin()
-    apply(transaction, shard, writes)
-    own = everything(transaction), list(transaction.rows(shard, start, end, reverse=True))
-    if ending == "commit":
-        transaction.commit()
-    elif ending == "abort":
-        transaction.abort()
-    else:
-        process.dies_and_starts()
-    with process.storage.view() as view:
-        bounded = [list(view.rows("usr", start, end, reverse=is_reverse)) for is_reverse in (False, True)]
-        return own, everything(view), bounded
