@@ -15,6 +15,8 @@ from gossipkv.simulation.timeline import Timeline
 LEAVE_MS_MAX = 300
 CLOCK_SKEWS_MAX = 6
 """How far a clock goes wrong at most, in multiples of what others tolerate."""
+FREQUENT = 6
+"""How much more often than usual the scenario's frequent faults strike."""
 
 
 class Nemesis:
@@ -26,23 +28,24 @@ class Nemesis:
         self._cluster = cluster
         self._joining = scenario.joining
         self._is_over = False
-        self._faults: list[tuple[Callable[[], bool], int]] = [
-            (self._crash, 4),
-            (self._crash_before_commit, 4),
-            (self._crash_after_commit, 4),
-            (self._fail_commit, 4),
-            (self._run_full, 3),
-            (self._pause, 3),
-            (self._partition, 3),
-            (self._cut_one_way, 3),
-            (self._jump_forward, 3),
-            (self._jump_back, 3),
-            (self._lose_disk, 2),
-            (self._join, 2),
-            (self._leave, 2),
-            (self._move, 2),
-            (self._restart_all, 1),
-        ]
+        self._faults: dict[str, tuple[Callable[[], bool], int]] = {
+            "crash": (self._crash, 4),
+            "crash_before_commit": (self._crash_before_commit, 4),
+            "crash_after_commit": (self._crash_after_commit, 4),
+            "fail_commit": (self._fail_commit, 4),
+            "run_full": (self._run_full, 3),
+            "pause": (self._pause, 3),
+            "partition": (self._partition, 3),
+            "cut_one_way": (self._cut_one_way, 3),
+            "jump_forward": (self._jump_forward, 3),
+            "jump_back": (self._jump_back, 3),
+            "lose_disk": (self._lose_disk, 2),
+            "join": (self._join, 2),
+            "leave": (self._leave, 2),
+            "move": (self._move, 2),
+            "restart_all": (self._restart_all, 1),
+        }
+        assert self._faults.keys() >= set(scenario.frequent_faults), "a frequent fault that there is not"
 
     def start(self) -> None:
         self._timeline.after(self._pause_ms(), self._strike)
@@ -56,11 +59,16 @@ class Nemesis:
     def _strike(self) -> None:
         if self._is_over:
             return
-        faults = [fault for fault, _ in self._faults]
-        fault = self._rng.choices(faults, [weight for _, weight in self._faults])[0]
-        if fault():
-            self.fired[fault.__name__.strip("_")] += 1
+        names = list(self._faults)
+        name = self._rng.choices(names, [self._weight(name) for name in names])[0]
+        strike, _ = self._faults[name]
+        if strike():
+            self.fired[name] += 1
         self._timeline.after(self._pause_ms(), self._strike)
+
+    def _weight(self, name: str) -> int:
+        _, weight = self._faults[name]
+        return weight * FREQUENT if name in self._scenario.frequent_faults else weight
 
     def _later(self, event: Callable[[], None], ms_max: int = 500) -> None:
         """Undo a fault, unless the end of all faults has done so."""

@@ -1,15 +1,33 @@
-"""The shape of one run, drawn from its seed: small and large clusters, messages, tables and bounds in all mixtures."""
+"""The shape of one run, drawn from its seed: small and large clusters, messages, tables and bounds in all mixtures.
+
+A mixture of everything brings about some situations once in a hundred runs. An emphasis is a shape in which one of them
+is common; a share of the seeds has one.
+"""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from gossipkv.transport.memory import FaultRates
 
 SAFETY_MS = 3_000
 EXCHANGE_TIMEOUT_MS = 150
 RETRY_MS_MAX = 800
+
+EMPHASIS_SHARE = 0.1
+"""Of the seeds, how many have an emphasis."""
+
+
+class Emphasis(Enum):
+    PARTS = "parts"
+    """Members that were away for a while pull the writes of several others, in parts, while these go on writing."""
+    NEWCOMERS = "newcomers"
+    """Members with nothing come into a cluster that writes the same few rows everywhere: they walk, then pass on what
+    they got to the next, and what all the others cover has left the rows."""
+    HEARSAY = "hearsay"
+    """Each write goes to one member, which passes it on, and many frames are lost: rows run ahead of contexts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +50,87 @@ class Scenario:
     fanout: int
     part_bytes: int
     commit_ms_max: int
+    frequent_faults: tuple[str, ...]
+    """Those that strike far more often than the others."""
     rates: FaultRates
 
     @classmethod
-    def drawn(cls, rng: random.Random) -> Scenario:
+    def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
+        """A scenario with this emphasis, or with any or none."""
+        mixture = cls._mixture(rng)
+        if emphasis is None and rng.random() < EMPHASIS_SHARE:
+            emphasis = rng.choice(list(Emphasis))
+        match emphasis:
+            case Emphasis.PARTS:
+                return mixture._of_parts(rng)
+            case Emphasis.NEWCOMERS:
+                return mixture._of_newcomers(rng)
+            case Emphasis.HEARSAY:
+                return mixture._of_hearsay()
+            case None:
+                return mixture
+
+    def _of_parts(self, rng: random.Random) -> Scenario:
+        """A part holds few rows, and fewer than one row in four is lacking: more would call for a walk."""
+        return replace(
+            self,
+            members=5,
+            is_chain=False,
+            joining=0,
+            keys=60,
+            prefilled_rows=160,
+            value_bytes_max=0,
+            write_interval_ms=20,
+            fault_interval_ms=150,
+            gossip_interval_ms=150,
+            fanout=0,
+            part_bytes=rng.choice((300, 400)),
+            commit_ms_max=2,
+            frequent_faults=("partition", "pause"),
+            rates=replace(self.rates, drop=0.02, delay=0.3, delay_ms_max=60),
+        )
+
+    def _of_newcomers(self, rng: random.Random) -> Scenario:
+        """One message holds everything, so that what is lacking comes by push where a floor does not forbid it."""
+        return replace(
+            self,
+            members=5,
+            is_chain=False,
+            joining=2,
+            tables=1,
+            keys=rng.choice((3, 8)),
+            prefilled_rows=0,
+            value_bytes_max=20,
+            write_interval_ms=10,
+            fault_interval_ms=60,
+            gossip_interval_ms=80,
+            fanout=2,
+            part_bytes=512 * 1024,
+            commit_ms_max=10,
+            frequent_faults=("lose_disk",),
+            rates=replace(self.rates, drop=0.02),
+        )
+
+    def _of_hearsay(self) -> Scenario:
+        """Rounds are rare, so that what was missed stays missing for a while."""
+        return replace(
+            self,
+            members=5,
+            is_chain=False,
+            keys=8,
+            prefilled_rows=0,
+            write_interval_ms=10,
+            fault_interval_ms=60,
+            gossip_interval_ms=300,
+            audit_interval_ms=60_000,
+            fanout=1,
+            part_bytes=512 * 1024,
+            commit_ms_max=30,
+            rates=replace(self.rates, drop=0.15, delay=0.3, reorder=0.1, delay_ms_max=60),
+        )
+
+    @classmethod
+    def _mixture(cls, rng: random.Random) -> Scenario:
         prefilled = rng.choice((0, 30, 80, 160, 160))
         return cls(
             members=rng.choice((2, 3, 3, 4)),
@@ -53,6 +148,7 @@ class Scenario:
             fanout=rng.choice((0, 0, 1, 2)),
             part_bytes=rng.choice((60, 200, 200, 800, 512 * 1024)) if prefilled < 160 else rng.choice((200, 400)),
             commit_ms_max=rng.choice((2, 10, 30)),
+            frequent_faults=(),
             rates=FaultRates(
                 drop=rng.choice((0.0, 0.02, 0.15)),
                 duplicate=rng.choice((0.0, 0.05, 0.2)),

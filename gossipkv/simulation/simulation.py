@@ -18,7 +18,7 @@ from gossipkv.simulation.host import EPOCH_MS, Host
 from gossipkv.simulation.nemesis import Nemesis
 from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
-from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Scenario
+from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
 
@@ -36,11 +36,15 @@ QUIET_INTERVALS = 6
 
 class Simulation:
     def __init__(
-        self, seed: int, show: Callable[[str], None] | None = None, objecting: Collection[str] | None = None
+        self,
+        seed: int,
+        show: Callable[[str], None] | None = None,
+        objecting: Collection[str] | None = None,
+        emphasis: Emphasis | None = None,
     ) -> None:
         rng = random.Random(seed)
         self.outcome = Outcome(seed)
-        self.scenario = Scenario.drawn(rng)
+        self.scenario = Scenario.drawn(rng, emphasis)
         self._rng = rng
         self._timeline = Timeline()
         self._trace = Trace(self._timeline, show)
@@ -214,8 +218,12 @@ def _child(rng: random.Random) -> random.Random:
 
 
 def run_seed(
-    seed: int, show: Callable[[str], None] | None = None, *, objecting: Collection[str] | None = None
+    seed: int,
+    show: Callable[[str], None] | None = None,
+    *,
+    objecting: Collection[str] | None = None,
+    emphasis: Emphasis | None = None,
 ) -> Outcome:
     """Run one seed. `show` is given a line for each event worth reading; `objecting` names the checkers that may end
-    the run, all by default."""
-    return Simulation(seed, show, objecting).run()
+    the run, all by default; `emphasis` is drawn from the seed unless given."""
+    return Simulation(seed, show, objecting, emphasis).run()

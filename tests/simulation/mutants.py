@@ -25,6 +25,7 @@ from gossipkv.core.store import Intake, Store
 from gossipkv.core.walk import Walk
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
+from gossipkv.simulation.scenario import Emphasis
 
 
 class Mutant(NamedTuple):
@@ -33,8 +34,8 @@ class Mutant(NamedTuple):
     attribute: str
     replacement: Any
     checker: str
-    first_seed: int = 0
-    """Where to begin: some mistakes need a rare coincidence, and a search from 0 takes long."""
+    emphasis: Emphasis | None = None
+    """The situation in which the mistake matters, where the mixture of all seldom brings it about."""
 
     def planted(self) -> Any:
         return patch.object(self.target, self.attribute, self.replacement)
@@ -232,16 +233,28 @@ MUTANTS = (
     Mutant("the fingerprint ignores deletes", FingerprintTable, "replace", _replace_with_values_only, I4),
     Mutant("a page of the fingerprint is not stored", FingerprintTable, "take_dirty_pages", _forget_a_page, I4),
     Mutant("a walk is sealed with the context at its end", Gossip, "_finish_walk", _seal_with_the_end, I2),
-    Mutant("a prefix of the journal counts as all of it", pull.Pulling, "take", _cover_each_part, I2),
-    Mutant("the last part's claim counts", pull.Pulling, "take", _claim_the_last_part, I2, 110),
-    Mutant("what runs ahead of the context is not sent", pull, "_fill", _fill_up_to_the_context, I2),
+    Mutant("a prefix of the journal counts as all of it", pull.Pulling, "take", _cover_each_part, I2, Emphasis.PARTS),
+    Mutant("the last part's claim counts", pull.Pulling, "take", _claim_the_last_part, I2, Emphasis.PARTS),
+    Mutant("what runs ahead of the context is not sent", pull, "_fill", _fill_up_to_the_context, I2, Emphasis.HEARSAY),
     Mutant("a walk leaves out tombstones", walk, "_leaf_rows", _visible_leaf_rows, I2),
     Mutant("a walk compares visible sums alone", Walk, "_differ", _differ_in_visible_rows, I2),
-    Mutant("adopting a context does not raise floors", Shard, "adopt", _adopt_without_floors, I2, 130),
+    Mutant("adopting a context does not raise floors", Shard, "adopt", _adopt_without_floors, I2, Emphasis.NEWCOMERS),
     Mutant(
-        "dropping stable entries does not raise floors", Shard, "_without_stable", _drop_stable_without_floors, I2, 185
+        "dropping stable entries does not raise floors",
+        Shard,
+        "_without_stable",
+        _drop_stable_without_floors,
+        I2,
+        Emphasis.NEWCOMERS,
     ),
-    Mutant("a lost disk leaves its peer's context known", Peer, "become_replica", _keep_contexts, "peer_contexts"),
+    Mutant(
+        "a lost disk leaves its peer's context known",
+        Peer,
+        "become_replica",
+        _keep_contexts,
+        "peer_contexts",
+        Emphasis.NEWCOMERS,
+    ),
     Mutant("rows ahead of the context are not told of", Shard, "is_ahead", _false, "anomalies"),
     Mutant("exchanges of a failed batch stay open", Gossip, "forget_batch", _keep_exchanges, "bounds"),
     Mutant("no rounds are begun", Membership, "sync_partner", _never, "rounds"),

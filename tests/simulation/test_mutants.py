@@ -16,10 +16,10 @@ SEEDS_MAX = 200
 def caught(mutant: Mutant) -> tuple[int, Violation]:
     """How many seeds it took, with only the mutant's checker objecting, and what it said."""
     with mutant.planted():
-        for tried in range(SEEDS_MAX):
-            for violation in run_seed(mutant.first_seed + tried, objecting={mutant.checker}).violations:
+        for seed in range(SEEDS_MAX):
+            for violation in run_seed(seed, objecting={mutant.checker}, emphasis=mutant.emphasis).violations:
                 if violation.checker == mutant.checker:
-                    return tried + 1, violation
+                    return seed + 1, violation
     pytest.fail(f"{SEEDS_MAX} seeds did not show that {mutant.fault}")
 
 
@@ -27,7 +27,8 @@ def caught(mutant: Mutant) -> tuple[int, Violation]:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{m.fault} ({m.checker})" for m in MUTANTS])
 def test_the_simulation_catches_that(mutant: Mutant) -> None:
     seeds, violation = caught(mutant)
-    assert run_seed(violation.seed).violations == [], "the code breaks a promise without the fault too"
+    sound = run_seed(violation.seed, emphasis=mutant.emphasis)
+    assert sound.violations == [], "the code breaks a promise without the fault too"
     sys.stdout.write(f"\n{mutant.checker} objects after {seeds} seeds: {str(violation)[:160]}\n")
 
 
