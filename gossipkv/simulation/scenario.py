@@ -16,7 +16,7 @@ SAFETY_MS = 3_000
 EXCHANGE_TIMEOUT_MS = 150
 RETRY_MS_MAX = 800
 
-EMPHASIS_SHARE = 0.1
+EMPHASIS_SHARE = 0.06
 """Of the seeds, how many have an emphasis."""
 
 
