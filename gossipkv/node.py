@@ -1,7 +1,7 @@
 """A running member: the core's decisions carried out.
 
 The event loop takes requests and frames, hands them to the storage thread, and when a batch is durable resolves who
-waited for it and sends what it decided to send. Three loops run beside it: ticks, discovery, and one task per exchange
+waited for it and sends what it decided to send. Two loops run beside it, ticks and discovery, and one task per exchange
 under way. A loop that dies is logged, counted and started again.
 """
 
@@ -23,7 +23,7 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Write
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Identity, Storage, View
+from gossipkv.core.storage import Identity, Storage, StorageError, View
 from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.base import Discovery, DiscoveryError
 from gossipkv.group_commit import GroupCommit, StepFailedError
@@ -118,7 +118,7 @@ class Node:
             async with asyncio.timeout(self._node_options.leave_timeout_seconds):
                 while not (await self.status()).has_pushed_everything:
                     await asyncio.sleep(LEAVE_POLL_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, StorageError):
             log.warning("left_before_all_was_pushed", consequence="it is on disk and goes out after the next start")
         for task in [*self._loops, *self._exchanges]:
             task.cancel()
