@@ -21,11 +21,12 @@ from gossipkv.codec import Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, encoded
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Write
+from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
 from gossipkv.core.write import Operation, Result
-from gossipkv.discovery.base import Discovery, DiscoveryError
+from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.group_commit import GroupCommit, StepFailedError
 from gossipkv.metrics import Metrics
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
@@ -86,6 +87,8 @@ class Node:
         self._waiting_operations = 0
         self._waiting_frames = 0
         self._is_stopping = False
+        self._discovery_failure = ""
+        self._is_alone = False
         self._ready = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._exchanges: set[asyncio.Task[None]] = set()
@@ -123,6 +126,7 @@ class Node:
         for task in [*self._loops, *self._exchanges]:
             task.cancel()
         await asyncio.gather(*self._loops, *self._exchanges, return_exceptions=True)
+        await self._discovery.close()
         await self._transport.close()
         await self._committer.stop()
         self._storage.close()
@@ -255,17 +259,37 @@ class Node:
 
     async def _discover(self) -> None:
         """Look for ever: a cluster that stopped looking after it had joined would leave islands when all restart."""
-        was_failing = False
         while True:
             try:
-                endpoints = await self._discovery.find()
-                was_failing = False
+                found = await self._discovery.find()
             except DiscoveryError as error:
-                self._metrics.discovery_failures.inc()
-                if not was_failing:
-                    log.warning("discovery_failed", reason=str(error), consequence="known members stay; it goes on")
-                was_failing = True
-            else:
-                self._metrics.discovered.set(len(endpoints))
-                self._committer.post(Discovered(endpoints))
-            await asyncio.sleep(self._discovery.interval_seconds * self._rng.uniform(0.8, 1.2))
+                self._judge_discovery(str(error))
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+                continue
+            self._judge_discovery(found.failure)
+            self._judge_found(found)
+            happened = Discovered(found.endpoints, found.members, found.zone)
+            while isinstance(await self._committer.ask(happened), Exception):
+                # The next look may be far away, and tell of no change.
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+
+    def _judge_discovery(self, failure: str) -> None:
+        """Count failures; say what fails once, and again when it is something else or nothing any more."""
+        if failure:
+            self._metrics.discovery_failures.inc()
+        if failure == self._discovery_failure:
+            return
+        self._discovery_failure = failure
+        if failure:
+            log.warning("discovery_failed", reason=failure, consequence="known members stay; it goes on")
+        else:
+            log.info("discovery_recovered")
+
+    def _judge_found(self, found: Found) -> None:
+        """Say once that no one else is found. It is no error: someone must be the first."""
+        own = self._options.endpoints.get(GOSSIP)
+        others = sum(endpoint != own for endpoint in found.endpoints)
+        self._metrics.discovered.set(others)
+        if others == 0 and not self._is_alone:
+            log.warning("no_members_found", consequence="this member is alone until others are found; it goes on")
+        self._is_alone = others == 0

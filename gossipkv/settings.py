@@ -116,14 +116,27 @@ class Settings:
         default_text="the address served on, or that of the host name where all are",
     )
 
-    discovery: str = _choice("static", ("static", "dns"), "Where addresses of other members come from.")
+    discovery: str = _choice("static", ("static", "dns", "kubernetes"), "Where addresses of other members come from.")
     peers: str = _text(
         "", "Gossip URLs of members, comma separated; the own one may be among them.", default_text="none"
     )
     discovery_dns_name: str = _text(
-        "", "Name whose addresses are those of the members, for discovery by DNS.", default_text="none"
+        "",
+        "Name whose addresses are those of the members, for discovery by DNS, and where Kubernetes cannot be asked.",
+        default_text="none",
     )
-    discovery_interval_s: float = _number(5.0, "Between two look-ups of members.", "seconds", minimum=0.1, maximum=3600)
+    discovery_service: str = _text(
+        "",
+        "Headless Service whose EndpointSlices list the members, for discovery by Kubernetes.",
+        pattern=_NAME,
+        default_text="none",
+    )
+    discovery_namespace: str = _text(
+        "", "Kubernetes namespace of that Service.", pattern=_NAME, default_text="that of the pod"
+    )
+    discovery_interval_s: float = _number(
+        5.0, "Between two look-ups of members; Kubernetes is watched instead.", "seconds", minimum=0.1, maximum=3600
+    )
 
     gossip_interval_ms: int = _number(
         1_000,

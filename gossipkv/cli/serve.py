@@ -24,6 +24,7 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.cli.address import address_failure, check_free
+from gossipkv.cli.discovery import chosen_discovery
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.setting_options import loaded, setting_options
@@ -31,7 +32,6 @@ from gossipkv.codec import Limits
 from gossipkv.core.member import GOSSIP, HTTP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import StorageError
-from gossipkv.discovery.base import Discovery
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions
 from gossipkv.settings import Settings, flag_of, variable_of
@@ -124,35 +124,7 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max, value_bytes_max=settings.value_bytes_max
     )
-    return Node(options, storage, transport, _discovery(settings), metrics, node_options)
-
-
-def _discovery(settings: Settings) -> Discovery:
-    match settings.discovery:
-        case "dns":
-            from gossipkv.discovery.dns import DnsDiscovery
-
-            if not settings.discovery_dns_name:
-                raise Failure(
-                    f"discovery by DNS needs a name to look up: {flag_of('discovery_dns_name')}", ExitCode.USAGE
-                )
-            return DnsDiscovery(settings.discovery_dns_name, settings.gossip_port, settings.discovery_interval_s)
-        case _:
-            from gossipkv.discovery.static import StaticDiscovery
-
-            return StaticDiscovery(_peers(settings), settings.discovery_interval_s)
-
-
-def _peers(settings: Settings) -> list[str]:
-    peers = [peer.strip().rstrip("/") for peer in settings.peers.split(",") if peer.strip()]
-    for peer in peers:
-        if not peer.startswith(("http://", "https://")):
-            raise Failure(
-                f"the peer {peer!r} ({flag_of('peers')}, {variable_of('peers')}) is no gossip URL, "
-                f"such as http://10.0.0.7:{settings.gossip_port}",
-                ExitCode.USAGE,
-            )
-    return peers
+    return Node(options, storage, transport, chosen_discovery(settings, options.member), metrics, node_options)
 
 
 async def _api(settings: Settings, node: Node, metrics: Metrics) -> Server:

@@ -41,6 +41,10 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Discovered:
     endpoints: tuple[str, ...]
+    members: frozenset[str] | None = None
+    """All members that exist; None where that is not known."""
+    zone: str | None = None
+    """This member's own; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             replica.answered(transaction, exchange, envelope, now_ms)
         case Failed(exchange=exchange, reason=reason):
             replica.failed(exchange, reason, now_ms)
-        case Discovered(endpoints=endpoints):
-            replica.discovered(endpoints)
+        case Discovered(endpoints=endpoints, members=members, zone=zone):
+            replica.discovered(transaction, endpoints, members, zone, now_ms)
         case Tick():
             replica.tick(transaction, now_ms)
         case Leave():

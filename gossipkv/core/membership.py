@@ -1,8 +1,11 @@
 """Who the other members are, where they are reached, and whom to talk to.
 
 Members come from three sources: discovery supplies endpoints, answers tell whose they are, and `sys.members` says where
-each member wants to be reached. Discovery never removes a member; a member that fails is tried less often, and never
-forgotten.
+each member wants to be reached. A member that fails is tried less often, and never forgotten.
+
+Discovery removes no member by failing to find it. Where it knows all members that exist, one that is not among them is
+let go: it counts as left and is not tried, though its record stays as it is. It is taken back when it is listed again,
+speaks or answers, or when its record tells of a later start. One that is listed is never let go, however silent it is.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import random
 from collections.abc import Iterable, Iterator
 
 from gossipkv.core.causality import ReplicaId
+from gossipkv.core.effects import Notice
 from gossipkv.core.member import DEAD, GOSSIP, LEFT, MemberRecord
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
@@ -36,6 +40,9 @@ class Membership:
         """Endpoints that discovery gave and of which it is not known whose they are."""
         self._own_endpoints = {options.endpoints.get(GOSSIP, "")}
         self.has_been_answered = False
+        self.notices: list[Notice] = []
+        self._existing: frozenset[str] | None = None
+        """All members that exist, as discovery last said; None while it cannot tell."""
 
     def peers(self) -> Iterator[Peer]:
         """All others, contacts included, in a fixed order."""
@@ -54,12 +61,35 @@ class Membership:
         """The members' names by replica id, of those that have one known here."""
         return {peer.replica: member for member, peer in self._members.items() if peer.replica is not None}
 
-    def discovered(self, endpoints: Iterable[str]) -> None:
-        """Take endpoints to try. Those that are known, or this member's own, are not new."""
+    def discovered(self, endpoints: Iterable[str], existing: frozenset[str] | None = None) -> None:
+        """Take endpoints to try. Those that are known, or this member's own, are not new. `existing` names all members
+        that exist, where that is known."""
         known = {peer.endpoint for peer in self._members.values()} | self._own_endpoints
         for endpoint in endpoints:
             if endpoint not in known and endpoint not in self._contacts:
                 self._contacts[endpoint] = Peer(endpoint)
+        self._existing = existing
+        if existing is not None:
+            for peer in self.members():
+                if peer.member not in existing:
+                    self._let_go(peer)
+                elif peer.is_let_go:
+                    # Whatever failed then says nothing of what exists under the name now.
+                    peer.failures = 0
+                    self._take_back(peer, 0)
+
+    def _let_go(self, peer: Peer) -> None:
+        if not peer.is_let_go:
+            peer.is_let_go = True
+            peer.abandon_transfers()
+            self.notices.append(Notice("member_let_go", {"peer": peer.member, "reason": "it does not exist any more"}))
+
+    def _take_back(self, peer: Peer, retry_at_ms: int) -> None:
+        if peer.is_let_go:
+            peer.is_let_go = False
+            peer.is_sync_due = True
+            peer.retry_at_ms = min(peer.retry_at_ms, retry_at_ms)
+            self.notices.append(Notice("member_taken_back", {"peer": peer.member}))
 
     def learn_record(self, member: str, record: MemberRecord) -> Peer | None:
         """Take in what `sys.members` says of a member; returns it if that is the first word of it."""
@@ -78,6 +108,10 @@ class Membership:
             peer.failures = 0
             peer.retry_at_ms = 0
             peer.is_sync_due = True
+        if returned:
+            self._take_back(peer, 0)
+        elif is_new and not peer.has_answered and self._existing is not None and member not in self._existing:
+            self._let_go(peer)
         peer.endpoint = endpoint
         peer.record = record
         self._contacts.pop(endpoint, None)
@@ -108,6 +142,7 @@ class Membership:
         """An exchange with it went well; returns whether it had been failing."""
         self.has_been_answered = True
         was_failing = peer.failures > 0
+        self._take_back(peer, 0)
         peer.has_answered = True
         peer.failures = 0
         peer.retry_at_ms = 0
@@ -118,6 +153,7 @@ class Membership:
         reached: its failures stand until it answers, or a transfer from a peer that only talks would never be given
         up, and would keep all others from beginning."""
         peer.retry_at_ms = min(peer.retry_at_ms, now_ms)
+        self._take_back(peer, now_ms)
 
     def failed(self, peer: Peer, now_ms: int) -> None:
         """An exchange with it failed: pause, longer each time, and learn its state anew before anything else."""

@@ -53,6 +53,8 @@ class Peer:
     """Exchanges that failed since the last one that did not."""
     retry_at_ms: int = 0
     has_answered: bool = False
+    is_let_go: bool = False
+    """It is known not to exist any more, whatever its record says: nothing is begun with it."""
 
     is_sync_due: bool = True
     """Nothing is pushed to a peer before its context is known, and a round is how to learn it."""
@@ -74,7 +76,7 @@ class Peer:
 
     @property
     def status(self) -> str:
-        if self.record is not None and self.record.has_left:
+        if self.is_let_go or (self.record is not None and self.record.has_left):
             return LEFT
         if self.failures >= DEAD_AFTER_FAILURES:
             return DEAD
@@ -86,7 +88,7 @@ class Peer:
 
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""
-        return self.exchange is None and now_ms >= self.retry_at_ms
+        return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
 
     def replace_context(self, shard: str, context: Context) -> None:
         """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what

@@ -43,6 +43,7 @@ class Replica:
         self.identity = identity
         self.tally = Tally()
         self.is_ready = False
+        self.zone = options.zone
         self._rng = rng
         self._started_ms = now_ms
         self._has_left = False
@@ -93,9 +94,20 @@ class Replica:
         """An exchange that this member began has come to nothing, or may have."""
         self._gossip.failed(exchange, reason, now_ms)
 
-    def discovered(self, endpoints: Iterable[str]) -> None:
-        """Endpoints that others may be reached at. Those that are no longer among them are not forgotten."""
-        self._membership.discovered(endpoints)
+    def discovered(
+        self,
+        transaction: Transaction,
+        endpoints: Iterable[str],
+        members: frozenset[str] | None,
+        zone: str | None,
+        now_ms: int,
+    ) -> None:
+        """Endpoints that others may be reached at; those that are no longer among them are not forgotten. Where all
+        members that exist are known, others are let go. The zone found is this member's, unless it was given one."""
+        self._membership.discovered(endpoints, members)
+        if self.options.zone is None and zone is not None and zone != self.zone:
+            self.zone = zone
+            self._announce(transaction, now_ms)
 
     def tick(self, transaction: Transaction, now_ms: int) -> None:
         """Let time pass: due several times per gossip interval."""
@@ -124,8 +136,8 @@ class Replica:
             Send(outgoing.exchange, outgoing.endpoint, self._envelope(outgoing.messages, now_ms))
             for outgoing in self._gossip.compose(transaction, now_ms)
         ]
-        notices = self._notices + self._gossip.notices
-        self._notices, self._gossip.notices = [], []
+        notices = self._notices + self._membership.notices + self._gossip.notices
+        self._notices, self._membership.notices, self._gossip.notices = [], [], []
         return Effects(sends, notices, self._arrivals(changed))
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
@@ -137,6 +149,7 @@ class Replica:
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
         self._notices.clear()
+        self._membership.notices.clear()
         self._load_members(reader)
 
     # Questions
@@ -180,8 +193,9 @@ class Replica:
             ours = self.identity
             self._must_refute = record.replica != ours.replica or record.incarnation > ours.incarnation
             if (record.replica, record.incarnation) == (ours.replica, ours.incarnation):
-                # Of a word to leave whose commit failed nothing is left.
+                # Of a word to leave, or of a zone found, whose commit failed nothing is left.
                 self._has_left = record.has_left
+                self.zone = record.zone
         elif self._membership.learn_record(member, record):
             self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
 
@@ -191,7 +205,7 @@ class Replica:
             self.identity.incarnation,
             self.options.endpoints,
             self._has_left,
-            self.options.zone,
+            self.zone,
             self.options.version,
         )
         address = address_of(MEMBERS_TABLE, self.options.member.encode())

@@ -71,6 +71,7 @@ class Described(Protocol):
     options: ReplicaOptions
     tally: Tally
     is_ready: bool
+    zone: str | None
 
 
 def describe(replica: Described, store: Store, membership: Membership, now_ms: int) -> ReplicaStatus:
@@ -83,7 +84,7 @@ def describe(replica: Described, store: Store, membership: Membership, now_ms: i
         replica=identity.replica,
         incarnation=identity.incarnation,
         endpoints=dict(options.endpoints),
-        zone=options.zone,
+        zone=replica.zone,
         version=options.version,
         failures=0,
         clock_ahead_ms=0,

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from gossipkv.discovery.base import DiscoveryError
+from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.discovery.interval import Interval
 
 
-class DnsDiscovery:
+class DnsDiscovery(Discovery):
     """Looks up all IPv4 and IPv6 addresses of a name; every member listens on the same gossip port."""
 
     def __init__(self, name: str, gossip_port: int, interval_seconds: float = 5.0) -> None:
         self._name = name
         self._gossip_port = gossip_port
-        self.interval_seconds = interval_seconds
+        self._interval = Interval(interval_seconds)
 
-    async def find(self) -> tuple[str, ...]:
+    async def find(self) -> Found:
+        await self._interval.wait()
+        return Found(await self.look_up())
+
+    async def look_up(self) -> tuple[str, ...]:
+        """Gossip URLs, at once. Raises DiscoveryError."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(self._name, self._gossip_port, type=socket.SOCK_STREAM)

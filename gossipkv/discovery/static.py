@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gossipkv.discovery.base import Discovery, Found
+from gossipkv.discovery.interval import Interval
 
-class StaticDiscovery:
+
+class StaticDiscovery(Discovery):
     def __init__(self, endpoints: Sequence[str], interval_seconds: float = 60.0) -> None:
         self._endpoints = tuple(endpoints)
-        self.interval_seconds = interval_seconds
+        self._interval = Interval(interval_seconds)
 
-    async def find(self) -> tuple[str, ...]:
-        return self._endpoints
+    async def find(self) -> Found:
+        await self._interval.wait()
+        return Found(self._endpoints)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gossipkv.core.effects import Effects, Tally
-from gossipkv.core.inputs import Discovered
+from gossipkv.core.inputs import Answer, Discovered
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
@@ -26,6 +27,9 @@ from gossipkv.simulation.trace import Trace
 TICKS_PER_INTERVAL = 3
 BOOTSTRAP_TIMEOUT_MS = 700
 START_RETRY_MS = 50
+LIST_DELAY_MS_MAX = 600
+"""How far what discovery tells of members may be behind."""
+ZONES = 2
 
 
 class Cluster:
@@ -42,6 +46,8 @@ class Cluster:
         self._scenario = scenario
         self._timeline = timeline
         self._checkers = checkers
+        self._unplaced: set[str] = set()
+        """Members that are on their way to another address: as long as they are, they do not exist."""
 
     def add(self) -> None:
         """A new member joins."""
@@ -61,6 +67,7 @@ class Cluster:
     def start(self, host: Host) -> None:
         if host.is_up:
             return
+        self._unplaced.discard(host.name)
         rng = random.Random(self._rng.getrandbits(64))
         try:
             driver, effects = GroupCommit.open(host.disk, self._options(host), rng, host.now_ms())
@@ -74,7 +81,7 @@ class Cluster:
         tick_ms = self._scenario.gossip_interval_ms // TICKS_PER_INTERVAL
         host.process = process = Process(self, host, driver, tick_ms, self._scenario.commit_ms_max)
         process.start(effects)
-        process.submit(Discovered(self._found()))
+        self._tell(host, process, self._discovered(host, self._found()))
         self.examine(host)
 
     def _options(self, host: Host) -> ReplicaOptions:
@@ -120,6 +127,7 @@ class Cluster:
 
     def move(self, host: Host) -> None:
         """The host gets another address."""
+        self._unplaced.add(host.name)
         before = host.endpoint
         host.endpoint = self.network.lease()
         self.network.give_back(before)
@@ -129,9 +137,30 @@ class Cluster:
     def discover(self, *, everyone: bool) -> None:
         """Tell all members of some addresses, or of all, those of hosts that are down included."""
         for host in self.running():
-            assert host.process is not None
+            process = host.process
+            assert process is not None
             endpoints = tuple(self.network.endpoints()) if everyone else self._found()
-            host.process.submit(Discovered(endpoints))
+            found = self._discovered(host, endpoints)
+            if found.members is None or everyone:
+                self._tell(host, process, found)
+            else:
+                delay_ms = self._rng.randint(0, LIST_DELAY_MS_MAX)
+                self._timeline.after(delay_ms, partial(self._tell, host, process, found))
+
+    def _discovered(self, host: Host, endpoints: tuple[str, ...]) -> Discovered:
+        if not self._scenario.lists_members:
+            return Discovered(endpoints)
+        existing = frozenset(other.name for other in self.hosts if other.name not in self._unplaced)
+        return Discovered(endpoints, existing, f"zone-{host.place % ZONES}")
+
+    def _tell(self, host: Host, process: Process, found: Discovered) -> None:
+        if host.process is not process:
+            return
+
+        def conclude(outcome: Answer | Exception) -> None:
+            process.existing = frozenset() if isinstance(outcome, Exception) else found.members
+
+        process.submit(found, conclude)
 
     def _found(self) -> tuple[str, ...]:
         endpoints = self.network.endpoints()

@@ -48,6 +48,8 @@ class Process:
         self.inbox: list[tuple[Input, Conclude | None]] = []
         self.exchanges: dict[int, str] = {}
         """The endpoint of each exchange under way."""
+        self.existing: frozenset[str] | None = None
+        """The members that exist, as the core was last told; no one where it may have been told, or not."""
         self.is_committing = False
         self.is_paused = False
         self.has_left = False

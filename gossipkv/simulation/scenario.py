@@ -53,6 +53,8 @@ class Scenario:
     frequent_faults: tuple[str, ...]
     """Those that strike far more often than the others."""
     rates: FaultRates
+    lists_members: bool
+    """Discovery knows all members that exist, as Kubernetes does, and tells of them late."""
 
     @classmethod
     def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
@@ -157,4 +159,5 @@ class Scenario:
                 delay_ms_min=1,
                 delay_ms_max=rng.choice((20, 60)),
             ),
+            lists_members=rng.random() < 0.4,
         )

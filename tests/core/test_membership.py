@@ -219,3 +219,104 @@ def test_a_transfer_is_given_up_after_three_failures() -> None:
         known.failed(peer, 0)
         assert ("usr" in peer.walks) == (failures < 3)
     assert peer.offered == set()
+
+
+ALL = frozenset({"self", "m00", "m01", "m02"})
+
+
+def events(known: Membership) -> list[tuple[str, object]]:
+    return [(notice.event, notice.fields["peer"]) for notice in known.notices]
+
+
+def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
+    known = with_members(3)
+    gone = member(known, "m01")
+    gone.walks["usr"] = Walk("usr")
+    known.discovered([], ALL - {"m01"})
+    assert [(peer.member, peer.status) for peer in known.members()] == [("m00", ALIVE), ("m01", LEFT), ("m02", ALIVE)]
+    assert names(known.push_targets()) == ["m00", "m02"]
+    assert {peer.member for peer in (known.sync_partner(0) for _ in range(50)) if peer is not None} == {"m00", "m02"}
+    assert not gone.is_idle(10**9)
+    assert not gone.walks
+    assert gone.record is not None
+    assert not gone.record.has_left
+    known.discovered([], ALL - {"m01"})
+    assert events(known) == [("member_let_go", "m01")]
+
+
+def test_a_member_that_is_silent_but_exists_is_never_let_go() -> None:
+    known = with_members(1)
+    for _ in range(3 * DEAD_AFTER_FAILURES):
+        known.failed(member(known, "m00"), 0)
+    known.discovered([], ALL)
+    assert member(known, "m00").status == DEAD
+    assert known.sync_partner(10**9) is member(known, "m00")
+
+
+def test_no_one_is_let_go_or_taken_back_where_it_is_not_known_who_exists() -> None:
+    known = with_members(2)
+    known.discovered([], ALL - {"m00"})
+    known.discovered(["elsewhere:1"], None)
+    assert [peer.status for peer in known.members()] == [LEFT, ALIVE]
+
+
+def test_a_contact_is_not_let_go_before_it_is_known_whose_it_is() -> None:
+    known = membership()
+    known.discovered(["new:1"], frozenset({"self"}))
+    assert [peer.is_let_go for peer in known.peers()] == [False]
+
+
+def test_a_member_that_was_let_go_is_taken_back_when_it_is_listed_again() -> None:
+    known = with_members(1)
+    peer = member(known, "m00")
+    known.failed(peer, 0)
+    known.discovered([], ALL - {"m00"})
+    peer.is_sync_due = False
+    known.discovered([], ALL)
+    assert (peer.status, peer.is_sync_due, peer.is_idle(0)) == (ALIVE, True, True)
+    assert events(known) == [("member_let_go", "m00"), ("member_taken_back", "m00")]
+
+
+def test_a_member_that_was_let_go_is_taken_back_when_it_speaks() -> None:
+    known = with_members(1)
+    peer = member(known, "m00")
+    known.failed(peer, 0)
+    known.discovered([], ALL - {"m00"})
+    known.heard_from(peer, 5)
+    assert (peer.status, peer.is_sync_due, peer.is_idle(5)) == (SUSPECT, True, True)
+
+
+def test_a_member_that_was_let_go_is_taken_back_when_it_answers() -> None:
+    known = with_members(1)
+    peer = member(known, "m00")
+    known.discovered([], ALL - {"m00"})
+    known.succeeded(peer)
+    assert (peer.status, peer.is_sync_due) == (ALIVE, True)
+
+
+def test_a_member_that_was_let_go_is_taken_back_when_its_record_tells_of_a_later_start() -> None:
+    known = with_members(1)
+    peer = member(known, "m00")
+    known.discovered([], ALL - {"m00"})
+    known.learn_record("m00", record("m00:1", incarnation=1))
+    assert peer.status == LEFT
+    known.learn_record("m00", record("m00:2", incarnation=2))
+    assert (peer.status, peer.is_idle(0)) == (ALIVE, True)
+
+
+def test_a_member_that_is_first_heard_of_after_it_has_gone_is_not_tried() -> None:
+    known = membership()
+    known.discovered([], frozenset({"self", "m00"}))
+    for name in ("m00", "m01"):
+        known.learn_record(name, record(f"{name}:1"))
+    assert [peer.status for peer in known.members()] == [ALIVE, LEFT]
+    known.discovered([], None)
+    known.learn_record("m02", record("m02:1"))
+    assert member(known, "m02").status == ALIVE
+
+
+def test_a_member_that_has_left_of_its_own_will_is_not_taken_back_by_a_list() -> None:
+    known = with_members(1)
+    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True))
+    known.discovered([], ALL)
+    assert member(known, "m00").status == LEFT

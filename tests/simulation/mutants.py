@@ -196,6 +196,20 @@ def _keep_contexts(peer: Peer, replica: ReplicaId, incarnation: int) -> None:
     peer.replica = replica
 
 
+_failed = Membership.failed
+_discovered = Membership.discovered
+
+
+def _let_go_of_the_silent(membership: Membership, peer: Peer, now_ms: int) -> None:
+    _failed(membership, peer, now_ms)
+    if peer.member is not None and peer.failures >= 3:
+        membership._let_go(peer)
+
+
+def _discover_endpoints_alone(membership: Membership, endpoints: Any, existing: Any = None) -> None:
+    _discovered(membership, endpoints, None)
+
+
 def _never(*_: Any, **__: Any) -> Any:
     return None
 
@@ -259,5 +273,8 @@ MUTANTS = (
     Mutant("exchanges of a failed batch stay open", Gossip, "forget_batch", _keep_exchanges, "bounds"),
     Mutant("no rounds are begun", Membership, "sync_partner", _never, "rounds"),
     Mutant("a clock set back stops the rounds", Gossip, "_follow_clock", _never, "rounds"),
+    Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
+    Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
+    Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

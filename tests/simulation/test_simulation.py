@@ -59,6 +59,8 @@ SEEN = {
     "walk_finished",
     "audit_found_rows",
     "own_record_outdone",
+    "member_let_go",
+    "member_taken_back",
 }
 """Of what clients and the core did: conditional writes that failed, commits that failed them, rounds by result, rows
 refused, transfers finished."""

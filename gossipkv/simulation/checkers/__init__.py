@@ -8,6 +8,7 @@ from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
+from gossipkv.simulation.checkers.letting_go import LettingGo
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.history import History
@@ -28,6 +29,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Bounds,
     Convergence,
     Rounds,
+    LettingGo,
 )
 """In the order in which they look: Dots first, for it enters each new write into the history."""
 

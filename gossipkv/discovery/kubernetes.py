@@ -1,0 +1,311 @@
+"""The members of a cluster, from the EndpointSlices of its headless Service.
+
+List, then watch from the version of the list, and re-list now and then: an event that was missed must not stay missed.
+Bookmarks move the version on while nothing happens. A watch that ends when it was due to is resumed; one that breaks is
+followed by a list, after a pause that grows; a version that the server has forgotten (410) by a list at once, the first
+time. Whatever fails, what was last known stays known, and no one is said to be gone.
+
+The Kubernetes client is imported when it is first needed, off the event loop: it is large, and most members that run
+elsewhere never need it. Answers are read as JSON and not turned into the client's models, which takes fifteen times as
+long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from gossipkv.discovery.api_fault import ApiFaultError, ExpiredError, refusal
+from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.discovery.endpoint_slices import EndpointSlices, SliceError
+from gossipkv.discovery.watch_stream import BrokenWatchError, WatchStream
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient, DiscoveryV1Api
+
+PAGE_ITEMS = 100
+PAGE_BYTES_MAX = 64 * 1024 * 1024
+REFUSAL_BYTES_MAX = 64 * 1024
+
+BREAKS_TOLERATED = 2
+"""So many watches in a row may break off before that is called a failure: a server that restarts breaks one, and the
+list that follows tells the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPace:
+    """How often the API is asked."""
+
+    watch_seconds: float = 60.0
+    """The server ends a watch after so long; at least one second."""
+    stall_seconds: float = 5.0
+    """A watch that is not over so long after that has stalled."""
+    relist_seconds: float = 300.0
+    list_timeout_seconds: float = 15.0
+    pause_seconds_min: float = 0.5
+    pause_seconds_max: float = 30.0
+    """Pauses double from the one to the other while asking fails."""
+    steady_seconds: float = 1.0
+    """A watch that lived shorter is followed by a pause, however it ended."""
+
+
+def in_cluster_client() -> ApiClient:
+    """A client for the API of the cluster that this process is a pod of; its token is read again as it rotates.
+    Raises ApiFaultError."""
+    from kubernetes.aio import client, config
+
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        return client.ApiClient(configuration)
+    except (config.ConfigException, OSError) as error:
+        raise ApiFaultError(
+            f"this process has no access to a Kubernetes API ({error}): it must run in a pod that has its service "
+            "account's token mounted (automountServiceAccountToken)"
+        ) from error
+
+
+class KubernetesDiscovery(Discovery):
+    """Watches one Service. A member is named for its pod."""
+
+    def __init__(
+        self,
+        service: str,
+        namespace: str,
+        member: str,
+        gossip_port: int,
+        fallback: Callable[[], Awaitable[tuple[str, ...]]] | None = None,
+        pace: WatchPace = WatchPace(),
+        connect: Callable[[], ApiClient] = in_cluster_client,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`fallback` gives endpoints while the API cannot be asked, and may raise DiscoveryError; `connect` is called
+        on a thread of its own; `clock` and `sleep` count seconds."""
+        self._selector = f"kubernetes.io/service-name={service}"
+        self._namespace = namespace
+        self._slices = EndpointSlices(member, gossip_port)
+        self._fallback = fallback
+        self._pace = pace
+        self._connect = connect
+        self._clock = clock
+        self._sleep = sleep
+        self._api: DiscoveryV1Api | None = None
+        self._version: str | None = None
+        """Of the state that `_slices` holds; None where it must be listed anew."""
+        self._relist_at = 0.0
+        self._stream: WatchStream | None = None
+        self._watched_since = 0.0
+        self._setbacks = 0
+        """What has gone wrong since the last watch that was steady."""
+        self._pause_seconds = 0.0
+        self._complaint = ""
+        """Why watches break off again and again, while lists can be had."""
+
+    async def find(self) -> Found:
+        """What has changed, or a list made anew. After a failure the endpoints of the fallback or those last known, at
+        once; the call after it waits first."""
+        while True:
+            pause_seconds, self._pause_seconds = self._pause_seconds, 0.0
+            await self._sleep(pause_seconds)
+            try:
+                if await self._has_news():
+                    return replace(self._slices.found(), failure=self._complaint)
+            except ExpiredError:
+                self._list_anew()
+                self._set_back(pauses=self._setbacks > 0)
+            except BrokenWatchError as broken:
+                self._list_anew()
+                self._set_back()
+                if self._setbacks > BREAKS_TOLERATED:
+                    self._complaint = str(broken)
+            except ApiFaultError as fault:
+                self._list_anew()
+                self._set_back(fault.retry_after_seconds)
+                if fault.needs_new_client:
+                    await self._disconnect()
+                return await self._second_best(str(fault))
+
+    async def close(self) -> None:
+        self._end_watch()
+        await self._disconnect()
+
+    async def _has_news(self) -> bool:
+        """List or watch; returns whether there is anything to tell, as there always is after a list."""
+        if self._version is None or self._clock() >= self._relist_at:
+            self._end_watch()
+            version = await self._list()
+            if self._setbacks:
+                # It has not recovered until it can be watched again.
+                self._stream = await self._watch(version)
+            return True
+        if self._stream is None:
+            self._stream = await self._watch(self._version)
+        while (event := await self._stream.event()) is not None:
+            if self._take(event):
+                self._is_steady()
+                return True
+        if not self._end_watch():
+            self._set_back()
+        return False
+
+    def _take(self, event: dict[str, Any]) -> bool:
+        """Returns whether the event says anything new. Raises ExpiredError, ApiFaultError, BrokenWatchError."""
+        kind, item = event.get("type"), event["object"]
+        if kind == "ERROR":
+            if item.get("code") == 410:
+                raise ExpiredError
+            raise ApiFaultError(f"the Kubernetes API ends the watch: {str(item.get('message'))[:300]}")
+        is_new = False
+        try:
+            version = str(item["metadata"]["resourceVersion"])
+            if kind in ("ADDED", "MODIFIED"):
+                is_new = self._slices.put(item)
+            elif kind == "DELETED":
+                is_new = self._slices.remove(item)
+        except (KeyError, TypeError, SliceError) as error:
+            raise BrokenWatchError("the watch of EndpointSlices brings what are none") from error
+        self._version = version
+        return is_new
+
+    # Asking
+
+    async def _list(self) -> str:
+        """Returns the version of the list. Raises ApiFaultError, ExpiredError."""
+        items: list[Any] = []
+        cursor: str | None = None
+        try:
+            while True:
+                page = await self._page(cursor)
+                items += page["items"] or []
+                metadata = page["metadata"]
+                version, cursor = str(metadata["resourceVersion"]), metadata.get("continue") or None
+                if cursor is None:
+                    break
+            self._slices.replace_all(items)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ApiFaultError("what answers as the Kubernetes API gives no list of EndpointSlices") from error
+        self._version = version
+        self._relist_at = self._clock() + self._pace.relist_seconds * random.uniform(0.8, 1.2)
+        return version
+
+    async def _page(self, cursor: str | None) -> Any:
+        """Raises ValueError where it is not JSON."""
+        following = {} if cursor is None else {"_continue": cursor}
+        response = await self._request("list", self._pace.list_timeout_seconds, limit=PAGE_ITEMS, **following)
+        return json.loads(await _body(response, PAGE_BYTES_MAX))
+
+    async def _watch(self, version: str) -> WatchStream:
+        left_seconds = self._relist_at - self._clock()
+        timeout_seconds = max(1, round(min(left_seconds, self._pace.watch_seconds * random.uniform(0.8, 1.0))))
+        self._watched_since = self._clock()
+        response = await self._request(
+            "watch",
+            timeout_seconds + self._pace.stall_seconds,
+            watch=True,
+            resource_version=version,
+            allow_watch_bookmarks=True,
+            timeout_seconds=timeout_seconds,
+        )
+        return WatchStream(response)
+
+    async def _request(self, verb: str, bound_seconds: float, **parameters: Any) -> aiohttp.ClientResponse:
+        """An answer of status 200, its body still to come. Raises ApiFaultError, ExpiredError."""
+        if self._api is None:
+            self._api = await asyncio.to_thread(_opened, self._connect)
+        from kubernetes.aio.config import ConfigException
+
+        response: aiohttp.ClientResponse
+        try:
+            response = await self._api.list_namespaced_endpoint_slice_without_preload_content(
+                self._namespace, label_selector=self._selector, _request_timeout=float(bound_seconds), **parameters
+            )
+        except aiohttp.ClientSSLError as error:
+            raise ApiFaultError(f"the Kubernetes API cannot be trusted: {error}", needs_new_client=True) from error
+        except TimeoutError as error:
+            raise ApiFaultError("the Kubernetes API does not answer in time") from error
+        except ConfigException as error:
+            raise ApiFaultError(f"this pod's token cannot be read: {error}", needs_new_client=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiFaultError(f"the Kubernetes API cannot be reached: {error}") from error
+        if response.status == 200:
+            return response
+        body = await _body(response, REFUSAL_BYTES_MAX)
+        if response.status == 410:
+            raise ExpiredError
+        raise refusal(verb, self._namespace, response.status, body, response.headers.get("Retry-After"))
+
+    async def _disconnect(self) -> None:
+        api, self._api = self._api, None
+        if api is not None:
+            await api.api_client.close()
+
+    # Setbacks
+
+    def _end_watch(self) -> bool:
+        """Returns whether there was one, and a steady one."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return False
+        stream.close()
+        return self._is_steady()
+
+    def _is_steady(self) -> bool:
+        """Whether the watch has lived for a while: then all is well again."""
+        if self._clock() - self._watched_since < self._pace.steady_seconds:
+            return False
+        self._setbacks = 0
+        self._complaint = ""
+        return True
+
+    def _list_anew(self) -> None:
+        self._end_watch()
+        self._version = None
+
+    def _set_back(self, at_least_seconds: float = 0.0, *, pauses: bool = True) -> None:
+        """Count what went wrong, and pause before anything is asked again: longer each time."""
+        self._setbacks += 1
+        if pauses:
+            doubled_seconds = self._pace.pause_seconds_min * 2 ** min(self._setbacks - 1, 16)
+            pause_seconds = min(doubled_seconds, self._pace.pause_seconds_max) * random.uniform(0.5, 1.0)
+            self._pause_seconds = max(pause_seconds, at_least_seconds)
+
+    async def _second_best(self, failure: str) -> Found:
+        endpoints = self._slices.found().endpoints
+        if self._fallback is not None:
+            try:
+                endpoints = await self._fallback() or endpoints
+            except DiscoveryError as error:
+                failure = f"{failure}; and {error}"
+        return Found(endpoints, failure=failure)
+
+
+def _opened(connect: Callable[[], ApiClient]) -> DiscoveryV1Api:
+    """Imports what takes long: for a thread."""
+    from kubernetes.aio.client import DiscoveryV1Api
+
+    return DiscoveryV1Api(connect())
+
+
+async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """All of an answer. Raises ApiFaultError."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > bytes_max:
+                raise ApiFaultError(f"the Kubernetes API answers more than {bytes_max} bytes")
+    except TimeoutError as error:
+        raise ApiFaultError("the Kubernetes API does not answer in time") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ApiFaultError("the Kubernetes API breaks off its answers") from error
+    finally:
+        response.close()
+    return bytes(body)

@@ -1,0 +1,28 @@
+"""Members that exist are never let go, however silent they are; those that do not are, in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossipkv.core.member import LEFT
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.host import Host
+
+
+class LettingGo(Checker):
+    name = "letting_go"
+
+    def examined(self, host: Host) -> None:
+        process = host.process
+        assert process is not None
+        for peer in process.replica.peers:
+            is_gone = process.existing is not None and peer.member not in process.existing
+            self.require(is_gone or not peer.is_let_go, host.name, "has let go of", peer.member, "which exists")
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for host in hosts:
+            process = host.process
+            assert process is not None
+            for peer in process.replica.peers:
+                is_gone = process.existing and peer.member is not None and peer.member not in process.existing
+                self.require(not is_gone or peer.status == LEFT, host.name, "clings to", peer.member, "which is gone")
