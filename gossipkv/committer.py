@@ -21,6 +21,7 @@ from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
 from gossipkv.core.messages import Envelope
+from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.group_commit import Batch, GroupCommit
 
 INPUTS_PER_BATCH_MAX = 256
@@ -56,6 +57,12 @@ class EncodedSend:
 
 def encoded(sends: Iterable[Send]) -> list[EncodedSend]:
     return [EncodedSend(send.exchange, send.endpoint, encode(send.envelope)) for send in sends]
+
+
+def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:
+    """Whether nothing of a batch was stored that should have been. A message that was not answered is no failure."""
+    tried = [outcome for outcome in outcomes if not isinstance(outcome, RefusedEnvelopeError)]
+    return bool(tried) and all(isinstance(outcome, Exception) for outcome in tried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +190,7 @@ class Committer:
             effects=batch.effects,
             inputs=len(inputs),
             seconds=time.perf_counter() - began,
-            has_failed=bool(inputs) and all(isinstance(outcome, Exception) for outcome in batch.outcomes),
+            has_failed=_has_failed(batch.outcomes),
         )
 
     def _decoded(self, payload: Input | Frame) -> Input | DecodeError:

@@ -6,7 +6,7 @@ Events are counted as they happen; state is taken from a `ReplicaStatus` when th
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from prometheus_client import (
@@ -22,9 +22,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
+from gossipkv.codec.rows import UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import Arrival
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.status import ReplicaStatus
+from gossipkv.transport.base import Fault
 
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -32,11 +34,20 @@ _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 # A series per counter that says when the process began, which is known.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+_ROW_REASONS = ("clock_skew", "inconsistent", UNDECODABLE, VALUE_TOO_LARGE)
+_ENVELOPE_REASONS = ("name_taken", "other_cluster")
+_FINGERPRINT_END = 2**48
+"""Prometheus keeps doubles, which hold no more than 53 bits exactly."""
+
 _BATCH_INPUTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """The instruments of one member, in a registry of their own."""
+    """The instruments of one member, in a registry of their own.
+
+    Where the values of a label are known, they are there from the start: a counter that appears at 1 has not grown in
+    the eyes of Prometheus, and an alert on its growth would miss the first event.
+    """
 
     CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -73,11 +84,17 @@ class Metrics:
         self.loop_restarts = Counter(
             "gossipkv_loop_restarts", "Loops that died and were started again", ["loop"], registry=registry
         )
-        self.discovered = Gauge("gossipkv_discovered_endpoints", "Endpoints at the last look", registry=registry)
+        self.discovered = Gauge(
+            "gossipkv_discovered_endpoints", "Endpoints of others at the last look", registry=registry
+        )
         self.discovery_failures = Counter("gossipkv_discovery_failures", "Looks that failed", registry=registry)
         self._status = _StatusCollector()
         registry.register(self._status)
         ProcessCollector(registry=registry)
+        _start_at_zero(self.commits, ("committed", "failed"))
+        _start_at_zero(self.gossip_bytes, ("in", "out"))
+        _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
+        _start_at_zero(self.loop_restarts, ("discovery", "tick"))
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is the template, never the path: labels stay bounded."""
@@ -92,6 +109,11 @@ class Metrics:
         """All metrics in Prometheus' text format, state as of `status`."""
         self._status.status = status
         return generate_latest(self.registry)
+
+
+def _start_at_zero(counter: Counter, values: Iterable[str]) -> None:
+    for value in values:
+        counter.labels(value)
 
 
 class _RequestCollector:
@@ -172,13 +194,31 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
     yield _gauge(
         "transfers", "Pulls and walks under way", ["shard"], (([n], float(n in status.transfers)) for n, _ in totals)
     )
+    yield _gauge(
+        "fingerprint",
+        "Low 48 bits of the fingerprint of visible rows: equal at members that hold the same",
+        ["shard"],
+        (([name], shard.fingerprint % _FINGERPRINT_END) for name, shard in sorted(own.shards.items())),
+    )
     yield _gauge("ready", "Whether the member is ready", [], [([], float(status.is_ready))])
+    yield _gauge(
+        "member_info",
+        "Always 1; who this member is",
+        ["member", "cluster_name", "zone", "version"],
+        [([own.member, status.identity.cluster, own.zone or "", own.version], 1)],
+    )
 
 
 def _members(status: ReplicaStatus) -> Iterable[Metric]:
     others = [member for member in status.members if not member.is_self]
     counts = {word: sum(member.status == word for member in status.members) for word in (ALIVE, SUSPECT, DEAD, LEFT)}
     yield _gauge("members", "Members known, this one included", ["status"], (([w], n) for w, n in counts.items()))
+    yield _gauge(
+        "peer_alive",
+        "Whether the peer answers; those that left are not listed",
+        ["peer"],
+        (([member.member], float(member.status == ALIVE)) for member in others if member.status != LEFT),
+    )
     yield _gauge(
         "peer_rows_behind",
         "Writes covered here that the peer has not said to cover",
@@ -208,14 +248,12 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     tally = status.tally
     results = ("in_sync", "delta", "walk", "failed")
     yield _counter("sync_rounds", "Sync rounds by result", ["result"], (([r], tally.rounds[r]) for r in results))
-    yield _counter(
-        "rows_refused", "Rows not taken in", ["reason"], (([r], n) for r, n in sorted(tally.rows_refused.items()))
-    )
+    yield _counter("rows_refused", "Rows not taken in", ["reason"], _by_reason(_ROW_REASONS, tally.rows_refused))
     yield _counter(
         "envelopes_refused",
         "Envelopes not answered",
         ["reason"],
-        (([r], n) for r, n in sorted(tally.envelopes_refused.items())),
+        _by_reason(_ENVELOPE_REASONS, tally.envelopes_refused),
     )
     yield _counter(
         "gossip_rows",
@@ -224,3 +262,7 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         [(["in"], tally.rows_received), (["out"], tally.rows_sent)],
     )
     yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
+
+
+def _by_reason(known: Iterable[str], counted: Mapping[str, int]) -> Iterable[tuple[list[str], float]]:
+    return (([reason], counted.get(reason, 0)) for reason in sorted({*known, *counted}))

@@ -15,6 +15,12 @@ async def are_equal(*nodes: Node) -> bool:
     return len(await fingerprints(*nodes)) == 1
 
 
+def failed_commits(cluster: LocalCluster, member: str) -> float:
+    value = cluster.metrics[member].registry.get_sample_value("gossipkv_commits_total", {"result": "failed"})
+    assert value is not None
+    return value
+
+
 async def test_a_write_on_one_member_is_read_on_all(cluster: LocalCluster) -> None:
     a = await cluster.start("a")
     b = await cluster.start("b", ("a",))
@@ -163,6 +169,7 @@ async def test_a_failed_volume_takes_no_more_writes_and_goes_on_reading(cluster:
         with pytest.raises(StorageFailedError):
             await put(node, "row", b"lost")
     assert get(node, "row") == b"before"
+    assert failed_commits(cluster, "a") >= 2
 
 
 async def test_writes_that_fail_together_are_reported_to_each_and_nothing_of_them_stands(
@@ -215,6 +222,8 @@ async def test_members_of_another_cluster_are_refused(cluster: LocalCluster) -> 
     await eventually(has_been_refused)
     assert get(ours, "row") is None
     assert [member.member for member in (await ours.status()).members] == ["a"]
+    # A stranger's message is no failure of the storage.
+    assert failed_commits(cluster, "a") == 0
 
 
 async def test_metrics_tell_of_rows_rounds_and_peers(cluster: LocalCluster) -> None:
@@ -229,3 +238,29 @@ async def test_metrics_tell_of_rows_rounds_and_peers(cluster: LocalCluster) -> N
     assert 'gossipkv_sync_rounds_total{result="in_sync"}' in text
     assert 'gossipkv_replication_delay_seconds_count{origin="b"} ' in text
     assert 'gossipkv_members{status="alive"} 2.0' in text
+    assert 'gossipkv_peer_alive{peer="b"} 1.0' in text
+    assert 'gossipkv_member_info{cluster_name="gossipkv",member="a",version="",zone=""} 1.0' in text
+    status = await a.status()
+    own = next(member for member in status.members if member.is_self)
+    fingerprint = own.shards[USER].fingerprint
+    assert fingerprint
+    shown = next(line for line in text.splitlines() if line.startswith('gossipkv_fingerprint{shard="usr"} '))
+    assert int(float(shown.split()[1])) == fingerprint % 2**48
+
+
+async def test_what_may_be_counted_later_is_counted_from_zero_on(cluster: LocalCluster) -> None:
+    a = await cluster.start("a")
+    text = cluster.metrics["a"].render(await a.status()).decode()
+    for series in (
+        'commits_total{result="failed"}',
+        'rows_refused_total{reason="clock_skew"}',
+        'rows_refused_total{reason="inconsistent"}',
+        'rows_refused_total{reason="undecodable"}',
+        'rows_refused_total{reason="value_too_large"}',
+        'envelopes_refused_total{reason="name_taken"}',
+        'envelopes_refused_total{reason="other_cluster"}',
+        'exchange_failures_total{fault="timeout"}',
+        'loop_restarts_total{loop="discovery"}',
+        'loop_restarts_total{loop="tick"}',
+    ):
+        assert f"gossipkv_{series} 0.0" in text

@@ -1,0 +1,349 @@
+"""The dashboard of a whole cluster. Series are kept apart by `cluster`, `namespace` and `pod`, so that releases that
+are shown together do not mix."""
+
+from __future__ import annotations
+
+from helm.gossipkv.mixin.panel import Dashboard, Panel, Query, Section, Variable
+
+VARIABLES = (
+    Variable("cluster", "Cluster", "label_values(gossipkv_ready, cluster)"),
+    Variable("namespace", "Namespace", 'label_values(gossipkv_ready{cluster=~"$cluster"}, namespace)'),
+    Variable("job", "Job", 'label_values(gossipkv_ready{cluster=~"$cluster",namespace=~"$namespace"}, job)'),
+)
+MATCHERS = 'cluster=~"$cluster",namespace=~"$namespace",job=~"$job"'
+
+OVERVIEW = Section(
+    "Overview",
+    (
+        Panel(
+            "Members scraped",
+            "Pods whose metrics Prometheus has just read.",
+            (Query("count(gossipkv_ready{SELECTED})"),),
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Not ready",
+            "Members that run and have not completed a first sync since they started.",
+            (Query("count(gossipkv_ready{SELECTED}) - sum(gossipkv_ready{SELECTED})"),),
+            kind="stat",
+            thresholds=((1, "orange"),),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Different contents",
+            "How many different fingerprints the members of a release show for the users' rows. 1: all hold the same. "
+            "More is normal for moments while rows are written.",
+            (
+                Query(
+                    "max(count by (cluster, namespace, job) (count_values by (cluster, namespace, job) "
+                    '("fingerprint", gossipkv_fingerprint{SELECTED,shard="usr"})))'
+                ),
+            ),
+            kind="stat",
+            thresholds=((2, "orange"),),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Rows behind, worst member",
+            "Writes that others are known to have and the worst member has not.",
+            (Query("max(gossipkv_rows_behind{SELECTED})"),),
+            kind="stat",
+            thresholds=((1, "orange"), (10_000, "red")),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Storage used, fullest member",
+            "Share of the room on volume or in the map, whichever has less. From 90 % on, writes are refused.",
+            (Query("max(gossipkv_storage_used_ratio{SELECTED})"),),
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.7, "orange"), (0.85, "red")),
+            width=4,
+            height=4,
+            decimals=1,
+        ),
+        Panel(
+            "Requests answered 5xx",
+            "Share of HTTP requests, readiness probes apart, that members could not serve.",
+            (
+                Query(
+                    '(sum(rate(gossipkv_http_requests_total{SELECTED,route!="/readyz",status=~"5.."}[$__rate_interval]))'
+                    " or vector(0)) "
+                    '/ sum(rate(gossipkv_http_requests_total{SELECTED,route!="/readyz"}[$__rate_interval]))'
+                ),
+            ),
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.001, "orange"), (0.05, "red")),
+            width=4,
+            height=4,
+            decimals=2,
+        ),
+    ),
+)
+
+MEMBERS = Section(
+    "Members",
+    (
+        Panel(
+            "Members by state, as each sees them",
+            "Every member counts itself. Lines that disagree for long mean a split membership.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod, status) (gossipkv_members{SELECTED})",
+                    "{{status}}, seen by {{pod}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Members",
+            "Who runs: name, cluster, zone and version, as each member gives them.",
+            (Query("gossipkv_member_info{SELECTED}"),),
+            kind="table",
+            width=12,
+        ),
+        Panel(
+            "Discovered endpoints",
+            "Addresses of other members that discovery gave at the last look.",
+            (Query("gossipkv_discovered_endpoints{SELECTED}", "{{pod}}"),),
+        ),
+        Panel(
+            "Discovery failures",
+            "Looks for other members that failed. Members that are known stay known.",
+            (Query("rate(gossipkv_discovery_failures_total{SELECTED}[$__rate_interval])", "{{pod}}"),),
+            unit="ops",
+        ),
+        Panel(
+            "Clocks: greatest distance from a peer",
+            "How far the clock of any peer was from the member's own when last heard. Rows stamped further ahead than "
+            "clock_skew_ms_max are refused.",
+            (
+                Query(
+                    "max by (cluster, namespace, pod) (abs(gossipkv_peer_clock_ahead_seconds{SELECTED}))",
+                    "{{pod}}",
+                ),
+            ),
+            unit="s",
+            thresholds=((60, "red"),),
+        ),
+    ),
+)
+
+CONVERGENCE = Section(
+    "Convergence",
+    (
+        Panel(
+            "Gossip lag by member and origin (p99)",
+            "From a write on its origin until it is durable on the member, for what arrived of late. Clock differences "
+            "count in.",
+            (
+                Query(
+                    "histogram_quantile(0.99, sum by (cluster, namespace, pod, origin, le) "
+                    "(rate(gossipkv_replication_delay_seconds_bucket{SELECTED}[$__rate_interval])))",
+                    "{{origin}} to {{pod}}",
+                ),
+            ),
+            unit="s",
+            thresholds=((30, "red"),),
+            width=12,
+        ),
+        Panel(
+            "Gossip lag of all members",
+            "How many rows arrived with which delay.",
+            (
+                Query(
+                    "sum by (le) (increase(gossipkv_replication_delay_seconds_bucket{SELECTED}[$__rate_interval]))",
+                ),
+            ),
+            kind="heatmap",
+            unit="s",
+            width=12,
+        ),
+        Panel(
+            "Rows behind",
+            "Writes that others are known to have and the member has not.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod, shard) (gossipkv_rows_behind{SELECTED})",
+                    "{{pod}}, {{shard}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Since the last sync with anyone",
+            "Age of the latest completed sync. It stays near the gossip interval.",
+            (
+                Query(
+                    "min by (cluster, namespace, pod, shard) (gossipkv_peer_last_sync_seconds{SELECTED})",
+                    "{{pod}}, {{shard}}",
+                ),
+            ),
+            unit="s",
+            thresholds=((300, "red"),),
+        ),
+        Panel(
+            "In-sync share of rounds",
+            "Share of sync rounds that found nothing to exchange. Low under constant writes, 100 % at rest.",
+            (
+                Query(
+                    'sum by (cluster, namespace, pod) (rate(gossipkv_sync_rounds_total{SELECTED,result="in_sync"}'
+                    "[$__rate_interval])) / sum by (cluster, namespace, pod) "
+                    "(rate(gossipkv_sync_rounds_total{SELECTED}[$__rate_interval]))",
+                    "{{pod}}",
+                ),
+            ),
+            unit="percentunit",
+            maximum=1,
+        ),
+        Panel(
+            "Walks",
+            "Rounds that compared fingerprints in full: a new member, one far behind, or a repair.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod) "
+                    '(rate(gossipkv_sync_rounds_total{SELECTED,result="walk"}[$__rate_interval]))',
+                    "{{pod}}, begun",
+                ),
+                Query(
+                    "sum by (cluster, namespace, pod) (gossipkv_transfers{SELECTED})",
+                    "{{pod}}, pulls and walks under way",
+                ),
+            ),
+        ),
+        Panel(
+            "Rows and envelopes refused",
+            "Rows not taken in, by reason, and messages not answered: of another cluster, or under this one's name.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod, reason) "
+                    "(rate(gossipkv_rows_refused_total{SELECTED}[$__rate_interval]))",
+                    "{{pod}}, rows, {{reason}}",
+                ),
+                Query(
+                    "sum by (cluster, namespace, pod, reason) "
+                    "(rate(gossipkv_envelopes_refused_total{SELECTED}[$__rate_interval]))",
+                    "{{pod}}, envelopes, {{reason}}",
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            "Anomalies",
+            "Equal contexts with unequal fingerprints. Each is repaired by a walk; any at all deserves a look.",
+            (Query("gossipkv_anomalies_total{SELECTED}", "{{pod}}"),),
+            thresholds=((1, "red"),),
+        ),
+    ),
+)
+
+REQUESTS = Section(
+    "Requests",
+    (
+        Panel(
+            "Requests by member",
+            "HTTP requests answered, those of probes and of Prometheus included.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod) (rate(gossipkv_http_requests_total{SELECTED}[$__rate_interval]))",
+                    "{{pod}}",
+                ),
+            ),
+            unit="reqps",
+        ),
+        Panel(
+            "Requests by method and status",
+            "404 is the answer to a read of an absent row, 412 to a condition that does not hold.",
+            (
+                Query(
+                    "sum by (method, status) (rate(gossipkv_http_requests_total{SELECTED}[$__rate_interval]))",
+                    "{{method}} {{status}}",
+                ),
+            ),
+            unit="reqps",
+            is_stacked=True,
+        ),
+        Panel(
+            "Latency of the API",
+            "Time to answer a request for data; a write includes its fsync.",
+            tuple(
+                Query(
+                    f"histogram_quantile({quantile}, sum by (method, le) (rate(gossipkv_http_request_seconds_bucket"
+                    '{SELECTED,route=~"/v1/.+"}[$__rate_interval])))',
+                    f"{{{{method}}}} {name}",
+                )
+                for quantile, name in ((0.5, "p50"), (0.99, "p99"))
+            ),
+            unit="s",
+        ),
+    ),
+)
+
+DATA = Section(
+    "Data and storage",
+    (
+        Panel(
+            "Rows",
+            "Visible rows. Equal at all members but for what is on its way.",
+            (Query("sum by (cluster, namespace, pod, shard) (gossipkv_rows{SELECTED})", "{{pod}}, {{shard}}"),),
+        ),
+        Panel(
+            "Bytes",
+            "Keys and values of visible rows.",
+            (Query("sum by (cluster, namespace, pod, shard) (gossipkv_row_bytes{SELECTED})", "{{pod}}, {{shard}}"),),
+            unit="bytes",
+        ),
+        Panel(
+            "Tombstones",
+            "Deleted rows that are still remembered, so that no one brings them back.",
+            (Query("sum by (cluster, namespace, pod, shard) (gossipkv_tombstones{SELECTED})", "{{pod}}, {{shard}}"),),
+        ),
+        Panel(
+            "Commit time (p99)",
+            "A batch through core and fsync. It bounds the latency of writes.",
+            (
+                Query(
+                    "histogram_quantile(0.99, sum by (cluster, namespace, pod, le) "
+                    "(rate(gossipkv_commit_seconds_bucket{SELECTED}[$__rate_interval])))",
+                    "{{pod}}",
+                ),
+            ),
+            unit="s",
+            thresholds=((1, "red"),),
+        ),
+        Panel(
+            "Gossip traffic",
+            "Bytes of gossip frames, before TLS and HTTP headers.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod, direction) "
+                    "(rate(gossipkv_gossip_bytes_total{SELECTED}[$__rate_interval]))",
+                    "{{pod}}, {{direction}}",
+                ),
+            ),
+            unit="Bps",
+        ),
+        Panel(
+            "Storage used",
+            "Share of the room on volume or in the map, whichever has less. From 90 % on, writes are refused.",
+            (Query("gossipkv_storage_used_ratio{SELECTED}", "{{pod}}"),),
+            unit="percentunit",
+            thresholds=((0.7, "orange"), (0.85, "red")),
+            maximum=1,
+        ),
+    ),
+)
+
+CLUSTER = Dashboard(
+    "cluster",
+    "gossipkv / cluster",
+    "Whether the members of a gossipkv cluster are there, hold the same rows, and answer in time.",
+    MATCHERS,
+    VARIABLES,
+    (OVERVIEW, MEMBERS, CONVERGENCE, REQUESTS, DATA),
+)

@@ -1,0 +1,315 @@
+"""The dashboard of one member in depth, chosen by `$pod`."""
+
+from __future__ import annotations
+
+from helm.gossipkv.mixin.cluster_dashboard import MATCHERS, VARIABLES
+from helm.gossipkv.mixin.panel import Dashboard, Panel, Query, Section, Variable
+
+_POD = Variable("pod", "Pod", f"label_values(gossipkv_ready{{{MATCHERS}}}, pod)", has_all=False)
+
+STATE = Section(
+    "State",
+    (
+        Panel(
+            "Ready",
+            "1 once it has been brought up to date, or no one else was found.",
+            (Query("min(gossipkv_ready{SELECTED})"),),
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Up for",
+            "Since the process began.",
+            (Query("time() - max(process_start_time_seconds{SELECTED})"),),
+            kind="stat",
+            unit="s",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Rows",
+            "Visible rows of users.",
+            (Query('sum(gossipkv_rows{SELECTED,shard="usr"})'),),
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Rows behind",
+            "Writes that others are known to have and this member has not.",
+            (Query("sum(gossipkv_rows_behind{SELECTED})"),),
+            kind="stat",
+            thresholds=((1, "orange"), (10_000, "red")),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Storage used",
+            "Share of the room on volume or in the map, whichever has less. From 90 % on, writes are refused.",
+            (Query("max(gossipkv_storage_used_ratio{SELECTED})"),),
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.7, "orange"), (0.85, "red")),
+            width=4,
+            height=4,
+            decimals=1,
+        ),
+        Panel(
+            "Loops started again",
+            "Loops of the program that died and were started again, since it began. The log has the reason.",
+            (Query("sum(gossipkv_loop_restarts_total{SELECTED})"),),
+            kind="stat",
+            thresholds=((1, "orange"),),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Identity",
+            "Name, cluster, zone and version as the member gives them.",
+            (Query("gossipkv_member_info{SELECTED}"),),
+            kind="table",
+            width=24,
+            height=4,
+        ),
+    ),
+)
+
+PEERS = Section(
+    "Peers",
+    (
+        Panel(
+            "Peers that answer",
+            "1 while the peer answers, 0 when it is suspected or taken for dead. Those that left are not shown.",
+            (Query("gossipkv_peer_alive{SELECTED}", "{{peer}}"),),
+            maximum=1,
+        ),
+        Panel(
+            "Writes that peers lack",
+            "Writes covered here that the peer has not said to cover.",
+            (Query("gossipkv_peer_rows_behind{SELECTED}", "{{peer}}, {{shard}}"),),
+        ),
+        Panel(
+            "Since the last sync",
+            "Age of the last completed sync with each peer.",
+            (Query("gossipkv_peer_last_sync_seconds{SELECTED}", "{{peer}}, {{shard}}"),),
+            unit="s",
+        ),
+        Panel(
+            "Clock of peers",
+            "How far the peer's clock was ahead of this one's when last heard; travel time makes it less.",
+            (Query("gossipkv_peer_clock_ahead_seconds{SELECTED}", "{{peer}}"),),
+            unit="s",
+        ),
+        Panel(
+            "Replication delay by origin",
+            "From a write on its origin until it is durable here.",
+            tuple(
+                Query(
+                    f"histogram_quantile({quantile}, sum by (origin, le) (rate("
+                    "gossipkv_replication_delay_seconds_bucket{SELECTED}[$__rate_interval])))",
+                    f"{{{{origin}}}} {name}",
+                )
+                for quantile, name in ((0.5, "p50"), (0.99, "p99"))
+            ),
+            unit="s",
+        ),
+        Panel(
+            "Exchanges that failed",
+            "Exchanges that this member began and that failed, by fault.",
+            (
+                Query(
+                    "sum by (fault) (rate(gossipkv_exchange_failures_total{SELECTED}[$__rate_interval]))",
+                    "{{fault}}",
+                ),
+            ),
+            unit="ops",
+            is_stacked=True,
+        ),
+    ),
+)
+
+GOSSIP = Section(
+    "Gossip",
+    (
+        Panel(
+            "Sync rounds",
+            "Rounds that this member began, by what they led to.",
+            (
+                Query(
+                    "sum by (result) (rate(gossipkv_sync_rounds_total{SELECTED}[$__rate_interval]))",
+                    "{{result}}",
+                ),
+            ),
+            unit="ops",
+            is_stacked=True,
+        ),
+        Panel(
+            "Rows in gossip",
+            "Rows received, known ones included, and rows sent.",
+            (
+                Query(
+                    "sum by (direction) (rate(gossipkv_gossip_rows_total{SELECTED}[$__rate_interval]))",
+                    "{{direction}}",
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            "Bytes in gossip",
+            "Bytes of gossip frames.",
+            (
+                Query(
+                    "sum by (direction) (rate(gossipkv_gossip_bytes_total{SELECTED}[$__rate_interval]))",
+                    "{{direction}}",
+                ),
+            ),
+            unit="Bps",
+        ),
+        Panel(
+            "Pulls and walks under way",
+            "1 while rows of the shard are fetched from a peer.",
+            (Query("gossipkv_transfers{SELECTED}", "{{shard}}"),),
+        ),
+        Panel(
+            "Refused",
+            "Rows not taken in and messages not answered, by reason.",
+            (
+                Query("increase(gossipkv_rows_refused_total{SELECTED}[$__rate_interval])", "rows, {{reason}}"),
+                Query(
+                    "increase(gossipkv_envelopes_refused_total{SELECTED}[$__rate_interval])", "envelopes, {{reason}}"
+                ),
+            ),
+        ),
+        Panel(
+            "Discovery",
+            "Addresses of other members at the last look, and looks that failed.",
+            (
+                Query("gossipkv_discovered_endpoints{SELECTED}", "endpoints"),
+                Query("increase(gossipkv_discovery_failures_total{SELECTED}[$__rate_interval])", "failures"),
+            ),
+        ),
+    ),
+)
+
+REQUESTS = Section(
+    "Requests",
+    (
+        Panel(
+            "Requests by route",
+            "HTTP requests answered, by route template.",
+            (
+                Query(
+                    "sum by (method, route) (rate(gossipkv_http_requests_total{SELECTED}[$__rate_interval]))",
+                    "{{method}} {{route}}",
+                ),
+            ),
+            unit="reqps",
+        ),
+        Panel(
+            "Requests by status",
+            "404 is the answer to a read of an absent row; 503 and 507 say that the member could not take it.",
+            (
+                Query(
+                    "sum by (status) (rate(gossipkv_http_requests_total{SELECTED}[$__rate_interval]))",
+                    "{{status}}",
+                ),
+            ),
+            unit="reqps",
+            is_stacked=True,
+        ),
+        Panel(
+            "Latency by route (p99)",
+            "Time to answer; a write includes its fsync.",
+            (
+                Query(
+                    "histogram_quantile(0.99, sum by (method, route, le) "
+                    "(rate(gossipkv_http_request_seconds_bucket{SELECTED}[$__rate_interval])))",
+                    "{{method}} {{route}}",
+                ),
+            ),
+            unit="s",
+        ),
+    ),
+)
+
+STORAGE = Section(
+    "Storage and process",
+    (
+        Panel(
+            "Commit time",
+            "How many batches took how long through core and fsync.",
+            (Query("sum by (le) (increase(gossipkv_commit_seconds_bucket{SELECTED}[$__rate_interval]))"),),
+            kind="heatmap",
+            unit="s",
+        ),
+        Panel(
+            "Commits",
+            "Batches made durable or dropped, and how many inputs a batch held on average.",
+            (
+                Query(
+                    "sum by (result) (rate(gossipkv_commits_total{SELECTED}[$__rate_interval]))",
+                    "{{result}} per second",
+                ),
+                Query(
+                    "sum(rate(gossipkv_commit_inputs_sum{SELECTED}[$__rate_interval])) / "
+                    "sum(rate(gossipkv_commit_inputs_count{SELECTED}[$__rate_interval]))",
+                    "inputs per batch",
+                ),
+            ),
+        ),
+        Panel(
+            "Operations that wait",
+            "Writes that wait for their commit. At inbox_operations_max more are answered 503.",
+            (Query("gossipkv_inbox_operations{SELECTED}", "waiting"),),
+        ),
+        Panel(
+            "Rows and tombstones",
+            "Visible rows, and deleted ones that are still remembered.",
+            (
+                Query("gossipkv_rows{SELECTED}", "rows, {{shard}}"),
+                Query("gossipkv_tombstones{SELECTED}", "tombstones, {{shard}}"),
+            ),
+        ),
+        Panel(
+            "Memory",
+            "Resident memory. Pages of the store that the kernel keeps in memory count in.",
+            (Query("process_resident_memory_bytes{SELECTED}", "resident"),),
+            unit="bytes",
+        ),
+        Panel(
+            "Processor",
+            "Cores in use.",
+            (Query("rate(process_cpu_seconds_total{SELECTED}[$__rate_interval])", "cores"),),
+        ),
+        Panel(
+            "Bytes",
+            "Keys and values of visible rows.",
+            (Query("gossipkv_row_bytes{SELECTED}", "{{shard}}"),),
+            unit="bytes",
+        ),
+        Panel(
+            "Open files",
+            "File descriptors, connections included, and how many the system allows.",
+            (
+                Query("process_open_fds{SELECTED}", "open"),
+                Query("process_max_fds{SELECTED}", "allowed"),
+            ),
+        ),
+        Panel(
+            "Anomalies",
+            "Equal contexts with unequal fingerprints. Each is repaired by a walk; any at all deserves a look.",
+            (Query("gossipkv_anomalies_total{SELECTED}", "anomalies"),),
+            thresholds=((1, "red"),),
+        ),
+    ),
+)
+
+MEMBER = Dashboard(
+    "member",
+    "gossipkv / member",
+    "One member of a gossipkv cluster: its peers, its gossip, its requests and its storage.",
+    MATCHERS + ',pod="$pod"',
+    (*VARIABLES, _POD),
+    (STATE, PEERS, GOSSIP, REQUESTS, STORAGE),
+)
