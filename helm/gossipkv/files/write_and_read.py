@@ -1,0 +1,57 @@
+"""Write a row on one member, read it on another, delete it again.
+
+Arguments: URL of the member to write on, URL of the one to read on, row, seconds until it must be there. Exit code 0:
+it arrived.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+from gossipkv.client import AsyncClient, ClientError, NotFoundError, UnavailableError
+
+TABLE = "helm-test"
+PAUSE_S = 0.1
+
+
+async def repeated(attempt: Callable[[], Awaitable[bool]], deadline: float) -> None:
+    """Until it holds. Raises the last error, or TimeoutError, once the deadline has passed."""
+    while True:
+        try:
+            if await attempt():
+                return
+            error: Exception = TimeoutError("the member that was asked has another value")
+        except (NotFoundError, UnavailableError) as failure:
+            error = failure
+        if time.monotonic() > deadline:
+            raise error
+        await asyncio.sleep(PAUSE_S)
+
+
+async def write_and_read(write_url: str, read_url: str, row: str, deadline: float) -> None:
+    value = row.encode()
+    async with AsyncClient([write_url]) as writer, AsyncClient([read_url]) as reader:
+
+        async def write() -> bool:
+            await writer.put(TABLE, row, value)
+            return True
+
+        async def read() -> bool:
+            return (await reader.get(TABLE, row)).content == value
+
+        await repeated(write, deadline)
+        print(f"wrote row {row} of table {TABLE} on {write_url}")  # noqa: T201
+        try:
+            await repeated(read, deadline)
+        finally:
+            await writer.delete(TABLE, row)
+        print(f"read it on {read_url}, and deleted it")  # noqa: T201
+
+
+if __name__ == "__main__":
+    _, write_url, read_url, row, timeout_s = sys.argv
+    try:
+        asyncio.run(write_and_read(write_url, read_url, row, time.monotonic() + float(timeout_s)))
+    except (ClientError, TimeoutError) as error:
+        sys.exit(f"row {row}, written on {write_url} and read on {read_url}: {error}")
