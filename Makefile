@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check format bench lock clean
+.PHONY: help dev test test-kubernetes check format bench lock clean
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gossipkv needs Python 3.11 or newer; set PYTHON=")'
@@ -23,6 +23,9 @@ dev: $(INSTALLED) ## Run a local cluster of three members until Ctrl-C (ARGS="--
 
 test: $(INSTALLED) ## Run all tests (ARGS="-k walk")
 	$(BIN)/pytest $(ARGS)
+
+test-kubernetes: $(INSTALLED) ## Image, chart, alerts and a real cluster; with KUBECONFIG and GOSSIPKV_TEST_IMAGE, on that one (ARGS="-k rolling")
+	$(BIN)/pytest tests/kubernetes $(ARGS)
 
 check: $(INSTALLED) ## Format, lint, types, import layers
 	$(BIN)/ruff format --check .
