@@ -49,6 +49,8 @@ class StoppedError(Exception):
 class NodeOptions:
     inbox_operations_max: int = 10_000
     """Writes that may wait for their commit."""
+    inbox_bytes_max: int = 64 * 1024 * 1024
+    """Bytes of their values."""
     inbox_frames_max: int = 256
     """Frames from peers that may wait to be answered."""
     value_bytes_max: int = 1024 * 1024
@@ -85,6 +87,7 @@ class Node:
         self._clock_ms = clock_ms
         self._rng = rng or random.Random(randbits(128))
         self._waiting_operations = 0
+        self._waiting_bytes = 0
         self._waiting_frames = 0
         self._is_stopping = False
         self._discovery_failure = ""
@@ -139,13 +142,19 @@ class Node:
         StoppedError, StorageError, StepFailedError."""
         if self._is_stopping:
             raise StoppedError("the member is stopping")
-        if self._waiting_operations + len(operations) > self._node_options.inbox_operations_max:
+        size = sum([len(operation.value) for operation in operations if operation.value is not None])
+        if (
+            self._waiting_operations + len(operations) > self._node_options.inbox_operations_max
+            or self._waiting_bytes + size > self._node_options.inbox_bytes_max
+        ):
             raise OverloadedError("too many writes wait for their commit")
         self._waiting_operations += len(operations)
+        self._waiting_bytes += size
         try:
             outcome = await self._committer.ask(Write(shard, tuple(operations)))
         finally:
             self._waiting_operations -= len(operations)
+            self._waiting_bytes -= size
         if isinstance(outcome, Exception):
             raise outcome
         return cast(list[Result], outcome)

@@ -210,6 +210,13 @@ class Settings:
         "operations",
         maximum=1_000_000,
     )
+    inbox_bytes_max: int = _number(
+        64 * _MIB,
+        "Values of the writes that wait for the storage at once; more are answered 503.",
+        "bytes",
+        minimum=8 * _MIB,
+        maximum=1024 * _MIB,
+    )
     stop_timeout_s: float = _number(
         20.0,
         "Longest graceful stop; then the process ends as it stands.",

@@ -122,7 +122,9 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         fanout=settings.fanout,
     )
     node_options = NodeOptions(
-        inbox_operations_max=settings.inbox_operations_max, value_bytes_max=settings.value_bytes_max
+        inbox_operations_max=settings.inbox_operations_max,
+        inbox_bytes_max=settings.inbox_bytes_max,
+        value_bytes_max=settings.value_bytes_max,
     )
     return Node(options, storage, transport, chosen_discovery(settings, options.member), metrics, node_options)
 

@@ -150,6 +150,15 @@ async def test_more_writes_than_the_inbox_holds_are_refused_and_change_nothing(c
     assert len(await node.write(USER, operations[:10])) == 10
 
 
+async def test_longer_values_than_the_inbox_holds_are_refused_until_others_are_durable(cluster: LocalCluster) -> None:
+    node = await cluster.start("a", node_options=NodeOptions(inbox_bytes_max=1000))
+    large = [Operation(address_of("t", b"row"), bytes(600))]
+    first, second = await asyncio.gather(node.write(USER, large), node.write(USER, large), return_exceptions=True)
+    assert isinstance(first, list)
+    assert isinstance(second, OverloadedError)
+    assert len(await node.write(USER, large)) == 1
+
+
 async def test_a_full_storage_refuses_the_write_and_goes_on_reading(cluster: LocalCluster) -> None:
     node = await cluster.start("a")
     await put(node, "row", b"before")
