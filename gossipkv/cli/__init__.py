@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -93,6 +94,8 @@ def group(context: click.Context, servers: tuple[str, ...]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    # The first process of a container is not ended by a signal that it does not handle.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         code = group.main(
             args=None if arguments is None else list(arguments), prog_name="gossipkv", standalone_mode=False
@@ -114,6 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"Error: {_fault(error)}", err=True)
         code = ExitCode.ERROR
     sys.exit(int(code) if isinstance(code, int) else ExitCode.OK)
+
+
+def _terminated(*_: object) -> None:
+    sys.exit(ExitCode.TERMINATED)
 
 
 def _fault(error: Exception) -> str:

@@ -16,6 +16,7 @@ class ExitCode(enum.IntEnum):
     ADDRESS_IN_USE = 7
     DATA_DIRECTORY = 8
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MEANINGS = {
@@ -29,4 +30,5 @@ MEANINGS = {
     ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port cannot be had",
     ExitCode.DATA_DIRECTORY: "serve: the data directory is in use, another member's, or damaged",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.TERMINATED: "ended by SIGTERM; serve, once it has started, stops gracefully and ends with 0",
 }

@@ -277,7 +277,7 @@ class Gossip:
             return
         dialled.exchange = None
         asked, dialled.asked = dialled.asked, Asked()
-        peer = self._membership.identified(dialled, envelope.member, now_ms)
+        peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
         if envelope.replica == self._store.replica:
             return
         if exchange > peer.last_heard:

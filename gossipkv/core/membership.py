@@ -38,6 +38,8 @@ class Membership:
         self._members: dict[str, Peer] = {}
         self._contacts: dict[str, Peer] = {}
         """Endpoints that discovery gave and of which it is not known whose they are."""
+        self._found: tuple[str, ...] = ()
+        """The endpoints that discovery gave last."""
         self._own_endpoints = {options.endpoints.get(GOSSIP, "")}
         self.has_been_answered = False
         self.notices: list[Notice] = []
@@ -64,10 +66,8 @@ class Membership:
     def discovered(self, endpoints: Iterable[str], existing: frozenset[str] | None = None) -> None:
         """Take endpoints to try. Those that are known, or this member's own, are not new. `existing` names all members
         that exist, where that is known."""
-        known = {peer.endpoint for peer in self._members.values()} | self._own_endpoints
-        for endpoint in endpoints:
-            if endpoint not in known and endpoint not in self._contacts:
-                self._contacts[endpoint] = Peer(endpoint)
+        self._found = tuple(endpoints)
+        self._dial_found()
         self._existing = existing
         if existing is not None:
             for peer in self.members():
@@ -77,6 +77,13 @@ class Membership:
                     # Whatever failed then says nothing of what exists under the name now.
                     peer.failures = 0
                     self._take_back(peer, 0)
+
+    def _dial_found(self) -> None:
+        """Make contacts of the endpoints found that belong to no one known."""
+        known = {peer.endpoint for peer in self._members.values()} | self._own_endpoints
+        for endpoint in self._found:
+            if endpoint not in known and endpoint not in self._contacts:
+                self._contacts[endpoint] = Peer(endpoint)
 
     def _let_go(self, peer: Peer) -> None:
         if not peer.is_let_go:
@@ -118,8 +125,8 @@ class Membership:
         peer.become_replica(record.replica, record.incarnation)
         return peer if is_new else None
 
-    def identified(self, peer: Peer, member: str, now_ms: int) -> Peer:
-        """An endpoint has answered as a member; returns the peer that stands for it from now on."""
+    def identified(self, peer: Peer, member: str, incarnation: int, now_ms: int) -> Peer:
+        """An endpoint has answered as this incarnation of a member; returns the peer that stands for it from now on."""
         if peer.member == member:
             return peer
         if peer.member is not None:
@@ -133,8 +140,9 @@ class Membership:
         known = self._members.get(member)
         if known is None:
             known = self._members[member] = Peer(peer.endpoint, member)
-        elif known.failures:
-            # Where it answers is where it is reached, until its record says so too.
+        elif known.failures or incarnation > known.incarnation:
+            # Where it answers is where it is reached, until its record says so too. The address of its last life may
+            # not have failed yet.
             known.endpoint = peer.endpoint
         return known
 
@@ -164,6 +172,13 @@ class Membership:
         peer.offered.clear()
         if peer.failures >= 3:
             peer.abandon_transfers()
+        if peer.member is not None:
+            # It may be where it was found before, and not taken at its word because it answered elsewhere then;
+            # discovery need not tell again of what has not changed.
+            self._dial_found()
+            if self._existing is not None and peer.member not in self._existing:
+                # What took it back was sent before it went.
+                self._let_go(peer)
 
     def sync_partner(self, now_ms: int) -> Peer | None:
         """A random peer to begin a round with: among those that may be tried now, failing ones included."""

@@ -81,7 +81,8 @@ class Cluster:
         tick_ms = self._scenario.gossip_interval_ms // TICKS_PER_INTERVAL
         host.process = process = Process(self, host, driver, tick_ms, self._scenario.commit_ms_max)
         process.start(effects)
-        self._tell(host, process, self._discovered(host, self._found()))
+        process.watched = self._discovered(host, self._found())
+        self._tell(host, process, process.watched)
         self.examine(host)
 
     def _options(self, host: Host) -> ReplicaOptions:
@@ -135,30 +136,40 @@ class Cluster:
         self.trace.line(host.name, f"moves from {before} to {host.endpoint}")
 
     def discover(self, *, everyone: bool) -> None:
-        """Tell all members of some addresses, or of all, those of hosts that are down included."""
+        """Tell all members of addresses, those of hosts that are down included: of some or of all where discovery looks
+        again and again, of all that exist and only when that has changed where it watches."""
         for host in self.running():
             process = host.process
             assert process is not None
-            endpoints = tuple(self.network.endpoints()) if everyone else self._found()
-            found = self._discovered(host, endpoints)
-            if found.members is None or everyone:
+            found = self._discovered(host, tuple(self.network.endpoints()) if everyone else self._found())
+            if found.members is None:
                 self._tell(host, process, found)
-            else:
-                delay_ms = self._rng.randint(0, LIST_DELAY_MS_MAX)
+            elif found != process.watched:
+                process.watched = found
+                delay_ms = 0 if everyone else self._rng.randint(0, LIST_DELAY_MS_MAX)
                 self._timeline.after(delay_ms, partial(self._tell, host, process, found))
 
     def _discovered(self, host: Host, endpoints: tuple[str, ...]) -> Discovered:
         if not self._scenario.lists_members:
             return Discovered(endpoints)
-        existing = frozenset(other.name for other in self.hosts if other.name not in self._unplaced)
-        return Discovered(endpoints, existing, f"zone-{host.place % ZONES}")
+        existing = [other for other in self.hosts if other.name not in self._unplaced]
+        return Discovered(
+            tuple(sorted(other.endpoint for other in existing)),
+            frozenset(other.name for other in existing),
+            f"zone-{host.place % ZONES}",
+        )
 
     def _tell(self, host: Host, process: Process, found: Discovered) -> None:
-        if host.process is not process:
+        if host.process is not process or (found.members is not None and process.watched is not found):
+            # It has ended, or been told of something later.
             return
 
         def conclude(outcome: Answer | Exception) -> None:
-            process.existing = frozenset() if isinstance(outcome, Exception) else found.members
+            if isinstance(outcome, Exception):
+                process.existing = frozenset()
+                process.watched = None
+            else:
+                process.existing = found.members
 
         process.submit(found, conclude)
 

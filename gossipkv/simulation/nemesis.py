@@ -44,6 +44,7 @@ class Nemesis:
             "leave": (self._leave, 2),
             "move": (self._move, 2),
             "restart_all": (self._restart_all, 1),
+            "replace_all": (self._replace_all, 1),
         }
         assert self._faults.keys() >= set(scenario.frequent_faults), "a frequent fault that there is not"
 
@@ -208,6 +209,14 @@ class Nemesis:
         self._cluster.stop(host, "is moved")
         self._cluster.move(host)
         self._later(lambda: self._cluster.start(host))
+        return True
+
+    def _replace_all(self) -> bool:
+        """All members go at once and come back at other addresses: none is where any record says."""
+        for host in self._cluster.running():
+            self._cluster.stop(host, "is replaced")
+            self._cluster.move(host)
+            self._later(lambda host=host: self._cluster.start(host))  # type: ignore[misc]
         return True
 
     def _leave(self) -> bool:

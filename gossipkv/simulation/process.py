@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.core.effects import Effects, Send
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received, Tick
+from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick
 from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.storage import StorageError, StorageFullError
@@ -48,6 +48,8 @@ class Process:
         self.inbox: list[tuple[Input, Conclude | None]] = []
         self.exchanges: dict[int, str] = {}
         """The endpoint of each exchange under way."""
+        self.watched: Discovered | None = None
+        """What a discovery that watches has last told it, or is about to."""
         self.existing: frozenset[str] | None = None
         """The members that exist, as the core was last told; no one where it may have been told, or not."""
         self.is_committing = False
@@ -177,6 +179,9 @@ class Process:
     def _arrive(self, send: Send, source: str, frame: bytes) -> None:
         """A copy of a request is there."""
         host = self._world.host_at(send.endpoint)
+        if host is None and self._world.draw_ms(0, 1):
+            # Nothing refuses at an address that no one has.
+            return
         if host is None or host.process is None:
             self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, "connection refused"))
             return

@@ -28,6 +28,8 @@ class Emphasis(Enum):
     they got to the next, and what all the others cover has left the rows."""
     HEARSAY = "hearsay"
     """Each write goes to one member, which passes it on, and many frames are lost: rows run ahead of contexts."""
+    REPLACED = "replaced"
+    """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Scenario:
                 return mixture._of_newcomers(rng)
             case Emphasis.HEARSAY:
                 return mixture._of_hearsay()
+            case Emphasis.REPLACED:
+                return replace(
+                    mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
+                )
             case None:
                 return mixture
 

@@ -61,7 +61,7 @@ def test_a_contact_that_answers_becomes_the_member_that_it_says_it_is() -> None:
     known = membership()
     known.discovered(["a:1"])
     [contact] = known.peers()
-    assert known.identified(contact, "a", 0) is known.member("a")
+    assert known.identified(contact, "a", 1, 0) is known.member("a")
     assert member(known, "a").endpoint == "a:1"
     known.discovered(["a:1"])
     assert len(list(known.peers())) == 1
@@ -71,7 +71,7 @@ def test_a_contact_that_answers_as_this_member_is_an_own_endpoint_from_then_on()
     known = membership()
     known.discovered(["alias:1"])
     [contact] = known.peers()
-    known.identified(contact, "self", 0)
+    known.identified(contact, "self", 1, 0)
     known.discovered(["alias:1"])
     assert list(known.peers()) == []
 
@@ -81,18 +81,49 @@ def test_a_contact_that_turns_out_to_be_a_known_member_is_no_second_peer() -> No
     known.learn_record("a", record("a:1"))
     known.discovered(["alias-of-a:1"])
     contact = next(peer for peer in known.peers() if peer.member is None)
-    assert known.identified(contact, "a", 0) is known.member("a")
+    assert known.identified(contact, "a", 1, 0) is known.member("a")
     assert names(list(known.peers())) == ["a"]
     assert member(known, "a").endpoint == "a:1"
+
+
+def test_a_later_life_that_answers_elsewhere_is_reached_there_though_the_old_address_has_not_failed_yet() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1", incarnation=1))
+    known.discovered(["a:2"])
+    contact = next(peer for peer in known.peers() if peer.member is None)
+    assert known.identified(contact, "a", 2, 0) is known.member("a")
+    assert member(known, "a").endpoint == "a:2"
+
+
+def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1", incarnation=1))
+    known.discovered(["a:2"])
+    contact = next(peer for peer in known.peers() if peer.member is None)
+    known.identified(contact, "a", 1, 0)
+    assert [peer.endpoint for peer in known.peers()] == ["a:1"]
+    known.failed(member(known, "a"), 0)
+    assert sorted(peer.endpoint for peer in known.peers()) == ["a:1", "a:2"]
+
+
+def test_a_member_that_is_gone_is_let_go_again_when_what_took_it_back_was_a_late_word() -> None:
+    known = membership()
+    known.learn_record("a", record("a:1"))
+    known.discovered([], frozenset({"self"}))
+    gone = member(known, "a")
+    known.heard_from(gone, 0)
+    assert not gone.is_let_go
+    known.failed(gone, 0)
+    assert gone.is_let_go
 
 
 def test_an_endpoint_that_another_member_answers_at_says_nothing_of_the_one_that_was_there() -> None:
     known = with_members(1)
     gone = member(known, "m00")
-    answering = known.identified(gone, "new", 0)
+    answering = known.identified(gone, "new", 1, 0)
     assert (answering.member, answering.endpoint) == ("new", "m00:1")
     assert (gone.status, gone.replica) == (SUSPECT, 1)
-    assert known.identified(gone, "m00", 0) is gone
+    assert known.identified(gone, "m00", 1, 0) is gone
 
 
 def test_a_record_names_the_contact_at_its_endpoint() -> None:
