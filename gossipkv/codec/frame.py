@@ -48,6 +48,7 @@ def encode(envelope: Envelope) -> bytes:
         envelope.replica,
         envelope.incarnation,
         envelope.now_ms,
+        envelope.is_ready,
         len(envelope.messages),
     ]
     for message in envelope.messages:
@@ -78,6 +79,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         replica=reader.integer(),
         incarnation=reader.count(),
         now_ms=reader.count(),
+        is_ready=reader.boolean(),
         messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
     )
     if not reader.is_at_end:

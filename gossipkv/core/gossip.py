@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from gossipkv.core import pull, walk
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Notice, Tally
-from gossipkv.core.member import ALIVE, DEAD
+from gossipkv.core.member import ALIVE, DEAD, LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
     Covered,
@@ -205,6 +205,7 @@ class Gossip:
             if peer.replica != envelope.replica:
                 peer = None
             else:
+                peer.is_ready = envelope.is_ready
                 peer.last_heard = self._last_exchange
                 self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
@@ -289,6 +290,7 @@ class Gossip:
             # From before the member lost its disk: what it covered then must not be taken for what it covers now.
             return
         peer.last_heard = self._last_exchange
+        peer.is_ready = envelope.is_ready
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
@@ -394,6 +396,8 @@ class Gossip:
 
     def _synced(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         peer.synced_at_ms[shard_name] = now_ms
+        if peer.is_ready:
+            peer.synced_while_ready.add(shard_name)
 
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered
@@ -431,9 +435,25 @@ class Gossip:
 
     # Knowledge of the whole cluster
 
-    def has_synced(self) -> bool:
-        """Whether all shards have been brought up to date from some one member since the start."""
-        return any(len(peer.synced_at_ms) == len(self._store.shards) for peer in self._membership.peers())
+    def is_brought_up_to_date(self) -> bool:
+        """Whether all shards have been synced since the start: with some one member that was ready, or with everyone
+        that discovery and `sys.members` name, none of whom is."""
+        peers = [peer for peer in self._membership.peers() if peer.status != LEFT]
+        if any(self._store.shards.keys() <= peer.synced_while_ready for peer in peers):
+            return True
+        return self._membership.has_looked and bool(peers) and all(self._has_synced(peer) for peer in peers)
+
+    def can_expect_nothing(self) -> bool:
+        """Whether no one who answers could bring this replica further up to date."""
+        peers = list(self._membership.peers())
+        if not self._membership.has_been_answered:
+            return True
+        if any(peer.is_ready and peer.is_answering for peer in peers):
+            return False
+        return any(self._has_synced(peer) for peer in peers) and not any(map(self._is_transferring, self._store.shards))
+
+    def _has_synced(self, peer: Peer) -> bool:
+        return not peer.is_ready and len(peer.synced_at_ms) == len(self._store.shards)
 
     def _learn_stable(self) -> None:
         """What every listed member covers, where all have said what they cover."""

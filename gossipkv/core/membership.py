@@ -42,6 +42,8 @@ class Membership:
         """The endpoints that discovery gave last."""
         self._own_endpoints = {options.endpoints.get(GOSSIP, "")}
         self.has_been_answered = False
+        self.has_looked = False
+        """Whether discovery has told anything yet."""
         self.notices: list[Notice] = []
         self._existing: frozenset[str] | None = None
         """All members that exist, as discovery last said; None while it cannot tell."""
@@ -66,6 +68,7 @@ class Membership:
     def discovered(self, endpoints: Iterable[str], existing: frozenset[str] | None = None) -> None:
         """Take endpoints to try. Those that are known, or this member's own, are not new. `existing` names all members
         that exist, where that is known."""
+        self.has_looked = True
         self._found = tuple(endpoints)
         self._dial_found()
         self._existing = existing

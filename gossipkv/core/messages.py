@@ -239,3 +239,6 @@ class Envelope:
     incarnation: int
     now_ms: int
     messages: tuple[Message, ...]
+    is_ready: bool = True
+    """Whether the sender has been brought up to date since it started: a sync with it then brings another up to date
+    too, which one between two newcomers does not."""

@@ -72,6 +72,10 @@ class Peer:
     heard: dict[str, Heard] = field(default_factory=dict)
     synced_at_ms: dict[str, int] = field(default_factory=dict)
     """Per shard, when a sync with it was last completed."""
+    is_ready: bool = False
+    """Whether it last said that it has been brought up to date since it started."""
+    synced_while_ready: set[str] = field(default_factory=set)
+    """Shards of which a sync with it was completed while it was."""
     clock_ahead_ms: int = 0
 
     @property

@@ -249,6 +249,7 @@ class Replica:
             self.identity.incarnation,
             now_ms,
             messages,
+            self.is_ready,
         )
 
     def _check(self, envelope: Envelope) -> None:
@@ -265,11 +266,12 @@ class Replica:
     # Conclusions
 
     def _judge_readiness(self, now_ms: int) -> None:
-        """Ready after one sync, or when no one has answered for long enough; never unready again."""
+        """Ready after one sync with a member that is ready; never unready again. Where none is, as when all start at
+        once, after a sync with everyone there is, or when no more can be had for long enough."""
         if self.is_ready:
             return
         waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
-        if self._gossip.has_synced() or (waited and not self._membership.has_been_answered):
+        if self._gossip.is_brought_up_to_date() or (waited and self._gossip.can_expect_nothing()):
             self.is_ready = True
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 

@@ -38,6 +38,14 @@ def settled(cluster: Cluster, *names: str, **settings: Any) -> Cluster:
     return cluster
 
 
+def exchange_between(cluster: Cluster, source: str, target: str) -> bool:
+    """Deliver what one has to ask of another, if anything."""
+    if cluster.waiting(source, target) is None:
+        return False
+    cluster.deliver(source, target)
+    return True
+
+
 def settle_after_a_tick(cluster: Cluster, name: str) -> None:
     cluster.settle()
     cluster.now_ms += 1_000
@@ -215,6 +223,48 @@ def test_a_member_that_has_been_answered_is_ready_after_one_sync_and_not_before(
     assert not cluster.status("b").is_ready, "it knows that it lacks rows"
     cluster.settle()
     assert cluster.status("b").is_ready
+
+
+def test_newcomers_that_sync_with_each_other_are_not_ready_before_one_that_is_has_filled_them(cluster: Cluster) -> None:
+    settled(cluster, "a")
+    cluster.write("a", Operation(at("row"), b"value"))
+    everyone = tuple(map(endpoint_of, "abc"))
+    for newcomer in "bc":
+        cluster.start(newcomer)
+        cluster.run(newcomer, Discovered(everyone))
+    while any([exchange_between(cluster, "b", "c"), exchange_between(cluster, "c", "b")]):
+        assert not cluster.status("b").is_ready
+        assert not cluster.status("c").is_ready
+    cluster.settle()
+    assert all(cluster.status(name).is_ready for name in "bc")
+    assert cluster.has_converged("abc")
+
+
+def test_members_that_all_start_at_once_are_ready_as_soon_as_all_have_synced(cluster: Cluster) -> None:
+    for name in "abc":
+        cluster.start(name, bootstrap_timeout_ms=HOUR_MS)
+    for name in "abc":
+        cluster.run(name, Discovered(tuple(map(endpoint_of, "abc"))))
+    exchange_between(cluster, "a", "b")
+    assert not cluster.status("a").is_ready, "c may hold more"
+    cluster.settle()
+    assert all(cluster.status(name).is_ready for name in "abc")
+
+
+def test_one_that_never_comes_back_delays_a_start_of_all_by_the_bootstrap_timeout_alone(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", "c")
+    storages = {name: cluster.members[name].storage for name in "abc"}
+    for name in "abc":
+        cluster.crash(name)
+    for name in "ab":
+        cluster.start(name, storages[name], bootstrap_timeout_ms=HOUR_MS)
+    cluster.introduce("a", "b")
+    cluster.settle()
+    assert not cluster.status("a").is_ready, "c may hold more"
+    cluster.now_ms += HOUR_MS
+    for name in "ab":
+        cluster.tick(name)
+    assert all(cluster.status(name).is_ready for name in "ab")
 
 
 def test_once_ready_a_member_stays_ready_when_the_others_are_gone(cluster: Cluster) -> None:
