@@ -217,6 +217,13 @@ class Settings:
         minimum=8 * _MIB,
         maximum=1024 * _MIB,
     )
+    drain_s: float = _number(
+        1.0,
+        "A stopping member still takes requests for so long, each the last on its connection; less once none is open.",
+        "seconds",
+        minimum=0,
+        maximum=60,
+    )
     stop_timeout_s: float = _number(
         20.0,
         "Longest graceful stop; then the process ends as it stands.",

@@ -46,6 +46,8 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route], metrics: Metrics, retry_after_seconds: int) -> None:
         self._metrics = metrics
         self._retry_after_seconds = retry_after_seconds
+        self.is_draining = False
+        """Whether each answer is the last on its connection, so that clients turn to another member."""
         self.methods: dict[str, dict[str, Route]] = {}
         """Routes by template and method."""
         for route in routes:
@@ -70,6 +72,8 @@ class RouteTable:
             parameters = parameters_of(target.query, route.parameters) if target.query else _NO_PARAMETERS
             response = await route.handler(request, target, parameters)
             status = response.status
+            if self.is_draining and not response.prepared:
+                response.force_close()
             return response
         except ConnectionError:
             raise

@@ -6,6 +6,7 @@ response, bodies by the handlers' own.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import Any
@@ -17,6 +18,7 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.route_table import RouteTable
 
 BACKLOG = 1024
+DRAIN_POLL_SECONDS = 0.02
 LINGERING_SECONDS = 5.0
 """How long the rest of a refused body is read, so that the client sees the answer and not a reset."""
 
@@ -35,7 +37,8 @@ _logger.addFilter(_OwnFaults())
 class Server:
     """A listening server; see `serve`."""
 
-    def __init__(self, runner: web.ServerRunner, site: web.TCPSite) -> None:
+    def __init__(self, api: RouteTable, runner: web.ServerRunner, site: web.TCPSite) -> None:
+        self._api = api
         self._runner = runner
         self._site = site
 
@@ -43,6 +46,16 @@ class Server:
     def port(self) -> int:
         """The one listened on, also where any was asked for."""
         return self._site.port
+
+    async def drain(self, seconds: float) -> None:
+        """Close each connection after its next answer, so that clients turn to another member before this one refuses
+        their writes. Returns when none is open, or after so long."""
+        self._api.is_draining = True
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._runner.server is not None and self._runner.server.connections:
+            if asyncio.get_running_loop().time() >= deadline:
+                return
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     async def stop(self) -> None:
         """Accept no more, answer the requests that have come whole, within the shutdown deadline, and close all
@@ -73,4 +86,4 @@ async def serve(api: RouteTable, host: str, port: int, options: ApiOptions) -> S
             f"cannot listen on {host}:{port} for HTTP: {reason}; choose another port with --http-port or "
             "GOSSIPKV_HTTP_PORT",
         ) from error
-    return Server(runner, site)
+    return Server(api, runner, site)

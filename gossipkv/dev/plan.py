@@ -73,5 +73,7 @@ def _settings_files(members: list[PlannedMember]) -> Iterator[tuple[PlannedMembe
             "peers": peers,
             "retry_ms_max": 2_000,
             "log_format": "console",
+            # Whoever ends a cluster at the keyboard has no clients to turn away gently.
+            "drain_s": 0.0,
         }
         yield member, "# Written by `gossipkv dev` at each start.\n" + to_toml(values)

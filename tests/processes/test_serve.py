@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import subprocess
@@ -44,6 +45,26 @@ def test_a_member_says_once_who_it_is_and_leaves_when_asked(start: Start, flags:
     assert serving[0]["member"] == "gossipkv-0"
     assert serving[0]["data_dir"].endswith("/data")
     assert {"replica", "cluster", "http", "gossip"} <= serving[0].keys()
+
+
+def test_a_stopping_member_takes_writes_until_it_has_told_the_client_to_go_elsewhere(
+    start: Start, flags: Flags, ports: list[int]
+) -> None:
+    member = start(*flags, "--drain-s", 60)
+    member.says('"ready"')
+    connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=30)
+    path = "/v1/usr/tables/t/rows/row"
+    try:
+        connection.request("PUT", path, b"before")
+        assert connection.getresponse().read() == b""
+        member.process.send_signal(signal.SIGTERM)
+        member.says('"stopping"')
+        connection.request("PUT", path, b"meanwhile")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Connection"]) == (204, "close")
+    finally:
+        connection.close()
+    assert member.ends() == 0, "it does not wait for connections that are closed"
 
 
 def test_a_member_stops_when_its_standard_input_is_closed_if_told_to(start: Start, flags: Flags) -> None:
