@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
+from asyncio import sleep
 
 JITTER = 0.2
 """Members that started together must not look together for ever."""
@@ -19,4 +19,4 @@ class Interval:
         if self._is_first:
             self._is_first = False
             return
-        await asyncio.sleep(self._seconds * random.uniform(1 - JITTER, 1 + JITTER))
+        await sleep(self._seconds * random.uniform(1 - JITTER, 1 + JITTER))

@@ -22,7 +22,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         made.append(seconds)
 
-    monkeypatch.setattr(interval.asyncio, "sleep", sleep)  # type: ignore[attr-defined]
+    monkeypatch.setattr(interval, "sleep", sleep)
     return made
 
 
