@@ -37,6 +37,7 @@ _COMMANDS = {
         "status": "Compare the members: rows, fingerprints, lag.",
     },
     "Development": {
+        "demo": "Show what happens to a cluster, with real processes.",
         "simulate": "Run the cluster in virtual time, with faults, from a seed.",
     },
 }
