@@ -20,7 +20,7 @@ class Rows:
         self._node = node
         self._options = options
 
-    async def get(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
         """The bytes as they were put."""
         namespace = namespace_of(target)
         address = row_address_of(target)
