@@ -217,6 +217,16 @@ class Settings:
         minimum=8 * _MIB,
         maximum=1024 * _MIB,
     )
+    write_wait_s: float = _number(
+        2.0,
+        "How long a write waits for the copies that it asks for, unless it says.",
+        "seconds",
+        minimum=0,
+        maximum=600,
+    )
+    read_wait_s: float = _number(
+        2.0, "How long a read waits for the members that it asks.", "seconds", minimum=0, maximum=600
+    )
     drain_s: float = _number(
         1.0,
         "A stopping member still takes requests for so long, each the last on its connection; less once none is open.",

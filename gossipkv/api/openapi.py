@@ -11,7 +11,7 @@ from gossipkv.api import problem
 from gossipkv.api.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
-from gossipkv.api.target import BATCH, ROW, ROWS, TABLE, TABLES, Parameters, Target
+from gossipkv.api.target import BATCH, RECEIPT, ROW, ROWS, TABLE, TABLES, Parameters, Target
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -20,6 +20,10 @@ TEXT = "text/plain"
 Object = dict[str, Any]
 
 _TAG_HEADER: Object = {"ETag": {"description": "The row's version, in double quotes", "schema": {"type": "string"}}}
+
+_RECEIPT_HEADER: Object = {
+    "Gossipkv-Receipt": {"description": "Names the write, for asking who has it", "schema": {"type": "string"}}
+}
 
 
 class Document:
@@ -42,6 +46,7 @@ def document(options: ApiOptions) -> Object:
         TABLE: _table(),
         "/v1/cluster": {"get": _operation("The cluster as this member sees it", {200: _json("Cluster")}, 503)},
         "/v1/cluster/members": {"get": _operation("The members alone", {200: _json("MemberPage")}, 503)},
+        RECEIPT: {"get": _receipt()},
         "/livez": {"get": _operation("Whether the process moves", {200: _content("Live", TEXT)}, 503)},
         "/readyz": {"get": _operation("Whether to send it requests", {200: _content("Ready", TEXT)}, 503)},
         "/metrics": {"get": _operation("For Prometheus", {200: _content("Metrics", TEXT)}, 503)},
@@ -79,6 +84,13 @@ _PATH_PARAMETERS: dict[str, Object] = {
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
     },
+    "receipt": {
+        "name": "receipt",
+        "in": "path",
+        "required": True,
+        "description": "The `Gossipkv-Receipt` of a write",
+        "schema": {"type": "string", "pattern": r"^(usr|sys)\.[0-9a-f]{16}\.[1-9][0-9]{0,18}$"},
+    },
     "row": {
         "name": "row",
         "in": "path",
@@ -99,20 +111,24 @@ def _row(options: ApiOptions) -> Object:
             {200: _content("The bytes as they were put", OCTETS, _TAG_HEADER), 304: _bare("Not modified", _TAG_HEADER)},
             404,
             412,
-            parameters=[if_match, _header("If-None-Match", "Entity tags, or `*`: 304 if the row has one")],
+            503,
+            parameters=[_READ, if_match, _header("If-None-Match", "Entity tags, or `*`: 304 if the row has one")],
         ),
         "put": _operation(
             "Put a row",
-            {201: _bare("A new row", _TAG_HEADER), 204: _bare("A new value", _TAG_HEADER)},
+            {
+                201: _bare("A new row", _TAG_HEADER | _RECEIPT_HEADER),
+                204: _bare("A new value", _TAG_HEADER | _RECEIPT_HEADER),
+            },
             *(403, 404, 408, 412, 413, 415, 417, 503, 507),
-            parameters=[if_match, if_absent],
+            parameters=[*_WRITE, if_match, if_absent],
             body={"description": value, "content": {"*/*": {"schema": {"contentEncoding": "binary"}}}},
         ),
         "delete": _operation(
             "Delete a row",
-            {204: _bare("There is no such row now")},
+            {204: _bare("There is no such row now", _RECEIPT_HEADER)},
             *(403, 404, 412, 503, 507),
-            parameters=[if_match],
+            parameters=[*_WRITE, if_match],
         ),
     }
 
@@ -152,7 +168,21 @@ def _batch(options: ApiOptions) -> Object:
         "Put and delete many rows",
         {200: _content("A result per line, in order", NDJSON, schema="BatchResult")},
         *(403, 404, 415, 417),
+        parameters=_WRITE,
         body={"description": description, "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}}},
+    )
+
+
+def _receipt() -> Object:
+    wait: Object = {"type": "string", "pattern": "^(all|[1-9][0-9]{0,4})$"}
+    return _operation(
+        "Who has a write, as far as this member knows",
+        {200: _json("Coverage")},
+        503,
+        parameters=[
+            _query("wait", wait, "Answer once so many members have it, or all that have not left"),
+            _query("timeout", _DURATION, "Answer as it stands after so long; 5s unless given"),
+        ],
     )
 
 
@@ -226,3 +256,12 @@ def _header(name: str, description: str) -> Object:
 
 def _query(name: str, schema: Object, description: str) -> Object:
     return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_DURATION: Object = {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m)$"}
+_COUNT: Object = {"type": "integer", "minimum": 1}
+_READ = _query("r", _COUNT, "Ask so many members, this one included, and answer the merge of what they hold")
+_WRITE = [
+    _query("w", _COUNT, "Answer once so many members have the write durably"),
+    _query("write_wait", _DURATION, "How long to wait for them; as the member's settings say unless given"),
+]

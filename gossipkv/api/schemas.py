@@ -38,7 +38,7 @@ SCHEMAS: dict[str, Any] = {
     },
     "BatchResult": _record(
         {"row": {"type": ["string", "null"]}, "status": {"type": "integer"}},
-        {"etag": _TEXT, "problem": _reference("Problem")},
+        {"etag": _TEXT, "receipt": _TEXT, "problem": _reference("Problem")},
     ),
     "Settings": _record({}, {"conflicts": {"enum": ["lww"]}}) | {"additionalProperties": False},
     "Table": _record(
@@ -84,6 +84,24 @@ SCHEMAS: dict[str, Any] = {
             "ready": {"type": "boolean"},
             "members": {"type": "array", "items": _reference("Member")},
             "transfers": {"type": "object", "additionalProperties": _TEXT},
+        }
+    ),
+    "Coverage": _record(
+        {
+            "receipt": _TEXT,
+            "copies": _COUNT | {"description": "Durable copies at members that have not left"},
+            "complete": {"type": "boolean"},
+            "members": {
+                "type": "array",
+                "items": _record(
+                    {
+                        "member": _TEXT,
+                        "status": {"enum": ["alive", "suspect", "dead", "left"]},
+                        "self": {"type": "boolean"},
+                        "has_it": {"type": "boolean"},
+                    }
+                ),
+            },
         }
     ),
     "Problem": {

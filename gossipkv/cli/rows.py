@@ -12,6 +12,7 @@ import click
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.output import print_table
+from gossipkv.cli.receipt import checked_wait, copies_options, judge
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
 from gossipkv.client import AsyncClient, Row, value_to_json
 
@@ -25,6 +26,8 @@ from gossipkv.client import AsyncClient, Row, value_to_json
 )
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
+@copies_options
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until so many members have it.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -36,17 +39,26 @@ def put_command(
     path: str | None,
     if_match: str | None,
     if_absent: bool,
+    w: int | None,
+    write_wait: str | None,
+    wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag to
-    standard error."""
+    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag
+    and the receipt to standard error."""
     content = _content(value, path)
 
-    async def put(client: AsyncClient) -> str:
-        return await client.put(table, row, content, namespace, if_match=if_match, if_absent=if_absent)
+    async def put(client: AsyncClient) -> dict[str, Any] | None:
+        written = await client.write(
+            table, row, content, namespace, if_match=if_match, if_absent=if_absent, w=w, write_wait=write_wait
+        )
+        click.echo(f"receipt {written.receipt}\netag {written.etag}", err=True)
+        return None if wait is None else await client.receipt(written.receipt, wait=wait)
 
-    click.echo(f"etag {ask(servers, environment, put)}", err=True)
+    coverage = ask(servers, environment, put)
+    if coverage is not None:
+        judge(coverage)
 
 
 def _content(value: str | None, path: str | None) -> bytes:
@@ -67,14 +79,21 @@ def _content(value: str | None, path: str | None) -> bytes:
 @click.argument("table")
 @click.argument("row")
 @click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
+@click.option("-r", type=click.IntRange(min=1), help="Ask so many members, and repair who was behind.")
 @namespace_option
 @server_options
 @click.pass_obj
 def get_command(
-    environment: dict[str, str], table: str, row: str, output: str, namespace: str, servers: tuple[str, ...]
+    environment: dict[str, str],
+    table: str,
+    row: str,
+    output: str,
+    r: int | None,
+    namespace: str,
+    servers: tuple[str, ...],
 ) -> None:
     """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added."""
-    value = ask(servers, environment, lambda client: client.get(table, row, namespace))
+    value = ask(servers, environment, lambda client: client.get(table, row, namespace, r=r))
     if output == "json":
         _print_json({"row": row, "value": value_to_json(value.content), "etag": value.etag})
         return
@@ -88,6 +107,7 @@ def get_command(
 @click.argument("table")
 @click.argument("row")
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
+@copies_options
 @namespace_option
 @server_options
 @click.pass_obj
@@ -96,11 +116,17 @@ def delete_command(
     table: str,
     row: str,
     if_match: str | None,
+    w: int | None,
+    write_wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
     """Delete ROW of TABLE. That there is none is no error."""
-    ask(servers, environment, lambda client: client.delete(table, row, namespace, if_match=if_match))
+    ask(
+        servers,
+        environment,
+        lambda client: client.delete(table, row, namespace, if_match=if_match, w=w, write_wait=write_wait),
+    )
 
 
 @click.command("list")

@@ -126,6 +126,8 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         inbox_operations_max=settings.inbox_operations_max,
         inbox_bytes_max=settings.inbox_bytes_max,
         value_bytes_max=settings.value_bytes_max,
+        write_wait_seconds=settings.write_wait_s,
+        read_wait_seconds=settings.read_wait_s,
     )
     return Node(options, storage, transport, chosen_discovery(settings, options.member), metrics, node_options)
 

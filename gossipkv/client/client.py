@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from gossipkv.client.errors import RefusedError, UnavailableError, error_of
-from gossipkv.client.row import BatchResult, Page, Value, row_from_json
+from gossipkv.client.row import BatchResult, Page, Value, Written, row_from_json
 
 _LINE_BYTES_MAX = 8 * 2**20
 """Of an answer to a batch."""
@@ -52,9 +52,10 @@ class AsyncClient:
 
     # Rows
 
-    async def get(self, table: str, row: str, namespace: str = "usr") -> Value:
-        """Raises NotFoundError."""
-        async with self._answer("GET", _row_path(namespace, table, row)) as response:
+    async def get(self, table: str, row: str, namespace: str = "usr", *, r: int | None = None) -> Value:
+        """As `r` members together hold it. Raises NotFoundError."""
+        query = {} if r is None else {"r": str(r)}
+        async with self._answer("GET", _row_path(namespace, table, row), query=query) as response:
             return Value(await response.read(), _etag(response))
 
     async def put(
@@ -66,18 +67,56 @@ class AsyncClient:
         *,
         if_match: str | None = None,
         if_absent: bool = False,
+        w: int | None = None,
+        write_wait: str | None = None,
     ) -> str:
         """The new ETag. Raises ConditionFailedError."""
+        written = await self.write(
+            table, row, value, namespace, if_match=if_match, if_absent=if_absent, w=w, write_wait=write_wait
+        )
+        return written.etag
+
+    async def write(
+        self,
+        table: str,
+        row: str,
+        value: bytes,
+        namespace: str = "usr",
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+        w: int | None = None,
+        write_wait: str | None = None,
+    ) -> Written:
+        """Put a row, durable at `w` members when this returns; `write_wait`, such as 2s, bounds the wait for them.
+        Raises ConditionFailedError; UnavailableError whose `may_stand` tells whether it is stored."""
         headers = _conditions(if_match, if_absent)
         headers["Content-Type"] = "application/octet-stream"
         path = _row_path(namespace, table, row)
-        async with self._answer("PUT", path, headers=headers, data=value, is_repeatable=False) as response:
-            return _etag(response)
+        query = _wanted(w, write_wait)
+        async with self._answer("PUT", path, query=query, headers=headers, data=value, is_repeatable=False) as response:
+            return Written(_etag(response), response.headers.get("Gossipkv-Receipt", ""))
 
-    async def delete(self, table: str, row: str, namespace: str = "usr", *, if_match: str | None = None) -> None:
+    async def receipt(self, receipt: str, *, wait: str | None = None, within: str | None = None) -> dict[str, Any]:
+        """Who has a write; once so many members have it, or `all`, or `within` so long. Shape as in the API's
+        documentation."""
+        query = {name: text for name, text in (("wait", wait), ("timeout", within)) if text is not None}
+        return await self._json(f"/v1/cluster/receipts/{_segment(receipt)}", query)
+
+    async def delete(
+        self,
+        table: str,
+        row: str,
+        namespace: str = "usr",
+        *,
+        if_match: str | None = None,
+        w: int | None = None,
+        write_wait: str | None = None,
+    ) -> None:
         """Also where there is no such row. Raises ConditionFailedError."""
         headers = _conditions(if_match, if_absent=False)
-        async with self._answer("DELETE", _row_path(namespace, table, row), headers=headers, is_repeatable=False):
+        path, query = _row_path(namespace, table, row), _wanted(w, write_wait)
+        async with self._answer("DELETE", path, query=query, headers=headers, is_repeatable=False):
             pass
 
     async def pages(
@@ -247,6 +286,11 @@ def _segment(text: str) -> str:
 def _etag(response: aiohttp.ClientResponse) -> str:
     """As in listings, without the quotes that a header wants."""
     return response.headers.get("ETag", "").strip('"')
+
+
+def _wanted(w: int | None, write_wait: str | None) -> dict[str, str]:
+    wanted = (("w", None if w is None else str(w)), ("write_wait", write_wait))
+    return {name: text for name, text in wanted if text is not None}
 
 
 def _conditions(if_match: str | None, if_absent: bool) -> dict[str, str]:

@@ -15,6 +15,13 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    etag: str
+    receipt: str
+    """Names the write, for asking who has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     row: str
     value: bytes | None

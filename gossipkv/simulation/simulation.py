@@ -18,11 +18,13 @@ from gossipkv.simulation.host import EPOCH_MS, Host
 from gossipkv.simulation.nemesis import Nemesis
 from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
+from gossipkv.simulation.quorum_client import QuorumClient
 from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
 
 EXAMINE_MS = 500
+QUORUM_MS = 60
 DISCOVER_MS = 400
 LOOK_MS = 40
 LIVENESS_INTERVALS = 40
@@ -55,6 +57,7 @@ class Simulation:
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
+        self._quorum_client = QuorumClient(_child(rng), self.scenario, self._checkers, self._timeline.after, self._told)
         self._is_over = False
 
     def run(self) -> Outcome:
@@ -70,7 +73,7 @@ class Simulation:
         outcome.events = self._timeline.events
         outcome.faults = self._nemesis.fired + self._cluster.network.faults.fired
         outcome.messages = self._cluster.messages
-        outcome.seen += self._cluster.seen
+        outcome.seen += self._cluster.seen + self._quorum_client.seen
         for checker in self._checkers:
             outcome.checks[checker.name] += checker.checks
         return outcome
@@ -81,6 +84,7 @@ class Simulation:
         self._history.requested.update((o.address, o.value) for o in self._client.prefill(self._cluster.hosts[0]))
         self._nemesis.start()
         self._repeat(self.scenario.write_interval_ms, self._act)
+        self._repeat(QUORUM_MS, self._act_with_quorum)
         self._repeat(EXAMINE_MS, self._examine_one)
         self._discover()
         self._timeline.run_until(SAFETY_MS)
@@ -114,6 +118,12 @@ class Simulation:
         self.outcome.seen["client_reads"] += 1
         for checker in self._checkers:
             checker.read(host, USER, address, host.disk.committed_row(USER, address))
+
+    def _act_with_quorum(self) -> None:
+        running = self._cluster.running()
+        if running:
+            asked = self._quorum_client.act(self._rng.choice(running))
+            self._history.requested.update((o.address, o.value) for o in asked)
 
     def _told(self, host: Host, shard: str, operations: list[Operation], outcome: Answer | Exception) -> None:
         for kind in kinds_of(operations, outcome):

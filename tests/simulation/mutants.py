@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, row, store, walk
+from gossipkv.core import pull, receipts, row, store, walk
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Effects
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Range
+from gossipkv.core.messages import Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
+from gossipkv.core.quorum import Quorum
+from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row, Version
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import JournalEntry, StorageError
@@ -218,6 +220,19 @@ def _false(*_: Any, **__: Any) -> bool:
     return False
 
 
+# Copies and reads of several members
+
+_take_rows = Quorum._take_rows
+
+
+def _has_if_it_answers(peer: Peer, receipt: Receipt, handed: Any) -> bool:
+    return peer.is_answering
+
+
+def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message: Any, now_ms: int) -> None:
+    _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
@@ -276,5 +291,7 @@ MUTANTS = (
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
     Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
+    Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
+    Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )
