@@ -159,6 +159,14 @@ class Node:
             raise outcome
         return cast(list[Result], outcome)
 
+    def conflicts(self, shard: str, table: str) -> int:
+        """Concurrent versions of the table's rows that gave way to a later write here, since the process began."""
+        return self._group_commit.replica.tally.conflicts[shard, table]
+
+    def now_ms(self) -> int:
+        """The member's wall clock, milliseconds since the Unix epoch."""
+        return self._clock_ms()
+
     def view(self) -> View:
         """A read transaction over what is committed. Close it before anything is awaited."""
         return self._storage.view()

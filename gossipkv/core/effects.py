@@ -56,6 +56,10 @@ class Tally:
     """Equal contexts with unequal fingerprints."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    siblings_over_limit: int = 0
+    """Rows that a merge has left with more siblings than a writer may."""
 
     def copy(self) -> Tally:
         return Tally(
@@ -65,4 +69,6 @@ class Tally:
             self.rows_sent,
             self.anomalies,
             Counter(self.envelopes_refused),
+            Counter(self.conflicts),
+            self.siblings_over_limit,
         )

@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of, key_of, table_of
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
+from gossipkv.core.expiry import Expirer
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.membership import Membership
@@ -48,9 +49,10 @@ class Replica:
         self._started_ms = now_ms
         self._has_left = False
         self._must_refute = False
-        self._store = Store(identity.replica, options.clock_skew_ms_max)
+        self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
         self._membership = Membership(options, rng)
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
+        self._expirer = Expirer(self._store, self._membership, options.member)
         self._notices: list[Notice] = []
 
     @classmethod
@@ -117,6 +119,8 @@ class Replica:
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
+        if self._expirer.tick(transaction, now_ms):
+            self._gossip.wrote(USER)
         self._gossip.tick(now_ms)
         self._started_ms = min(self._started_ms, now_ms)
 
@@ -136,8 +140,8 @@ class Replica:
             Send(outgoing.exchange, outgoing.endpoint, self._envelope(outgoing.messages, now_ms))
             for outgoing in self._gossip.compose(transaction, now_ms)
         ]
-        notices = self._notices + self._membership.notices + self._gossip.notices
-        self._notices, self._membership.notices, self._gossip.notices = [], [], []
+        notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
+        self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         return Effects(sends, notices, self._arrivals(changed))
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
@@ -276,12 +280,14 @@ class Replica:
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 
     def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:
-        """Versions written since this process began: older ones tell of its absence, not of replication."""
+        """Versions written since this process began: older ones tell of its absence, not of replication,
+        and the tombstone of an expiry is stamped as what it replaced."""
         names = self._membership.names()
         arrivals = [
             Arrival(names.get(row.winner.dot.replica, "unknown"), milliseconds(row.winner.timestamp))
             for copies in changed.values()
             for _, row in copies
+            if not row.winner.is_tombstone or row.winner.expires_ms is None
         ]
         return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.inputs import Answer, Write
-from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.core.write import Declined, NotMatched, Operation, Written
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Scenario
 
@@ -84,6 +84,8 @@ def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[s
     for operation, result in zip(operations, outcome, strict=True):
         if isinstance(result, NotMatched):
             kinds.append("client_not_matched")
+        elif isinstance(result, Declined):
+            kinds.append(f"client_{result.reason}")
         else:
             assert isinstance(result, Written)
             kinds.append("client_deletes" if operation.value is None else "client_puts")
