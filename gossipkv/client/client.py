@@ -19,10 +19,12 @@ import aiohttp
 from yarl import URL
 
 from gossipkv.client.errors import RefusedError, UnavailableError, error_of
-from gossipkv.client.row import BatchResult, Page, Value, row_from_json
+from gossipkv.client.row import BatchResult, Page, Value, row_from_json, value_from_json
 
 _LINE_BYTES_MAX = 8 * 2**20
 """Of an answer to a batch."""
+_CONTEXT = "Gossipkv-Context"
+_SEVERAL = 300
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -55,7 +57,14 @@ class AsyncClient:
     async def get(self, table: str, row: str, namespace: str = "usr") -> Value:
         """Raises NotFoundError."""
         async with self._answer("GET", _row_path(namespace, table, row)) as response:
-            return Value(await response.read(), _etag(response))
+            content, etag, context = await response.read(), _etag(response), response.headers.get(_CONTEXT, "")
+            if response.status != _SEVERAL:
+                return Value(content, etag, context)
+            try:
+                siblings = tuple(value_from_json(item["value"]) for item in json.loads(content)["siblings"])
+                return Value(siblings[0], etag, context, siblings)
+            except (ValueError, LookupError, TypeError) as error:
+                raise RefusedError(f"{self.server} does not answer like gossipkv") from error
 
     async def put(
         self,
@@ -66,17 +75,28 @@ class AsyncClient:
         *,
         if_match: str | None = None,
         if_absent: bool = False,
+        context: str | None = None,
+        ttl: str | None = None,
     ) -> str:
-        """The new ETag. Raises ConditionFailedError."""
-        headers = _conditions(if_match, if_absent)
+        """The new ETag. `context` is that of a read; `ttl` as `30s`. Raises ConditionFailedError."""
+        headers = _conditions(if_match, if_absent) | _given(context)
         headers["Content-Type"] = "application/octet-stream"
         path = _row_path(namespace, table, row)
-        async with self._answer("PUT", path, headers=headers, data=value, is_repeatable=False) as response:
+        query = {} if ttl is None else {"ttl": ttl}
+        async with self._answer("PUT", path, query=query, headers=headers, data=value, is_repeatable=False) as response:
             return _etag(response)
 
-    async def delete(self, table: str, row: str, namespace: str = "usr", *, if_match: str | None = None) -> None:
+    async def delete(
+        self,
+        table: str,
+        row: str,
+        namespace: str = "usr",
+        *,
+        if_match: str | None = None,
+        context: str | None = None,
+    ) -> None:
         """Also where there is no such row. Raises ConditionFailedError."""
-        headers = _conditions(if_match, if_absent=False)
+        headers = _conditions(if_match, if_absent=False) | _given(context)
         async with self._answer("DELETE", _row_path(namespace, table, row), headers=headers, is_repeatable=False):
             pass
 
@@ -129,6 +149,13 @@ class AsyncClient:
     async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = (await self._json(f"/v1/{namespace}/tables"))["items"]
         return items
+
+    async def set_table(self, table: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the settings given; what the table is like then."""
+        path = _table_path("usr", table)
+        async with self._answer("PUT", path, data=json.dumps(settings).encode()):
+            pass
+        return await self._json(path)
 
     async def cluster(self) -> dict[str, Any]:
         """What the server knows of each member; shape as in the API's documentation."""
@@ -257,6 +284,10 @@ def _conditions(if_match: str | None, if_absent: bool) -> dict[str, str]:
     if if_absent:
         headers["If-None-Match"] = "*"
     return headers
+
+
+def _given(context: str | None) -> dict[str, str]:
+    return {} if context is None else {_CONTEXT: context}
 
 
 def _batch_result(line: bytes) -> BatchResult:
