@@ -268,6 +268,16 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     yield _counter(
         "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]
     )
+    yield _counter(
+        "conflicts",
+        "Concurrent versions that gave way to a later write when rows were merged",
+        ["namespace", "table"],
+        (([namespace, table], number) for (namespace, table), number in sorted(tally.conflicts.items())),
+    )
+    yield _counter(
+        "siblings_over_limit", "Merges that left a row with more siblings than a writer may", [],
+        [([], tally.siblings_over_limit)],
+    )  # fmt: skip
     yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
 
 

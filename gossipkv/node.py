@@ -20,6 +20,7 @@ import structlog
 from gossipkv.codec import Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, encoded
 from gossipkv.consistency import Consistency
+from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Write
 from gossipkv.core.member import GOSSIP
@@ -176,10 +177,12 @@ class Node:
             raise outcome
         return cast(list[Result] | Reach, outcome)
 
-    def defaults_of(self, table: str) -> tuple[int, int]:  # noqa: ARG002
-        """How many copies a write into a table of the users asks for, and how many members a read asks, unless they
-        say."""
-        return 1, 1
+    def defaults_of(self, namespace: str, table: str) -> tuple[int, int]:
+        """How many copies a write into a table asks for, and how many members a read asks, unless they say."""
+        if namespace != USER:
+            return 1, 1
+        settings = self._group_commit.replica.settings_of(table)
+        return settings.w, settings.r
 
     async def read(self, shard: str, address: bytes, members: int) -> Row | None:
         """A row as so many members together hold it, this one among them; who was behind is brought up to it. Raises
@@ -190,6 +193,14 @@ class Node:
         """Who is known to have a write, once so many members have it, all of them where None, or the time is over.
         Raises TooManyAskedError, StorageError, StepFailedError."""
         return await self._consistency.receipt(receipt, copies, wait_seconds)
+
+    def conflicts(self, shard: str, table: str) -> int:
+        """Concurrent versions of the table's rows that gave way to a later write here, since the process began."""
+        return self._group_commit.replica.tally.conflicts[shard, table]
+
+    def now_ms(self) -> int:
+        """The member's wall clock, milliseconds since the Unix epoch."""
+        return self._clock_ms()
 
     def view(self) -> View:
         """A read transaction over what is committed. Close it before anything is awaited."""

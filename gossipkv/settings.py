@@ -177,6 +177,13 @@ class Settings:
         minimum=0,
         maximum=1_000,
     )
+    siblings_max: int = _number(
+        64,
+        "Versions of a row side by side that a write may leave, in tables that keep siblings.",
+        "versions",
+        minimum=2,
+        maximum=1_000,
+    )
     exchange_timeout_s: float = _number(
         10.0, "Longest exchange between two members.", "seconds", minimum=0.1, maximum=300
     )

@@ -1,10 +1,13 @@
 """Many writes in one request: NDJSON in, NDJSON out, both streamed, in bounded memory.
 
 A line is `{"row": "...", "value": ...}` or `{"row": "...", "delete": true}`, each with an `etag` that the row must have
-if one is given. Every line but blank ones gets one result, in order: a bad line its own error, without harm to the
-others. What has arrived is written in groups, each one transaction; while one commits the next is parsed. A group that
-cannot be written gives each of its lines the error. A line counts once its result has arrived; those after it may
-stand, too. A client that sends without reading results is cut off when it has taken none for the body's deadline.
+if one is given, a `context` as `Gossipkv-Context`, and a put a `ttl`. `siblings` of a listed row are passed over: what
+is put is its `value`.
+
+Every line but blank ones gets one result, in order: a bad line its own error, without harm to the others. What has
+arrived is written in groups, each one transaction; while one commits the next is parsed. A group that cannot be written
+gives each of its lines the error. A line counts once its result has arrived; those after it may stand, too. A client
+that sends without reading results is cut off when it has taken none for the body's deadline.
 """
 
 from __future__ import annotations
@@ -20,23 +23,25 @@ from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.api.body import refuse_encoding, timed_out
-from gossipkv.api.conditions import precondition_failed
+from gossipkv.api.conditions import precondition_failed, refused
 from gossipkv.api.consistency import Wanted, problem_of_copies, wanted_of
+from gossipkv.api.durations import milliseconds_of
 from gossipkv.api.json_rows import json_text, value_of
 from gossipkv.api.listing import NDJSON
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError, internal_error, problem_of
+from gossipkv.api.seen_header import seen_in
 from gossipkv.api.target import Parameters, Target, checked_row_key, namespace_of, table_of
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import address_of
 from gossipkv.core.receipts import Receipt
-from gossipkv.core.write import NotMatched, Operation, Result, Written
+from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
 from gossipkv.node import Node
 
 Outcome = Sequence[Result | ProblemError] | ProblemError
 """Of a group: a result or a problem per operation, or one problem for all."""
 
-_FIELDS = frozenset({"row", "value", "delete", "etag"})
+_FIELDS = frozenset({"row", "value", "delete", "etag", "ttl", "context", "siblings"})
 _parse = json.JSONDecoder().raw_decode
 
 log = structlog.get_logger("gossipkv.api")
@@ -66,7 +71,7 @@ class Batch:
         namespace = namespace_of(target, for_writing=True)
         table = table_of(target)
         refuse_encoding(request)
-        wanted = wanted_of(parameters, self._node.defaults_of(table)[0])
+        wanted = wanted_of(parameters, self._node.defaults_of(namespace, table)[0])
         response = web.StreamResponse(headers={"Content-Type": NDJSON})
         await response.prepare(request)
         stream = _Stream(self._node, self._options, namespace, table, wanted, response)
@@ -244,16 +249,24 @@ def _operation(address: bytes, entry: dict[str, object], options: ApiOptions) ->
     if etag is not None and not isinstance(etag, str):
         raise ProblemError("invalid-line", "`etag` is text")
     if_match = None if etag is None else (etag,)
+    context = entry.get("context")
+    if context is not None and not isinstance(context, str):
+        raise ProblemError("invalid-line", "`context` is text")
+    seen = None if context is None else seen_in(context, address)
     if "delete" in entry:
         if entry["delete"] is not True or "value" in entry:
             raise ProblemError("invalid-line", "`delete` is `true`, and the line has no `value`")
-        return Operation(address, None, if_match)
+        return Operation(address, None, if_match, seen=seen)
     if "value" not in entry:
         raise ProblemError("invalid-line", "the line has neither `value` nor `delete`")
     value = value_of(entry["value"])
     if len(value) > options.value_bytes_max:
         raise ProblemError("value-too-large", f"at most {options.value_bytes_max} bytes are taken")
-    return Operation(address, value, if_match)
+    ttl = entry.get("ttl")
+    if ttl is not None and not isinstance(ttl, str):
+        raise ProblemError("invalid-line", "`ttl` is text, as `30s`")
+    ttl_ms = None if ttl is None else milliseconds_of("ttl", ttl)
+    return Operation(address, value, if_match, seen=seen, ttl_ms=ttl_ms)
 
 
 def _results(group: Group, outcome: Outcome, namespace: str) -> bytes:
@@ -273,6 +286,8 @@ def _results(group: Group, outcome: Outcome, namespace: str) -> bytes:
             lines.append(_error_line(place, result))
         elif isinstance(result, NotMatched):
             lines.append(_error_line(place, precondition_failed(result.etag)))
+        elif isinstance(result, Declined):
+            lines.append(_error_line(place, refused(result)))
         elif operation.value is None:
             receipt = Receipt(namespace, result.dot)
             lines.append(f'{{"row":{json_text(place)},"status":204,"receipt":"{receipt}"}}\n')

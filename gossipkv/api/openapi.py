@@ -11,6 +11,7 @@ from gossipkv.api import problem
 from gossipkv.api.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
+from gossipkv.api.siblings import MULTIPART
 from gossipkv.api.target import BATCH, RECEIPT, ROW, ROWS, TABLE, TABLES, Parameters, Target
 
 JSON = "application/json"
@@ -19,7 +20,15 @@ TEXT = "text/plain"
 
 Object = dict[str, Any]
 
-_TAG_HEADER: Object = {"ETag": {"description": "The row's version, in double quotes", "schema": {"type": "string"}}}
+_CONTEXT_HEADER: Object = {
+    "Gossipkv-Context": {
+        "description": "What the reader has now seen of the row; opaque, to be handed back with a write",
+        "schema": {"type": "string"},
+    }
+}
+_TAG_HEADER: Object = {
+    "ETag": {"description": "The row's versions, in double quotes", "schema": {"type": "string"}}
+} | _CONTEXT_HEADER
 
 _RECEIPT_HEADER: Object = {
     "Gossipkv-Receipt": {"description": "Names the write, for asking who has it", "schema": {"type": "string"}}
@@ -104,11 +113,23 @@ _PATH_PARAMETERS: dict[str, Object] = {
 def _row(options: ApiOptions) -> Object:
     if_match = _header("If-Match", "Entity tags, one of which the row must have, or `*`: only if it exists")
     if_absent = _header("If-None-Match", "`*`: only if the row does not exist")
+    context = _header(
+        "Gossipkv-Context",
+        "Of a read or write of the row. In a table that keeps siblings the write replaces what that had seen, and "
+        "without it nothing, unless `If-Match` names the versions",
+    )
+    ttl = _query(
+        "ttl", {"type": "string", "examples": ["30s"]}, "The row expires so long after the put: ms, s, m, h, d"
+    )
     value = f"Any bytes, at most {options.value_bytes_max}; none is the empty value"
     return {
         "get": _operation(
             "Get a row's value",
-            {200: _content("The bytes as they were put", OCTETS, _TAG_HEADER), 304: _bare("Not modified", _TAG_HEADER)},
+            {
+                200: _content("The bytes as they were put", OCTETS, _TAG_HEADER),
+                300: _siblings(),
+                304: _bare("Not modified", _TAG_HEADER),
+            },
             404,
             412,
             503,
@@ -120,17 +141,24 @@ def _row(options: ApiOptions) -> Object:
                 201: _bare("A new row", _TAG_HEADER | _RECEIPT_HEADER),
                 204: _bare("A new value", _TAG_HEADER | _RECEIPT_HEADER),
             },
-            *(403, 404, 408, 412, 413, 415, 417, 503, 507),
-            parameters=[*_WRITE, if_match, if_absent],
+            *(403, 404, 408, 409, 412, 413, 415, 417, 503, 507),
+            parameters=[*_WRITE, if_match, if_absent, context, ttl],
             body={"description": value, "content": {"*/*": {"schema": {"contentEncoding": "binary"}}}},
         ),
         "delete": _operation(
             "Delete a row",
-            {204: _bare("There is no such row now", _RECEIPT_HEADER)},
-            *(403, 404, 412, 503, 507),
-            parameters=[*_WRITE, if_match],
+            {204: _bare("What the context has seen is gone", _CONTEXT_HEADER | _RECEIPT_HEADER)},
+            *(403, 404, 409, 412, 428, 503, 507),
+            parameters=[*_WRITE, if_match, context],
         ),
     }
+
+
+def _siblings() -> Object:
+    """A row with several values, in both forms."""
+    answer = _content("Siblings: all values of a row that has several", JSON, _TAG_HEADER, "Siblings")
+    answer["content"][MULTIPART] = {}
+    return answer
 
 
 def _listing(options: ApiOptions) -> Object:

@@ -9,6 +9,7 @@ from gossipkv.api.health import Health
 from gossipkv.api.listing import Listing
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.route_table import Route, RouteTable
+from gossipkv.api.rows import PARAMETERS as PUT_PARAMETERS
 from gossipkv.api.rows import Rows
 from gossipkv.api.tables import Tables
 from gossipkv.metrics import Metrics
@@ -23,7 +24,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
     document = openapi.Document(options)
     return [
         Route("GET", target.ROW, rows.get, consistency.READ_PARAMETERS),
-        Route("PUT", target.ROW, rows.put, consistency.WRITE_PARAMETERS),
+        Route("PUT", target.ROW, rows.put, consistency.WRITE_PARAMETERS | PUT_PARAMETERS),
         Route("DELETE", target.ROW, rows.delete, consistency.WRITE_PARAMETERS),
         Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS),
         Route("POST", target.BATCH, Batch(node, options).post, consistency.WRITE_PARAMETERS),

@@ -121,6 +121,7 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         retry_ms_max=settings.retry_ms_max,
         clock_skew_ms_max=settings.clock_skew_ms_max,
         fanout=settings.fanout,
+        siblings_max=settings.siblings_max,
     )
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,

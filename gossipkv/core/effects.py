@@ -61,6 +61,10 @@ class Tally:
     """By reason."""
     reads_repaired: int = 0
     """Copies that a read of several members found behind, and that were given the merge."""
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    siblings_over_limit: int = 0
+    """Rows that a merge has left with more siblings than a writer may."""
 
     def copy(self) -> Tally:
         return Tally(
@@ -71,4 +75,6 @@ class Tally:
             self.anomalies,
             Counter(self.envelopes_refused),
             self.reads_repaired,
+            Counter(self.conflicts),
+            self.siblings_over_limit,
         )

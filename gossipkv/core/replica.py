@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of, key_of, table_of
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
+from gossipkv.core.expiry import Expirer
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.membership import Membership
@@ -27,6 +28,7 @@ from gossipkv.core.shard import Shard
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
+from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation, Result
 
 
@@ -51,11 +53,12 @@ class Replica:
         self._started_ms = now_ms
         self._has_left = False
         self._must_refute = False
-        self._store = Store(identity.replica, options.clock_skew_ms_max)
+        self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
         self._membership = Membership(options, rng)
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
         self._quorum = Quorum(self._membership, self._gossip.take_in, self.tally, options.part_bytes)
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
+        self._expirer = Expirer(self._store, self._membership, options.member)
         self._notices: list[Notice] = []
 
     @classmethod
@@ -149,6 +152,8 @@ class Replica:
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
+        if self._expirer.tick(transaction, now_ms):
+            self._gossip.wrote(USER)
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()
@@ -170,8 +175,8 @@ class Replica:
         outgoing = self._gossip.compose(transaction, now_ms)
         outgoing += self._quorum.compose(transaction, self._gossip.next_exchange)
         sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
-        notices = self._notices + self._membership.notices + self._gossip.notices
-        self._notices, self._membership.notices, self._gossip.notices = [], [], []
+        notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
+        self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         return Effects(sends, notices, self._arrivals(changed), resolved)
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
@@ -189,6 +194,10 @@ class Replica:
         self._load_members(reader)
 
     # Questions
+
+    def settings_of(self, table: str) -> TableSettings:
+        """Of a table of the users, as this member knows them."""
+        return self._store.tables.of(table)
 
     @property
     def shards(self) -> dict[str, Shard]:
@@ -317,12 +326,14 @@ class Replica:
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 
     def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:
-        """Versions written since this process began: older ones tell of its absence, not of replication."""
+        """Versions written since this process began: older ones tell of its absence, not of replication,
+        and the tombstone of an expiry is stamped as what it replaced."""
         names = self._membership.names()
         arrivals = [
             Arrival(names.get(row.winner.dot.replica, "unknown"), milliseconds(row.winner.timestamp))
             for copies in changed.values()
             for _, row in copies
+            if not row.winner.is_tombstone or row.winner.expires_ms is None
         ]
         return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
 

@@ -186,3 +186,27 @@ def test_a_receipt_tells_who_has_a_write(run: Run) -> None:
     run("put", "receipts", "row", "2", "-w", "2", code=ExitCode.ERROR)
     run("get", "receipts", "row", code=ExitCode.NOT_FOUND)
     run("receipt", receipt, "--wait", "some", code=ExitCode.USAGE)
+
+
+def test_several_values_at_once_are_shown_as_json_and_merged_with_their_context(run: Run) -> None:
+    described = json.loads(run("tables", "set", "carts", "--conflicts", "siblings").out)
+    assert described["settings"]["conflicts"] == "siblings"
+    run("tables", "set", "carts", code=ExitCode.USAGE)
+    run("put", "carts", "row", "milk")
+    run("put", "carts", "row", "bread")
+    found = json.loads(run("get", "carts", "row", code=ExitCode.SIBLINGS).out)
+    assert found["siblings"] == ["bread", "milk"]
+    assert json.loads(run("list", "carts", "-o", "json").out)["siblings"] == ["bread", "milk"]
+    exported = json.loads(run("export", "carts").out)
+    assert exported["siblings"] == [{"value": "bread"}, {"value": "milk"}]
+    run("put", "carts", "row", "bread, milk", "--context", found["context"])
+    merged = run("get", "carts", "row", "-o", "json").out
+    assert json.loads(merged)["value"] == "bread, milk"
+    run("delete", "carts", "row", "--context", json.loads(merged)["context"])
+    run("get", "carts", "row", code=ExitCode.NOT_FOUND)
+
+
+def test_a_row_is_put_for_a_time(run: Run) -> None:
+    run("put", "sessions", "row", "v", "--ttl", "1h")
+    assert run("get", "sessions", "row").out == b"v"
+    run("put", "sessions", "row", "v", "--ttl", "soon", code=ExitCode.ERROR)

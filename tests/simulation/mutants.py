@@ -13,6 +13,7 @@ from unittest.mock import patch
 from gossipkv.core import pull, receipts, row, store, walk
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Effects
+from gossipkv.core.expiry import Expirer
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.membership import Membership
@@ -58,6 +59,25 @@ def _merge_to_the_least(ours: Row, theirs: Row) -> Row:
 def _merge_without_tombstones(ours: Row, theirs: Row) -> Row:
     merged = row.merge(ours, theirs)
     return Row(ours.versions, merged.context) if theirs.winner.value is None else merged
+
+
+def _replace_everything(current: Row | None, version: Version, seen: Any) -> Row:
+    return row.written(current, version)
+
+
+def _replace_nothing(current: Row | None, version: Version, seen: Any) -> Row:
+    return row.written_beside(current, version, None)
+
+
+def _merge_to_the_last(ours: Row, theirs: Row) -> Row:
+    merged = row.merge(ours, theirs)
+    return Row(merged.versions[:1], merged.context)
+
+
+def _expire_without_a_trace(current: Row, dot: Any, now_ms: int) -> Row:
+    """A tombstone that ranks below what it replaces."""
+    gone = row.expired(current, dot, now_ms)
+    return Row(tuple(version._replace(timestamp=0) for version in gone.versions), Context({dot.replica: dot.sequence}))
 
 
 # Contexts
@@ -238,6 +258,7 @@ I2 = "I2_contexts"
 I3 = "I3_dots"
 I4 = "I4_fingerprints"
 I5 = "I5_durability"
+SIBLINGS = "siblings"
 
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
@@ -293,5 +314,12 @@ MUTANTS = (
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
+    Mutant(
+        "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS
+    ),
+    Mutant("a context is passed over", store, "written_beside", _replace_nothing, SIBLINGS),
+    Mutant("merge keeps one of several siblings", store, "merge", _merge_to_the_last, SIBLINGS),
+    Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
+    Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -28,10 +28,11 @@ class Convergence(Checker):
         """All rows but tombstones that run ahead of the context: nothing is claimed of those yet."""
         context = host.disk.context(shard)
 
-        def counts(row: Row) -> bool:
-            return row.winner.value is not None or context.covers(row.winner.dot)
+        def counting(row: Row) -> tuple[Version, ...]:
+            return tuple(v for v in row.versions if v.value is not None or context.covers(v.dot))
 
-        return {address: row.versions for address, row in stored_rows(host, shard).items() if counts(row)}
+        rows = {address: counting(row) for address, row in stored_rows(host, shard).items()}
+        return {address: versions for address, versions in rows.items() if versions}
 
 
 class Rounds(Checker):
