@@ -12,12 +12,18 @@ from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.demo.membership import membership
 from gossipkv.demo.partition import partition
+from gossipkv.demo.quorum import quorum
+from gossipkv.demo.read_repair import read_repair
+from gossipkv.demo.siblings import siblings
 from gossipkv.demo.stage import DemoFailedError, Stage, open_stage
 from gossipkv.demo.wire import relay_host
 from gossipkv.dev.plan import GOSSIP_PORT_OFFSET, HOST
 
 _NODES = 3
 _DEMOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
+    "quorum": quorum,
+    "siblings": siblings,
+    "read-repair": read_repair,
     "membership": membership,
     "partition": partition,
 }
@@ -32,7 +38,9 @@ _DEMOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
 def demo_command(environment: dict[str, str], name: str, http_port: int) -> None:
     """Show something with three real processes, which end with it.
 
-    membership: a member is killed, found out, and comes back. partition: the network splits, and heals.
+    quorum: writes that must be on two members, while one and then two are down. siblings: a cart that is filled on two
+    sides of a split network. read-repair: a read finds a member behind. membership: a member is killed, found out, and
+    comes back. partition: the network splits, and heals.
     """
     for index in range(_NODES):
         gossip_port = http_port + GOSSIP_PORT_OFFSET + index
