@@ -90,6 +90,7 @@ class GroupCommit:
                 [notice for batch in batches for notice in batch.effects.notices],
                 [arrival for batch in batches for arrival in batch.effects.arrivals],
                 [resolved for batch in batches for resolved in batch.effects.resolved],
+                any(batch.effects.is_fenced for batch in batches),
             ),
         )
 

@@ -23,6 +23,7 @@ from gossipkv.core.messages import (
     Pull,
     State,
     TooFar,
+    Unlisted,
     WalkBegin,
     WalkEntries,
     WalkFetch,
@@ -210,13 +211,14 @@ _LAYOUTS = (
     _Layout(6, Offer, {"shard": _SHARD}),
     _Layout(7, TooFar, {"shard": _SHARD}),
     _Layout(8, WalkBegin, {"shard": _SHARD}),
-    _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS}),
+    _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected_timestamp": _HASH}),
     _Layout(10, WalkNodes, {"shard": _SHARD, "nodes": _NODES}),
     _Layout(11, WalkSums, {"shard": _SHARD, "nodes": _NODES, "leaves": _SUMS}),
     _Layout(12, WalkList, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
     _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(15, WalkFetchRows, {"shard": _SHARD, "addresses": _ADDRESSES}),
+    _Layout(20, Unlisted, {"shard": _SHARD}),
     _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION}),
 )
 

@@ -15,6 +15,7 @@ NAMESPACES = (SYSTEM, USER)
 
 MEMBERS_TABLE = "members"
 TABLES_TABLE = "tables"
+FORGOTTEN_TABLE = "forgotten"
 
 ROW_KEY_BYTES_MAX = 400
 """Bounded by LMDB's 511-byte keys, which also hold the shard, the table and the leaf."""

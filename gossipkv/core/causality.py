@@ -51,6 +51,12 @@ class Context(dict[ReplicaId, int]):
         joined.advance(other)
         return joined
 
+    def met(self, other: Mapping[ReplicaId, int]) -> Context:
+        """The context that covers what both cover."""
+        return Context(
+            {replica: min(sequence, other[replica]) for replica, sequence in self.items() if replica in other}
+        )
+
     def advance(self, other: Mapping[ReplicaId, int]) -> None:
         """Cover what `other` covers too, in place: for the owner of a context."""
         for replica, sequence in other.items():

@@ -42,6 +42,8 @@ class Effects:
     arrivals: list[Arrival] = field(default_factory=list)
     resolved: list[Resolved] = field(default_factory=list)
     """Waits that are over."""
+    is_fenced: bool = False
+    """The data are outdated: set them aside and start again without any."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Tally:
     """Copies that a read of several members found behind, and that were given the merge."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    tombstones_collected: int = 0
     siblings_over_limit: int = 0
     """Rows that a merge has left with more siblings than a writer may."""
 
@@ -76,5 +79,6 @@ class Tally:
             Counter(self.envelopes_refused),
             self.reads_repaired,
             Counter(self.conflicts),
+            self.tombstones_collected,
             self.siblings_over_limit,
         )

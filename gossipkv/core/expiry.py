@@ -15,11 +15,10 @@ from gossipkv.core.causality import ReplicaId
 from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.row import Row
-from gossipkv.core.storage import Expiry, Transaction
+from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE, Transaction
 from gossipkv.core.store import Store
 
 ROWS_PER_TICK = 500
-_FIRST = Expiry(0, b"")
 
 
 class Expirer:
@@ -29,16 +28,16 @@ class Expirer:
         self._store = store
         self._membership = membership
         self._member = member
-        self._reached = _FIRST
+        self._reached = FIRST_DEADLINE
 
     def tick(self, transaction: Transaction, now_ms: int) -> int:
         """Expire what is due and this replica's to expire; returns how many rows."""
         due = []
-        for entry in transaction.expiries(USER, self._reached, now_ms):
+        for entry in transaction.deadlines(USER, EXPIRIES, self._reached, now_ms):
             due.append(entry)
             if len(due) == ROWS_PER_TICK:
                 break
-        self._reached = due[-1] if len(due) == ROWS_PER_TICK else _FIRST
+        self._reached = due[-1] if len(due) == ROWS_PER_TICK else FIRST_DEADLINE
         if not due:
             return 0
         living = [peer for peer in self._membership.members() if peer.status == ALIVE]

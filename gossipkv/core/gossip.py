@@ -11,11 +11,14 @@ what it is sent; where it is not known, or too far behind for one message, a syn
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from gossipkv.core import pull, walk
+from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
+from gossipkv.core.clock import timestamp_at
+from gossipkv.core.collected import Collected
 from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import ALIVE, DEAD, LEFT
 from gossipkv.core.membership import Membership
@@ -30,6 +33,7 @@ from gossipkv.core.messages import (
     RowCopy,
     State,
     TooFar,
+    Unlisted,
     WalkBegin,
     WalkEntries,
     WalkFetch,
@@ -65,7 +69,10 @@ class Gossip:
         tally: Tally,
         rng: random.Random,
         now_ms: int,
+        learn: Callable[[list[RowCopy]], None],
     ) -> None:
+        self._learn = learn
+        """Told of rows of `sys` that came in changed, at once: they decide who is listed."""
         self._options = options
         self._store = store
         self._membership = membership
@@ -106,7 +113,7 @@ class Gossip:
         if now_ms >= self._next_audit_ms and peer.has_answered:
             self._next_audit_ms = now_ms + self._options.audit_interval_ms
             for shard_name in self._store.shards:
-                if not self._is_transferring(shard_name):
+                if self.may_exchange(peer, shard_name) and not self._is_transferring(shard_name):
                     peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
 
     def _follow_clock(self, set_back_ms: int) -> None:
@@ -155,7 +162,14 @@ class Gossip:
                 messages.append(shard.digest(reader))
         return tuple(messages)
 
+    def may_exchange(self, peer: Peer | None, shard_name: str) -> bool:
+        """Whether rows of the shard may go to the peer and come from it. Those of the users only if it is listed: then
+        whoever knows what this replica covers, and all members that it knows of, knows of everyone it gave rows to."""
+        return shard_name == SYSTEM or self._membership.lists(peer, self._store.shards[SYSTEM].context)
+
     def _push(self, reader: Reader, peer: Peer, shard_name: str) -> list[Message]:
+        if not self.may_exchange(peer, shard_name):
+            return []
         known = peer.contexts.get(shard_name)
         if known is None:
             peer.is_sync_due = True
@@ -188,11 +202,11 @@ class Gossip:
         )
 
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
-        if not self._is_transferring(shard_name):
+        if self.may_exchange(peer, shard_name) and not self._is_transferring(shard_name):
             peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
 
     def _start_walk(self, peer: Peer, shard_name: str) -> None:
-        if not self._is_transferring(shard_name):
+        if self.may_exchange(peer, shard_name) and not self._is_transferring(shard_name):
             peer.walks[shard_name] = walk.Walk(shard_name)
             self._tally.rounds["walk"] += 1
             self._note("walk_started", peer, shard=shard_name)
@@ -218,6 +232,8 @@ class Gossip:
 
     def _answer(self, transaction: Transaction, peer: Peer | None, message: Message, now_ms: int) -> list[Message]:
         shard = self._store.shards[message.shard]
+        if not isinstance(message, Digest | Covered | Offer) and not self.may_exchange(peer, shard.name):
+            return [Unlisted(shard.name)]
         match message:
             case Digest():
                 return self._compare(transaction, peer, message, now_ms)
@@ -259,13 +275,17 @@ class Gossip:
             self._synced(peer, shard.name, now_ms)
         return [ours]
 
-    def take_in(self, transaction: Transaction, message: Delta | WalkRows, now_ms: int) -> Intake:
-        intake = self._store.take_in(transaction, message.shard, message.rows, now_ms)
+    def take_in(
+        self, transaction: Transaction, message: Delta | WalkRows, now_ms: int, *, is_repair: bool = False
+    ) -> Intake:
+        intake = self._store.take_in(transaction, message.shard, message.rows, now_ms, is_repair=is_repair)
         intake.refused += message.refused
         for row in intake.refused:
             self._tally.rows_refused[row.reason] += 1
         self._tally.rows_received += len(message.rows)
         self.changed.setdefault(message.shard, []).extend(intake.changed)
+        if message.shard == SYSTEM:
+            self._learn(intake.changed)
         return intake
 
     def _forward(self, shard_name: str, origins: list[int]) -> None:
@@ -310,6 +330,7 @@ class Gossip:
         """Conclude from the digests, and the contexts where these differed, what either lacks of each shard."""
         states = {message.shard: message for message in envelope.messages if isinstance(message, State)}
         digests = [message for message in envelope.messages if isinstance(message, Digest)]
+        told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             if digest.shard in states:
@@ -319,6 +340,12 @@ class Gossip:
                 self._synced(peer, digest.shard, now_ms)
         if digests and not states:
             self._tally.rounds["in_sync"] += 1
+        self._note_vouched(peer, told.get(SYSTEM), told.get(USER))
+
+    def _note_vouched(self, peer: Peer, listing: Context | None, context: Context | None) -> None:
+        """The peer has told, at one moment, what it covers of both shards."""
+        if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):
+            peer.vouched = peer.vouched.joined(context)
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, context: Context, now_ms: int) -> None:
         shard = self._store.shards[theirs.shard]
@@ -356,6 +383,9 @@ class Gossip:
             case TooFar() if pulling is not None:
                 del peer.pulls[shard.name]
                 self._start_walk(peer, shard.name)
+            case Unlisted():
+                peer.pulls.pop(shard.name, None)
+                peer.walks.pop(shard.name, None)
             case WalkRoot() if walking is not None:
                 walking.take_root(shard, message)
             case WalkSums() if walking is not None:
@@ -363,7 +393,8 @@ class Gossip:
             case WalkEntries() if walking is not None:
                 walking.take_entries(transaction, message)
             case WalkRows() if walking is not None:
-                walking.take_rows(message, self.take_in(transaction, message, now_ms))
+                is_repair = walking.claim is not None and walking.claim.covers_all(shard.collected.marks)
+                walking.take_rows(message, self.take_in(transaction, message, now_ms, is_repair=is_repair))
             case _:
                 pass
         if walking is not None and walking.is_finished:
@@ -389,12 +420,19 @@ class Gossip:
             if finished.rows_received:
                 self._note("audit_found_rows", peer, shard=shard_name, rows=finished.rows_received)
             return
-        self._store.shards[shard_name].adopt(finished.seal())
+        shard = self._store.shards[shard_name]
+        shard.adopt(finished.seal())
+        # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
+        latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
+        shard.note_collected(Collected(Context(), min(finished.collected_timestamp, latest)))
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, now_ms)
 
     def _transferred(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         peer.notes.add(shard_name)
+        if shard_name == SYSTEM:
+            # Rows of the users may have waited until it is known that both are members.
+            peer.is_sync_due = True
         self._synced(peer, shard_name, now_ms)
 
     def _synced(self, peer: Peer, shard_name: str, now_ms: int) -> None:

@@ -10,7 +10,7 @@ from gossipkv.core.causality import Dot
 from gossipkv.core.messages import Envelope
 from gossipkv.core.quorum import Found, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Waiting
-from gossipkv.core.replica import Replica
+from gossipkv.core.replica import Forgotten, Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Transaction
 from gossipkv.core.write import Operation, Result
@@ -101,12 +101,33 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Answered by a Forgotten."""
+
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Answered by a ReplicaStatus."""
 
 
-Input = Write | Await | Read | Withdraw | Locate | Received | Answered | Failed | Discovered | Tick | Leave | Inspect
-Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | None
+Input = (
+    Write
+    | Await
+    | Read
+    | Withdraw
+    | Locate
+    | Received
+    | Answered
+    | Failed
+    | Discovered
+    | Tick
+    | Leave
+    | Forget
+    | Inspect
+)
+Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | Forgotten | None
 
 
 def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
@@ -140,6 +161,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             replica.tick(transaction, now_ms)
         case Leave():
             replica.leave(transaction, now_ms)
+        case Forget(member=member):
+            return replica.forget(transaction, member, now_ms)
         case Inspect():
             return replica.status(now_ms)
     return None

@@ -14,7 +14,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.effects import Notice
 from gossipkv.core.member import DEAD, GOSSIP, LEFT, MemberRecord
 from gossipkv.core.options import ReplicaOptions
@@ -47,6 +47,7 @@ class Membership:
         self.notices: list[Notice] = []
         self._existing: frozenset[str] | None = None
         """All members that exist, as discovery last said; None while it cannot tell."""
+        self._forgotten: set[ReplicaId] = set()
 
     def peers(self) -> Iterator[Peer]:
         """All others, contacts included, in a fixed order."""
@@ -102,10 +103,42 @@ class Membership:
             peer.retry_at_ms = min(peer.retry_at_ms, retry_at_ms)
             self.notices.append(Notice("member_taken_back", {"peer": peer.member}))
 
-    def learn_record(self, member: str, record: MemberRecord) -> Peer | None:
+    def lists(self, peer: Peer | None, covered: Context) -> bool:
+        """Whether its record, which this context of the shard `sys` must cover, names the replica that it is."""
+        record, dot = (None, None) if peer is None else (peer.record, peer.record_dot)
+        return (
+            peer is not None
+            and record is not None
+            and dot is not None
+            and (record.replica == peer.replica and covered.covers(dot))
+        )
+
+    def listed(self) -> list[Peer]:
+        """The members with a record, those that have left included."""
+        return [peer for peer in self.members() if peer.record is not None]
+
+    def load_forgotten(self, replicas: Iterable[ReplicaId]) -> None:
+        """Take what is committed in place of what was known."""
+        self._forgotten.clear()
+        for replica in replicas:
+            self.forget(replica)
+
+    def is_forgotten(self, replica: ReplicaId) -> bool:
+        return replica in self._forgotten
+
+    def forget(self, replica: ReplicaId) -> None:
+        """It counts as a member no more, whatever is said of it."""
+        self._forgotten.add(replica)
+        for peer in self.members():
+            if peer.member is not None and replica == (peer.record.replica if peer.record else peer.replica):
+                del self._members[peer.member]
+                peer.abandon_transfers()
+                self.notices.append(Notice("member_forgotten", {"peer": peer.member, "replica": f"{replica:016x}"}))
+
+    def learn_record(self, member: str, record: MemberRecord, dot: Dot) -> Peer | None:
         """Take in what `sys.members` says of a member; returns it if that is the first word of it."""
         endpoint = record.endpoints.get(GOSSIP)
-        if member == self._options.member or endpoint is None:
+        if member == self._options.member or endpoint is None or record.replica in self._forgotten:
             return None
         peer = self._members.get(member)
         is_new = peer is None or peer.record is None
@@ -125,6 +158,7 @@ class Membership:
             self._let_go(peer)
         peer.endpoint = endpoint
         peer.record = record
+        peer.record_dot = dot
         self._contacts.pop(endpoint, None)
         peer.become_replica(record.replica, record.incarnation)
         return peer if is_new else None

@@ -13,6 +13,8 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | WalkNodes | WalkSums |
 | WalkList | WalkEntries |
 | WalkFetch, WalkFetchRows | WalkRows |
+
+Whoever is not listed as a member is answered Unlisted where it asks for rows of the users' shard, or sends some.
 """
 
 from __future__ import annotations
@@ -131,6 +133,14 @@ class TooFar:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Rows of this shard go to and come from listed members alone, and I do not know you for one: let us sync `sys`
+    first."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
 class WalkBegin:
     shard: str
 
@@ -142,6 +152,8 @@ class WalkRoot:
     shard: str
     context: Context
     nodes: tuple[Sums, ...]
+    collected_timestamp: int = 0
+    """The greatest of the tombstones that the sender has collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +229,7 @@ Message = (
     | Delta
     | Offer
     | TooFar
+    | Unlisted
     | WalkBegin
     | WalkRoot
     | WalkNodes

@@ -23,6 +23,10 @@ class ReplicaOptions:
     """The longest pause before a peer that fails is tried again."""
     clock_skew_ms_max: int = 600_000
     """Rows stamped further ahead of the local clock are refused."""
+    tombstone_age_ms_min: int = 3_600_000
+    """Tombstones younger than this are not collected; above the clock skew allowed."""
+    message_life_ms: int = 60_000
+    """No message arrives later than this after it was sent."""
     fanout: int = 0
     """How many members a write is pushed to at once; 0: all of up to 8, then the number that reaches all of a larger
     cluster with high probability."""

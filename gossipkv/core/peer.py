@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
@@ -39,6 +39,8 @@ class Peer:
     endpoint: str
     member: str | None = None
     record: MemberRecord | None = None
+    record_dot: Dot | None = None
+    """The write that the record came with."""
     replica: ReplicaId | None = None
     """Of the data that `contexts` speaks of."""
     incarnation: int = 0
@@ -47,6 +49,9 @@ class Peer:
     """The last exchange that had been begun here when this replica was last heard from."""
     contexts: dict[str, Context] = field(default_factory=dict)
     """Per shard, what the peer durably covers, as far as it has said. Never more than it does."""
+    vouched: Context = field(default_factory=Context)
+    """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
+    by then is listed here."""
     exchange: int | None = None
     """The exchange under way with it: at most one."""
     failures: int = 0
@@ -121,6 +126,7 @@ class Peer:
             return
         self.replica = replica
         self.contexts.clear()
+        self.vouched = Context()
         self.heard.clear()
         self.offered.clear()
         self.abandon_transfers()

@@ -30,6 +30,8 @@ from gossipkv.core.row import Row
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake
 
+MayExchange = Callable[[Peer | None, str], bool]
+
 TakeIn = Callable[[Transaction, WalkRows, int], Intake]
 
 
@@ -91,13 +93,16 @@ class Comparison(NamedTuple):
 
 
 class Quorum:
-    def __init__(self, membership: Membership, take_in: TakeIn, tally: Tally, part_bytes: int) -> None:
+    def __init__(
+        self, membership: Membership, take_in: TakeIn, tally: Tally, part_bytes: int, may_exchange: MayExchange
+    ) -> None:
         self.exchanges: dict[int, Direct] = {}
         """Under way, by number."""
         self._membership = membership
         self._take_in = take_in
         self._tally = tally
         self._part_bytes = part_bytes
+        self._may_exchange = may_exchange
         self._readings: dict[int, Reading] = {}
         self._resolved: dict[int, Reading] = {}
         """Those of the last batch, which may yet fail to commit."""
@@ -137,7 +142,7 @@ class Quorum:
                 self._begin(peer, reading)
 
     def _begin(self, peer: Peer, purpose: Purpose) -> None:
-        if peer.replica is not None:
+        if peer.replica is not None and self._may_exchange(peer, purpose.shard):
             self._due.append(Direct(peer, peer.replica, purpose))
 
     # Exchanges

@@ -7,13 +7,16 @@ If a step or the commit fails it aborts and calls `reload`, and nothing of the b
 
 from __future__ import annotations
 
+import enum
 import random
 from collections.abc import Iterable, Sequence
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.clock import milliseconds
+from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.expiry import Expirer
+from gossipkv.core.forgotten import all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.membership import Membership
@@ -40,6 +43,15 @@ class RefusedEnvelopeError(Exception):
         self.reason = reason
 
 
+class Forgotten(enum.Enum):
+    """What became of the wish that a member be forgotten; text for whoever asked."""
+
+    DONE = "done"
+    UNKNOWN = "no member has this name"
+    ITSELF = "a member does not forget itself: ask another one"
+    ANSWERS = "the member answers: stop it first"
+
+
 class Replica:
     """See the module's text for the order of calls."""
 
@@ -55,10 +67,13 @@ class Replica:
         self._must_refute = False
         self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
         self._membership = Membership(options, rng)
-        self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
-        self._quorum = Quorum(self._membership, self._gossip.take_in, self.tally, options.part_bytes)
+        self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
+        self._quorum = Quorum(
+            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.may_exchange
+        )
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
         self._expirer = Expirer(self._store, self._membership, options.member)
+        self._collector = Collector(self._store, self._membership, options)
         self._notices: list[Notice] = []
 
     @classmethod
@@ -154,6 +169,7 @@ class Replica:
             self._refute(transaction, now_ms)
         if self._expirer.tick(transaction, now_ms):
             self._gossip.wrote(USER)
+        self._collector.tick(transaction, now_ms)
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()
@@ -164,10 +180,24 @@ class Replica:
         self._has_left = True
         self._announce(transaction, now_ms)
 
+    def forget(self, transaction: Transaction, member: str, now_ms: int) -> Forgotten:
+        """Strike a member that is gone for good off `sys.members`: nothing waits for it any more."""
+        if member == self.options.member:
+            return Forgotten.ITSELF
+        peer = self._membership.member(member)
+        if peer is None or peer.record is None:
+            return Forgotten.UNKNOWN
+        if peer.is_answering:
+            return Forgotten.ANSWERS
+        replica = peer.record.replica
+        record = Operation(address_of(MEMBERS_TABLE, member.encode()), None)
+        self.write(transaction, SYSTEM, [forgetting(replica, member), record], now_ms)
+        self._membership.forget(replica)
+        return Forgotten.DONE
+
     def finish(self, transaction: Transaction, now_ms: int) -> Effects:
         """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
         changed, self._gossip.changed = self._gossip.changed, {}
-        self._follow_members(changed.get(SYSTEM, []))
         self._judge_readiness(now_ms)
         # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
         self._store.save(transaction)
@@ -177,7 +207,8 @@ class Replica:
         sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
-        return Effects(sends, notices, self._arrivals(changed), resolved)
+        is_fenced = self._membership.is_forgotten(self.identity.replica)
+        return Effects(sends, notices, self._arrivals(changed), resolved, is_fenced)
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
         """Return to what is committed: the batch in which these exchanges began or ended has not happened."""
@@ -215,25 +246,29 @@ class Replica:
         return list(self._membership.peers())
 
     def status(self, now_ms: int) -> ReplicaStatus:
-        return describe(self, self._store, self._membership, now_ms)
+        return describe(self, self._store, self._membership, self._collector.blockers(), now_ms)
 
     # The replica's own row, and those of others
 
     def _load_members(self, reader: Reader) -> None:
+        self._membership.load_forgotten(all_forgotten(reader))
         prefix = address_of(MEMBERS_TABLE, b"")
         for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"):
             self._learn_member(address, row)
 
     def _follow_members(self, changed: list[RowCopy]) -> None:
+        for replica in forgotten_in(changed):
+            self._membership.forget(replica)
         for address, row in changed:
             if table_of(address) == MEMBERS_TABLE:
                 self._learn_member(address, row)
 
     def _learn_member(self, address: bytes, row: Row) -> None:
         value = row.winner.value
-        if value is None:
-            return
         member = key_of(address).decode()
+        if value is None:
+            self._must_refute |= member == self.options.member
+            return
         try:
             record = MemberRecord.from_json(value)
         except ValueError as error:
@@ -246,7 +281,7 @@ class Replica:
                 # Of a word to leave, or of a zone found, whose commit failed nothing is left.
                 self._has_left = record.has_left
                 self.zone = record.zone
-        elif self._membership.learn_record(member, record):
+        elif self._membership.learn_record(member, record, row.winner.dot):
             self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
 
     def _announce(self, transaction: Transaction, now_ms: int) -> None:
@@ -283,10 +318,12 @@ class Replica:
         address = address_of(MEMBERS_TABLE, self.options.member.encode())
         row = transaction.row(SYSTEM, address)
         assert row is not None, "a replica announces itself before anything else"
-        theirs = MemberRecord.from_json(row.winner.value or b"")
-        self.identity = self.identity._replace(incarnation=max(theirs.incarnation, self.identity.incarnation) + 1)
+        ours = self.identity
+        theirs = MemberRecord.from_json(row.winner.value) if row.winner.value is not None else None
+        self.identity = ours._replace(incarnation=max(theirs.incarnation if theirs else 0, ours.incarnation) + 1)
         transaction.put_identity(self.identity)
-        self._notices.append(Notice("own_record_outdone", {"replica": f"{theirs.replica:016x}"}))
+        by = f"replica {theirs.replica:016x}" if theirs else "a member that was told to forget this one"
+        self._notices.append(Notice("own_record_outdone", {"by": by}))
         self._announce(transaction, now_ms)
 
     # Envelopes

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.clock import milliseconds
 
 _REPLICA_MAX = 2**64 - 1
 
@@ -105,6 +106,11 @@ class Row(NamedTuple):
     def visible_at(self, now_ms: int) -> tuple[Version, ...]:
         """What a reader finds in the row at this time, in descending rank."""
         return tuple([version for version in self.versions if version.is_visible_at(now_ms)])
+
+    @property
+    def deleted_ms(self) -> int:
+        """Since when the row is deleted, which it is. The tombstone of an expiry is stamped as what it replaced."""
+        return max([max(milliseconds(version.timestamp), version.expires_ms or 0) for version in self.versions])
 
     @property
     def keeps_siblings(self) -> bool:
@@ -210,3 +216,22 @@ def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
         if replica in live or sequence > stable.get(replica, 0)
     }
     return row if len(kept) == len(row.context) else Row(row.versions, Context(kept))
+
+
+def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_repair: bool) -> Row | None:
+    """What of a copy that arrived is news to a replica with these marks; None for nothing. A version up to the marks
+    that is not here has been superseded here. But a value that a replica still holds which covers the marks too is not
+    gone, and one that is missing here is a loss to repair; and a tombstone may have to outrank what is here now."""
+    held = {version.dot for version in current.versions} if current is not None else set()
+    kept = tuple(
+        [
+            version
+            for version in arrived.versions
+            if version.dot in held
+            or not marks.covers(version.dot)
+            or (is_repair if version.value is not None else current is not None)
+        ]
+    )
+    if len(kept) == len(arrived.versions):
+        return arrived
+    return Row(kept, arrived.context) if kept else None

@@ -1,10 +1,11 @@
 """One shard of one replica: rows, and all that is derived from them.
 
-`store` is the only place where rows change. In the same transaction it keeps
+`store` and `remove` are the only places where rows change. In the same transaction it keeps
 
 - the journal: for every entry `(origin, sequence)` of a row's context, `journal[(origin, sequence)] = address`, and no
   other entries. A row that is overwritten takes its entry with it to the new sequence;
-- the index of expiries: an entry for each time at which a value of a row expires;
+- the index of expiries: an entry for each time at which a value of a row expires; and the index of tombstones: an entry
+  for each row that is deleted, by when it was;
 - the fingerprint table and the counts per table.
 
 The context obeys I2: it advances over a range of an origin's writes only when the rows of the whole range are held.
@@ -13,10 +14,19 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 from __future__ import annotations
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.collected import NOTHING_COLLECTED, Collected
 from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.messages import Digest
 from gossipkv.core.row import Row, without_stable
-from gossipkv.core.storage import Counts, Expiry, Reader, ShardRecord, Transaction
+from gossipkv.core.storage import (
+    EXPIRIES,
+    TOMBSTONES,
+    Counts,
+    Deadline,
+    Reader,
+    ShardRecord,
+    Transaction,
+)
 
 
 class Shard:
@@ -32,11 +42,14 @@ class Shard:
         self._counts = {table.encode(): list(counts) for table, counts in tables.items()}
         self._changed_tables: set[bytes] = set()
         self._record_changed = False
+        self.collected = NOTHING_COLLECTED
+        self._collected_changed = False
 
     @classmethod
     def load(cls, reader: Reader, name: str) -> Shard:
         record = reader.shard_record(name) or ShardRecord(Context(), Context())
         shard = cls(name, Context(record.context), Context(record.floors), reader.table_counts(name))
+        shard.collected = reader.collected(name) or NOTHING_COLLECTED
         for page, content in reader.pages(name):
             shard.fingerprint.load_page(page, content)
         return shard
@@ -84,17 +97,35 @@ class Shard:
         self._move_journal(transaction, address, old, new)
         leaf = self.fingerprint.replace(address, old.versions if old else (), new.versions)
         self._count(address, old, new)
-        self._move_expiries(transaction, address, old, new)
+        self._move_deadlines(transaction, address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
+
+    def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
+        """Keep nothing of a row. Whoever covers less than it did cannot be served from the journal any more."""
+        for origin, sequence in old.context.items():
+            transaction.delete_journal(self.name, origin, sequence)
+        self._raise_floors(old.context)
+        leaf = self.fingerprint.replace(address, old.versions, ())
+        self._count(address, old, None)
+        self._move_deadlines(transaction, address, old, None)
+        transaction.delete_row(self.name, address, leaf)
+
+    def note_collected(self, collected: Collected) -> None:
+        joined = self.collected.joined(collected)
+        if joined != self.collected:
+            self.collected = joined
+            self._collected_changed = True
+
+    def _raise_floors(self, context: Context) -> None:
+        if not self.floors.covers_all(context):
+            self.floors.advance(context)
+            self._record_changed = True
 
     def _without_stable(self, row: Row) -> Row:
         if not self.stable or len(row.context) == 1:
             return row
         kept = without_stable(row, self.stable)
-        for origin, sequence in row.context.items():
-            if origin not in kept.context and sequence > self.floors.get(origin, 0):
-                self.floors[origin] = sequence
-                self._record_changed = True
+        self._raise_floors(Context({o: sequence for o, sequence in row.context.items() if o not in kept.context}))
         return kept
 
     def _move_journal(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
@@ -106,16 +137,16 @@ class Shard:
             if before.get(origin) != sequence:
                 transaction.put_journal(self.name, origin, sequence, address)
 
-    def _move_expiries(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
-        before = _expiries(old) if old else _NO_EXPIRIES
-        after = _expiries(new)
-        if before or after:
-            for expires_ms in sorted(before - after):
-                transaction.delete_expiry(self.name, Expiry(expires_ms, address))
-            for expires_ms in sorted(after - before):
-                transaction.put_expiry(self.name, Expiry(expires_ms, address))
+    def _move_deadlines(self, transaction: Transaction, address: bytes, old: Row | None, new: Row | None) -> None:
+        before = _deadlines(old) if old else _NO_DEADLINES
+        after = _deadlines(new) if new else _NO_DEADLINES
+        if before != after:
+            for index, at_ms in sorted(before - after):
+                transaction.delete_deadline(self.name, index, Deadline(at_ms, address))
+            for index, at_ms in sorted(after - before):
+                transaction.put_deadline(self.name, index, Deadline(at_ms, address))
 
-    def _count(self, address: bytes, old: Row | None, new: Row) -> None:
+    def _count(self, address: bytes, old: Row | None, new: Row | None) -> None:
         table = address[: address.index(0)]
         counts = self._counts.get(table)
         if counts is None:
@@ -123,7 +154,8 @@ class Shard:
         key_bytes = len(address) - len(table) - 1
         if old is not None:
             _weigh(counts, key_bytes, old, -1)
-        _weigh(counts, key_bytes, new, 1)
+        if new is not None:
+            _weigh(counts, key_bytes, new, 1)
         self._changed_tables.add(table)
 
     def save(self, transaction: Transaction) -> None:
@@ -131,6 +163,9 @@ class Shard:
         if self._record_changed:
             transaction.put_shard_record(self.name, ShardRecord(self.context, self.floors))
             self._record_changed = False
+        if self._collected_changed:
+            transaction.put_collected(self.name, self.collected)
+            self._collected_changed = False
         for table in sorted(self._changed_tables):
             counts = self._counts[table]
             transaction.put_table_counts(self.name, table.decode(), Counts(*counts))
@@ -156,15 +191,19 @@ class Shard:
         return not self.context.covers_all(reader.journal_heads(self.name))
 
 
-_NO_EXPIRIES: frozenset[int] = frozenset()
+_NO_DEADLINES: frozenset[tuple[str, int]] = frozenset()
 
 
-def _expiries(row: Row) -> frozenset[int]:
-    """When values of the row expire."""
+def _deadlines(row: Row) -> frozenset[tuple[str, int]]:
+    """By index: when values of the row expire, or since when it is deleted."""
+    if not row.is_visible:
+        return frozenset([(TOMBSTONES, row.deleted_ms)])
     for version in row.versions:
         if version.expires_ms is not None and version.value is not None:
-            return frozenset(v.expires_ms for v in row.versions if v.expires_ms is not None and v.value is not None)
-    return _NO_EXPIRIES
+            return frozenset(
+                (EXPIRIES, v.expires_ms) for v in row.versions if v.expires_ms is not None and v.value is not None
+            )
+    return _NO_DEADLINES
 
 
 def _weigh(counts: list[int], key_bytes: int, row: Row, sign: int) -> None:

@@ -59,6 +59,8 @@ class ReplicaStatus:
     """Per shard, per table."""
     totals: dict[str, Counts]
     """Per shard."""
+    collection_blocked_by: tuple[str, ...]
+    """Members that are not known to have heard of a tombstone which is old enough to be collected."""
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
@@ -74,7 +76,9 @@ class Described(Protocol):
     zone: str | None
 
 
-def describe(replica: Described, store: Store, membership: Membership, now_ms: int) -> ReplicaStatus:
+def describe(
+    replica: Described, store: Store, membership: Membership, blockers: list[str], now_ms: int
+) -> ReplicaStatus:
     """The account of a replica."""
     identity, options = replica.identity, replica.options
     own = MemberStatus(
@@ -98,6 +102,7 @@ def describe(replica: Described, store: Store, membership: Membership, now_ms: i
         members=tuple(sorted([own, *others], key=lambda member: member.member)),
         tables={name: dict(shard.tables) for name, shard in store.shards.items()},
         totals={name: shard.totals for name, shard in store.shards.items()},
+        collection_blocked_by=tuple(blockers),
         transfers=dict(_transfers(membership)),
         tally=replica.tally.copy(),
     )

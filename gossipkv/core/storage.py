@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row
 
 
@@ -64,11 +65,22 @@ class JournalEntry(NamedTuple):
     address: bytes
 
 
-class Expiry(NamedTuple):
-    """Some version of the row expires then."""
+EXPIRIES = "expiries"
+"""The index of when values expire."""
 
-    expires_ms: int
+TOMBSTONES = "tombstones"
+"""The index of when rows were deleted, of those that still are."""
+
+
+class Deadline(NamedTuple):
+    """An entry of one of the indexes by time."""
+
+    at_ms: int
     address: bytes
+
+
+FIRST_DEADLINE = Deadline(0, b"")
+"""Less than any other."""
 
 
 class Reader(Protocol):
@@ -77,6 +89,8 @@ class Reader(Protocol):
     def identity(self) -> Identity | None: ...
 
     def shard_record(self, shard: str) -> ShardRecord | None: ...
+
+    def collected(self, shard: str) -> Collected | None: ...
 
     def table_counts(self, shard: str) -> dict[str, Counts]: ...
 
@@ -98,8 +112,8 @@ class Reader(Protocol):
         """The greatest sequence in the journal, per origin."""
         ...
 
-    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
-        """The entries greater than `after` that expire by `until_ms`, ascending; lazily."""
+    def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
+        """The entries of an index that are greater than `after` and not later than `until_ms`, ascending; lazily."""
         ...
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
@@ -111,6 +125,8 @@ class Transaction(Reader, Protocol):
     def put_identity(self, identity: Identity) -> None: ...
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None: ...
+
+    def put_collected(self, shard: str, collected: Collected) -> None: ...
 
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
         """Counts of zero throughout remove the table's record."""
@@ -128,9 +144,9 @@ class Transaction(Reader, Protocol):
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None: ...
 
-    def put_expiry(self, shard: str, expiry: Expiry) -> None: ...
+    def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
 
-    def delete_expiry(self, shard: str, expiry: Expiry) -> None: ...
+    def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
 
     def commit(self) -> None:
         """Make all of it durable, or none of it. Raises StorageError, after which the transaction has ended."""

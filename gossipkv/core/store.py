@@ -14,7 +14,17 @@ from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
 from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
-from gossipkv.core.row import InconsistentRowError, Row, Version, expired, lost, merge, written, written_beside
+from gossipkv.core.row import (
+    InconsistentRowError,
+    Row,
+    Version,
+    expired,
+    lost,
+    merge,
+    without_collected,
+    written,
+    written_beside,
+)
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.tables import Tables
@@ -121,7 +131,7 @@ class Store:
         with_siblings = self.tables.with_siblings
         if with_siblings and shard_name == USER and address[: address.index(0)] in with_siblings:
             return self._write_beside(transaction, shard, operation, current, now_ms, existed=existed)
-        above = current.winner.timestamp if current is not None else 0
+        above = current.winner.timestamp if current is not None else shard.collected.timestamp
         if operation.seen is not None:
             above = max(above, operation.seen.timestamp)
         version = Version(
@@ -151,7 +161,7 @@ class Store:
         if seen is None and operation.value is None and existed:
             assert current is not None
             return Declined(CONTEXT_REQUIRED, current.etag, len(current.versions))
-        above = max(current.winner.timestamp if current else 0, seen.timestamp if seen else 0)
+        above = max(current.winner.timestamp if current else shard.collected.timestamp, seen.timestamp if seen else 0)
         version = Version(
             shard.next_dot(self.replica),
             self._clock.next(now_ms, above),
@@ -178,8 +188,17 @@ class Store:
         shard.store(transaction, address, current, row)
         shard.advance(*shard.next_dot(self.replica))
 
-    def take_in(self, transaction: Transaction, shard_name: str, copies: Iterable[RowCopy], now_ms: int) -> Intake:
-        """Merge rows that arrived. A row that is refused changes nothing and disturbs no other."""
+    def take_in(
+        self,
+        transaction: Transaction,
+        shard_name: str,
+        copies: Iterable[RowCopy],
+        now_ms: int,
+        *,
+        is_repair: bool = False,
+    ) -> Intake:
+        """Merge rows that arrived. A row that is refused changes nothing and disturbs no other. `is_repair`: they come
+        from a walk of a replica that covers this one's marks, so a value among them has not been deleted."""
         shard = self.shards[shard_name]
         intake = Intake()
         timestamp_max = 0
@@ -190,6 +209,11 @@ class Store:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "clock_skew"))
                 continue
             current = transaction.row(shard_name, address)
+            if shard.collected.marks:
+                news = without_collected(arrived, current, shard.collected.marks, is_repair=is_repair)
+                if news is None:
+                    continue
+                arrived = news
             try:
                 row = arrived if current is None else merge(current, arrived)
             except InconsistentRowError:
@@ -236,6 +260,12 @@ class Store:
     def save(self, transaction: Transaction) -> None:
         for shard in self.shards.values():
             shard.save(transaction)
+
+    def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: Row) -> None:
+        """Forget a tombstone. Its marks are raised by `note_collected` of the shard, in the same transaction."""
+        assert not row.is_visible, "only tombstones are collected"
+        self.shards[shard_name].remove(transaction, address, row)
+        self._tally.tombstones_collected += 1
 
     def set_stable(self, shard_name: str, contexts: list[Context]) -> None:
         """Learn what every member covers: the least of their contexts."""

@@ -60,6 +60,8 @@ class Walk:
         """What the peer covered at the start."""
         self.intake = Intake()
         """The refused rows of the whole walk."""
+        self.collected_timestamp = 0
+        """As the peer had it at the start."""
         self.rows_received = 0
         self.nodes_left = 0
         self._nodes: list[int] = []
@@ -106,6 +108,7 @@ class Walk:
     def take_root(self, shard: Shard, root: WalkRoot) -> None:
         self._answered(WalkBegin)
         self.claim = Context(root.context)
+        self.collected_timestamp = root.collected_timestamp
         ours = shard.fingerprint.nodes()
         self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]
         self.nodes_left = len(self._nodes)
@@ -177,7 +180,12 @@ def serve(
     """Answer a walker, from what stands now."""
     match question:
         case WalkBegin():
-            return WalkRoot(shard.name, Context(shard.context), tuple(shard.fingerprint.nodes()))
+            return WalkRoot(
+                shard.name,
+                Context(shard.context),
+                tuple(shard.fingerprint.nodes()),
+                shard.collected.timestamp,
+            )
         case WalkNodes(nodes=nodes):
             leaves = [sums for node in nodes for sums in shard.fingerprint.leaves_of(node)]
             return WalkSums(shard.name, nodes, tuple(leaves))

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gossipkv.core.effects import Effects, Tally
-from gossipkv.core.inputs import Answer, Discovered
+from gossipkv.core.inputs import Answer, Discovered, Forget
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.replica import Forgotten
 from gossipkv.core.storage import StorageError
 from gossipkv.group_commit import GroupCommit
 from gossipkv.simulation.checkers import Checker
@@ -20,7 +21,7 @@ from gossipkv.simulation.host import Host
 from gossipkv.simulation.network import Network
 from gossipkv.simulation.outcome import ViolationError
 from gossipkv.simulation.process import Process
-from gossipkv.simulation.scenario import RETRY_MS_MAX, Scenario
+from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
 
@@ -97,6 +98,8 @@ class Cluster:
             retry_ms_max=RETRY_MS_MAX,
             clock_skew_ms_max=scenario.clock_skew_ms_max,
             fanout=scenario.fanout,
+            tombstone_age_ms_min=scenario.tombstone_age_ms_min,
+            message_life_ms=MESSAGE_LIFE_MS,
             part_bytes=scenario.part_bytes,
         )
 
@@ -114,6 +117,27 @@ class Cluster:
         self.trace.line(host.name, "loses its disk")
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()
+
+    def fence(self, host: Host) -> None:
+        """Its data are outdated: it sets them aside and starts again as a new replica."""
+        self.seen["fenced"] += 1
+        for checker in self._checkers:
+            checker.fenced(host)
+        self.stop(host, "sets its data aside")
+        host.disk = Disk(host.name, self._committed)
+        self._tell_of_lost_disk()
+        self.start(host)
+
+    def forget(self, teller: Host, member: str) -> None:
+        """Let a member be told that another one is gone for good."""
+        assert teller.process is not None
+
+        def over(outcome: Answer | Exception) -> None:
+            if outcome is Forgotten.DONE:
+                self.seen["forgotten"] += 1
+                self.trace.line(teller.name, f"forgets {member}")
+
+        teller.process.submit(Forget(member), over)
 
     def retire(self, host: Host) -> None:
         """The host is down and never comes back; others go on trying it."""
@@ -138,10 +162,11 @@ class Cluster:
     def discover(self, *, everyone: bool) -> None:
         """Tell all members of addresses, those of hosts that are down included: of some or of all where discovery looks
         again and again, of all that exist and only when that has changed where it watches."""
+        all_endpoints = tuple(sorted(host.endpoint for host in self.hosts))
         for host in self.running():
             process = host.process
             assert process is not None
-            found = self._discovered(host, tuple(self.network.endpoints()) if everyone else self._found())
+            found = self._discovered(host, all_endpoints if everyone else self._found())
             if found.members is None:
                 self._tell(host, process, found)
             elif found != process.watched:
@@ -192,6 +217,7 @@ class Cluster:
             self._count(host.process.replica.tally)
 
     def _count(self, tally: Tally) -> None:
+        self.seen["tombstones_collected"] += tally.tombstones_collected
         self.seen["reads_repaired"] += tally.reads_repaired
         for kind, number in (tally.rounds + tally.rows_refused + tally.envelopes_refused).items():
             self.seen[kind] += number

@@ -14,7 +14,8 @@ from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
 class Put(NamedTuple):
     shard: str
     address: bytes
-    row: Row
+    row: Row | None
+    """None: removed."""
 
 
 class Commit(NamedTuple):
@@ -57,6 +58,12 @@ class DiskTransaction(MemoryTransaction):
             self._before[shard, address] = self.row(shard, address)
         super().put_row(shard, address, row, leaf, is_new=is_new)
         self._puts.append(Put(shard, address, row))
+
+    def delete_row(self, shard: str, address: bytes, leaf: int) -> None:
+        if (shard, address) not in self._before:
+            self._before[shard, address] = self.row(shard, address)
+        super().delete_row(shard, address, leaf)
+        self._puts.append(Put(shard, address, None))
 
     def commit(self) -> None:
         super().commit()

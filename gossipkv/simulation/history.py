@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.row import Version
+from gossipkv.core.row import Row, Version
 from gossipkv.core.write import Operation
 
 
@@ -26,6 +26,7 @@ class History:
     def __init__(self) -> None:
         self._writes: dict[tuple[str, ReplicaId], list[WriteRecord]] = defaultdict(list)
         self._covered: dict[tuple[str, ReplicaId], Context] = defaultdict(Context)
+        self._buried: dict[tuple[str, bytes], tuple[tuple[int, ReplicaId], Context]] = {}
         self.requested: set[tuple[bytes, bytes | None]] = set()
         """What clients asked to be written, whatever became of it; values are unique."""
         self.contexts_given: dict[tuple[bytes, bytes | None], list[Context | None]] = defaultdict(list)
@@ -50,6 +51,19 @@ class History:
         """The next write of its origin."""
         record = WriteRecord(address, version.timestamp, version.value, version.dot.replica)
         self._writes[shard, version.dot.replica].append(record)
+
+    def note_buried(self, shard: str, address: bytes, row: Row) -> None:
+        """A tombstone has been collected somewhere."""
+        rank, context = self._buried.get((shard, address), (row.winner.rank, Context()))
+        self._buried[shard, address] = max(rank, row.winner.rank), context.joined(row.context)
+
+    def is_buried(self, shard: str, address: bytes, dot: Dot) -> bool:
+        """Whether a tombstone collected somewhere had seen this write, or was it."""
+        return (shard, address) in self._buried and self._buried[shard, address][1].covers(dot)
+
+    def is_outranked_by_collected(self, shard: str, address: bytes, rank: tuple[int, ReplicaId]) -> bool:
+        """Whether a tombstone collected somewhere outranks a version, or is it."""
+        return (shard, address) in self._buried and self._buried[shard, address][0] >= rank
 
     def between(self, shard: str, origin: ReplicaId, after: int, through: int) -> list[WriteRecord]:
         return self._writes[shard, origin][after:through]

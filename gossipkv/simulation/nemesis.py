@@ -43,6 +43,7 @@ class Nemesis:
             "join": (self._join, 2),
             "leave": (self._leave, 2),
             "move": (self._move, 2),
+            "forget": (self._forget, 2),
             "restart_all": (self._restart_all, 1),
             "replace_all": (self._replace_all, 1),
         }
@@ -217,6 +218,16 @@ class Nemesis:
             self._cluster.stop(host, "is replaced")
             self._cluster.move(host)
             self._later(lambda host=host: self._cluster.start(host))  # type: ignore[misc]
+        return True
+
+    def _forget(self) -> bool:
+        """Someone takes a member that is down for gone; it comes back all the same."""
+        teller = self._running()
+        down = [host for host in self._cluster.hosts if not host.is_up]
+        if teller is None or not down:
+            return False
+        host = self._rng.choice(down)
+        self._cluster.forget(teller, host.name)
         return True
 
     def _leave(self) -> bool:

@@ -40,6 +40,8 @@ class Surroundings(Protocol):
 
     def notice(self, host: Host, effects: Effects) -> None: ...
 
+    def fence(self, host: Host) -> None: ...
+
 
 class Process:
     def __init__(self, world: Surroundings, host: Host, driver: GroupCommit, tick_ms: int, commit_ms_max: int) -> None:
@@ -152,6 +154,9 @@ class Process:
                 return
             self._conclude(concluding, batch.outcomes)
             self._carry_out(batch.effects)
+            if batch.effects.is_fenced:
+                self._world.fence(self.host)
+                return
         self._wake()
 
     def _conclude(self, concluding: list[Conclude | None], outcomes: list[Answer | Exception]) -> None:

@@ -15,6 +15,7 @@ from gossipkv.transport.memory import FaultRates
 SAFETY_MS = 3_000
 EXCHANGE_TIMEOUT_MS = 150
 RETRY_MS_MAX = 800
+MESSAGE_LIFE_MS = 200
 
 EMPHASIS_SHARE = 0.06
 """Of the seeds, how many have an emphasis."""
@@ -57,6 +58,7 @@ class Scenario:
     rates: FaultRates
     lists_members: bool
     """Discovery knows all members that exist, as Kubernetes does, and tells of them late."""
+    tombstone_age_ms_min: int
 
     @classmethod
     def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
@@ -166,4 +168,5 @@ class Scenario:
                 delay_ms_max=rng.choice((20, 60)),
             ),
             lists_members=rng.random() < 0.4,
+            tombstone_age_ms_min=rng.choice((1, 100, 600)),
         )

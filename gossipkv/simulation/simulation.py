@@ -8,19 +8,21 @@ from collections.abc import Callable, Collection
 from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
-from gossipkv.core.storage import Expiry
+from gossipkv.core.replica import Replica
+from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
+from gossipkv.simulation.checkers.deleted import overdue
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.client import TTL_MS_MAX, Client, describe, kinds_of
-from gossipkv.simulation.cluster import Cluster
+from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import EPOCH_MS, Host
 from gossipkv.simulation.nemesis import Nemesis
 from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
 from gossipkv.simulation.quorum_client import QuorumClient
-from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
+from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
 
@@ -28,6 +30,7 @@ EXAMINE_MS = 500
 QUORUM_MS = 60
 DISCOVER_MS = 400
 LOOK_MS = 40
+FORGET_AGAIN_MS = 300
 LIVENESS_INTERVALS = 40
 """Gossip intervals within which all must be equal, once clocks have caught up with the timestamps of one that was
 ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
@@ -163,7 +166,17 @@ class Simulation:
         down = [host for host in self._cluster.hosts if not host.is_up]
         if down and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
             self._nemesis.fired["retire"] += 1
-            self._cluster.retire(self._rng.choice(down))
+            host = self._rng.choice(down)
+            self._cluster.retire(host)
+            self._forget(host)
+
+    def _forget(self, host: Host) -> None:
+        """Tombstones wait for a member that is gone until someone says so; nobody says so while it seems to answer."""
+
+        running = self._cluster.running()
+        if any(peer.member == host.name for other in running for peer in _replica(other).peers):
+            self._cluster.forget(self._rng.choice(running), host.name)
+        self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
 
     def _converge(self) -> None:
         scenario = self.scenario
@@ -181,6 +194,12 @@ class Simulation:
             if self._timeline.now_ms >= until_ms:
                 raise ViolationError("expiry", f"rows still expire, or members differ: {self._differences()}")
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
+        until_ms = self._timeline.now_ms + self._collection_ms_max() + bound_ms
+        while any(next(overdue(host), None) for host in self._cluster.hosts) or not self._are_equal():
+            if self._timeline.now_ms >= until_ms:
+                left = {host.name: [a for a, _ in overdue(host)] for host in self._cluster.hosts}
+                raise ViolationError("collection", f"tombstones still wait: {left}, or {self._differences()}")
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         self.outcome.converged_ms = self._timeline.now_ms - ended_ms
         self._trace.line("liveness", "all members are equal")
         for checker in self._checkers:
@@ -192,6 +211,12 @@ class Simulation:
             self._cluster.examine(host)
         for checker in self._checkers:
             checker.ended(self._cluster.hosts)
+
+    def _collection_ms_max(self) -> int:
+        """Until the youngest tombstone is old enough by all clocks, and what is stable has settled."""
+        tick_ms = self.scenario.gossip_interval_ms // TICKS_PER_INTERVAL
+        life_ms = MESSAGE_LIFE_MS * max(1, 4 * tick_ms // MESSAGE_LIFE_MS) + 2 * MESSAGE_LIFE_MS
+        return self.scenario.tombstone_age_ms_min + self.scenario.clock_skew_ms_max + TTL_MS_MAX + 4 * life_ms
 
     def _survey(self) -> tuple[int, int]:
         """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""
@@ -205,7 +230,7 @@ class Simulation:
     def _has_nothing_to_expire(self) -> bool:
         for host in self._cluster.hosts:
             with host.disk.view() as view:
-                if next(view.expiries(USER, Expiry(0, b""), 2**62), None) is not None:
+                if next(view.deadlines(USER, EXPIRIES, FIRST_DEADLINE, 2**62), None) is not None:
                     return False
         return True
 
@@ -233,6 +258,11 @@ class Simulation:
                 ready = "ready" if process.replica.is_ready else "not ready"
                 lines.append(f"{host.name} {ready} {name} {shard.fingerprint.root.visible:016x} {{{context}}}")
         return "; ".join(lines)
+
+
+def _replica(host: Host) -> Replica:
+    assert host.process is not None
+    return host.process.replica
 
 
 def _child(rng: random.Random) -> random.Random:

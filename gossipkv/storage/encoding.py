@@ -23,10 +23,11 @@ from typing import Any
 import msgpack
 
 from gossipkv.core.causality import Context, Dot
+from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
@@ -121,6 +122,19 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
         return ShardRecord(_context_of(fields[1:end]), _context_of(fields[end:]))
     except (ValueError, TypeError, LookupError) as error:
         raise UndecodableRecordError("the record of a shard cannot be decoded") from error
+
+
+def encode_collected(collected: Collected) -> bytes:
+    return _pack([collected.timestamp, *_pairs(collected.marks)])
+
+
+def decode_collected(stored: bytes) -> Collected:
+    """Raises UndecodableRecordError."""
+    try:
+        timestamp, *pairs = _unpack(stored)
+        return Collected(_context_of(pairs), timestamp)
+    except (ValueError, TypeError) as error:
+        raise UndecodableRecordError("the record of what was collected cannot be decoded") from error
 
 
 def _pairs(context: Context) -> Iterable[int]:

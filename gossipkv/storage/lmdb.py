@@ -22,6 +22,7 @@ Every key begins with its shard and a zero byte, then:
     journal   origin, sequence          address; both as 8 bytes, big-endian
     leaves    leaf, address             nothing; the leaf as 2 bytes, big-endian
     expiries  expires_ms, address       nothing; the time as 8 bytes, big-endian
+    tombstones  deleted_ms, address     nothing; likewise
     pages     page                      the fingerprint page; its number as 2 bytes, big-endian
 """
 
@@ -37,10 +38,11 @@ from typing import Any, NamedTuple, NoReturn
 import lmdb
 
 from gossipkv.core.causality import ReplicaId
+from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     Counts,
-    Expiry,
+    Deadline,
     Identity,
     JournalEntry,
     ShardRecord,
@@ -84,6 +86,7 @@ class _Databases(NamedTuple):
     leaves: Any
     pages: Any
     expiries: Any
+    tombstones: Any
 
 
 @cache
@@ -144,6 +147,10 @@ class _LmdbReader:
         stored = self._found(_prefix(shard) + b"record", self._databases.meta)
         return None if stored is None else encoding.decode_shard_record(stored)
 
+    def collected(self, shard: str) -> Collected | None:
+        stored = self._found(_prefix(shard) + b"collected", self._databases.meta)
+        return None if stored is None else encoding.decode_collected(stored)
+
     def table_counts(self, shard: str) -> dict[str, Counts]:
         prefix = _prefix(shard)
         items = self._items(self._databases.counts, prefix, _prefix_end(prefix))
@@ -183,12 +190,12 @@ class _LmdbReader:
             heads[origin] = _unpack_pair(last, len(prefix))[1]
         return heads
 
-    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
+    def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
         prefix = _prefix(shard)
         at = len(prefix) + 8
-        start = prefix + _pack_long(after.expires_ms) + after.address + b"\0"
-        for key, _ in self._items(self._databases.expiries, start, prefix + _pack_long(until_ms + 1)):
-            yield Expiry(_unpack_long(key, len(prefix))[0], key[at:])
+        start = prefix + _pack_long(after.at_ms) + after.address + b"\0"
+        for key, _ in self._items(getattr(self._databases, index), start, prefix + _pack_long(until_ms + 1)):
+            yield Deadline(_unpack_long(key, len(prefix))[0], key[at:])
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
         prefix = _prefix(shard) + _pack_short(leaf)
@@ -257,6 +264,9 @@ class LmdbTransaction(_LmdbReader):
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
         self._write(_prefix(shard) + b"record", encoding.encode_shard_record(record), self._databases.meta)
 
+    def put_collected(self, shard: str, collected: Collected) -> None:
+        self._write(_prefix(shard) + b"collected", encoding.encode_collected(collected), self._databases.meta)
+
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
         key = _prefix(shard) + table.encode()
         if any(counts):
@@ -284,12 +294,13 @@ class LmdbTransaction(_LmdbReader):
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
         self._delete(_prefix(shard) + _pack_pair(origin, sequence), self._databases.journal)
 
-    def put_expiry(self, shard: str, expiry: Expiry) -> None:
-        key = _prefix(shard) + _pack_long(expiry.expires_ms) + expiry.address
-        self._write(key, b"", self._databases.expiries)
+    def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        key = _prefix(shard) + _pack_long(deadline.at_ms) + deadline.address
+        self._write(key, b"", getattr(self._databases, index))
 
-    def delete_expiry(self, shard: str, expiry: Expiry) -> None:
-        self._delete(_prefix(shard) + _pack_long(expiry.expires_ms) + expiry.address, self._databases.expiries)
+    def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        key = _prefix(shard) + _pack_long(deadline.at_ms) + deadline.address
+        self._delete(key, getattr(self._databases, index))
 
     def commit(self) -> None:
         assert self._is_open, "commit after the end of the transaction"

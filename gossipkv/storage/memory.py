@@ -22,10 +22,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
+from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     Counts,
-    Expiry,
+    Deadline,
     Identity,
     JournalEntry,
     ShardRecord,
@@ -39,7 +40,6 @@ _ROWS = "rows"
 _JOURNAL = "journal"
 _LEAVES = "leaves"
 _PAGES = "pages"
-_EXPIRIES = "expiries"
 
 _MapName = tuple[str, str]
 """What is kept, and for which shard."""
@@ -179,6 +179,10 @@ class _MemoryReader:
         # The owner of a context advances it in place: what is committed must not move with it.
         return ShardRecord(Context(found.context), Context(found.floors))
 
+    def collected(self, shard: str) -> Collected | None:
+        found: Collected | None = self.layered((_META, shard)).get("collected")
+        return found
+
     def table_counts(self, shard: str) -> dict[str, Counts]:
         return dict(self.layered((_COUNTS, shard)).scan(""))
 
@@ -206,10 +210,10 @@ class _MemoryReader:
             (_, heads[origin]), _ = next(journal.scan((origin, 0), (origin + 1, 0), reverse=True))
         return heads
 
-    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
-        entries = self.layered((_EXPIRIES, shard)).scan(_after(tuple(after)), (until_ms + 1, b""))
-        for (expires_ms, address), _ in entries:
-            yield Expiry(expires_ms, address)
+    def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
+        entries = self.layered((index, shard)).scan(_after(tuple(after)), (until_ms + 1, b""))
+        for (at_ms, address), _ in entries:
+            yield Deadline(at_ms, address)
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
         for (_, address), _ in self.layered((_LEAVES, shard)).scan((leaf, _after(after)), (leaf + 1, b"")):
@@ -244,6 +248,9 @@ class MemoryTransaction(_MemoryReader):
         copied = ShardRecord(Context(record.context), Context(record.floors))
         self._put((_META, shard), "record", copied)
 
+    def put_collected(self, shard: str, collected: Collected) -> None:
+        self._put((_META, shard), "collected", collected)
+
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
         self._put((_COUNTS, shard), table, counts if any(counts) else None)
 
@@ -266,11 +273,11 @@ class MemoryTransaction(_MemoryReader):
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
         self._put((_JOURNAL, shard), (origin, sequence), None)
 
-    def put_expiry(self, shard: str, expiry: Expiry) -> None:
-        self._put((_EXPIRIES, shard), tuple(expiry), True)
+    def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        self._put((index, shard), tuple(deadline), True)
 
-    def delete_expiry(self, shard: str, expiry: Expiry) -> None:
-        self._put((_EXPIRIES, shard), tuple(expiry), None)
+    def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        self._put((index, shard), tuple(deadline), None)
 
     def commit(self) -> None:
         assert self.is_open, "commit after the end of the transaction"

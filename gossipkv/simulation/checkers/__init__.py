@@ -7,6 +7,7 @@ from gossipkv.simulation.checkers.bounds import Bounds
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
+from gossipkv.simulation.checkers.deleted import Collection, Deleted
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
 from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
@@ -20,6 +21,7 @@ __all__ = ["CHECKERS", "Checker", "all_checkers"]
 
 CHECKERS: tuple[type[Checker], ...] = (
     Dots,
+    Deleted,
     Successors,
     Contexts,
     AcknowledgedWrites,
@@ -37,8 +39,10 @@ CHECKERS: tuple[type[Checker], ...] = (
     QuorumReads,
     Siblings,
     Expiries,
+    Collection,
 )
-"""In the order in which they look: Dots first, for it enters each new write into the history."""
+"""In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters
+what is collected."""
 
 
 def all_checkers(history: History) -> list[Checker]:

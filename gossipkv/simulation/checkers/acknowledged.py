@@ -56,7 +56,11 @@ class AcknowledgedWrites(Checker):
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         for (shard, address), writes in self._writes.items():
             best = _best_rank(shard, address, surviving)
-            while writes and (best is None or writes[-1].rank > best):
+            while (
+                writes
+                and (best is None or writes[-1].rank > best)
+                and not self.history.is_outranked_by_collected(shard, address, writes[-1].rank)
+            ):
                 writes.pop()
 
     def ended(self, hosts: Sequence[Host]) -> None:
@@ -67,7 +71,8 @@ class AcknowledgedWrites(Checker):
                 row = host.disk.committed_row(shard, address)
                 self.require(
                     (row is not None and row.winner.rank >= writes[-1].rank)
-                    or _is_as_good(host, shard, row, writes[-1]),
+                    or _is_as_good(host, shard, row, writes[-1])
+                    or self.history.is_outranked_by_collected(shard, address, writes[-1].rank),
                     host.name, "holds", row, "at", address, "where", writes[-1], "was acknowledged",
                 )  # fmt: skip
 

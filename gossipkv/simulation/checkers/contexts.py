@@ -34,7 +34,8 @@ class Contexts(Checker):
         for place, write in enumerate(self.history.between(shard, origin, covered, through)):
             row = disk.committed_row(shard, write.address)
             self.require(
-                row is not None and row.winner.rank >= write.rank,
+                (row is not None and row.winner.rank >= write.rank)
+                or self.history.is_outranked_by_collected(shard, write.address, write.rank),
                 disk.member, "covers", f"{origin:016x}-{covered + 1 + place:x}", "and holds", row,
                 "instead of", write, "in", shard,
             )  # fmt: skip
@@ -78,7 +79,8 @@ class Durability(Checker):
         for address, row in message.rows if isinstance(message, Delta | WalkRows) else ():
             committed = host.disk.committed_row(message.shard, address)
             self.require(
-                committed is not None and committed.winner.rank >= row.winner.rank,
+                (committed is not None and committed.winner.rank >= row.winner.rank)
+                or self.history.is_outranked_by_collected(message.shard, address, row.winner.rank),
                 host.name, "sends", row, "at", address, "and has committed", committed,
             )  # fmt: skip
 

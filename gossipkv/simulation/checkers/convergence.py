@@ -28,15 +28,18 @@ class Convergence(Checker):
 
     def _versions(self, host: Host, shard: str) -> dict[bytes, Versions | None]:
         """All rows. None for one whose tombstone runs ahead of the context: nothing is claimed of that yet, and it may
-        have taken the place of a tombstone that others still hold."""
+        have taken the place of a tombstone that others still hold. Nor does a tombstone count that someone has
+        collected."""
         context = host.disk.context(shard)
 
-        def counting(row: Row) -> Versions | None:
-            ahead = [version for version in row.versions if version.value is None and not context.covers(version.dot)]
-            rest = tuple(version for version in row.versions if version not in ahead)
-            return rest if rest or not ahead else None
+        def is_nothing(address: bytes, version: Version) -> bool:
+            is_known = context.covers(version.dot) and not self.history.is_buried(shard, address, version.dot)
+            return version.value is None and not is_known
 
-        return {address: counting(row) for address, row in stored_rows(host, shard).items()}
+        def counting(address: bytes, row: Row) -> Versions | None:
+            return tuple([version for version in row.versions if not is_nothing(address, version)]) or None
+
+        return {address: counting(address, row) for address, row in stored_rows(host, shard).items()}
 
 
 def _agree(ours: Versions | None, theirs: Versions | None) -> bool:

@@ -12,7 +12,7 @@ from gossipkv.core.address import NAMESPACES, key_of, table_of
 from gossipkv.core.causality import Dot, ReplicaId
 from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, FingerprintTable, Sums
 from gossipkv.core.row import Row
-from gossipkv.core.storage import Counts
+from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
@@ -100,11 +100,18 @@ class Journal(Checker):
     def examined(self, host: Host) -> None:
         for name in NAMESPACES:
             expected: dict[ReplicaId, list[tuple[int, bytes]]] = {}
-            for address, row in stored_rows(host, name).items():
+            rows = stored_rows(host, name)
+            for address, row in rows.items():
                 for origin, sequence in row.context.items():
                     expected.setdefault(origin, []).append((sequence, address))
             with host.disk.view() as view:
                 heads = view.journal_heads(name)
+                for index in (EXPIRIES, TOMBSTONES):
+                    listed = list(view.deadlines(name, index, FIRST_DEADLINE, 2**62))
+                    self.require(
+                        listed == _deadlines(rows, index),
+                        host.name, "has the index of", index, listed, "where its rows give", _deadlines(rows, index),
+                    )  # fmt: skip
                 self.require(set(heads) == set(expected), host.name, "has a journal of origins that no row names")
                 for origin in sorted(expected):
                     entries = [tuple(entry) for entry in view.journal(name, origin, 0)]
@@ -112,6 +119,17 @@ class Journal(Checker):
                         entries == sorted(expected[origin]),
                         host.name, "has the journal", entries, "where its rows give", sorted(expected[origin]),
                     )  # fmt: skip
+
+
+def _deadlines(rows: Rows, index: str) -> list[tuple[int, bytes]]:
+    found: set[tuple[int, bytes]] = set()
+    for address, row in rows.items():
+        values = [version for version in row.versions if version.value is not None]
+        if index == EXPIRIES:
+            found |= {(version.expires_ms, address) for version in values if version.expires_ms is not None}
+        elif not values:
+            found.add((max(max(v.timestamp >> 16, v.expires_ms or 0) for v in row.versions), address))
+    return sorted(found)
 
 
 def _leaves(rows: Rows) -> dict[int, list[int]]:

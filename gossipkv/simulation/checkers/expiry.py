@@ -26,7 +26,8 @@ class Expiries(Checker):
         stood = dict(commit.before)
         gone = self._gone[commit.disk.replica]
         for shard, address, row in commit.puts:
-            if shard != USER:
+            if shard != USER or row is None:
+                stood[shard, address] = row
                 continue
             for version in row.versions:
                 self.require(version.dot not in gone, commit.disk.member, "has again what had expired:", version)

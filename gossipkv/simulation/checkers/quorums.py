@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.receipts import Coverage
 from gossipkv.core.row import Row
@@ -32,6 +33,8 @@ class Receipts(Checker):
 
     def committed(self, commit: Commit) -> None:
         for shard, address, row in commit.puts:
+            if row is None:
+                continue
             key = commit.disk.replica, shard, address
             self._rows[key] = self._rows[key].joined(row.context)
 
@@ -81,7 +84,8 @@ class QuorumReads(Checker):
         for copied in before:
             if copied.holders & answered:
                 self.require(
-                    row is not None and row.winner.rank >= copied.record.rank,
+                    (row is not None and row.winner.rank >= copied.record.rank)
+                    or self.history.is_outranked_by_collected(USER, copied.record.address, copied.record.rank),
                     host.name, "reads", row, "from", answered, "where", copied, "was acknowledged",
                 )  # fmt: skip
 

@@ -20,7 +20,11 @@ class Reads(Checker):
         key = (host.disk.replica, shard, address)
         latest = self._latest.get(key)
         if row is None:
-            self.require(latest is None, host.name, "has forgotten the row", address)
+            self.require(
+                latest is None or self.history.is_outranked_by_collected(shard, address, latest),
+                host.name, "has forgotten the row", address,
+            )  # fmt: skip
+            self._latest.pop(key, None)
             return
         winner = row.winner
         self.require(

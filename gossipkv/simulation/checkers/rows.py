@@ -16,8 +16,8 @@ class Successors(Checker):
         for shard, address, row in commit.puts:
             old = stood[shard, address]
             self.require(
-                old is None or row.winner.rank >= old.winner.rank,
-                commit.disk.member, "dropped", old and old.winner, "for", row.winner, "at", address,
+                old is None or row is None or row.winner.rank >= old.winner.rank,
+                commit.disk.member, "dropped", old and old.winner, "for", row and row.winner, "at", address,
             )  # fmt: skip
             stood[shard, address] = row
 
@@ -31,7 +31,7 @@ class Dots(Checker):
 
     def committed(self, commit: Commit) -> None:
         for shard, address, row in commit.puts:
-            for version in row.versions:
+            for version in row.versions if row else ():
                 self._check(commit, shard, address, version)
 
     def _check(self, commit: Commit, shard: str, address: bytes, version: Version) -> None:

@@ -1,0 +1,101 @@
+"""When tombstones go, and who keeps them from going.
+
+A tombstone may go when every listed member covers every write in the row's context: then none of them holds an older
+version any more, and none will accept one. Members that are down count, and those that have left, until they are
+forgotten. Two waits are added:
+
+- A message that was sent before its sender covered the tombstone may still be under way. So a context counts as
+  *settled* once it has been stable for the longest life of a message, in time that this member has spent running: what
+  lay in its inbox while it was paused has been taken in by then.
+- A minimum age, above the clock skew allowed, so that whoever writes the row anew does so at a later time. The age is
+  for readers of timestamps; that a new version outranks the tombstone is seen to by the store.
+
+A sweep goes over the index of tombstones, so many rows per tick, whenever more has settled. Only the users' shard is
+swept. The tombstones of members and tables are few, and a proof about all members must not rest on a list of them that
+is being collected itself.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.address import USER
+from gossipkv.core.causality import Context
+from gossipkv.core.collected import Collected
+from gossipkv.core.membership import Membership
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Transaction
+from gossipkv.core.store import Store
+
+ROWS_PER_TICK = 500
+TICK_MS_MAX = 1_000
+"""The most that passes between two ticks of a member that runs."""
+
+
+class Collector:
+    """Of one replica, for the users' shard."""
+
+    def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
+        self.blocked: Context | None = None
+        """What not every member covers of the oldest tombstone that is old enough; None where there is none."""
+        self._store = store
+        self._membership = membership
+        self._age_ms_min = options.tombstone_age_ms_min
+        self._message_life_ms = options.message_life_ms
+        self._settled = Context()
+        self._settling = Context()
+        self._settling_for_ms = 0
+        self._ticked_ms: int | None = None
+        self._swept: Deadline | None = None
+        """Where the sweep under way has come to; None between two sweeps."""
+
+    def tick(self, transaction: Transaction, now_ms: int) -> None:
+        """Let time pass, and sweep on."""
+        self._settle(now_ms)
+        if self._swept is not None:
+            self._sweep(transaction, now_ms)
+
+    def blockers(self) -> list[str]:
+        """The members that are not known to cover the oldest tombstone that is old enough, by name."""
+        if self.blocked is None:
+            return []
+        peers = self._membership.listed()
+        return [peer.member for peer in peers if peer.member and not peer.vouched.covers_all(self.blocked)]
+
+    def _settle(self, now_ms: int) -> None:
+        ticked_ms, self._ticked_ms = self._ticked_ms, now_ms
+        if ticked_ms is not None:
+            self._settling_for_ms += max(0, min(now_ms - ticked_ms, TICK_MS_MAX, self._message_life_ms // 4))
+        if self._settling_for_ms >= self._message_life_ms:
+            stable = self._stable()
+            self._settled, self._settling = self._settling.met(stable), stable
+            self._settling_for_ms = 0
+            if self._swept is None:
+                self._swept = FIRST_DEADLINE
+                self.blocked = None
+
+    def _stable(self) -> Context:
+        """What all listed members cover."""
+        stable = Context(self._store.shards[USER].context)
+        for peer in self._membership.listed():
+            stable = stable.met(peer.vouched)
+        return stable
+
+    def _sweep(self, transaction: Transaction, now_ms: int) -> None:
+        assert self._swept is not None, "a sweep is under way"
+        due = []
+        for entry in transaction.deadlines(USER, TOMBSTONES, self._swept, now_ms - self._age_ms_min):
+            due.append(entry)
+            if len(due) == ROWS_PER_TICK:
+                break
+        self._swept = due[-1] if len(due) == ROWS_PER_TICK else None
+        shard = self._store.shards[USER]
+        collected = Collected(self._settled, 0)
+        for _, address in due:
+            row = transaction.row(USER, address)
+            assert row is not None, "the index of tombstones names a row that is not there"
+            if self._settled.covers_all(row.context):
+                self._store.collect(transaction, USER, address, row)
+                collected = collected._replace(timestamp=max(collected.timestamp, row.winner.timestamp))
+            elif self.blocked is None and shard.context.covers_all(row.context):
+                self.blocked = row.context
+        if collected.timestamp:
+            shard.note_collected(collected)

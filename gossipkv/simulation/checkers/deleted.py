@@ -1,0 +1,100 @@
+"""What a write has replaced does not come back where that write is known, collected or not; and only what is deleted is
+collected.
+
+Which versions a write replaced is noted when its writer commits it. From then on no replica that covers the write may
+hold one of them, whatever it has forgotten since, however late a message arrives, whoever returns from wherever.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.forgotten import forgotten_in
+from gossipkv.core.messages import RowCopy
+from gossipkv.core.row import Row
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.disk import Commit
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Deleted(Checker):
+    name = "deleted"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._known: set[tuple[str, Dot]] = set()
+        self._replaced_by: dict[tuple[str, Dot], set[Dot]] = defaultdict(set)
+
+    def committed(self, commit: Commit) -> None:
+        stood = dict(commit.before)
+        for shard, address, row in commit.puts:
+            old = stood[shard, address]
+            if row is None:
+                assert old is not None, "a row is removed that is not there"
+                self._check_removal(commit, shard, address, old)
+            else:
+                self._note_write(shard, old, row)
+            stood[shard, address] = row
+        for (shard, address), row in stood.items():
+            self._check(commit.disk.member, shard, address, row, commit.disk.context(shard))
+
+    def _check_removal(self, commit: Commit, shard: str, address: bytes, old: Row) -> None:
+        if not old.is_visible:
+            self.history.note_buried(shard, address, old)
+        self.require(
+            all(self.history.is_buried(shard, address, version.dot) for version in old.versions),
+            commit.disk.member, "removes", old, "at", address, "which no one has collected",
+        )  # fmt: skip
+
+    def _note_write(self, shard: str, old: Row | None, row: Row) -> None:
+        kept = {version.dot for version in row.versions}
+        for version in row.versions:
+            if (shard, version.dot) not in self._known:
+                self._known.add((shard, version.dot))
+                for replaced in old.versions if old else ():
+                    if replaced.dot not in kept:
+                        self._replaced_by[shard, replaced.dot].add(version.dot)
+
+    def _check(self, member: str, shard: str, address: bytes, row: Row | None, context: Context) -> None:
+        for version in row.versions if row else ():
+            again = [dot for dot in sorted(self._replaced_by.get((shard, version.dot), ())) if context.covers(dot)]
+            self.require(not again, member, "has again", version, "at", address, "which was replaced by", again)
+
+    def examined(self, host: Host) -> None:
+        for address, row in stored_rows(host, USER).items():
+            self._check(host.name, USER, address, row, host.disk.context(USER))
+
+
+class Collection(Checker):
+    """Tombstones go once everyone has heard of them; and no replica is fenced that was not forgotten."""
+
+    name = "collection"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._forgotten: set[ReplicaId] = set()
+
+    def committed(self, commit: Commit) -> None:
+        copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]
+        self._forgotten.update(forgotten_in(copies))
+
+    def fenced(self, host: Host) -> None:
+        self.require(host.disk.replica in self._forgotten, host.name, "is fenced, which no one has forgotten")
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for host in hosts:
+            left = list(overdue(host))
+            self.require(not left, host.name, "has not collected", left)
+
+
+def overdue(host: Host) -> Iterator[tuple[bytes, Row]]:
+    """Tombstones that the host has covered: those of a write that ran ahead of a lost disk are never proved."""
+    context = host.disk.context(USER)
+    for address, row in stored_rows(host, USER).items():
+        if not row.is_visible and context.covers_all(row.context):
+            yield address, row
