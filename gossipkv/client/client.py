@@ -1,61 +1,41 @@
-"""The client.
+"""The client as the commands use it: rows by table name and key, one account of one server.
 
-Servers are tried in order, from the one that answered last. A request goes to the next server when this one cannot be
-reached or says that it did nothing (502, 503, 504, 429). When an answer is lost on the way the request may have been
-carried out: it is sent again only if carrying it out twice is the same as once.
+Servers are tried in order, from the one that answered last, each once. gossipkv/client/requests.py says when a request
+goes to the next one.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
-
-from gossipkv.client.errors import RefusedError, UnavailableError, error_of
+from gossipkv.client.batch import results
+from gossipkv.client.cluster_client import Client
+from gossipkv.client.endpoints import Choice
+from gossipkv.client.errors import UnavailableError, error_of
+from gossipkv.client.path import etag_of, row_path, table_path
+from gossipkv.client.requests import Request, joined
 from gossipkv.client.row import BatchResult, Page, Value, row_from_json
 
-_LINE_BYTES_MAX = 8 * 2**20
-"""Of an answer to a batch."""
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
-
-class AsyncClient:
+class AsyncClient(Client):
     """Use as `async with`. `timeout_s` bounds a silence of the server, `connect_timeout_s` the wait for a
     connection. Every method raises ClientError."""
 
     def __init__(self, servers: Sequence[str], *, timeout_s: float = 30.0, connect_timeout_s: float = 3.0) -> None:
-        assert servers
-        self._servers = [server.rstrip("/") for server in servers]
-        self._first = 0
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=timeout_s)
-
-    async def __aenter__(self) -> AsyncClient:
-        self._session = aiohttp.ClientSession(
-            timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_LINE_BYTES_MAX
+        super().__init__(
+            servers,
+            choice=Choice.IN_ORDER,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            deadline_s=None,
+            passes=1,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-
-    @property
-    def server(self) -> str:
-        """The server that is asked first."""
-        return self._servers[self._first]
-
-    # Rows
 
     async def get(self, table: str, row: str, namespace: str = "usr") -> Value:
         """Raises NotFoundError."""
-        async with self._answer("GET", _row_path(namespace, table, row)) as response:
-            return Value(await response.read(), _etag(response))
+        answer = await self._requests.answer(Request("GET", row_path(namespace, table, row)))
+        return Value(answer.body, etag_of(answer.headers))
 
     async def put(
         self,
@@ -68,17 +48,12 @@ class AsyncClient:
         if_absent: bool = False,
     ) -> str:
         """The new ETag. Raises ConditionFailedError."""
-        headers = _conditions(if_match, if_absent)
-        headers["Content-Type"] = "application/octet-stream"
-        path = _row_path(namespace, table, row)
-        async with self._answer("PUT", path, headers=headers, data=value, is_repeatable=False) as response:
-            return _etag(response)
+        written = await self.table(table, namespace=namespace).put(row, value, if_match=if_match, if_absent=if_absent)
+        return written.etag or ""
 
     async def delete(self, table: str, row: str, namespace: str = "usr", *, if_match: str | None = None) -> None:
         """Also where there is no such row. Raises ConditionFailedError."""
-        headers = _conditions(if_match, if_absent=False)
-        async with self._answer("DELETE", _row_path(namespace, table, row), headers=headers, is_repeatable=False):
-            pass
+        await self.table(table, namespace=namespace).delete(row, if_match=if_match)
 
     async def pages(
         self, table: str, namespace: str = "usr", *, limit: int | None = None, page_rows: int = 500, **query: str
@@ -88,7 +63,7 @@ class AsyncClient:
         left = limit
         while True:
             query["limit"] = str(page_rows if left is None else min(left, page_rows))
-            answer = await self._json(_table_path(namespace, table) + "/rows", query)
+            answer = await self._requests.json(table_path(namespace, table) + "/rows", query)
             page = Page([row_from_json(item) for item in answer["items"]], answer["next_cursor"])
             yield page
             if left is not None:
@@ -102,166 +77,18 @@ class AsyncClient:
         carried out twice: all of them are sent to the next server when one answers late, in part, or 503 for a
         line."""
         failures: list[UnavailableError] = []
-        for _ in self._servers:
+        for _ in range(len(self._requests.endpoints)):
             try:
-                return await self._batch(table, lines, namespace)
+                found = await results(self._requests, namespace, table, list(lines), is_repeatable=True)
+                return [_batch_result(result) for result in found]
             except UnavailableError as error:
                 failures.append(error)
-                self._first = (self._first + 1) % len(self._servers)
-        raise _unavailable(failures)
-
-    async def _batch(self, table: str, lines: Sequence[bytes], namespace: str) -> list[BatchResult]:
-        path = _table_path(namespace, table) + "/rows:batch"
-        headers = {"Content-Type": "application/x-ndjson", "Accept": "application/x-ndjson"}
-        body = b"".join(line + b"\n" for line in lines)
-        async with self._answer("POST", path, headers=headers, data=body) as response:
-            try:
-                results = [_batch_result(line) async for line in response.content if line.strip()]
-            except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
-                raise UnavailableError(f"{self.server}: {_reason(error)}", may_stand=True) from error
-        if len(results) != len(lines):
-            detail = f"answered {len(results)} of {len(lines)} lines"
-            raise UnavailableError(f"{self.server}: {detail}", may_stand=True)
-        return results
-
-    # Tables and members
-
-    async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = (await self._json(f"/v1/{namespace}/tables"))["items"]
-        return items
-
-    async def cluster(self) -> dict[str, Any]:
-        """What the server knows of each member; shape as in the API's documentation."""
-        return await self._json("/v1/cluster")
-
-    async def is_ready(self) -> bool:
-        """Whether the first server is. Raises UnavailableError where it does not answer."""
-        try:
-            async with self._session.get(URL(self.server + "/readyz", encoded=True)) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(f"{self.server}: {_reason(error)}") from error
-
-    # Requests
-
-    async def _json(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        headers = {"Accept": "application/json"}
-        async with self._answer("GET", path, query=query, headers=headers) as response:
-            try:
-                answer: dict[str, Any] = await response.json()
-            except (aiohttp.ContentTypeError, ValueError) as error:
-                raise RefusedError(f"{self.server} does not answer like gossipkv") from error
-            return answer
-
-    @asynccontextmanager
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        data: bytes | None = None,
-        is_repeatable: bool = True,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer of the first server that gives one, with a status below 400."""
-        failures: list[UnavailableError] = []
-        for step in range(len(self._servers)):
-            index = (self._first + step) % len(self._servers)
-            server = self._servers[index]
-            try:
-                url = _url(server, path, query)
-                # A file in memory is sent in pieces, and a new one for each attempt from its start.
-                body = None if data is None else io.BytesIO(data)
-                response = await self._session.request(method, url, headers=headers, data=body)
-            except _NEVER_SENT as error:
-                failures.append(UnavailableError(f"{server}: {_reason(error)}"))
-                continue
-            except (aiohttp.InvalidURL, ValueError) as error:
-                raise RefusedError(f"{server!r} is no URL of a server") from error
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                failures.append(UnavailableError(f"{server}: {_reason(error)}", may_stand=not is_repeatable))
-                if not is_repeatable:
-                    break
-                continue
-            async with response:
-                if response.status >= 400:
-                    refusal = error_of(response.status, await _problem(response))
-                    if isinstance(refusal, UnavailableError) and not refusal.may_stand:
-                        failures.append(UnavailableError(f"{server}: {refusal}", refusal.problem))
-                        continue
-                    raise refusal
-                self._first = index
-                yield response
-                return
-        raise _unavailable(failures)
+                self._requests.endpoints.passed_over(self._requests.endpoints.first)
+        raise joined(failures)
 
 
-def _unavailable(failures: Sequence[UnavailableError]) -> UnavailableError:
-    message = "; ".join(str(failure) for failure in failures)
-    if failures[-1].may_stand:
-        return UnavailableError(f"{message}; the request may have been carried out", may_stand=True)
-    return UnavailableError(message, failures[-1].problem)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        if number is None or isinstance(error, aiohttp.ClientConnectorDNSError):
-            # A failed look-up of a name has numbers of its own.
-            return f"cannot be reached ({error.os_error.strerror or error.os_error})"
-        return f"cannot be reached ({os.strerror(number)})"
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "cannot be reached (no connection in time)"
-    if isinstance(error, TimeoutError):
-        return "did not answer in time"
-    return str(error) or type(error).__name__
-
-
-async def _problem(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    try:
-        problem = json.loads(await response.read())
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        return {}
-    return problem if isinstance(problem, dict) else {}
-
-
-def _url(server: str, path: str, query: Mapping[str, str] | None) -> URL:
-    text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in (query or {}).items())
-    return URL(f"{server}{path}{'?' + text if text else ''}", encoded=True)
-
-
-def _table_path(namespace: str, table: str) -> str:
-    return f"/v1/{quote(namespace, safe='')}/tables/{_segment(table)}"
-
-
-def _row_path(namespace: str, table: str, row: str) -> str:
-    return f"{_table_path(namespace, table)}/rows/{_segment(row)}"
-
-
-def _segment(text: str) -> str:
-    """One segment of a path. `.` and `..` would be taken for steps, were they not encoded."""
-    return quote(text, safe="") if text not in (".", "..") else text.replace(".", "%2E")
-
-
-def _etag(response: aiohttp.ClientResponse) -> str:
-    """As in listings, without the quotes that a header wants."""
-    return response.headers.get("ETag", "").strip('"')
-
-
-def _conditions(if_match: str | None, if_absent: bool) -> dict[str, str]:
-    headers = {}
-    if if_match is not None:
-        is_quoted = if_match == "*" or if_match.startswith(('"', "W/"))
-        headers["If-Match"] = if_match if is_quoted else f'"{if_match}"'
-    if if_absent:
-        headers["If-None-Match"] = "*"
-    return headers
-
-
-def _batch_result(line: bytes) -> BatchResult:
+def _batch_result(result: dict[str, Any]) -> BatchResult:
     """Raises ClientError where the server, and not the line, is why it does not stand."""
-    result = json.loads(line)
     status: int = result["status"]
     if status < 400:
         return BatchResult(error=None)

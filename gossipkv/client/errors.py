@@ -1,8 +1,15 @@
-"""What can become of a request instead of its answer."""
+"""What can become of a request instead of its answer.
+
+The server's stable problem type decides first, the status where the type is none of those below.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+
+from gossipkv.client.row import Row
+
+PROBLEM_TYPE_PREFIX = "urn:gossipkv:problem:"
 
 
 class ClientError(Exception):
@@ -25,31 +32,94 @@ class RefusedError(ClientError):
     """The request is wrong, and would be at any other time and server."""
 
 
+class TooManySiblingsError(RefusedError):
+    """The row holds as many concurrent versions as it may: read it with its context, and write the merge."""
+
+
+class UnresolvedSiblingsError(ClientError):
+    """The row has several values, and the table object was given no function to resolve them; `row` holds them."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(f"the row {row.row!r} has {len(row.siblings)} siblings: give the table a `resolve` function")
+        self.row = row
+
+
 class ServerFailedError(ClientError):
     """The server failed on the request."""
 
 
 class UnavailableError(ClientError):
-    """No server took the request, or its answer was lost. `may_stand`: whether it may have been carried out."""
+    """No server took the request, or its answer was lost. `may_stand`: whether it may have been carried out.
+    `retry_after_s`: the pause that the server asks for."""
 
-    def __init__(self, message: str, problem: dict[str, Any] | None = None, *, may_stand: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        problem: dict[str, Any] | None = None,
+        *,
+        may_stand: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message, problem)
         self.may_stand = may_stand
+        self.retry_after_s = retry_after_s
 
 
-def error_of(status: int, problem: dict[str, Any]) -> ClientError:
+class OverloadedError(UnavailableError):
+    """Every server asked has too much to do; nothing was stored."""
+
+
+class DeadlineError(UnavailableError):
+    """The call's deadline passed. `may_stand` tells whether a write was under way."""
+
+
+class NotEnoughMembersError(UnavailableError):
+    """Fewer members are alive than the write wants copies. Nothing was stored."""
+
+
+class TooFewCopiesError(UnavailableError):
+    """The write is stored, on fewer members than it wanted when its time ran out. Nothing is undone: it goes on
+    replicating, and `receipt` tells how far."""
+
+    stored = True
+
+    @property
+    def copies(self) -> int:
+        return int(self.problem.get("copies", 1))
+
+    @property
+    def receipt(self) -> str | None:
+        receipt = self.problem.get("receipt")
+        return None if receipt is None else str(receipt)
+
+
+def error_of(status: int, problem: dict[str, Any], retry_after_s: float | None = None) -> ClientError:
     """The error that an answer with a status of 400 or more stands for."""
     title = problem.get("title") or f"status {status}"
     detail = problem.get("detail")
     message = f"{title}: {detail}" if detail else str(title)
-    match status:
-        case 404:
+    kind = str(problem.get("type", "")).removeprefix(PROBLEM_TYPE_PREFIX)
+    match status, kind:
+        case 404, _:
             return NotFoundError(message, problem)
-        case 412:
+        case 412, _:
             return ConditionFailedError(message, problem)
-        case 429 | 502 | 503 | 504:
-            return UnavailableError(message, problem, may_stand=bool(problem.get("stored")))
+        case _, "too-many-siblings":
+            return TooManySiblingsError(message, problem)
+        case ((429 | 502 | 503 | 504), _):
+            return _unavailable(message, problem, kind, retry_after_s)
         case _ if status < 500:
             return RefusedError(message, problem)
         case _:
             return ServerFailedError(message, problem)
+
+
+def _unavailable(message: str, problem: dict[str, Any], kind: str, retry_after_s: float | None) -> UnavailableError:
+    if problem.get("stored"):
+        return TooFewCopiesError(message, problem, may_stand=True)
+    error: type[UnavailableError] = UnavailableError
+    if kind == "not-enough-members":
+        error = NotEnoughMembersError
+    elif kind == "overloaded":
+        error = OverloadedError
+    return error(message, problem, retry_after_s=retry_after_s)

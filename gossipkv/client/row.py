@@ -15,11 +15,34 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """One of several values that concurrent writes left in a row."""
+
+    value: bytes
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     row: str
     value: bytes | None
-    """None where keys alone were asked for."""
+    """None where keys alone were asked for, or where siblings wait to be resolved."""
     etag: str | None
+    context: str | None = None
+    """What the reader has seen: a write with it replaces exactly that. Not known in listings."""
+    siblings: tuple[Sibling, ...] = ()
+    """All values where there are several, the latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write that stands."""
+
+    etag: str | None
+    """None after a delete."""
+    context: str | None = None
+    receipt: str | None = None
+    """Names the write: any member tells by it who has it."""
 
 
 @dataclass(frozen=True, slots=True)

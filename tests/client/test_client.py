@@ -40,7 +40,7 @@ async def found(_: web.Request) -> web.Response:
 
 def answering(status: int, **problem: object) -> Handler:
     async def answer(_: web.Request) -> web.Response:
-        return web.json_response(problem, status=status)
+        return web.json_response(problem, status=status, headers={"Retry-After": "0"} if status == 503 else None)
 
     return answer
 
