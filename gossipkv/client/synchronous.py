@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from gossipkv.client.batch import BatchOutcome, Operation
@@ -172,15 +172,15 @@ class SyncTable:
         end: str | None = None,
         keys_only: bool = False,
         page_rows: int = 500,
-    ) -> Iterator[Row]:
+    ) -> Generator[Row]:
         rows = self._table.range(prefix=prefix, start=start, end=end, keys_only=keys_only, page_rows=page_rows)
         return self._each(rows)
 
-    def batch(self, operations: Iterable[Operation], *, idempotent: bool = False) -> Iterator[BatchOutcome]:
+    def batch(self, operations: Iterable[Operation], *, idempotent: bool = False) -> Generator[BatchOutcome]:
         """`operations` is iterated on the client's own thread, and must not use the client."""
         return self._each(self._table.batch(operations, idempotent=idempotent))
 
-    def watch(self, *, prefix: str | None = None, after: str | None = None) -> Iterator[Change]:
+    def watch(self, *, prefix: str | None = None, after: str | None = None) -> Generator[Change]:
         """Its `close` lets go of the connection."""
         return self._each(self._table.watch(prefix=prefix, after=after))
 

@@ -1,0 +1,87 @@
+"""Members inside this process, on real ports and directories."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gossipkv import Client, ConditionFailedError, Member
+from tests.processes.members import eventually, free_port
+
+
+def settings() -> dict[str, object]:
+    return {"gossip_interval_ms": 50, "bootstrap_timeout_ms": 50}
+
+
+async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: Path) -> None:
+    async with Member(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+        table = member.table("t")
+        assert table.get("a") is None
+        written = await table.put("a", b"1", if_absent=True)
+        row = table.get("a")
+        assert row is not None
+        assert (row.value, row.etag) == (b"1", written.etag)
+        with pytest.raises(ConditionFailedError, match=str(written.etag)):
+            await table.put("a", b"2", if_absent=True)
+        await table.put("a", b"2", if_match=written.etag)
+        await table.delete("a")
+        assert table.get("a") is None
+
+
+async def test_rows_are_ranged_over_in_order_and_within_bounds(tmp_path: Path) -> None:
+    async with Member(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+        table = member.table("t")
+        await asyncio.gather(*(table.put(f"{letter}{number:03}", b"v") for letter in "abc" for number in range(250)))
+        await member.table("u").put("b", b"of another table")
+        assert [row.row async for row in table.range()] == [f"{x}{n:03}" for x in "abc" for n in range(250)]
+        assert len([row async for row in table.range(prefix="b")]) == 250
+        assert [row.row async for row in table.range(start="a248", end="b001")] == ["a248", "a249", "b000"]
+        assert [row async for row in table.range(prefix="b", start="c")] == []
+
+
+async def test_what_cannot_be_stored_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    async with Member(
+        data_dir=tmp_path, member="m0", gossip_port=free_port(), value_bytes_max=10, **settings()
+    ) as member:
+        for key, value in (("", b""), ("k" * 401, b""), ("k", b"v" * 11)):
+            with pytest.raises(ValueError, match=r"is 1 to|at most"):
+                await member.table("t").put(key, value)
+        with pytest.raises(ValueError, match="table name"):
+            member.table("no name")
+
+
+async def test_members_replicate_and_keep_their_rows_over_a_restart(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    peers = [f"http://127.0.0.1:{port}" for port in ports]
+
+    def member(number: int, http_port: int | None = None) -> Member:
+        directory = tmp_path / str(number)
+        return Member(
+            data_dir=directory,
+            member=f"m{number}",
+            peers=peers,
+            gossip_port=ports[number],
+            http_port=http_port,
+            **settings(),
+        )
+
+    port = free_port()
+    async with member(0) as first, member(1, port) as second:
+        await first.wait_ready()
+        await second.wait_ready()
+        await first.table("t").put("a", b"1")
+
+        async def has_arrived() -> bool:
+            return second.table("t").get("a") is not None
+
+        await eventually(has_arrived, "the row at the second member")
+        async with Client([f"http://127.0.0.1:{port}"]) as client:
+            row = await client.table("t").get("a")
+            assert row is not None
+            assert row.value == b"1"
+    async with member(1) as second:
+        row = second.table("t").get("a")
+        assert row is not None
+        assert row.value == b"1"
