@@ -1,8 +1,9 @@
 """A member inside another asyncio program.
 
 It is a member like any other: it has its own data directory, gossips with its peers, and holds all rows. The program
-around it reads them in its own process, without a network hop, and its writes are durable when they return. One process
-may hold one member of a data directory. `async with` starts it and, at the end, brings its last writes to the others.
+around it reads them in its own process, without a network hop, and its writes are durable when they return. A data
+directory belongs to one member at a time. `async with` starts it and, at the end, brings its last writes to the others.
+What it logs goes to the logger `gossipkv` and those below it, unless the program has configured structlog itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import structlog
+
+from gossipkv import logs
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.errors import ConditionFailedError, UnresolvedSiblingsError
@@ -74,6 +78,8 @@ class Member:
         self._server: Server | None = None
 
     async def __aenter__(self) -> Member:
+        if not structlog.is_configured():
+            logs.hand_to_logging()
         metrics = Metrics()
         self.node: Node = composed(self._settings, self._endpoints, self._discovery, metrics)
         await self.node.start()

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gossipkv import Client, ConditionFailedError, Member
 from tests.processes.members import eventually, free_port
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logs() -> Iterator[None]:
+    """As in a program that knows nothing of structlog."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 def settings() -> dict[str, object]:
