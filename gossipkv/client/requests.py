@@ -62,6 +62,10 @@ class Request:
     wait_s: float = 0.0
     """How long the server itself may wait before it answers."""
 
+    @property
+    def is_write(self) -> bool:
+        return self.method != "GET"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -108,7 +112,7 @@ class Requests:
             async with asyncio.timeout(limit_s):
                 return await self._persist(request, preferred, under_way)
         except TimeoutError:
-            may_stand = bool(under_way) and not request.is_repeatable
+            may_stand = bool(under_way) and request.is_write
             consequence = f"; {_MAY_STAND}" if may_stand else ""
             raise DeadlineError(f"no answer within {limit_s} s{consequence}", may_stand=may_stand) from None
 
@@ -119,7 +123,8 @@ class Requests:
                 asked_s = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
                 pause_s = min(_PASS_PAUSE_S * 2**number * self._rng.uniform(0.5, 1.0), _PASS_PAUSE_S_MAX)
                 await asyncio.sleep(max([pause_s, *asked_s[:1]]))
-            failures = []
+            # What an earlier pass may have left behind is still to be told of.
+            failures = [failure for failure in failures if failure.may_stand][-1:]
             for endpoint in self.endpoints.order(preferred):
                 under_way.append(endpoint)
                 try:
@@ -128,13 +133,14 @@ class Requests:
                     raise
                 except UnavailableError as failure:
                     failures.append(failure)
-                    if failure.may_stand:
+                    if failure.may_stand and not request.is_repeatable:
                         raise joined(failures) from failure
-                    under_way.clear()
+                    if not failure.may_stand:
+                        under_way.pop()
         raise joined(failures)
 
     async def _attempt(self, endpoint: Endpoint, request: Request) -> Answer:
-        """Raises ClientError; UnavailableError where another server may be asked, unless `may_stand`."""
+        """Raises ClientError; UnavailableError where another server may be asked."""
         try:
             async with self._sent(endpoint, request, self._timeout_s + request.wait_s) as response:
                 body = await response.read()
@@ -144,7 +150,7 @@ class Requests:
         except (aiohttp.InvalidURL, ValueError) as error:
             raise RefusedError(f"{endpoint.url!r} is no URL of a server") from error
         except _LOST as error:
-            lost = UnavailableError(f"{endpoint.url}: {reason(error)}", may_stand=not request.is_repeatable)
+            lost = UnavailableError(f"{endpoint.url}: {reason(error)}", may_stand=request.is_write)
             raise self._failed(endpoint, lost) from error
         if answer.status < 400 or (request.may_be_absent and _is_absence(answer)):
             self.endpoints.succeeded(endpoint)
@@ -163,7 +169,7 @@ class Requests:
             return error
         # Something in between may answer so, too, and does not know what the server behind it has done.
         has_done_nothing = answer.status == 429 or (answer.status == 503 and retry_after_s is not None)
-        may_stand = not (has_done_nothing or request.is_repeatable)
+        may_stand = request.is_write and not has_done_nothing
         refusal = type(error)(
             f"{endpoint.url}: {error}", error.problem, may_stand=may_stand, retry_after_s=retry_after_s
         )
@@ -218,9 +224,12 @@ def joined(failures: Sequence[UnavailableError]) -> UnavailableError:
     """One error that names what each server said."""
     message = "; ".join(str(failure) for failure in failures)
     last = failures[-1]
-    if last.may_stand:
+    may_stand = any(failure.may_stand for failure in failures)
+    if may_stand:
         message += f"; {_MAY_STAND}"
-    return type(last)(message, last.problem, may_stand=last.may_stand, retry_after_s=last.retry_after_s)
+    # The last one's kind may say that nothing was stored, which is not true of the earlier ones.
+    error = UnavailableError if may_stand else type(last)
+    return error(message, last.problem, may_stand=may_stand, retry_after_s=last.retry_after_s)
 
 
 def json_of(answer: Answer) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from aiohttp import web
 
 from gossipkv.client import (
     AsyncClient,
+    Client,
     ClientError,
     ConditionFailedError,
+    DeadlineError,
     NotFoundError,
     RefusedError,
     ServerFailedError,
@@ -179,3 +181,21 @@ async def test_something_that_is_no_gossipkv_is_said_to_be_none() -> None:
     async with served(found) as url, AsyncClient([url]) as client:
         with pytest.raises(RefusedError, match="does not answer like gossipkv"):
             await client.cluster()
+
+
+@pytest.mark.parametrize("is_idempotent", [False, True])
+async def test_a_call_that_passes_its_deadline_says_whether_it_may_stand(is_idempotent: bool) -> None:
+    silence = asyncio.Event()
+
+    async def silent(_: web.Request) -> web.Response:
+        await silence.wait()
+        return web.Response()
+
+    async with served(silent) as url, Client([url], deadline_s=0.05) as client:
+        with pytest.raises(DeadlineError) as failure:
+            await client.table("t").put("r", b"", idempotent=is_idempotent)
+        assert failure.value.may_stand
+        with pytest.raises(DeadlineError) as failure:
+            await client.table("t").get("r")
+        assert not failure.value.may_stand
+        silence.set()
