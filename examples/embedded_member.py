@@ -8,7 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from gossipkv import Member
+from gossipkv import Node
 
 
 def free_port() -> int:
@@ -23,8 +23,8 @@ async def main() -> None:
     directory = Path(tempfile.mkdtemp())
     ports = [free_port(), free_port()]
     peers = [f"http://127.0.0.1:{port}" for port in ports]
-    first = Member(data_dir=directory / "a", member="a", cluster="example", gossip_port=ports[0], peers=peers)
-    second = Member(data_dir=directory / "b", member="b", cluster="example", gossip_port=ports[1], peers=peers)
+    first = Node(data_dir=directory / "a", member="a", cluster="example", gossip_port=ports[0], peers=peers)
+    second = Node(data_dir=directory / "b", member="b", cluster="example", gossip_port=ports[1], peers=peers)
     async with first, second:
         await first.table("flags").put("dark-mode", b"on")
         print("written, and on the first member's disk")

@@ -9,36 +9,46 @@ What it logs goes to the logger `gossipkv` and those below it, unless the progra
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack, cast
 
 import structlog
 
 from gossipkv import logs
+from gossipkv.api import seen_header
+from gossipkv.api.conditions import precondition_failed, refused
+from gossipkv.api.consistency import problem_of_copies
+from gossipkv.api.problem import problem_of
+from gossipkv.api.readable import readable
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
-from gossipkv.client.errors import ConditionFailedError, UnresolvedSiblingsError
-from gossipkv.client.row import Row, Sibling, Written
+from gossipkv.client.duration import seconds_of
+from gossipkv.client.errors import UnresolvedSiblingsError, error_of
+from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
+from gossipkv.client.write import DeleteOptions, PutOptions
 from gossipkv.composition import api_options, composed
+from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import ROW_KEY_BYTES_MAX, USER, address_of, is_table_name, key_of
 from gossipkv.core.member import GOSSIP, HTTP
+from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row as StoredRow
-from gossipkv.core.write import NotMatched, Operation
+from gossipkv.core.storage import View
+from gossipkv.core.write import Declined, NotMatched, Operation
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.node import Node as Driver
 from gossipkv.settings import Settings
 
 _PAGE_ROWS = 500
 _PAGE_EXAMINED_ROWS_MAX = 5_000
 
 
-class Member:
+class Node:
     """`peers`: gossip URLs of other members; a `discovery` of one's own takes their place. `gossip_port` is listened
     on; others reach it at `advertise_host`, or at `gossip_host` where that is not given. `http_port`: serve the HTTP
     API, too. `settings`: any other of docs/settings.md. Starting raises StorageError where the directory cannot be
@@ -77,47 +87,47 @@ class Member:
         self._discovery = discovery or StaticDiscovery(tuple(peers), self._settings.discovery_interval_s)
         self._server: Server | None = None
 
-    async def __aenter__(self) -> Member:
+    async def __aenter__(self) -> Node:
         if not structlog.is_configured():
             logs.hand_to_logging()
         metrics = Metrics()
-        self.node: Node = composed(self._settings, self._endpoints, self._discovery, metrics)
-        await self.node.start()
+        self._driver = composed(self._settings, self._endpoints, self._discovery, metrics)
+        await self._driver.start()
         if self._serves_http:
             options = api_options(self._settings)
-            api = build_api(self.node, metrics, options)
+            api = build_api(self._driver, metrics, options)
             try:
                 self._server = await serve(api, self._settings.http_host, self._settings.http_port, options)
             except OSError:
-                await self.node.stop()
+                await self._driver.stop()
                 raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.node.stop()
+        await self._driver.stop()
         if self._server is not None:
             await self._server.stop()
 
     @property
     def is_ready(self) -> bool:
         """Whether it has been brought up to date once since it started."""
-        return self.node.is_ready
+        return self._driver.is_ready
 
     async def wait_ready(self) -> None:
-        await self.node.wait_ready()
+        await self._driver.wait_ready()
 
-    def table(self, name: str, *, resolve: Resolve | None = None) -> MemberTable:
+    def table(self, name: str, *, resolve: Resolve | None = None) -> NodeTable:
         """`resolve` makes one value of several that concurrent writes left. Raises ValueError."""
-        return MemberTable(self.node, name, resolve, self._settings.value_bytes_max)
+        return NodeTable(self._driver, name, resolve, self._settings.value_bytes_max)
 
 
-class MemberTable:
-    """Rows of one table, in this process. Writes raise what `Node.write` does, and ValueError for a key that is not 1
-    to 400 bytes of UTF-8 or a value above `value_bytes_max`."""
+class NodeTable:
+    """Rows of one table, in this process. Methods raise the errors of the client, and ValueError for a key that is not
+    1 to 400 bytes of UTF-8 or a value above `value_bytes_max`."""
 
-    def __init__(self, node: Node, name: str, resolve: Resolve | None, value_bytes_max: int) -> None:
+    def __init__(self, node: Driver, name: str, resolve: Resolve | None, value_bytes_max: int) -> None:
         if not is_table_name(name):
             raise ValueError("a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII")
         self._node = node
@@ -128,19 +138,20 @@ class MemberTable:
     def get(self, key: str) -> Row | None:
         """What this member's copy holds; no one is asked. None where there is no such row. Raises StorageError,
         UnresolvedSiblingsError."""
+        address = self._address(key)
         with self._node.view() as view:
-            stored = view.row(USER, self._address(key))
-        return None if stored is None else self._shown(key, stored)
+            stored = view.row(USER, address)
+            return None if stored is None else self._shown(view, address, stored)
 
-    async def put(self, key: str, value: bytes, *, if_match: str | None = None, if_absent: bool = False) -> Written:
-        """Durable here when it returns. Raises ConditionFailedError."""
+    async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
+        """Durable when it returns: here, and at `w` members."""
         if len(value) > self._value_bytes_max:
             raise ValueError(f"a value is at most {self._value_bytes_max} bytes, this one is {len(value)}")
-        return await self._write(Operation(self._address(key), value, _tags(if_match), if_absent))
+        return await self._write(key, value, options)
 
-    async def delete(self, key: str, *, if_match: str | None = None) -> Written:
-        """Also where there is no such row. Raises ConditionFailedError."""
-        return await self._write(Operation(self._address(key), None, _tags(if_match)))
+    async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
+        """Also where there is no such row."""
+        return await self._write(key, None, cast(PutOptions, options))
 
     async def range(self, *, prefix: str = "", start: str = "", end: str | None = None) -> AsyncGenerator[Row]:
         """Rows in order of their keys' UTF-8 bytes, from `start` on, before `end`. They are read some hundred at a
@@ -158,31 +169,26 @@ class MemberTable:
         page: list[Row] = []
         with self._node.view() as view:
             for examined, (address, stored) in enumerate(view.rows(USER, first, last)):
-                key = key_of(address)
-                if not key.startswith(prefix):
+                if not key_of(address).startswith(prefix):
                     break
                 if len(page) == _PAGE_ROWS or examined == _PAGE_EXAMINED_ROWS_MAX:
                     return page, address
-                row = self._shown(key.decode(), stored)
-                if row is not None:
+                if row := self._shown(view, address, stored):
                     page.append(row)
         return page, None
 
-    def _shown(self, key: str, stored: StoredRow) -> Row | None:
-        now_ms = time.time_ns() // 1_000_000
-        values = [
-            Sibling(version.value, str(version.dot))
-            for version in stored.versions
-            if version.value is not None and (version.expires_ms is None or version.expires_ms > now_ms)
-        ]
-        if not values:
+    def _shown(self, view: View, address: bytes, stored: StoredRow) -> Row | None:
+        visible = readable(view, USER, address, stored, self._node.now_ms())
+        if not visible:
             return None
-        if len(values) == 1:
-            return Row(key, values[0].value, stored.etag)
-        row = Row(key, None, stored.etag, siblings=tuple(values))
+        values = tuple([version.value or b"" for version in visible])
+        siblings = values if len(values) > 1 else ()
+        row = Row(key_of(address).decode(), values[0], stored.etag, seen_header.text_of(address, stored), siblings)
+        if not siblings:
+            return row
         if self._resolve is None:
             raise UnresolvedSiblingsError(row)
-        return Row(key, self._resolve([sibling.value for sibling in values]), stored.etag, siblings=row.siblings)
+        return replace(row, value=self._resolve(siblings))
 
     def _address(self, key: str) -> bytes:
         encoded = key.encode()
@@ -190,12 +196,35 @@ class MemberTable:
             raise ValueError(f"a row key is 1 to {ROW_KEY_BYTES_MAX} bytes of UTF-8, this one is {len(encoded)}")
         return address_of(self.name, encoded)
 
-    async def _write(self, operation: Operation) -> Written:
-        result = (await self._node.write(USER, (operation,)))[0]
-        if isinstance(result, NotMatched):
-            raise ConditionFailedError(f"the row's etag is {result.etag or 'none, as there is no such row'}")
-        return Written(None if operation.value is None else result.etag)
+    async def _write(self, key: str, value: bytes | None, options: PutOptions) -> Written:
+        address = self._address(key)
+        copies = options.get("w") or self._node.defaults_of(USER, self.name)[0]
+        write_wait = options.get("write_wait")
+        wait_seconds = None if write_wait is None else seconds_of(write_wait)
+        try:
+            operation = _operation(address, value, options)
+            result = (await self._node.write(USER, (operation,), copies, wait_seconds))[0]
+            if isinstance(result, NotMatched):
+                raise precondition_failed(result.etag)
+            if isinstance(result, Declined):
+                raise refused(result)
+        except Exception as error:
+            problem = problem_of_copies(error) if isinstance(error, TooFewCopiesError) else problem_of(error, 0)
+            if problem is None:
+                raise
+            raise error_of(problem.status, problem.fields()) from error
+        etag = None if value is None else result.etag
+        return Written(etag, seen_header.text_of(address, result.row), str(Receipt(USER, result.dot)))
 
 
-def _tags(if_match: str | None) -> tuple[str, ...] | None:
-    return None if if_match is None else (if_match,)
+def _operation(address: bytes, value: bytes | None, options: PutOptions) -> Operation:
+    """Raises the problem of a context that is not from a read of this row."""
+    if_match, context, ttl = options.get("if_match"), options.get("context"), options.get("ttl")
+    return Operation(
+        address,
+        value,
+        None if if_match is None else (if_match.strip('"'),),
+        options.get("if_absent", False),
+        None if context is None else seen_header.seen_in(context, address),
+        None if ttl is None else round(seconds_of(ttl) * 1_000),
+    )

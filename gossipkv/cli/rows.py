@@ -12,8 +12,9 @@ import click
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.output import print_table
+from gossipkv.cli.receipt import checked_wait, copies_options, judge
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
-from gossipkv.client import AsyncClient, Row, value_to_json
+from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 
 
 @click.command("put")
@@ -25,6 +26,10 @@ from gossipkv.client import AsyncClient, Row, value_to_json
 )
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
+@click.option("--context", metavar="CONTEXT", help="Replace what was read with this context, as get -o json gives it.")
+@click.option("--ttl", metavar="DURATION", help="Let the row expire so long from now: 500ms, 30s, 5m, 1h, 7d.")
+@copies_options
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until so many members have it.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -36,17 +41,35 @@ def put_command(
     path: str | None,
     if_match: str | None,
     if_absent: bool,
+    context: str | None,
+    ttl: str | None,
+    w: int | None,
+    write_wait: str | None,
+    wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag to
-    standard error."""
+    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag
+    and the receipt to standard error."""
     content = _content(value, path)
 
-    async def put(client: AsyncClient) -> str:
-        return await client.put(table, row, content, namespace, if_match=if_match, if_absent=if_absent)
+    async def put(client: Client) -> dict[str, Any] | None:
+        written = await client.table(table, namespace=namespace).put(
+            row,
+            content,
+            if_match=if_match,
+            if_absent=if_absent,
+            context=context,
+            ttl=ttl,
+            w=w,
+            write_wait=write_wait,
+        )
+        click.echo(f"receipt {written.receipt}\netag {written.etag}", err=True)
+        return None if wait is None else await client.receipt(written.receipt or "", wait=wait)
 
-    click.echo(f"etag {ask(servers, environment, put)}", err=True)
+    coverage = ask(servers, environment, put)
+    if coverage is not None:
+        judge(coverage)
 
 
 def _content(value: str | None, path: str | None) -> bytes:
@@ -67,19 +90,42 @@ def _content(value: str | None, path: str | None) -> bytes:
 @click.argument("table")
 @click.argument("row")
 @click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
+@click.option("-r", type=click.IntRange(min=1), help="Ask so many members, and repair who was behind.")
 @namespace_option
 @server_options
 @click.pass_obj
 def get_command(
-    environment: dict[str, str], table: str, row: str, output: str, namespace: str, servers: tuple[str, ...]
+    environment: dict[str, str],
+    table: str,
+    row: str,
+    output: str,
+    r: int | None,
+    namespace: str,
+    servers: tuple[str, ...],
 ) -> None:
-    """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added."""
-    value = ask(servers, environment, lambda client: client.get(table, row, namespace))
-    if output == "json":
-        _print_json({"row": row, "value": value_to_json(value.content), "etag": value.etag})
+    """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added.
+
+    A row with several values at once is written as with -o json, all of them under "siblings", and the exit code is 9:
+    put what you make of them with --context.
+    """
+
+    async def got(client: Client) -> Row | None:
+        try:
+            return await client.table(table, namespace=namespace).get(row, r=r)
+        except UnresolvedSiblingsError as error:
+            return error.row
+
+    found = ask(servers, environment, got)
+    if found is None:
+        raise Failure(f"there is no row {row!r} in the table {table!r}", ExitCode.NOT_FOUND)
+    if output == "json" or found.siblings:
+        _print_json(_json_of(found) | {"context": found.context})
+        if found.siblings:
+            raise click.exceptions.Exit(ExitCode.SIBLINGS)
         return
-    sys.stdout.buffer.write(value.content)
-    if sys.stdout.isatty() and not value.content.endswith(b"\n"):
+    content = found.value or b""
+    sys.stdout.buffer.write(content)
+    if sys.stdout.isatty() and not content.endswith(b"\n"):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
@@ -88,6 +134,8 @@ def get_command(
 @click.argument("table")
 @click.argument("row")
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
+@click.option("--context", metavar="CONTEXT", help="Delete what was read with this context, as get -o json gives it.")
+@copies_options
 @namespace_option
 @server_options
 @click.pass_obj
@@ -96,11 +144,20 @@ def delete_command(
     table: str,
     row: str,
     if_match: str | None,
+    context: str | None,
+    w: int | None,
+    write_wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
     """Delete ROW of TABLE. That there is none is no error."""
-    ask(servers, environment, lambda client: client.delete(table, row, namespace, if_match=if_match))
+    ask(
+        servers,
+        environment,
+        lambda client: client.table(table, namespace=namespace).delete(
+            row, if_match=if_match, context=context, w=w, write_wait=write_wait
+        ),
+    )
 
 
 @click.command("list")
@@ -128,14 +185,13 @@ def list_command(
 ) -> None:
     """List the rows of TABLE in order of their keys. With -o json, a line of JSON for each; with --keys-only, a key
     on each line."""
-    query = {"prefix": prefix, "start": start, "end": end, "keys_only": "true" if keys_only else None}
-    given: dict[str, Any] = {name: text for name, text in query.items() if text is not None}
 
-    async def listed(client: AsyncClient) -> list[Row]:
+    async def listed(client: Client) -> list[Row]:
         # As JSON and as keys rows go out page by page; a table must know all of them for its widths.
         rows: list[Row] = []
-        async for page in client.pages(table, namespace, limit=limit, **given):
-            for row in page.rows:
+        listed_table = client.table(table, namespace=namespace)
+        async for page in listed_table.pages(limit=limit, prefix=prefix, start=start, end=end, keys_only=keys_only):
+            for row in page:
                 if output == "json":
                     _print_json(_json_of(row))
                 elif keys_only:
@@ -153,7 +209,10 @@ def _json_of(row: Row) -> dict[str, object]:
     item: dict[str, object] = {"row": row.row}
     if row.value is not None:
         item["value"] = value_to_json(row.value)
-    return item | {"etag": row.etag}
+    item["etag"] = row.etag
+    if row.siblings:
+        item |= {"siblings": [value_to_json(value) for value in row.siblings], "context": row.context}
+    return item
 
 
 def _shown_value(row: Row) -> str:
@@ -168,13 +227,16 @@ def _shown(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)
 
 
-@click.command("tables")
+@click.group("tables", invoke_without_command=True)
 @namespace_option
 @output_option
 @server_options
-@click.pass_obj
-def tables_command(environment: dict[str, str], namespace: str, output: str, servers: tuple[str, ...]) -> None:
-    """List tables, with the rows and bytes that the server asked holds."""
+@click.pass_context
+def tables_command(context: click.Context, namespace: str, output: str, servers: tuple[str, ...]) -> None:
+    """List tables, with the rows and bytes that the server asked holds; `tables set` changes settings of one."""
+    environment: dict[str, str] = context.obj
+    if context.invoked_subcommand is not None:
+        return
     tables = ask(servers, environment, lambda client: client.tables(namespace))
     if output == "json":
         for table in tables:
@@ -182,6 +244,32 @@ def tables_command(environment: dict[str, str], namespace: str, output: str, ser
         return
     columns = ("table", "rows", "tombstones", "value_bytes")
     print_table(columns, [[str(table.get(column, "")) for column in columns] for table in tables])
+
+
+@tables_command.command("set")
+@click.argument("table")
+@click.option("--conflicts", type=click.Choice(["lww", "siblings"]), help="What becomes of concurrent writes.")
+@click.option("--w", type=click.IntRange(min=1), help="Durable copies before a write is answered.")
+@click.option("--r", type=click.IntRange(min=1), help="Members asked for a read.")
+@server_options
+@click.pass_obj
+def set_command(
+    environment: dict[str, str],
+    table: str,
+    conflicts: str | None,
+    w: int | None,
+    r: int | None,
+    servers: tuple[str, ...],
+) -> None:
+    """Change settings of TABLE; those that are not given stay. Writes the table as JSON."""
+    if conflicts is None and w is None and r is None:
+        raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
+
+    async def set_and_described(client: Client) -> dict[str, Any] | None:
+        await client.table(table).configure(conflicts=conflicts, w=w, r=r)
+        return await client.table(table).describe()
+
+    _print_json(ask(servers, environment, set_and_described))
 
 
 def _print_json(item: object) -> None:

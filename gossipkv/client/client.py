@@ -1,98 +1,94 @@
-"""The client as the commands use it: rows by table name and key, one account of one server.
+"""The client of a cluster: the servers, their health, and tables as objects.
 
-Servers are tried in order, from the one that answered last, each once. gossipkv/client/requests.py says when a request
-goes to the next one.
+Each request goes to the next of the healthy servers (`Choice.ROUND_ROBIN`), or all to one while it answers
+(`Choice.IN_ORDER`). A row written through one member is seen at another some milliseconds later: who has to read its
+own writes at once uses `Choice.IN_ORDER`, or `w` and `r`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Self
 
-from gossipkv.client.batch import results
-from gossipkv.client.cluster_client import Client
-from gossipkv.client.endpoints import Choice
-from gossipkv.client.errors import UnavailableError, error_of
-from gossipkv.client.path import etag_of, row_path, table_path
-from gossipkv.client.requests import Request, joined
-from gossipkv.client.row import BatchResult, Page, Value, row_from_json
+from gossipkv.client.duration import Duration, seconds_of, text_of
+from gossipkv.client.endpoints import Choice, Endpoints
+from gossipkv.client.path import receipt_path
+from gossipkv.client.probe import probe
+from gossipkv.client.requests import Requests
+from gossipkv.client.table import Resolve, Table
+
+_RECEIPT_WAIT_S = 5.0
+"""The server's own, where none is given."""
 
 
-class AsyncClient(Client):
-    """Use as `async with`. `timeout_s` bounds a silence of the server, `connect_timeout_s` the wait for a
-    connection. Every method raises ClientError."""
+class Client:
+    """Use as `async with`. `timeout_s` bounds a silence of a server, `connect_timeout_s` the wait for a connection,
+    `deadline_s` a call with all its attempts (None: nothing does). `passes`: how often all servers are tried while
+    none takes the request. Every method raises ClientError."""
 
-    def __init__(self, servers: Sequence[str], *, timeout_s: float = 30.0, connect_timeout_s: float = 3.0) -> None:
-        super().__init__(
-            servers,
-            choice=Choice.IN_ORDER,
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        choice: Choice = Choice.ROUND_ROBIN,
+        timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+        deadline_s: float | None = 30.0,
+        passes: int = 3,
+    ) -> None:
+        self._choice = choice
+        self._requests = Requests(
+            Endpoints(servers, choice),
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
-            deadline_s=None,
-            passes=1,
+            deadline_s=deadline_s,
+            passes=passes,
         )
+        self._probe: asyncio.Task[None] | None = None
 
-    async def get(self, table: str, row: str, namespace: str = "usr") -> Value:
-        """Raises NotFoundError."""
-        answer = await self._requests.answer(Request("GET", row_path(namespace, table, row)))
-        return Value(answer.body, etag_of(answer.headers))
+    async def __aenter__(self) -> Self:
+        await self._requests.open()
+        if self._choice is Choice.ROUND_ROBIN and len(self._requests.endpoints) > 1:
+            self._probe = asyncio.create_task(probe(self._requests))
+        return self
 
-    async def put(
-        self,
-        table: str,
-        row: str,
-        value: bytes,
-        namespace: str = "usr",
-        *,
-        if_match: str | None = None,
-        if_absent: bool = False,
-    ) -> str:
-        """The new ETag. Raises ConditionFailedError."""
-        written = await self.table(table, namespace=namespace).put(row, value, if_match=if_match, if_absent=if_absent)
-        return written.etag or ""
+    async def __aexit__(self, *_: object) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probe
+        await self._requests.close()
 
-    async def delete(self, table: str, row: str, namespace: str = "usr", *, if_match: str | None = None) -> None:
-        """Also where there is no such row. Raises ConditionFailedError."""
-        await self.table(table, namespace=namespace).delete(row, if_match=if_match)
+    @property
+    def server(self) -> str:
+        """The server that is asked first."""
+        return self._requests.endpoints.first.url
 
-    async def pages(
-        self, table: str, namespace: str = "usr", *, limit: int | None = None, page_rows: int = 500, **query: str
-    ) -> AsyncIterator[Page]:
-        """Rows in order of their keys, up to `limit`, a page of up to `page_rows` at a time; some may be empty.
-        `query`: prefix, start, end, keys_only."""
-        left = limit
-        while True:
-            query["limit"] = str(page_rows if left is None else min(left, page_rows))
-            answer = await self._requests.json(table_path(namespace, table) + "/rows", query)
-            page = Page([row_from_json(item) for item in answer["items"]], answer["next_cursor"])
-            yield page
-            if left is not None:
-                left -= len(page.rows)
-            if page.next_cursor is None or left == 0:
-                return
-            query["cursor"] = page.next_cursor
+    def table(self, name: str, *, namespace: str = "usr", resolve: Resolve | None = None) -> Table:
+        """`resolve` makes one value of several that concurrent writes left, where the table keeps them."""
+        return Table(self._requests, name, namespace, resolve=resolve)
 
-    async def batch(self, table: str, lines: Sequence[bytes], namespace: str = "usr") -> list[BatchResult]:
-        """Carry out NDJSON lines of puts and deletes, in order; a result for each. To be used for lines that may be
-        carried out twice: all of them are sent to the next server when one answers late, in part, or 503 for a
-        line."""
-        failures: list[UnavailableError] = []
-        for _ in range(len(self._requests.endpoints)):
-            try:
-                found = await results(self._requests, namespace, table, list(lines), is_repeatable=True)
-                return [_batch_result(result) for result in found]
-            except UnavailableError as error:
-                failures.append(error)
-                self._requests.endpoints.passed_over(self._requests.endpoints.first)
-        raise joined(failures)
+    async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = (await self._requests.json(f"/v1/{namespace}/tables"))["items"]
+        return items
 
+    async def cluster(self) -> dict[str, Any]:
+        """What the server knows of each member; shape as in the API's documentation."""
+        return await self._requests.json("/v1/cluster")
 
-def _batch_result(result: dict[str, Any]) -> BatchResult:
-    """Raises ClientError where the server, and not the line, is why it does not stand."""
-    status: int = result["status"]
-    if status < 400:
-        return BatchResult(error=None)
-    error = error_of(status, result["problem"])
-    if status >= 500:
-        raise error
-    return BatchResult(error=str(error))
+    async def receipt(
+        self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None
+    ) -> dict[str, Any]:
+        """Which members have a write: as the server knows it, or once so many of them have it, or `all`, or `within`
+        so long. Shape as in the API's documentation."""
+        query = {} if wait is None else {"wait": str(wait)}
+        if within is not None:
+            query["timeout"] = text_of(within)
+        wait_s = 0.0 if wait is None else seconds_of(_RECEIPT_WAIT_S if within is None else within)
+        return await self._requests.json(receipt_path(receipt), query, wait_s=wait_s)
+
+    async def is_ready(self) -> bool:
+        """Whether the first server is. Raises UnavailableError where it does not answer."""
+        return await self._requests.is_ready(self.server)

@@ -21,7 +21,7 @@ class ClientError(Exception):
 
 
 class NotFoundError(ClientError):
-    """There is no such row, table or receipt."""
+    """There is no such table or path."""
 
 
 class ConditionFailedError(ClientError):
@@ -33,7 +33,11 @@ class RefusedError(ClientError):
 
 
 class TooManySiblingsError(RefusedError):
-    """The row holds as many concurrent versions as it may: read it with its context, and write the merge."""
+    """The row holds as many concurrent values as it may: read it, and write the merge with its context."""
+
+
+class ContextRequiredError(RefusedError):
+    """The table keeps siblings, and a delete removes what its writer has read: give the context of a read."""
 
 
 class UnresolvedSiblingsError(ClientError):
@@ -73,15 +77,21 @@ class DeadlineError(UnavailableError):
     """The call's deadline passed. `may_stand` tells whether a write was under way."""
 
 
-class NotEnoughMembersError(UnavailableError):
+class ContextAheadError(UnavailableError):
+    """The context given is further ahead than the clocks of the servers asked allow. Nothing was stored."""
+
+
+class TooFewMembersError(UnavailableError):
     """Fewer members are alive than the write wants copies. Nothing was stored."""
+
+
+class TooFewAnswersError(UnavailableError):
+    """Fewer members have answered than the read wants."""
 
 
 class TooFewCopiesError(UnavailableError):
     """The write is stored, on fewer members than it wanted when its time ran out. Nothing is undone: it goes on
     replicating, and `receipt` tells how far."""
-
-    stored = True
 
     @property
     def copies(self) -> int:
@@ -93,33 +103,39 @@ class TooFewCopiesError(UnavailableError):
         return None if receipt is None else str(receipt)
 
 
-def error_of(status: int, problem: dict[str, Any], retry_after_s: float | None = None) -> ClientError:
+_OF_KIND: dict[str, type[ClientError]] = {
+    "too-many-siblings": TooManySiblingsError,
+    "context-required": ContextRequiredError,
+    "context-ahead": ContextAheadError,
+    "too-few-members": TooFewMembersError,
+    "too-few-answers": TooFewAnswersError,
+    "too-few-copies": TooFewCopiesError,
+    "overloaded": OverloadedError,
+}
+
+
+def error_of(status: int, problem: dict[str, Any]) -> ClientError:
     """The error that an answer with a status of 400 or more stands for."""
     title = problem.get("title") or f"status {status}"
     detail = problem.get("detail")
     message = f"{title}: {detail}" if detail else str(title)
-    kind = str(problem.get("type", "")).removeprefix(PROBLEM_TYPE_PREFIX)
-    match status, kind:
-        case 404, _:
+    if kind := _OF_KIND.get(kind_of(problem)):
+        error = kind(message, problem)
+        if isinstance(error, TooFewCopiesError):
+            error.may_stand = True
+        return error
+    match status:
+        case 404:
             return NotFoundError(message, problem)
-        case 412, _:
+        case 412:
             return ConditionFailedError(message, problem)
-        case _, "too-many-siblings":
-            return TooManySiblingsError(message, problem)
-        case ((429 | 502 | 503 | 504), _):
-            return _unavailable(message, problem, kind, retry_after_s)
+        case 429 | 502 | 503 | 504:
+            return UnavailableError(message, problem, may_stand=bool(problem.get("stored")))
         case _ if status < 500:
             return RefusedError(message, problem)
         case _:
             return ServerFailedError(message, problem)
 
 
-def _unavailable(message: str, problem: dict[str, Any], kind: str, retry_after_s: float | None) -> UnavailableError:
-    if problem.get("stored"):
-        return TooFewCopiesError(message, problem, may_stand=True)
-    error: type[UnavailableError] = UnavailableError
-    if kind == "not-enough-members":
-        error = NotEnoughMembersError
-    elif kind == "overloaded":
-        error = OverloadedError
-    return error(message, problem, retry_after_s=retry_after_s)
+def kind_of(problem: dict[str, Any]) -> str:
+    return str(problem.get("type", "")).removeprefix(PROBLEM_TYPE_PREFIX)

@@ -29,13 +29,3 @@ def _segment(text: str) -> str:
 def etag_of(headers: Mapping[str, str]) -> str:
     """As in listings, without the quotes that a header wants."""
     return headers.get("ETag", "").strip('"')
-
-
-def conditions(if_match: str | None, if_absent: bool = False) -> dict[str, str]:
-    headers = {}
-    if if_match is not None:
-        is_quoted = if_match == "*" or if_match.startswith(('"', "W/"))
-        headers["If-Match"] = if_match if is_quoted else f'"{if_match}"'
-    if if_absent:
-        headers["If-None-Match"] = "*"
-    return headers

@@ -3,13 +3,14 @@
 | what happened | a read | a write |
 | --- | --- | --- |
 | no connection was made | next server | next server |
-| 429, or 503 with Retry-After, that does not say `stored` | next server | next server |
-| the answer was lost or cut, 502, 504, 503 without Retry-After | next server | given up: it may stand |
-| `not-enough-members`, `too-few-copies` | raised | raised: the server has waited already |
+| 429, or a problem of a type that says that nothing was stored | next server | next server |
+| the answer was lost or cut, 502, 504, any other 503 | next server | given up: it may stand |
+| `too-few-copies`: it is stored | | raised |
 | any other answer | the answer | the answer |
 
 A write that is declared repeatable is treated as a read. When every server has been tried, it begins anew after a
-pause, as often as `passes` says, while the deadline lasts.
+pause, as often as `passes` says, while the deadline lasts; but not after `too-few-members` and `too-few-answers`, for
+which the servers have waited already.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import io
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,13 +31,14 @@ from yarl import URL
 
 from gossipkv.client.endpoints import Endpoint, Endpoints
 from gossipkv.client.errors import (
-    PROBLEM_TYPE_PREFIX,
     DeadlineError,
-    NotEnoughMembersError,
     RefusedError,
+    TooFewAnswersError,
     TooFewCopiesError,
+    TooFewMembersError,
     UnavailableError,
     error_of,
+    kind_of,
 )
 
 LINE_BYTES_MAX = 8 * 2**20
@@ -46,6 +48,8 @@ _LOST = (aiohttp.ClientError, TimeoutError, OSError)
 _PASS_PAUSE_S = 0.1
 _PASS_PAUSE_S_MAX = 5.0
 _MAY_STAND = "the request may have been carried out"
+_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
+"""Problem types. Whatever answers without one may stand between here and a server that has stored the write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Request:
     """Whether it is an answer that there is no such row."""
     wait_s: float = 0.0
     """How long the server itself may wait before it answers."""
+    check: Callable[[Answer], None] | None = None
+    """Raises UnavailableError for an answer that is none in full."""
 
     @property
     def is_write(self) -> bool:
@@ -73,6 +79,10 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     server: str
+
+
+_WAITED_FOR = (TooFewMembersError, TooFewAnswersError)
+"""The server has waited for others before it answered so."""
 
 
 class Requests:
@@ -102,11 +112,9 @@ class Requests:
     async def close(self) -> None:
         await self._session.close()
 
-    async def answer(
-        self, request: Request, *, deadline_s: float | None = None, preferred: str | None = None
-    ) -> Answer:
+    async def answer(self, request: Request, *, preferred: str | None = None) -> Answer:
         """The answer of the first server that gives one, with a status below 400. Raises ClientError."""
-        limit_s = deadline_s if deadline_s is not None else self._deadline_s
+        limit_s = None if self._deadline_s is None else self._deadline_s + request.wait_s
         under_way: list[Endpoint] = []
         try:
             async with asyncio.timeout(limit_s):
@@ -129,7 +137,7 @@ class Requests:
                 under_way.append(endpoint)
                 try:
                     return await self._attempt(endpoint, request)
-                except (NotEnoughMembersError, TooFewCopiesError):
+                except TooFewCopiesError:
                     raise
                 except UnavailableError as failure:
                     failures.append(failure)
@@ -137,6 +145,8 @@ class Requests:
                         raise joined(failures) from failure
                     if not failure.may_stand:
                         under_way.pop()
+            if any(isinstance(failure, _WAITED_FOR) for failure in failures):
+                break
         raise joined(failures)
 
     async def _attempt(self, endpoint: Endpoint, request: Request) -> Answer:
@@ -152,28 +162,32 @@ class Requests:
         except _LOST as error:
             lost = UnavailableError(f"{endpoint.url}: {reason(error)}", may_stand=request.is_write)
             raise self._failed(endpoint, lost) from error
-        if answer.status < 400 or (request.may_be_absent and _is_absence(answer)):
-            self.endpoints.succeeded(endpoint)
-            return answer
-        raise self._refusal(endpoint, request, answer)
+        if answer.status >= 400 and not (request.may_be_absent and _is_absence(answer)):
+            raise self._refusal(endpoint, request, answer)
+        if request.check is not None:
+            try:
+                request.check(answer)
+            except UnavailableError as error:
+                raise self._failed(endpoint, error) from None
+        self.endpoints.succeeded(endpoint)
+        return answer
 
     def _refusal(self, endpoint: Endpoint, request: Request, answer: Answer) -> Exception:
-        retry_after_s = _seconds(answer.headers.get("Retry-After"))
-        error = error_of(answer.status, _problem(answer.body), retry_after_s)
-        if not isinstance(error, UnavailableError):
-            if answer.status < 500:
+        error = error_of(answer.status, _problem(answer.body))
+        if not isinstance(error, UnavailableError) or error.may_stand:
+            if answer.status != 500:
                 self.endpoints.succeeded(endpoint)
             return error
-        if isinstance(error, NotEnoughMembersError | TooFewCopiesError):
-            self.endpoints.succeeded(endpoint)
-            return error
-        # Something in between may answer so, too, and does not know what the server behind it has done.
-        has_done_nothing = answer.status == 429 or (answer.status == 503 and retry_after_s is not None)
-        may_stand = request.is_write and not has_done_nothing
+        retry_after_s = _seconds(answer.headers.get("Retry-After"))
+        has_done_nothing = answer.status == 429 or kind_of(error.problem) in _NOTHING_STORED
         refusal = type(error)(
-            f"{endpoint.url}: {error}", error.problem, may_stand=may_stand, retry_after_s=retry_after_s
+            f"{endpoint.url}: {error}",
+            error.problem,
+            may_stand=request.is_write and not has_done_nothing,
+            retry_after_s=retry_after_s,
         )
-        return self._failed(endpoint, refusal)
+        # One that others do not answer is as well as any itself, and the next time it may be their turn to have waited.
+        return refusal if isinstance(refusal, _WAITED_FOR) else self._failed(endpoint, refusal)
 
     def _failed(self, endpoint: Endpoint, failure: UnavailableError) -> UnavailableError:
         self.endpoints.failed(endpoint, asyncio.get_running_loop().time(), failure.retry_after_s)
@@ -223,13 +237,13 @@ class Requests:
 def joined(failures: Sequence[UnavailableError]) -> UnavailableError:
     """One error that names what each server said."""
     message = "; ".join(str(failure) for failure in failures)
-    last = failures[-1]
     may_stand = any(failure.may_stand for failure in failures)
+    # What an error of a kind says of one server need not be true of all: that nothing was stored, for one.
+    waited = [failure for failure in failures if isinstance(failure, _WAITED_FOR)]
+    telling = (waited or failures)[-1]
     if may_stand:
-        message += f"; {_MAY_STAND}"
-    # The last one's kind may say that nothing was stored, which is not true of the earlier ones.
-    error = UnavailableError if may_stand else type(last)
-    return error(message, last.problem, may_stand=may_stand, retry_after_s=last.retry_after_s)
+        return UnavailableError(f"{message}; {_MAY_STAND}", telling.problem, may_stand=True)
+    return type(telling)(message, telling.problem, retry_after_s=telling.retry_after_s)
 
 
 def json_of(answer: Answer) -> dict[str, Any]:
@@ -260,7 +274,7 @@ def reason(error: BaseException) -> str:
 
 def _is_absence(answer: Answer) -> bool:
     """The store's word, not that of something in between which knows no such path."""
-    return answer.status == 404 and _problem(answer.body).get("type") == PROBLEM_TYPE_PREFIX + "row-not-found"
+    return answer.status == 404 and kind_of(_problem(answer.body)) == "row-not-found"
 
 
 def _problem(body: bytes) -> dict[str, Any]:

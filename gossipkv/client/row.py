@@ -9,29 +9,16 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    content: bytes
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sibling:
-    """One of several values that concurrent writes left in a row."""
-
-    value: bytes
-    etag: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     row: str
     value: bytes | None
-    """None where keys alone were asked for, or where siblings wait to be resolved."""
+    """None where keys alone were asked for. Of several values at once, the one that would win, unless a function has
+    resolved them."""
     etag: str | None
     context: str | None = None
-    """What the reader has seen: a write with it replaces exactly that. Not known in listings."""
-    siblings: tuple[Sibling, ...] = ()
-    """All values where there are several, the latest first."""
+    """What the reader has seen: a write with it replaces exactly that. In listings only where there are siblings."""
+    siblings: tuple[bytes, ...] = ()
+    """All values, where the row has several at once; the one that would win first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +27,9 @@ class Written:
 
     etag: str | None
     """None after a delete."""
-    context: str | None = None
-    receipt: str | None = None
+    context: str | None
+    receipt: str | None
     """Names the write: any member tells by it who has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    rows: list[Row]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of one line of a batch."""
-
-    error: str | None
-    """What is wrong with the line; None: it stands."""
 
 
 def value_from_json(value: object) -> bytes:
@@ -84,4 +57,9 @@ def value_to_json(value: bytes) -> str | dict[str, str]:
 def row_from_json(item: dict[str, Any]) -> Row:
     """Raises ValueError, KeyError."""
     value = value_from_json(item["value"]) if "value" in item else None
-    return Row(row=item["row"], value=value, etag=item.get("etag"))
+    return Row(item["row"], value, item.get("etag"), item.get("context"), siblings_from_json(item))
+
+
+def siblings_from_json(item: dict[str, Any]) -> tuple[bytes, ...]:
+    """Raises ValueError, KeyError."""
+    return tuple(value_from_json(sibling["value"]) for sibling in item.get("siblings", ()))

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from gossipkv.client.batch import BatchOutcome, Operation
-from gossipkv.client.cluster_client import Client
+from gossipkv.client.client import Client
+from gossipkv.client.duration import Duration
 from gossipkv.client.endpoints import Choice
 from gossipkv.client.row import Row, Written
-from gossipkv.client.table import Resolve, Seconds, Table
+from gossipkv.client.table import UPDATE_ATTEMPTS_MAX, Bounds, Resolve, Table
 from gossipkv.client.watch import Change
+from gossipkv.client.write import DeleteOptions, PutOptions
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -87,10 +89,8 @@ class SyncClient:
     def cluster(self) -> dict[str, Any]:
         return self._ask(self._client.cluster())
 
-    def receipt(
-        self, receipt: str, *, wait: int | None = None, wait_for_all: bool = False, limit: Seconds = 5.0
-    ) -> dict[str, Any]:
-        return self._ask(self._client.receipt(receipt, wait=wait, wait_for_all=wait_for_all, limit=limit))
+    def receipt(self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None) -> dict[str, Any]:
+        return self._ask(self._client.receipt(receipt, wait=wait, within=within))
 
 
 class SyncTable:
@@ -108,48 +108,12 @@ class SyncTable:
         row: Row | None = self._ask(self._table.get(key, r=r))
         return row
 
-    def put(
-        self,
-        key: str,
-        value: bytes,
-        *,
-        ttl: Seconds | None = None,
-        w: int | None = None,
-        write_wait: Seconds | None = None,
-        context: str | None = None,
-        if_match: str | None = None,
-        if_absent: bool = False,
-        idempotent: bool = False,
-    ) -> Written:
-        written: Written = self._ask(
-            self._table.put(
-                key,
-                value,
-                ttl=ttl,
-                w=w,
-                write_wait=write_wait,
-                context=context,
-                if_match=if_match,
-                if_absent=if_absent,
-                idempotent=idempotent,
-            )
-        )
+    def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
+        written: Written = self._ask(self._table.put(key, value, **options))
         return written
 
-    def delete(
-        self,
-        key: str,
-        *,
-        w: int | None = None,
-        write_wait: Seconds | None = None,
-        context: str | None = None,
-        if_match: str | None = None,
-        idempotent: bool = False,
-    ) -> Written:
-        call = self._table.delete(
-            key, w=w, write_wait=write_wait, context=context, if_match=if_match, idempotent=idempotent
-        )
-        written: Written = self._ask(call)
+    def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
+        written: Written = self._ask(self._table.delete(key, **options))
         return written
 
     def update(
@@ -157,39 +121,42 @@ class SyncTable:
         key: str,
         change: Callable[[bytes | None], bytes | None],
         *,
-        ttl: Seconds | None = None,
+        attempts_max: int = UPDATE_ATTEMPTS_MAX,
+        ttl: Duration | None = None,
         w: int | None = None,
     ) -> Written | None:
         """`change` is called on the client's own thread, and must not use the client."""
-        written: Written | None = self._ask(self._table.update(key, change, ttl=ttl, w=w))
+        call = self._table.update(key, change, attempts_max=attempts_max, ttl=ttl, w=w)
+        written: Written | None = self._ask(call)
         return written
 
-    def range(
+    def range(self, **bounds: Unpack[Bounds]) -> Generator[Row]:
+        return self._each(self._table.range(**bounds))
+
+    def batch(
         self,
+        operations: Iterable[Operation],
         *,
-        prefix: str | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        keys_only: bool = False,
-        page_rows: int = 500,
-    ) -> Generator[Row]:
-        rows = self._table.range(prefix=prefix, start=start, end=end, keys_only=keys_only, page_rows=page_rows)
-        return self._each(rows)
-
-    def batch(self, operations: Iterable[Operation], *, idempotent: bool = False) -> Generator[BatchOutcome]:
+        w: int | None = None,
+        write_wait: Duration | None = None,
+        idempotent: bool = False,
+    ) -> Generator[BatchOutcome]:
         """`operations` is iterated on the client's own thread, and must not use the client."""
-        return self._each(self._table.batch(operations, idempotent=idempotent))
+        return self._each(self._table.batch(operations, w=w, write_wait=write_wait, idempotent=idempotent))
 
-    def watch(self, *, prefix: str | None = None, after: str | None = None) -> Generator[Change]:
+    def watch(self, *, prefix: str | None = None, since: str | None = None) -> Generator[Change]:
         """Its `close` lets go of the connection."""
-        return self._each(self._table.watch(prefix=prefix, after=after))
+        return self._each(self._table.watch(prefix=prefix, since=since))
 
-    def settings(self) -> dict[str, Any] | None:
-        settings: dict[str, Any] | None = self._ask(self._table.settings())
-        return settings
+    def describe(self) -> dict[str, Any] | None:
+        described: dict[str, Any] | None = self._ask(self._table.describe())
+        return described
 
     def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
         self._ask(self._table.configure(conflicts=conflicts, w=w, r=r))
+
+    def drop(self) -> None:
+        self._ask(self._table.drop())
 
     def _each(self, items: _Items[Item]) -> Generator[Item]:
         async def following() -> tuple[Item] | None:

@@ -10,24 +10,39 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
-from gossipkv.client.batch import BatchOutcome, Operation, outcomes
-from gossipkv.client.errors import ConditionFailedError, NotFoundError, UnresolvedSiblingsError
-from gossipkv.client.path import CONTEXT, RECEIPT, conditions, etag_of, row_path, table_path
+from gossipkv.client.batch import Batches, BatchOutcome, Operation
+from gossipkv.client.duration import Duration
+from gossipkv.client.errors import ConditionFailedError, NotFoundError, RefusedError, UnresolvedSiblingsError
+from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
 from gossipkv.client.requests import Answer, Request, Requests, json_of
-from gossipkv.client.row import Row, Sibling, Written, row_from_json, value_from_json
+from gossipkv.client.row import Row, Written, row_from_json, siblings_from_json
 from gossipkv.client.watch import Watch
+from gossipkv.client.write import DeleteOptions, PutOptions, write_request
 
 Resolve = Callable[[Sequence[bytes]], bytes]
-"""One value out of several, the latest first. Every client of a table has to use the same one."""
+"""One value out of several. Every client of a table has to use the same one."""
 Change = Callable[[bytes | None], bytes | Awaitable[bytes | None] | None]
 """The new value from the current one; None is an absent row."""
-Seconds = float | timedelta
 
 UPDATE_ATTEMPTS_MAX = 10
+_JSON = {"Accept": "application/json"}
+_SEVERAL = 300
+
+
+class Bounds(TypedDict, total=False):
+    """Which rows are listed."""
+
+    prefix: str | None
+    start: str | None
+    """From this key on."""
+    end: str | None
+    """Up to this key, which is left out."""
+    keys_only: bool
+    page_rows: int
+    """At most so many are held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +53,7 @@ class _Read:
 
 
 class Table:
-    """Rows of one table. Methods raise ClientError; see docs/client.md on which, and on what is sent again.
-    `idempotent=True` on a write: send it again also where it may have been carried out."""
+    """Rows of one table. Methods raise ClientError; docs/client.md says which, and what is sent again."""
 
     def __init__(
         self, requests: Requests, name: str, namespace: str = "usr", *, resolve: Resolve | None = None
@@ -47,6 +61,7 @@ class Table:
         self._requests = requests
         self.name = name
         self.namespace = namespace
+        self._path = table_path(namespace, name)
         self._resolve = resolve
 
     # One row
@@ -56,50 +71,23 @@ class Table:
         UnresolvedSiblingsError where there are several values and no function to resolve them."""
         return self._resolved((await self._read(key, r)).row)
 
-    async def put(
-        self,
-        key: str,
-        value: bytes,
-        *,
-        ttl: Seconds | None = None,
-        w: int | None = None,
-        write_wait: Seconds | None = None,
-        context: str | None = None,
-        if_match: str | None = None,
-        if_absent: bool = False,
-        idempotent: bool = False,
-    ) -> Written:
-        """`ttl`: the row's life. `w`: durable copies before the answer, for which `write_wait` is the longest wait.
-        `context`: replaces what its reader has seen. `if_match` (an etag, `*` for any) and `if_absent` hold on the copy
-        of the member asked; raises ConditionFailedError."""
-        query = _consistency(w, write_wait)
-        if ttl is not None:
-            query["ttl"] = duration_text(ttl)
-        headers = {"Content-Type": "application/octet-stream"} | conditions(if_match, if_absent) | _context(context)
-        return await self._write("PUT", key, query, headers, value, write_wait, idempotent)
+    async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
+        """Durable when it returns, at `w` members. Raises ConditionFailedError; UnavailableError whose `may_stand`
+        tells whether it may be stored."""
+        return await self._write(key, value, options)
 
-    async def delete(
-        self,
-        key: str,
-        *,
-        w: int | None = None,
-        write_wait: Seconds | None = None,
-        context: str | None = None,
-        if_match: str | None = None,
-        idempotent: bool = False,
-    ) -> Written:
-        """Also where there is no such row. Parameters as for `put`."""
-        headers = conditions(if_match) | _context(context)
-        return await self._write("DELETE", key, _consistency(w, write_wait), headers, None, write_wait, idempotent)
+    async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
+        """Also where there is no such row. Raises as `put`."""
+        return await self._write(key, None, cast(PutOptions, options))
 
     async def update(
         self,
         key: str,
         change: Change,
         *,
-        ttl: Seconds | None = None,
-        w: int | None = None,
         attempts_max: int = UPDATE_ATTEMPTS_MAX,
+        ttl: Duration | None = None,
+        w: int | None = None,
     ) -> Written | None:
         """Read, resolve, change, and write on condition that nothing has changed meanwhile; anew where it has. `change`
         may be asked several times; None from it deletes the row. Returns None where there was nothing to delete.
@@ -110,19 +98,18 @@ class Table:
         server: str | None = None
         for attempt in range(attempts_max):
             read = await self._read(key, preferred=server)
-            server = read.server
-            row = self._resolved(read.row)
+            server, row = read.server, self._resolved(read.row)
             wanted = change(None if row is None else row.value)
             value = await wanted if isawaitable(wanted) else wanted
             if row is None and value is None:
                 return None
-            headers = conditions(None if row is None else row.etag, row is None) | _context(read.context)
-            query = _consistency(w, None)
-            if ttl is not None and value is not None:
-                query["ttl"] = duration_text(ttl)
+            options: PutOptions = {"context": read.context, "ttl": ttl, "w": w}
+            if row is None:
+                options["if_absent"] = True
+            else:
+                options["if_match"] = row.etag
             try:
-                method = "DELETE" if value is None else "PUT"
-                return await self._write(method, key, query, headers, value, None, preferred=server)
+                return await self._write(key, value, options, preferred=server)
             except ConditionFailedError:
                 if attempt + 1 == attempts_max:
                     raise
@@ -130,10 +117,10 @@ class Table:
 
     async def _read(self, key: str, r: int | None = None, *, preferred: str | None = None) -> _Read:
         query = None if r is None else {"r": str(r)}
-        request = Request("GET", self._path(key), query, may_be_absent=True)
+        request = Request("GET", row_path(self.namespace, self.name, key), query, may_be_absent=True)
         answer = await self._requests.answer(request, preferred=preferred)
         # A deleted row has a context, too: what is put next replaces the deletion.
-        row = None if answer.status == 404 else row_of(key, answer)
+        row = None if answer.status == 404 else _row_in(key, answer)
         return _Read(row, answer.headers.get(CONTEXT), answer.server)
 
     def _resolved(self, row: Row | None) -> Row | None:
@@ -141,134 +128,107 @@ class Table:
             return row
         if self._resolve is None:
             raise UnresolvedSiblingsError(row)
-        return replace(row, value=self._resolve([sibling.value for sibling in row.siblings]))
+        return replace(row, value=self._resolve(row.siblings))
 
     async def _write(
-        self,
-        method: str,
-        key: str,
-        query: dict[str, str],
-        headers: dict[str, str],
-        value: bytes | None,
-        write_wait: Seconds | None,
-        idempotent: bool = False,
-        *,
-        preferred: str | None = None,
+        self, key: str, value: bytes | None, options: PutOptions, *, preferred: str | None = None
     ) -> Written:
-        wait_s = 0.0 if write_wait is None else seconds_of(write_wait)
-        request = Request(method, self._path(key), query, headers, value, idempotent, wait_s=wait_s)
+        request = write_request(row_path(self.namespace, self.name, key), value, options)
         answer = await self._requests.answer(request, preferred=preferred)
         return Written(etag_of(answer.headers) or None, answer.headers.get(CONTEXT), answer.headers.get(RECEIPT))
 
-    def _path(self, key: str) -> str:
-        return row_path(self.namespace, self.name, key)
-
     # Many rows
 
-    async def range(
-        self,
-        *,
-        prefix: str | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        keys_only: bool = False,
-        page_rows: int = 500,
-    ) -> AsyncGenerator[Row]:
-        """Rows in order of their keys' UTF-8 bytes, from `start` on, before `end`; a page of up to `page_rows` at a
-        time is held. What is written meanwhile behind the page that was read is seen. Rows have no context here."""
-        bounds = {"prefix": prefix, "start": start, "end": end, "keys_only": "true" if keys_only else None}
-        query = {name: text for name, text in bounds.items() if text is not None} | {"limit": str(page_rows)}
-        server: str | None = None
-        while True:
-            request = Request("GET", table_path(self.namespace, self.name) + "/rows", query, _JSON)
-            answer = await self._requests.answer(request, preferred=server)
-            server = answer.server
-            page = json_of(answer)
-            for item in page["items"]:
-                row = self._resolved(_listed(item))
+    async def range(self, **bounds: Unpack[Bounds]) -> AsyncGenerator[Row]:
+        """Rows in order of their keys' UTF-8 bytes. What is written meanwhile behind the page that was read is seen."""
+        async for page in self.pages(**bounds):
+            for listed in page:
+                row = self._resolved(listed)
                 assert row is not None, "it is listed"
                 yield row
-            if page["next_cursor"] is None:
+
+    async def pages(self, *, limit: int | None = None, **bounds: Unpack[Bounds]) -> AsyncGenerator[list[Row]]:
+        """Rows as they are, siblings unresolved, up to `limit`, as the server hands them out; a page may be empty."""
+        page_rows = bounds.get("page_rows", 500)
+        named = {"prefix": bounds.get("prefix"), "start": bounds.get("start"), "end": bounds.get("end")}
+        query = {name: text for name, text in named.items() if text is not None}
+        if bounds.get("keys_only"):
+            query["keys_only"] = "true"
+        left, server = limit, None
+        while True:
+            query["limit"] = str(page_rows if left is None else min(left, page_rows))
+            answer = await self._requests.answer(Request("GET", f"{self._path}/rows", query, _JSON), preferred=server)
+            server, page = answer.server, json_of(answer)
+            rows = [row_from_json(item) for item in page["items"]]
+            yield rows
+            left = None if left is None else left - len(rows)
+            if page["next_cursor"] is None or left == 0:
                 return
             query["cursor"] = page["next_cursor"]
 
     def batch(
-        self, operations: Iterable[Operation] | AsyncIterable[Operation], *, idempotent: bool = False
+        self,
+        operations: Iterable[Operation] | AsyncIterable[Operation],
+        *,
+        w: int | None = None,
+        write_wait: Duration | None = None,
+        idempotent: bool = False,
     ) -> AsyncGenerator[BatchOutcome]:
         """Put and delete rows, in order; an outcome for each as they come, and no more held than a request of 500
         operations or 1 MiB. No transaction. Raises UnavailableError where a request is not answered in full."""
-        return outcomes(self._requests, self.namespace, self.name, operations, is_idempotent=idempotent)
+        return self._batches(w, write_wait, idempotent).carried_out(operations)
+
+    async def batch_lines(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
+        """Carry out lines as the API takes them, in one request; an outcome for each. For lines that may be carried
+        out twice. Raises UnavailableError where no server carries out all that it can."""
+        return await self._batches(None, None, is_repeatable=True).answered(lines)
+
+    def _batches(self, w: int | None, write_wait: Duration | None, is_repeatable: bool) -> Batches:
+        path = f"{self._path}/rows:batch"
+        return Batches(self._requests, path, is_repeatable=is_repeatable, w=w, write_wait=write_wait)
 
     def watch(
-        self, *, prefix: str | None = None, after: str | None = None, silence_s: float = 60.0, give_up_s: float = 60.0
+        self, *, prefix: str | None = None, since: str | None = None, silence_s: float = 60.0, give_up_s: float = 60.0
     ) -> Watch:
-        """Changes as they come, from now on, or behind the event id `after`; see Watch."""
+        """Changes as they come, from now on, or behind the event id `since`; see Watch."""
         return Watch(
             self._requests,
             self.namespace,
             self.name,
             prefix=prefix,
-            after=after,
+            since=since,
             silence_s=silence_s,
             give_up_s=give_up_s,
         )
 
     # The table itself
 
-    async def settings(self) -> dict[str, Any] | None:
-        """None where the table has neither rows nor settings."""
+    async def describe(self) -> dict[str, Any] | None:
+        """Its counts and settings, as in the API's documentation; None where it has neither rows nor settings."""
         try:
-            settings: dict[str, Any] = (await self._requests.json(table_path(self.namespace, self.name)))["settings"]
+            return await self._requests.json(self._path)
         except NotFoundError:
             return None
-        return settings
 
     async def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
         """Change the settings given. `conflicts`: `lww` or `siblings`; `w` and `r`: defaults of writes and reads."""
         given = {"conflicts": conflicts, "w": w, "r": r}
         body = json.dumps({name: value for name, value in given.items() if value is not None}).encode()
         # The same settings twice are those settings.
-        await self._requests.answer(Request("PUT", table_path(self.namespace, self.name), None, _JSON_BODY, body))
+        await self._requests.answer(Request("PUT", self._path, data=body))
+
+    async def drop(self) -> None:
+        """Delete its settings and rows; those put meanwhile may stay."""
+        await self._requests.answer(Request("DELETE", self._path))
 
 
-_JSON = {"Accept": "application/json"}
-_JSON_BODY = {"Content-Type": "application/json"}
-
-
-def row_of(key: str, answer: Answer) -> Row:
+def _row_in(key: str, answer: Answer) -> Row:
     """The row that a GET answered: its value, or all of them (300)."""
     etag, context = etag_of(answer.headers), answer.headers.get(CONTEXT)
-    if answer.status != 300:
+    if answer.status != _SEVERAL:
         return Row(key, answer.body, etag, context)
-    return Row(key, None, etag, context, _siblings(json_of(answer)["siblings"]))
-
-
-def _listed(item: dict[str, Any]) -> Row:
-    if "siblings" in item:
-        return Row(item["row"], None, item.get("etag"), None, _siblings(item["siblings"]))
-    return row_from_json(item)
-
-
-def _siblings(items: list[dict[str, Any]]) -> tuple[Sibling, ...]:
-    return tuple(Sibling(value_from_json(item["value"]), item.get("etag")) for item in items)
-
-
-def _consistency(w: int | None, write_wait: Seconds | None) -> dict[str, str]:
-    query = {} if w is None else {"w": str(w)}
-    if write_wait is not None:
-        query["write_wait"] = duration_text(write_wait)
-    return query
-
-
-def _context(context: str | None) -> dict[str, str]:
-    return {} if context is None else {CONTEXT: context}
-
-
-def seconds_of(duration: Seconds) -> float:
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-
-
-def duration_text(duration: Seconds) -> str:
-    """As the API reads it: whole seconds, or milliseconds."""
-    milliseconds = round(seconds_of(duration) * 1000)
-    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
+    try:
+        siblings = siblings_from_json(json_of(answer))
+        return Row(key, siblings[0], etag, context, siblings)
+    except (ValueError, LookupError, TypeError) as error:
+        raise RefusedError(f"{answer.server} does not answer like gossipkv") from error

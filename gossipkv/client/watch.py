@@ -46,7 +46,7 @@ class Change:
     value: bytes | None
     etag: str | None
     event_id: str | None
-    """A watch that is given this as `after` goes on behind this change, at any member."""
+    """A watch that is given this as `since` goes on behind this change, at any member."""
 
 
 class Watch:
@@ -60,7 +60,7 @@ class Watch:
         table: str,
         *,
         prefix: str | None = None,
-        after: str | None = None,
+        since: str | None = None,
         silence_s: float = 60.0,
         give_up_s: float = 60.0,
     ) -> None:
@@ -69,7 +69,7 @@ class Watch:
         self._query = {} if prefix is None else {"prefix": prefix}
         self._silence_s = silence_s
         self._give_up_s = give_up_s
-        self.event_id = after
+        self.event_id = since
         """Of the last change seen."""
         self.server: str | None = None
         """The member that serves it, or did so last."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gossipkv.client import Delete, Kind, NotFoundError, Put, UnavailableError
+from gossipkv.client import Delete, Kind, Put, RefusedError, UnavailableError
 from gossipkv.client.synchronous import SyncClient
 from tests.cli.conftest import running_member, served
 from tests.client.contract_server import ContractServer
@@ -34,9 +34,12 @@ def test_rows_are_written_read_updated_listed_and_deleted(member: str) -> None:
         assert [row.row for row in table.range(keys_only=True)] == ["b"]
         assert [each["table"] for each in client.tables()] == ["sync"]
         assert len(client.cluster()["members"]) == 1
-        settings = table.settings()
-        assert settings is not None
-        assert settings["conflicts"] == "lww"
+        table.configure(conflicts="siblings")
+        described = table.describe()
+        assert described is not None
+        assert (described["rows"], described["settings"]["conflicts"]) == (1, "siblings")
+        table.drop()
+        assert table.describe() is None
 
 
 def test_a_batch_gives_an_outcome_for_each_operation(member: str) -> None:
@@ -51,7 +54,7 @@ def test_a_batch_gives_an_outcome_for_each_operation(member: str) -> None:
 def test_errors_are_raised_where_the_call_was_made(member: str) -> None:
     with SyncClient(["http://127.0.0.1:1"], passes=1) as client, pytest.raises(UnavailableError):
         client.table("t").get("a")
-    with SyncClient([member]) as client, pytest.raises(NotFoundError):
+    with SyncClient([member]) as client, pytest.raises(RefusedError):
         client.receipt("no-such-receipt")
 
 
@@ -76,7 +79,7 @@ async def watched() -> AsyncIterator[int]:
 
 def test_a_watch_is_an_iterator_that_can_be_closed() -> None:
     with served(watched) as url, SyncClient([url]) as client:
-        changes = client.table("t").watch(after="0")
+        changes = client.table("t").watch(since="0")
         first, second = next(changes), next(changes)
         assert [(change.kind, change.row) for change in (first, second)] == [(Kind.PUT, "a"), (Kind.PUT, "b")]
         changes.close()

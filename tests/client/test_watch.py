@@ -27,7 +27,7 @@ async def next_of(watch: Watch) -> Change:
 
 async def test_changes_come_in_order_and_only_those_of_the_prefix(servers: list[ContractServer]) -> None:
     store = servers[0].store
-    async with Client([servers[0].url]) as client, client.table("t").watch(prefix="a", after="0") as watch:
+    async with Client([servers[0].url]) as client, client.table("t").watch(prefix="a", since="0") as watch:
         await store.write("a1", "1")
         await store.write("b1", "1")
         await store.write("a1", None)
@@ -45,7 +45,7 @@ async def test_a_watch_that_a_member_ends_goes_on_at_another_without_a_gap_or_a_
         await store.write(str(number), "v")
     for server in servers:
         server.ending = ending
-    async with Client([server.url for server in servers]) as client, client.table("t").watch(after="0") as watch:
+    async with Client([server.url for server in servers]) as client, client.table("t").watch(since="0") as watch:
         rows = [(await next_of(watch)).row for _ in range(10)]
     assert rows == [str(number) for number in range(10)]
     assert all(server.requests for server in servers)
@@ -58,7 +58,7 @@ async def test_a_watch_survives_the_death_of_its_member(servers: list[ContractSe
         running = dying.running()
         await running.__aenter__()
         client = await stack.enter_async_context(Client([dying.url, servers[0].url]))
-        watch = await stack.enter_async_context(client.table("t").watch(after="0"))
+        watch = await stack.enter_async_context(client.table("t").watch(since="0"))
         await store.write("a", "1")
         assert (await next_of(watch)).row == "a"
         await running.__aexit__(None, None, None)
@@ -72,7 +72,7 @@ async def test_a_watch_from_before_the_journal_begins_with_a_reset(servers: list
     await store.write("a", "1")
     await store.write("b", "2")
     store.first = 2
-    async with Client([servers[0].url]) as client, client.table("t").watch(after="1") as watch:
+    async with Client([servers[0].url]) as client, client.table("t").watch(since="1") as watch:
         assert (await next_of(watch)).kind is Kind.RESET
         assert [(await next_of(watch)).row for _ in range(2)] == ["a", "b"]
         await store.write("c", "3")

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gossipkv import Client, ConditionFailedError, Member
+from gossipkv import (
+    Client,
+    ConditionFailedError,
+    ContextRequiredError,
+    Node,
+    RefusedError,
+    UnresolvedSiblingsError,
+)
 from tests.processes.members import eventually, free_port
 
 
@@ -26,22 +33,46 @@ def settings() -> dict[str, object]:
 
 
 async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: Path) -> None:
-    async with Member(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
         table = member.table("t")
         assert table.get("a") is None
         written = await table.put("a", b"1", if_absent=True)
         row = table.get("a")
         assert row is not None
         assert (row.value, row.etag) == (b"1", written.etag)
-        with pytest.raises(ConditionFailedError, match=str(written.etag)):
+        with pytest.raises(ConditionFailedError) as failure:
             await table.put("a", b"2", if_absent=True)
+        assert failure.value.problem["etag"] == written.etag
         await table.put("a", b"2", if_match=written.etag)
         await table.delete("a")
         assert table.get("a") is None
 
 
+async def test_siblings_contexts_lives_and_copies_are_as_with_a_client(tmp_path: Path) -> None:
+    port = free_port()
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), http_port=port, **settings()) as member:
+        async with Client([f"http://127.0.0.1:{port}"]) as client:
+            await client.table("carts").configure(conflicts="siblings")
+        carts = member.table("carts", resolve=b"+".join)
+        await carts.put("c", b"a")
+        await carts.put("c", b"b")
+        row = carts.get("c")
+        assert row is not None
+        assert (row.value, row.siblings) == (b"b+a", (b"b", b"a"))
+        with pytest.raises(UnresolvedSiblingsError):
+            member.table("carts").get("c")
+        with pytest.raises(ContextRequiredError):
+            await carts.delete("c")
+        with pytest.raises(RefusedError, match="another row"):
+            await carts.put("d", b"x", context=row.context)
+        await carts.put("c", b"ab", context=row.context, ttl="1h")
+        assert [(each.value, each.siblings) async for each in carts.range()] == [(b"ab", ())]
+        with pytest.raises(RefusedError):
+            await carts.put("c", b"x", w=2)
+
+
 async def test_rows_are_ranged_over_in_order_and_within_bounds(tmp_path: Path) -> None:
-    async with Member(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
         table = member.table("t")
         await asyncio.gather(*(table.put(f"{letter}{number:03}", b"v") for letter in "abc" for number in range(250)))
         await member.table("u").put("b", b"of another table")
@@ -52,7 +83,7 @@ async def test_rows_are_ranged_over_in_order_and_within_bounds(tmp_path: Path) -
 
 
 async def test_what_cannot_be_stored_is_refused_before_it_is_written(tmp_path: Path) -> None:
-    async with Member(
+    async with Node(
         data_dir=tmp_path, member="m0", gossip_port=free_port(), value_bytes_max=10, **settings()
     ) as member:
         for key, value in (("", b""), ("k" * 401, b""), ("k", b"v" * 11)):
@@ -66,9 +97,9 @@ async def test_members_replicate_and_keep_their_rows_over_a_restart(tmp_path: Pa
     ports = [free_port(), free_port()]
     peers = [f"http://127.0.0.1:{port}" for port in ports]
 
-    def member(number: int, http_port: int | None = None) -> Member:
+    def member(number: int, http_port: int | None = None) -> Node:
         directory = tmp_path / str(number)
-        return Member(
+        return Node(
             data_dir=directory,
             member=f"m{number}",
             peers=peers,
