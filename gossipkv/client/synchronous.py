@@ -144,9 +144,11 @@ class SyncTable:
         """`operations` is iterated on the client's own thread, and must not use the client."""
         return self._each(self._table.batch(operations, w=w, write_wait=write_wait, idempotent=idempotent))
 
-    def watch(self, *, prefix: str | None = None, since: str | None = None) -> Generator[Change]:
+    def watch(
+        self, *, prefix: str | None = None, since: str | None = None, snapshot: bool = False
+    ) -> Generator[Change]:
         """Its `close` lets go of the connection."""
-        return self._each(self._table.watch(prefix=prefix, since=since))
+        return self._each(self._table.watch(prefix=prefix, since=since, snapshot=snapshot))
 
     def describe(self) -> dict[str, Any] | None:
         described: dict[str, Any] | None = self._ask(self._table.describe())

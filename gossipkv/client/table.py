@@ -188,7 +188,13 @@ class Table:
         return Batches(self._requests, path, is_repeatable=is_repeatable, w=w, write_wait=write_wait)
 
     def watch(
-        self, *, prefix: str | None = None, since: str | None = None, silence_s: float = 60.0, give_up_s: float = 60.0
+        self,
+        *,
+        prefix: str | None = None,
+        since: str | None = None,
+        snapshot: bool = False,
+        silence_s: float = 60.0,
+        give_up_s: float = 60.0,
     ) -> Watch:
         """Changes as they come, from now on, or behind the event id `since`; see Watch."""
         return Watch(
@@ -197,6 +203,7 @@ class Table:
             self.name,
             prefix=prefix,
             since=since,
+            snapshot=snapshot,
             silence_s=silence_s,
             give_up_s=give_up_s,
         )

@@ -2,8 +2,8 @@
 
 The id of an event says what its watcher has seen, in a form that every member understands. So when a stream breaks,
 falls behind or ends, the watch goes on at another member with the last id, and nothing is missed or seen twice. Where
-that cannot be done, because no journal reaches back so far, the member says `reset`: a snapshot of the rows as they
-are follows, and whoever keeps a copy empties it first.
+that cannot be done, because no journal reaches back so far, the member says `reset`: the rows as they are follow, then
+`current`, and whoever keeps a copy empties it first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gossipkv.client.errors import RefusedError, UnavailableError
 from gossipkv.client.events import Event, EventParser
 from gossipkv.client.path import table_path
 from gossipkv.client.requests import Request, Requests, joined
-from gossipkv.client.row import value_from_json
+from gossipkv.client.row import row_from_json
 
 _PAUSE_S_MIN = 0.1
 _PAUSE_S_MAX = 2.0
@@ -33,24 +33,35 @@ _ENDINGS = frozenset({"overflow", "end"})
 class Kind(enum.Enum):
     PUT = "put"
     DELETE = "delete"
-    """Also when the row expires."""
+    EXPIRED = "expired"
     RESET = "reset"
-    """What was seen before is void; a snapshot follows."""
+    """What was seen before is void; the rows as they are follow."""
+    CURRENT = "current"
+    """All rows as they are have been told."""
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+"""Events of other names are passed over: a later server may know more."""
+_OF_ROWS = frozenset({Kind.PUT, Kind.DELETE, Kind.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     kind: Kind
-    row: str
-    """Empty for a reset."""
-    value: bytes | None
-    etag: str | None
     event_id: str | None
     """A watch that is given this as `since` goes on behind this change, at any member."""
+    row: str = ""
+    """Empty for `RESET` and `CURRENT`."""
+    value: bytes | None = None
+    """Of several values at once, the one that would win."""
+    etag: str | None = None
+    siblings: tuple[bytes, ...] = ()
+    """All values, where the row has several at once."""
 
 
 class Watch:
-    """An async iterator of changes, without end. `silence_s`: a member that says nothing for so long, not even a
+    """An async iterator of changes, without end. `snapshot`: without an id to go on from, the rows as they are come
+    first. `silence_s`: a member that says nothing for so long, not even a
     heartbeat, is given up. `give_up_s`: UnavailableError is raised when no member has served the watch for so long."""
 
     def __init__(
@@ -61,12 +72,15 @@ class Watch:
         *,
         prefix: str | None = None,
         since: str | None = None,
+        snapshot: bool = False,
         silence_s: float = 60.0,
         give_up_s: float = 60.0,
     ) -> None:
         self._requests = requests
         self._path = table_path(namespace, table) + "/rows:watch"
         self._query = {} if prefix is None else {"prefix": prefix}
+        if snapshot:
+            self._query["snapshot"] = "true"
         self._silence_s = silence_s
         self._give_up_s = give_up_s
         self.event_id = since
@@ -131,17 +145,16 @@ class Watch:
                     self.event_id = event.event_id
                 if event.name in _ENDINGS:
                     return
-                yield _change(event, endpoint.url)
+                if event.name in _KINDS:
+                    yield _change(_KINDS[event.name], event, endpoint.url)
 
 
-def _change(event: Event, server: str) -> Change:
+def _change(kind: Kind, event: Event, server: str) -> Change:
     """Raises RefusedError."""
+    if kind not in _OF_ROWS:
+        return Change(kind, event.event_id)
     try:
-        kind = Kind(event.name)
-        if kind is Kind.RESET:
-            return Change(kind, "", None, None, event.event_id)
-        data = json.loads(event.data)
-        value = value_from_json(data["value"]) if kind is Kind.PUT else None
-        return Change(kind, data["row"], value, data.get("etag"), event.event_id)
+        row = row_from_json(json.loads(event.data))
+        return Change(kind, event.event_id, row.row, row.value, row.etag, row.siblings)
     except (ValueError, KeyError, TypeError) as error:
         raise RefusedError(f"{server} does not watch like gossipkv: {error}") from error

@@ -66,6 +66,8 @@ class ContractServer:
         self.refusals: list[Callable[[], web.Response]] = []
         self.ending: str | None = None
         """The event with which the next watch ends after what it has told."""
+        self.cuts_snapshots = False
+        """Whether the next watch ends amid the rows that follow a reset."""
         self.is_ready = True
         self.url = ""
 
@@ -123,14 +125,20 @@ class ContractServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         store, prefix = self.store, request.query.get("prefix", "")
-        place = int(request.headers.get("Last-Event-ID", len(store.journal)))
-        if place < store.first:
-            await response.write(f"event: reset\nid: {len(store.journal)}\n\n".encode())
+        last_id = request.headers.get("Last-Event-ID", "")
+        is_anew = last_id == "anew"
+        place = int(last_id) if last_id.isdigit() else len(store.journal)
+        if is_anew or place < store.first:
+            await response.write(b'event: reset\nid: anew\ndata: {"reason":"gone"}\n\n')
+            if self.cuts_snapshots:
+                self.cuts_snapshots = False
+                return response
             for row, held in store.versions.items():
                 for version, value in held.items():
-                    await _send(response, "put", {"row": row, "value": value, "etag": str(version)}, len(store.journal))
+                    await _send(response, "put", {"row": row, "value": value, "etag": str(version)})
             place = len(store.journal)
-        await response.write(b": heartbeat\n\n")
+            await _send(response, "current", {}, place)
+        await response.write(f": heartbeat\nid: {place}\n\n".encode())
         while True:
             while place < len(store.journal):
                 name, data = store.journal[place]
@@ -144,8 +152,9 @@ class ContractServer:
             await store.beyond(place)
 
 
-async def _send(response: web.StreamResponse, name: str, data: dict[str, Any], event_id: int) -> None:
-    await response.write(f"event: {name}\nid: {event_id}\ndata: {json.dumps(data)}\n\n".encode())
+async def _send(response: web.StreamResponse, name: str, data: dict[str, Any], event_id: int | None = None) -> None:
+    id_line = "" if event_id is None else f"id: {event_id}\n"
+    await response.write(f"event: {name}\n{id_line}data: {json.dumps(data)}\n\n".encode())
 
 
 def _etag(held: dict[int, str]) -> str:

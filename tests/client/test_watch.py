@@ -75,8 +75,31 @@ async def test_a_watch_from_before_the_journal_begins_with_a_reset(servers: list
     async with Client([servers[0].url]) as client, client.table("t").watch(since="1") as watch:
         assert (await next_of(watch)).kind is Kind.RESET
         assert [(await next_of(watch)).row for _ in range(2)] == ["a", "b"]
+        assert (await next_of(watch)).kind is Kind.CURRENT
         await store.write("c", "3")
         assert (await next_of(watch)).row == "c"
+
+
+async def test_the_rows_after_a_reset_are_told_anew_when_they_were_cut_off(servers: list[ContractServer]) -> None:
+    store = servers[0].store
+    await store.write("a", "1")
+    store.first = 1
+    servers[0].cuts_snapshots = True
+    async with Client([servers[0].url]) as client, client.table("t").watch(since="0") as watch:
+        kinds = [(await next_of(watch)).kind for _ in range(4)]
+    assert kinds == [Kind.RESET, Kind.RESET, Kind.PUT, Kind.CURRENT]
+
+
+async def test_a_heartbeat_moves_the_id_on(servers: list[ContractServer]) -> None:
+    for number in range(3):
+        await servers[0].store.write("a", str(number))
+    async with Client([servers[0].url]) as client, client.table("t").watch() as watch:
+        following = asyncio.create_task(next_of(watch))
+        async with asyncio.timeout(20):
+            while watch.event_id != "3":
+                await asyncio.sleep(0.01)
+        await servers[0].store.write("b", "1")
+        assert (await following).row == "b"
 
 
 async def test_a_watch_that_no_member_serves_is_given_up() -> None:
@@ -99,5 +122,11 @@ def events(text: bytes) -> list[Event]:
 
 
 def test_an_event_stream_is_taken_apart() -> None:
-    text = b": heartbeat\n\nevent: put\r\nid: 7\r\ndata: {\ndata:}\n\nevent: end\n\nretry: 5\n\ndata: x\n\n"
-    assert events(text) == [Event("put", "{\n}", "7"), Event("end", "", "7"), Event("message", "x", "7")]
+    text = b": heartbeat\n\n: heartbeat\nid: 6\n\nevent: put\r\nid: 7\r\ndata: {\ndata:}\n\nevent: end\n\n"
+    text += b"retry: 5\n\ndata: x\n\n"
+    assert events(text) == [
+        Event("", "", "6"),
+        Event("put", "{\n}", "7"),
+        Event("end", "", "7"),
+        Event("message", "x", "7"),
+    ]
