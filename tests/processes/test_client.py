@@ -31,7 +31,7 @@ async def test_reads_and_safe_writes_know_nothing_of_a_member_that_is_under_way(
             nonlocal done
             number = 0
             while not is_over.is_set():
-                await table.put(f"{name}-{number}", b"v", w=2, idempotent=True)
+                await table.put(f"{name}-{number}", b"v", w=2, write_wait="20s", idempotent=True)
                 assert await table.get("before") is not None
                 # The one before may not have reached the member that is asked; two members together have it.
                 assert await table.get(f"{name}-{number}", r=2) is not None
