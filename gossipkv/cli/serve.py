@@ -119,6 +119,10 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         audit_interval_ms=settings.audit_interval_ms,
         bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
         retry_ms_max=settings.retry_ms_max,
+        protocol_period_ms=settings.protocol_period_ms,
+        probe_timeout_ms=settings.probe_timeout_ms,
+        indirect_probes=settings.indirect_probes,
+        suspicion_multiplier=settings.suspicion_multiplier,
         clock_skew_ms_max=settings.clock_skew_ms_max,
         fanout=settings.fanout,
     )

@@ -16,6 +16,8 @@ class Send:
     exchange: int
     endpoint: str
     envelope: Envelope
+    timeout_ms: int | None = None
+    """No answer is of use later; None: the transport's own bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ class Tally:
     """Equal contexts with unequal fingerprints."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    probes: Counter[str] = field(default_factory=Counter)
+    """Probes begun here, by how they ended: direct, indirect, heard (an exchange of gossip was answered), failed."""
+    suspicions: Counter[str] = field(default_factory=Counter)
+    """begun here; and what came of those held here: refuted, dead, and false_dead that were alive after all."""
+    refutations: int = 0
+    """Words against this member that it has refuted."""
+    wakes_late: int = 0
+    """How often this member found that it had been paused, or its clock put forward."""
 
     def copy(self) -> Tally:
         return Tally(
@@ -65,4 +75,8 @@ class Tally:
             self.rows_sent,
             self.anomalies,
             Counter(self.envelopes_refused),
+            Counter(self.probes),
+            Counter(self.suspicions),
+            self.refutations,
+            self.wakes_late,
         )

@@ -15,10 +15,10 @@ from gossipkv.core.clock import milliseconds
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
-from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Envelope, Message, RowCopy
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
+from gossipkv.core.probing import Probing
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.status import ReplicaStatus, describe
@@ -49,7 +49,8 @@ class Replica:
         self._has_left = False
         self._must_refute = False
         self._store = Store(identity.replica, options.clock_skew_ms_max)
-        self._membership = Membership(options, rng)
+        self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
+        self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
         self._notices: list[Notice] = []
 
@@ -78,7 +79,8 @@ class Replica:
         self._check(envelope)
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
-        answers = self._gossip.receive(transaction, envelope, now_ms)
+        self._probing.advance(now_ms)
+        answers = self._gossip.receive(transaction, envelope, now_ms) + self._probing.receive(envelope)
         return self._envelope(tuple(answers), now_ms)
 
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
@@ -88,11 +90,16 @@ class Replica:
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
+        self._probing.advance(now_ms)
+        if self._probing.answered(exchange, envelope, now_ms):
+            return
         self._gossip.answered(transaction, exchange, envelope, now_ms)
 
     def failed(self, exchange: int, reason: str, now_ms: int) -> None:
         """An exchange that this member began has come to nothing, or may have."""
-        self._gossip.failed(exchange, reason, now_ms)
+        self._probing.advance(now_ms)
+        if not self._probing.failed(exchange):
+            self._gossip.failed(exchange, reason, now_ms)
 
     def discovered(
         self,
@@ -106,7 +113,7 @@ class Replica:
         members that exist are known, others are let go. The zone found is this member's, unless it was given one."""
         self._membership.discovered(endpoints, members)
         if self.options.zone is None and zone is not None and zone != self.zone:
-            self.zone = zone
+            self.zone = self._membership.zone = zone
             self._announce(transaction, now_ms)
 
     def tick(self, transaction: Transaction, now_ms: int) -> None:
@@ -117,12 +124,14 @@ class Replica:
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
+        self._probing.tick(now_ms)
         self._gossip.tick(now_ms)
         self._started_ms = min(self._started_ms, now_ms)
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
         """Say in `sys.members` that this member goes of its own will. It comes back by starting again."""
         self._has_left = True
+        self._probing.swim.leave(True)
         self._announce(transaction, now_ms)
 
     def finish(self, transaction: Transaction, now_ms: int) -> Effects:
@@ -136,7 +145,11 @@ class Replica:
             Send(outgoing.exchange, outgoing.endpoint, self._envelope(outgoing.messages, now_ms))
             for outgoing in self._gossip.compose(transaction, now_ms)
         ]
-        notices = self._notices + self._membership.notices + self._gossip.notices
+        sends += [
+            Send(probe.exchange, probe.endpoint, self._envelope(probe.messages, now_ms), probe.timeout_ms)
+            for probe in self._probing.compose()
+        ]
+        notices = self._notices + self._membership.notices + self._gossip.notices + self._probing.take_notices()
         self._notices, self._membership.notices, self._gossip.notices = [], [], []
         return Effects(sends, notices, self._arrivals(changed))
 
@@ -148,6 +161,7 @@ class Replica:
         self._store.replica = identity.replica
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
+        self._probing.forget(exchanges)
         self._notices.clear()
         self._membership.notices.clear()
         self._load_members(reader)
@@ -166,6 +180,15 @@ class Replica:
 
     def status(self, now_ms: int) -> ReplicaStatus:
         return describe(self, self._store, self._membership, now_ms)
+
+    @property
+    def refutations(self) -> int:
+        """How often it has refuted words against it since it started."""
+        return self._probing.swim.life.refutations
+
+    @property
+    def started_ms(self) -> int:
+        return self._started_ms
 
     # The replica's own row, and those of others
 
@@ -195,11 +218,13 @@ class Replica:
             if (record.replica, record.incarnation) == (ours.replica, ours.incarnation):
                 # Of a word to leave, or of a zone found, whose commit failed nothing is left.
                 self._has_left = record.has_left
-                self.zone = record.zone
+                self.zone = self._membership.zone = record.zone
+                self._probing.swim.leave(record.has_left)
         elif self._membership.learn_record(member, record):
             self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
 
     def _announce(self, transaction: Transaction, now_ms: int) -> None:
+        self._probing.swim.begin_life(self.identity.incarnation)
         record = MemberRecord(
             self.identity.replica,
             self.identity.incarnation,
