@@ -36,6 +36,8 @@ class Probing:
         self._options = options
         self._exchanges: dict[int, Request] = {}
         self._last_exchange = 0
+        self._told: list[Notice] = []
+        """The notices of the batch under way, or of the last one."""
 
     def advance(self, now_ms: int) -> None:
         """Let time pass: to be called before anything else happens."""
@@ -90,8 +92,10 @@ class Probing:
     def forget(self, exchanges: Sequence[int]) -> None:
         """The batch in which these began or ended was not committed."""
         self.swim.forget([self._exchanges.pop(number) for number in exchanges if number in self._exchanges])
-        self.swim.notices.clear()
+        # What was concluded of members stands, so the word on it does too.
+        self.swim.notices = self._told + self.swim.notices
+        self._told = []
 
     def take_notices(self) -> list[Notice]:
-        notices, self.swim.notices = self.swim.notices, []
-        return notices
+        self._told, self.swim.notices = self.swim.notices, []
+        return self._told

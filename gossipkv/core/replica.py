@@ -27,6 +27,10 @@ from gossipkv.core.store import Store
 from gossipkv.core.write import Operation, Result
 
 
+REFUSED_SENDERS_MAX = 100
+"""So many senders that are refused are named in the log."""
+
+
 class RefusedEnvelopeError(Exception):
     """An envelope that this member does not answer; `reason` labels a metric."""
 
@@ -53,6 +57,8 @@ class Replica:
         self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
         self._notices: list[Notice] = []
+        self._refused: set[tuple[str, str, int]] = set()
+        """Senders of whom the log has been told that they are refused."""
 
     @classmethod
     def open(cls, transaction: Transaction, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Replica:
@@ -280,12 +286,21 @@ class Replica:
     def _check(self, envelope: Envelope) -> None:
         ours = self.identity
         if envelope.cluster != ours.cluster:
-            self._refuse("other_cluster", f"this is cluster {ours.cluster!r}, the sender is of {envelope.cluster!r}")
+            self._refuse(
+                envelope, "other_cluster", f"this is cluster {ours.cluster!r}, the sender is of {envelope.cluster!r}"
+            )
         if envelope.member == ours.member and envelope.replica != ours.replica:
-            self._refuse("name_taken", f"another running member is named {ours.member!r}: give each its own name")
+            self._refuse(
+                envelope, "name_taken", f"another running member is named {ours.member!r}: give each its own name"
+            )
 
-    def _refuse(self, reason: str, detail: str) -> None:
+    def _refuse(self, envelope: Envelope, reason: str, detail: str) -> None:
+        """Count it, and say it once per sender: it goes on sending."""
         self.tally.envelopes_refused[reason] += 1
+        sender = (reason, envelope.cluster, envelope.replica)
+        if sender not in self._refused and len(self._refused) < REFUSED_SENDERS_MAX:
+            self._refused.add(sender)
+            self._notices.append(Notice("envelope_refused", {"peer": envelope.member, "reason": detail}))
         raise RefusedEnvelopeError(reason, detail)
 
     # Conclusions

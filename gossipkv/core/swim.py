@@ -413,7 +413,12 @@ class Swim:
         standing.since_ms = self.now_ms
         if before in (SUSPECT, DEAD) and status == ALIVE and life.start == was.start:
             self.tally.suspicions["refuted" if before == SUSPECT else "false_dead"] += 1
-        self.notices.append(Notice(f"member_{status}", {"peer": member, "before": before}))
+        self.notices.append(
+            Notice(
+                f"member_{status}",
+                {"peer": member, "before": before, "incarnation": life.start, "refutations": life.refutations},
+            )
+        )
         self._count()
 
     def _shortest_suspicion_ms(self) -> int:

@@ -223,6 +223,8 @@ class Cluster:
             checker.leaving(host, envelope)
 
     def notice(self, host: Host, effects: Effects) -> None:
+        for checker in self._checkers:
+            checker.noticed(host, effects.notices)
         for notice in effects.notices:
             self.seen[notice.event] += 1
             fields = ", ".join(f"{name} {value}" for name, value in notice.fields.items())

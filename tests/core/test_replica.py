@@ -122,6 +122,16 @@ def test_another_running_member_of_the_same_name_is_refused_and_told_why(cluster
     assert "give each its own name" in str(outcomes[0])
 
 
+def test_the_log_names_each_sender_that_is_refused_once(cluster: Cluster) -> None:
+    member = cluster.start("a")
+    for _ in range(3):
+        cluster.run("a", Received(Envelope("other", "b", 9, 1, START_MS, ())))
+        cluster.run("a", Received(Envelope("test", "a", 9, 1, START_MS, ())))
+    refused = [notice.fields for notice in member.notices if notice.event == "envelope_refused"]
+    assert [fields["peer"] for fields in refused] == ["b", "a"]
+    assert "'other'" in str(refused[0]["reason"])
+
+
 def test_an_answer_from_another_cluster_is_a_failed_exchange(cluster: Cluster) -> None:
     cluster.start("a")
     cluster.start("b", cluster="other")

@@ -49,8 +49,8 @@ def answer(swim: Swim, request: Request, *rumours: Rumour) -> None:
 def test_each_member_is_probed_once_before_any_is_probed_again() -> None:
     swim = detector("a", "b", "c")
     targets = []
-    for _ in range(6):
-        for request in wait(swim, PERIOD_MS):
+    for _ in range(6 * PERIOD_MS // 100):
+        for request in wait(swim, 100):
             targets.append(request.target)
             answer(swim, request)
     assert sorted(targets[:3]) == sorted(targets[3:]) == ["a", "b", "c"]
@@ -215,8 +215,8 @@ def test_local_health_gets_worse_with_silent_helpers_and_better_with_each_answer
     swim = detector("a", "b", "c", "d", "e")
     wait(swim, 60 * PERIOD_MS)
     assert swim.health == HEALTH_MAX
-    for _ in range(2 * HEALTH_MAX):
-        for request in wait(swim, PERIOD_MS * (1 + HEALTH_MAX)):
+    for _ in range(2 * HEALTH_MAX * PERIOD_MS * (1 + HEALTH_MAX) // 100):
+        for request in wait(swim, 100):
             answer(swim, request, Rumour(request.target, ALIVE, Life(1, 99)))
     assert swim.health == 0
 

@@ -15,13 +15,17 @@ from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Effects
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
+from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Range
 from gossipkv.core.peer import Peer
 from gossipkv.core.row import Row, Version
+from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import JournalEntry, StorageError
 from gossipkv.core.store import Intake, Store
+from gossipkv.core.suspicion import Suspicion
+from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
@@ -210,6 +214,21 @@ def _discover_endpoints_alone(membership: Membership, endpoints: Any, existing: 
     _discovered(membership, endpoints, None)
 
 
+_become = Swim._become
+
+
+def _stay_dead(swim: Swim, member: str, status: str, life: Life) -> None:
+    if swim.standings[member].status != DEAD:
+        _become(swim, member, status, life)
+
+
+def _keep_the_suspicion(swim: Swim, member: str, status: str, life: Life) -> None:
+    suspicion = swim.standings[member].suspicion
+    _become(swim, member, status, life)
+    if status == ALIVE:
+        swim.standings[member].suspicion = suspicion
+
+
 def _never(*_: Any, **__: Any) -> Any:
     return None
 
@@ -276,5 +295,8 @@ MUTANTS = (
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
     Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
+    Mutant("a suspicion runs out at once", Suspicion, "ends_ms", property(lambda _: 0), "living"),
+    Mutant("a dead member stays dead whatever it answers", Swim, "_become", _stay_dead, "living"),
+    Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -9,6 +9,7 @@ from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledg
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
 from gossipkv.simulation.checkers.letting_go import LettingGo
+from gossipkv.simulation.checkers.living import Living
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.history import History
@@ -30,6 +31,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Convergence,
     Rounds,
     LettingGo,
+    Living,
 )
 """In the order in which they look: Dots first, for it enters each new write into the history."""
 
