@@ -26,7 +26,6 @@ from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
 from gossipkv.core.write import Operation, Result
 
-
 REFUSED_SENDERS_MAX = 100
 """So many senders that are refused are named in the log."""
 

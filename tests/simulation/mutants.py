@@ -15,7 +15,7 @@ from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Effects
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import ALIVE, DEAD
+from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Range
 from gossipkv.core.peer import Peer
@@ -217,11 +217,6 @@ def _discover_endpoints_alone(membership: Membership, endpoints: Any, existing: 
 _become = Swim._become
 
 
-def _stay_dead(swim: Swim, member: str, status: str, life: Life) -> None:
-    if swim.standings[member].status != DEAD:
-        _become(swim, member, status, life)
-
-
 def _keep_the_suspicion(swim: Swim, member: str, status: str, life: Life) -> None:
     suspicion = swim.standings[member].suspicion
     _become(swim, member, status, life)
@@ -296,7 +291,6 @@ MUTANTS = (
     Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
     Mutant("a suspicion runs out at once", Suspicion, "ends_ms", property(lambda _: 0), "living"),
-    Mutant("a dead member stays dead whatever it answers", Swim, "_become", _stay_dead, "living"),
     Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )
