@@ -88,10 +88,14 @@ class Metrics:
             "gossipkv_discovered_endpoints", "Endpoints of others at the last look", registry=registry
         )
         self.discovery_failures = Counter("gossipkv_discovery_failures", "Looks that failed", registry=registry)
+        self.quorum_writes = Counter(
+            "gossipkv_quorum_writes", "Writes that asked for several copies", ["result"], registry=registry
+        )
         self._status = _StatusCollector()
         registry.register(self._status)
         ProcessCollector(registry=registry)
         _start_at_zero(self.commits, ("committed", "failed"))
+        _start_at_zero(self.quorum_writes, ("copied", "stored_here", "nothing_stored"))
         _start_at_zero(self.gossip_bytes, ("in", "out"))
         _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
         _start_at_zero(self.loop_restarts, ("discovery", "tick"))
@@ -267,6 +271,19 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     yield _counter("suspicions", "Suspicions by fate", ["fate"], (([f], tally.suspicions[f]) for f in fates))
     yield _counter("refutations", "Words against this member that it refuted", [], [([], tally.refutations)])
     yield _counter("wakes_late", "Times that this member found it had been paused", [], [([], tally.wakes_late)])
+    yield _counter(
+        "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]
+    )
+    yield _counter(
+        "conflicts",
+        "Concurrent versions that gave way to a later write when rows were merged",
+        ["namespace", "table"],
+        (([namespace, table], number) for (namespace, table), number in sorted(tally.conflicts.items())),
+    )
+    yield _counter(
+        "siblings_over_limit", "Merges that left a row with more siblings than a writer may", [],
+        [([], tally.siblings_over_limit)],
+    )  # fmt: skip
     yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
+from gossipkv.core.resolution import Resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Effects:
     sends: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
+    resolved: list[Resolved] = field(default_factory=list)
+    """Waits that are over."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,12 @@ class Tally:
     """Words against this member that it has refuted."""
     wakes_late: int = 0
     """How often this member found that it had been paused, or its clock put forward."""
+    reads_repaired: int = 0
+    """Copies that a read of several members found behind, and that were given the merge."""
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    siblings_over_limit: int = 0
+    """Rows that a merge has left with more siblings than a writer may."""
 
     def copy(self) -> Tally:
         return Tally(
@@ -79,4 +88,7 @@ class Tally:
             Counter(self.suspicions),
             self.refutations,
             self.wakes_late,
+            self.reads_repaired,
+            Counter(self.conflicts),
+            self.siblings_over_limit,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.member import ALIVE, LEFT, MemberRecord
+from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
 from gossipkv.core.swim import Standing
@@ -88,8 +88,13 @@ class Peer:
         return self.record.zone if self.record is not None else None
 
     @property
+    def is_living(self) -> bool:
+        """A suspect counts as alive until its suspicion has run out: most are refuted."""
+        return self.status in (ALIVE, SUSPECT)
+
+    @property
     def is_answering(self) -> bool:
-        return self.has_answered and self.failures == 0 and self.status == ALIVE
+        return self.has_answered and self.failures == 0 and self.is_living
 
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""

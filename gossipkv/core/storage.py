@@ -64,6 +64,13 @@ class JournalEntry(NamedTuple):
     address: bytes
 
 
+class Expiry(NamedTuple):
+    """Some version of the row expires then."""
+
+    expires_ms: int
+    address: bytes
+
+
 class Reader(Protocol):
     """A consistent view of the committed state (in a Transaction: with its own writes)."""
 
@@ -91,6 +98,10 @@ class Reader(Protocol):
         """The greatest sequence in the journal, per origin."""
         ...
 
+    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
+        """The entries greater than `after` that expire by `until_ms`, ascending; lazily."""
+        ...
+
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
         """The addresses in a leaf that are greater than `after`, ascending; lazily."""
         ...
@@ -116,6 +127,10 @@ class Transaction(Reader, Protocol):
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None: ...
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None: ...
+
+    def put_expiry(self, shard: str, expiry: Expiry) -> None: ...
+
+    def delete_expiry(self, shard: str, expiry: Expiry) -> None: ...
 
     def commit(self) -> None:
         """Make all of it durable, or none of it. Raises StorageError, after which the transaction has ended."""

@@ -11,6 +11,8 @@ Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate F
 - What is first-hand counts here: a suspect that answers is alive, and is told what is said of it. That it lives is for
   itself to tell others.
 - Changes ride on pings and acks, each a bounded number of times. A dead member is pinged now and then.
+- Word of what is held against whom goes out beside the probes where it is called for, to each member once per protocol
+  period at most: two that do not believe each other do not keep each other busy.
 - A member that left is not probed. It stays left until a later life of it speaks.
 - Local health: probes that fail without the helpers' fault, refutations that were called for, and a late wake-up make a
   member slower to judge; each probe that succeeds makes it quicker again.
@@ -51,6 +53,10 @@ class Standing:
     """Whether it exists, as far as discovery knows."""
     heard_ms: int | None = None
     """In the time of this machine: when it last answered."""
+    told_ms: int | None = None
+    """And when it was last pinged beside the probes, for what either had said of the other."""
+    former: Life = UNBORN
+    """The life before this one, as it last was: the later one may turn out to be the older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,9 @@ class Swim:
         """It answers as this life, though an other was thought to be later: its clock was set back, its disk lost."""
         standing = self.standings.get(member)
         if standing is not None and standing.life.start > start:
-            standing.life = Life(start, 0)
+            # What it has refuted in this life stays refuted.
+            former = standing.former if standing.former.start == start else Life(start, 0)
+            standing.life, standing.former = former, standing.life
             self._acquit(standing)
             self._rumours.drop(member)
 
@@ -167,7 +175,7 @@ class Swim:
             accusation = self._accusation(member)
             self._become(member, ALIVE, standing.life)
             self._rumours.drop(member)
-            self.requests.append(Request(member, Ping(accusation)))
+            self._tell(member, accusation)
 
     def leave(self, has_left: bool) -> None:
         """This member goes of its own will, or does not after all; some others are told at once, for there may be no
@@ -313,7 +321,7 @@ class Swim:
         """A request has been answered, by whoever is reached there now."""
         for ack in answers:
             if self._absorb(ack.rumours):
-                self.requests.append(Request(sender, Ping((self._word(),))))
+                self._tell(sender, (self._word(),))
         if sender != request.target:
             return
         if self._probe is not None and request.probe == self._probe.number:
@@ -344,6 +352,15 @@ class Swim:
         it has held something against this one, for that may have been refuted long since."""
         own = (self._word(),) if has_accused else ()
         return self._accusation(member) + own + self._rumours.take(self._live)
+
+    def _tell(self, member: str, words: tuple[Rumour, ...]) -> None:
+        """Ping it now, unless it has been so within the period."""
+        standing = self.standings.get(member)
+        if standing is None:
+            return
+        if standing.told_ms is None or self._time_ms - standing.told_ms >= self.options.protocol_period_ms:
+            standing.told_ms = self._time_ms
+            self.requests.append(Request(member, Ping(words)))
 
     def _accusation(self, member: str) -> tuple[Rumour, ...]:
         standing = self.standings.get(member)
@@ -403,6 +420,8 @@ class Swim:
     def _become(self, member: str, status: str, life: Life) -> None:
         standing = self.standings[member]
         before, was = standing.status, standing.life
+        if life.start > was.start:
+            standing.former = was
         standing.status, standing.life, standing.suspicion = status, life, None
         if status == SUSPECT:
             multiplier = self.options.suspicion_multiplier

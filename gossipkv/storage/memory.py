@@ -25,6 +25,7 @@ from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     Counts,
+    Expiry,
     Identity,
     JournalEntry,
     ShardRecord,
@@ -38,6 +39,7 @@ _ROWS = "rows"
 _JOURNAL = "journal"
 _LEAVES = "leaves"
 _PAGES = "pages"
+_EXPIRIES = "expiries"
 
 _MapName = tuple[str, str]
 """What is kept, and for which shard."""
@@ -204,6 +206,11 @@ class _MemoryReader:
             (_, heads[origin]), _ = next(journal.scan((origin, 0), (origin + 1, 0), reverse=True))
         return heads
 
+    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
+        entries = self.layered((_EXPIRIES, shard)).scan(_after(tuple(after)), (until_ms + 1, b""))
+        for (expires_ms, address), _ in entries:
+            yield Expiry(expires_ms, address)
+
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
         for (_, address), _ in self.layered((_LEAVES, shard)).scan((leaf, _after(after)), (leaf + 1, b"")):
             yield address
@@ -258,6 +265,12 @@ class MemoryTransaction(_MemoryReader):
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
         self._put((_JOURNAL, shard), (origin, sequence), None)
+
+    def put_expiry(self, shard: str, expiry: Expiry) -> None:
+        self._put((_EXPIRIES, shard), tuple(expiry), True)
+
+    def delete_expiry(self, shard: str, expiry: Expiry) -> None:
+        self._put((_EXPIRIES, shard), tuple(expiry), None)
 
     def commit(self) -> None:
         assert self.is_open, "commit after the end of the transaction"

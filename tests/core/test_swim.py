@@ -158,6 +158,44 @@ def test_a_dead_member_that_answers_is_alive_and_is_asked_to_tell_others() -> No
     assert [(r.target, r.message) for r in swim.requests] == [("a", Ping((Rumour("a", DEAD, Life(1, 0)),)))]
 
 
+def test_whoever_answers_and_is_suspected_again_and_again_is_told_so_once_per_period() -> None:
+    swim = detector("a", "b")
+    told = 0
+    for _ in range(50):
+        swim.receive("b", Ping((Rumour("a", SUSPECT, Life(1, 0), "b"),)))
+        swim.heard("a")
+        assert status(swim, "a") == ALIVE
+        told += len(swim.requests)
+        swim.requests = []
+    assert told == 1
+    swim.advance(swim.now_ms + PERIOD_MS)
+    swim.receive("b", Ping((Rumour("a", SUSPECT, Life(1, 0), "b"),)))
+    swim.heard("a")
+    assert [request.target for request in swim.requests] == ["a"]
+
+
+def test_an_answer_that_accuses_without_end_is_refuted_once_per_period() -> None:
+    swim = detector("a")
+    pings = 0
+    for refutations in range(50):
+        pings += len(swim.requests)
+        swim.requests = []
+        accusation = Rumour("self", DEAD, Life(10, refutations))
+        answer(swim, Request("a", Ping()), accusation)
+        assert swim.life == Life(10, refutations + 1)
+    assert pings == 1
+
+
+def test_what_a_life_has_refuted_stays_refuted_when_a_later_one_turns_out_to_be_older() -> None:
+    swim = detector("a", "b")
+    swim.receive("b", Ping((Rumour("a", ALIVE, Life(1, 3)),)))
+    swim.learn("a", 2)
+    swim.replaced("a", 1)
+    swim.receive("b", Ping((Rumour("a", DEAD, Life(1, 2)),)))
+    assert status(swim, "a") == ALIVE
+    assert swim.standings["a"].life == Life(1, 3)
+
+
 def test_a_dead_member_is_pinged_now_and_then() -> None:
     swim = detector("a", "b")
     swim.receive("b", Ping((Rumour("a", DEAD, Life(1, 0)),)))

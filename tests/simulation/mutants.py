@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, row, store, walk
+from gossipkv.core import pull, receipts, row, store, walk
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Effects
+from gossipkv.core.expiry import Expirer
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import ALIVE
+from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Range
+from gossipkv.core.messages import Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
+from gossipkv.core.quorum import Quorum
+from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
@@ -60,6 +63,25 @@ def _merge_to_the_least(ours: Row, theirs: Row) -> Row:
 def _merge_without_tombstones(ours: Row, theirs: Row) -> Row:
     merged = row.merge(ours, theirs)
     return Row(ours.versions, merged.context) if theirs.winner.value is None else merged
+
+
+def _replace_everything(current: Row | None, version: Version, seen: Any) -> Row:
+    return row.written(current, version)
+
+
+def _replace_nothing(current: Row | None, version: Version, seen: Any) -> Row:
+    return row.written_beside(current, version, None)
+
+
+def _merge_to_the_last(ours: Row, theirs: Row) -> Row:
+    merged = row.merge(ours, theirs)
+    return Row(merged.versions[:1], merged.context)
+
+
+def _expire_without_a_trace(current: Row, dot: Any, now_ms: int) -> Row:
+    """A tombstone that ranks below what it replaces."""
+    gone = row.expired(current, dot, now_ms)
+    return Row(tuple(version._replace(timestamp=0) for version in gone.versions), Context({dot.replica: dot.sequence}))
 
 
 # Contexts
@@ -224,6 +246,11 @@ def _keep_the_suspicion(swim: Swim, member: str, status: str, life: Life) -> Non
         swim.standings[member].suspicion = suspicion
 
 
+def _bury_for_good(swim: Swim, member: str, status: str, life: Life) -> None:
+    if (swim.standings[member].status, status) != (DEAD, ALIVE):
+        _become(swim, member, status, life)
+
+
 def _never(*_: Any, **__: Any) -> Any:
     return None
 
@@ -232,11 +259,25 @@ def _false(*_: Any, **__: Any) -> bool:
     return False
 
 
+# Copies and reads of several members
+
+_take_rows = Quorum._take_rows
+
+
+def _has_if_it_answers(peer: Peer, receipt: Receipt, handed: Any) -> bool:
+    return peer.is_answering
+
+
+def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message: Any, now_ms: int) -> None:
+    _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
 I4 = "I4_fingerprints"
 I5 = "I5_durability"
+SIBLINGS = "siblings"
 
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
@@ -292,5 +333,15 @@ MUTANTS = (
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
     Mutant("a suspicion runs out at once", Suspicion, "ends_ms", property(lambda _: 0), "living"),
     Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
+    Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
+    Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
+    Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
+    Mutant(
+        "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS
+    ),
+    Mutant("a context is passed over", store, "written_beside", _replace_nothing, SIBLINGS),
+    Mutant("merge keeps one of several siblings", store, "merge", _merge_to_the_last, SIBLINGS),
+    Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
+    Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -8,10 +8,13 @@ from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
+from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
 from gossipkv.simulation.checkers.living import Living
+from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
+from gossipkv.simulation.checkers.siblings import Siblings
 from gossipkv.simulation.history import History
 
 __all__ = ["CHECKERS", "Checker", "all_checkers"]
@@ -32,6 +35,10 @@ CHECKERS: tuple[type[Checker], ...] = (
     Rounds,
     LettingGo,
     Living,
+    Receipts,
+    QuorumReads,
+    Siblings,
+    Expiries,
 )
 """In the order in which they look: Dots first, for it enters each new write into the history."""
 

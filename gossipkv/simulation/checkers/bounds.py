@@ -29,7 +29,7 @@ class Bounds(Checker):
         peers = len(process.replica.peers)
         gossip = sum(exchange > 0 for exchange in process.exchanges)
         self.require(
-            gossip <= peers + CONTACTS_DROPPED_MAX,
+            gossip - len(process.replica.direct_exchanges) <= peers + CONTACTS_DROPPED_MAX,
             host.name, "has", gossip, "exchanges under way with", peers, "peers",
         )  # fmt: skip
         probes = len(process.exchanges) - gossip
@@ -39,6 +39,11 @@ class Bounds(Checker):
         process = host.process
         assert process is not None
         concluded = {one.exchange for one, _ in process.inbox if isinstance(one, Answered | Failed)}
+        for exchange in process.replica.direct_exchanges:
+            self.require(
+                exchange in process.exchanges or exchange in concluded,
+                host.name, "waits for ever for the direct exchange", exchange,
+            )  # fmt: skip
         for peer in process.replica.peers:
             self.require(
                 peer.exchange is None or peer.exchange in process.exchanges or peer.exchange in concluded,
