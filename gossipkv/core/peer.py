@@ -8,7 +8,7 @@ from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
-from gossipkv.core.swim import Standing
+from gossipkv.core.standing import Standing
 from gossipkv.core.walk import Walk
 
 

@@ -14,7 +14,8 @@ from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Ack, Envelope, Message, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.swim import HEALTH_MAX, Request, Swim
+from gossipkv.core.probe import Request
+from gossipkv.core.swim import HEALTH_MAX, Swim
 
 
 class Outgoing(NamedTuple):

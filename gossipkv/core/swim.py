@@ -30,7 +30,9 @@ from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.messages import Ack, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.probe import Probe, Request
 from gossipkv.core.rumours import UNBORN, Life, Rumour, Rumours, rank
+from gossipkv.core.standing import Standing
 from gossipkv.core.suspicion import Suspicion, confirmations_needed, shortest_ms
 
 HEALTH_MAX = 8
@@ -38,50 +40,6 @@ HEALTH_MAX = 8
 
 KNOCK_PERIODS = 5
 """Every so many protocol periods a dead member is pinged."""
-
-
-@dataclass(slots=True)
-class Standing:
-    """How one other member is taken to be."""
-
-    status: str = ALIVE
-    life: Life = UNBORN
-    since_ms: int = 0
-    """Wall clock of this member when the status last changed."""
-    suspicion: Suspicion | None = None
-    is_probed: bool = True
-    """Whether it exists, as far as discovery knows."""
-    heard_ms: int | None = None
-    """In the time of this machine: when it last answered."""
-    told_ms: int | None = None
-    """And when it was last pinged beside the probes, for what either had said of the other."""
-    former: Life = UNBORN
-    """The life before this one, as it last was: the later one may turn out to be the older."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An exchange to begin, whose end `answered` or `failed` is told of."""
-
-    target: str
-    message: Ping | PingRequest | Ack
-    probe: int = 0
-    """The probe that it belongs to; 0: none."""
-    on_behalf_of: str = ""
-    """Who asked to have the target pinged."""
-
-
-@dataclass(slots=True)
-class _Probe:
-    number: int
-    target: str
-    indirect_at_ms: int
-    ends_ms: int
-    is_acked: bool = False
-    asked: int = 0
-    """How many others were asked to ping it."""
-    answers: int = 0
-    """How many of these have answered that they would: silence from them is likely the fault of this member."""
 
 
 @dataclass(slots=True)
@@ -104,7 +62,7 @@ class Swim:
     _time_ms: int = 0
     _rumours: Rumours = field(default_factory=Rumours)
     _order: list[str] = field(default_factory=list)
-    _probe: _Probe | None = None
+    _probe: Probe | None = None
     _probes: int = 0
     _next_probe_ms: int = 0
     _deaf_until_ms: int = 0
@@ -241,7 +199,7 @@ class Swim:
         if target is None:
             return
         timeout_ms = self.options.probe_timeout_ms * (1 + self.health)
-        self._probe = _Probe(self._probes, target, self._time_ms + timeout_ms, self._next_probe_ms)
+        self._probe = Probe(self._probes, target, self._time_ms + timeout_ms, self._next_probe_ms)
         self.requests.append(Request(target, Ping(self._words_for(target)), self._probes))
 
     def _knock(self) -> None:
@@ -257,15 +215,14 @@ class Swim:
                 self._order = sorted(self.standings)
                 self.rng.shuffle(self._order)
             member = self._order.pop()
-            if not (self._is(member, ALIVE) or self._is(member, SUSPECT)):
-                continue
-            heard_ms = self.standings[member].heard_ms
+            standing = self.standings[member]
+            heard_ms = standing.heard_ms
             is_fresh = heard_ms is not None and self._time_ms - heard_ms < self.options.protocol_period_ms
-            if not is_fresh or self._rumours or self._is(member, SUSPECT):
+            if standing.is_living and (not is_fresh or self._rumours or standing.status == SUSPECT):
                 return member
         return None
 
-    def _ask_others(self, probe: _Probe) -> None:
+    def _ask_others(self, probe: Probe) -> None:
         helpers = self._some_live(self.options.indirect_probes, probe.target)
         probe.asked = len(helpers)
         for helper in helpers:
@@ -283,14 +240,14 @@ class Swim:
             self.health = max(0, self.health - 1)
             self.tally.probes[how] += 1
 
-    def _end_probe(self, probe: _Probe) -> None:
+    def _end_probe(self, probe: Probe) -> None:
         self._probe = None
         if probe.is_acked:
             return
         self.tally.probes["failed"] += 1
         blame = probe.asked - probe.answers if probe.asked else 1
         self.health = min(HEALTH_MAX, self.health + blame)
-        if self._is(probe.target, ALIVE) or self._is(probe.target, SUSPECT):
+        if self.standings[probe.target].is_living:
             self._suspect(probe.target)
 
     def _suspect(self, member: str) -> None:
@@ -364,10 +321,7 @@ class Swim:
 
     def _accusation(self, member: str) -> tuple[Rumour, ...]:
         standing = self.standings.get(member)
-        if standing is None or standing.status not in (SUSPECT, DEAD):
-            return ()
-        accuser = self.options.member if standing.status == SUSPECT else ""
-        return (Rumour(member, standing.status, standing.life, accuser),)
+        return () if standing is None else standing.accusation(member, self.options.member)
 
     # Rumours
 
@@ -432,18 +386,12 @@ class Swim:
         standing.since_ms = self.now_ms
         if before in (SUSPECT, DEAD) and status == ALIVE and life.start == was.start:
             self.tally.suspicions["refuted" if before == SUSPECT else "false_dead"] += 1
-        self.notices.append(
-            Notice(
-                f"member_{status}",
-                {"peer": member, "before": before, "incarnation": life.start, "refutations": life.refutations},
-            )
-        )
+        fields = {"peer": member, "before": before, "incarnation": life.start, "refutations": life.refutations}
+        self.notices.append(Notice(f"member_{status}", fields))
         self._count()
 
     def _shortest_suspicion_ms(self) -> int:
         return shortest_ms(self.options.suspicion_multiplier, self._live, self.options.protocol_period_ms)
 
     def _count(self) -> None:
-        self._live = 1 + sum(
-            standing.is_probed and standing.status in (ALIVE, SUSPECT) for standing in self.standings.values()
-        )
+        self._live = 1 + sum(standing.is_living for standing in self.standings.values())

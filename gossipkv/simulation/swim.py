@@ -7,6 +7,7 @@ exchanges that it began time out.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from gossipkv.core.effects import Tally
 from gossipkv.core.member import DEAD, SUSPECT
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.probe import Request
 from gossipkv.core.suspicion import confirmations_needed, shortest_ms
-from gossipkv.core.swim import Request, Swim
+from gossipkv.core.swim import Swim
 from gossipkv.simulation.timeline import Timeline
 
 TICK_MS = 200
@@ -55,6 +57,10 @@ class Findings:
     """Those of them at healthy members."""
     dead_most: int = 0
     """The most healthy members that any one member held for dead at one time."""
+    probes: int = 0
+    """That ended at any member while the faults lasted."""
+    probes_failed: int = 0
+    """Those of them that reached no one, directly or through others."""
     dead_in_the_end: int = 0
     """Members that ran and that some other still took for dead two minutes after all had ended."""
 
@@ -67,6 +73,21 @@ def detection_bound_ms(members: int, options: ReplicaOptions) -> int:
     probed_ms = min(2 * (members - 1), 6) * period_ms
     confirmed_ms = probed_ms if confirmations_needed(multiplier, members) else 0
     return probed_ms + confirmed_ms + shortest_ms(multiplier, members, period_ms) + members.bit_length() * period_ms
+
+
+def first_detection_ms(members: int, options: ReplicaOptions) -> int:
+    """When SWIM expects the first to see a crash: some member probes the one that is gone within e / (e - 1) periods,
+    whatever the size, and the suspicion then runs out. Source: Das, Gupta, Motivala, 2002, sections 3.1 and 4.2."""
+    period_ms = options.protocol_period_ms
+    return round(math.e / (math.e - 1) * period_ms) + shortest_ms(options.suspicion_multiplier, members, period_ms)
+
+
+def failed_probe_share(members: int, loss: float, options: ReplicaOptions) -> float:
+    """How many probes of healthy members SWIM expects to fail: (1 - q^2) * (1 - q^4)^k, of a ping with its ack and of k
+    others with two pings and two acks each, where q is the share of frames that arrive. Source: Gupta, Chandra,
+    Goldszmidt, "On Scalable and Efficient Distributed Failure Detectors", 2001, which SWIM builds on."""
+    arriving, helpers = 1 - loss, min(options.indirect_probes, members - 2)
+    return (1 - arriving**2) * (1 - arriving**4) ** helpers
 
 
 class _Machine:
@@ -167,16 +188,24 @@ class Arena:
         for machine in paused.values():
             self._pause_again(machine, CALM_MS + course.duration_ms)
         healthy = self.machines.keys() - crashed.keys() - paused.keys()
+        probes_before = self._probes()
         while self.timeline.now_ms < CALM_MS + course.duration_ms:
             self._run_for(TICK_MS)
             self._count(healthy)
             self._look_for(sorted(crashed))
+        ended, failed = self._probes()
+        self.findings.probes, self.findings.probes_failed = ended - probes_before[0], failed - probes_before[1]
         self._loss = 0.0
         self._run_for(2 * CALM_MS + course.pause_ms)
         running = {machine.name for machine in machines if machine.is_up}
         held_dead = {name for machine in machines if machine.is_up for name in machine.dead() if name in running}
         self.findings.dead_in_the_end = len(held_dead)
         return self.findings
+
+    def _probes(self) -> tuple[int, int]:
+        """How many have ended, and how many of them failed, until now."""
+        tallies = [machine.tally.probes for machine in self.machines.values()]
+        return sum(probes.total() for probes in tallies), sum(probes["failed"] for probes in tallies)
 
     def _run_for(self, duration_ms: int) -> None:
         self.timeline.run_until(self.timeline.now_ms + duration_ms)

@@ -120,6 +120,7 @@ def test_another_running_member_of_the_same_name_is_refused_and_told_why(cluster
     assert isinstance(outcomes[0], RefusedEnvelopeError)
     assert outcomes[0].reason == "name_taken"
     assert "give each its own name" in str(outcomes[0])
+    assert cluster.status("a").tally.envelopes_refused == {"name_taken": 1}
 
 
 def test_the_log_names_each_sender_that_is_refused_once(cluster: Cluster) -> None:

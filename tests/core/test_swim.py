@@ -11,9 +11,10 @@ from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.messages import Ack, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.probe import Request
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour, Rumours, rank
 from gossipkv.core.suspicion import LONGEST, Suspicion
-from gossipkv.core.swim import HEALTH_MAX, KNOCK_PERIODS, Request, Swim
+from gossipkv.core.swim import HEALTH_MAX, KNOCK_PERIODS, Swim
 
 PERIOD_MS = 1_000
 

@@ -6,7 +6,7 @@ import pytest
 
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.simulation.membership_table import tables
-from gossipkv.simulation.swim import Arena, Course, detection_bound_ms
+from gossipkv.simulation.swim import Arena, Course, detection_bound_ms, failed_probe_share
 
 
 @pytest.mark.parametrize(("members", "seeds"), [(3, 20), (10, 10), (50, 3), (200, 1)])
@@ -37,6 +37,15 @@ def test_a_paused_member_does_not_declare_the_others_dead(members: int, paused: 
     found = Arena(Course(members, 100_000, paused=paused), 3).run()
     assert found.false_deaths == 0
     assert found.dead_in_the_end == 0
+
+
+@pytest.mark.parametrize(("members", "loss"), [(10, 0.1), (10, 0.25), (50, 0.25)])
+def test_as_many_probes_fail_as_the_theory_of_swim_has_it(members: int, loss: float) -> None:
+    found = Arena(Course(members, 60_000, loss=loss), 1).run()
+    assert found.probes > members * 20
+    assert found.probes_failed / found.probes == pytest.approx(
+        failed_probe_share(members, loss, ReplicaOptions()), rel=0.4, abs=0.01
+    )
 
 
 def test_a_run_depends_on_its_seed_alone() -> None:
