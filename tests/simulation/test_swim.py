@@ -39,6 +39,14 @@ def test_a_paused_member_does_not_declare_the_others_dead(members: int, paused: 
     assert found.dead_in_the_end == 0
 
 
+@pytest.mark.parametrize("gap_ms", [100, 2_000])
+@pytest.mark.parametrize("pause_ms", [700, 1_500, 5_000, 40_000])
+def test_pauses_short_or_long_bury_no_one_else(pause_ms: int, gap_ms: int) -> None:
+    found = Arena(Course(10, 100_000, paused=3, pause_ms=pause_ms, gap_ms=gap_ms), 4).run()
+    assert found.false_deaths == 0
+    assert found.dead_in_the_end == 0
+
+
 @pytest.mark.parametrize(("members", "loss"), [(10, 0.1), (10, 0.25), (50, 0.25)])
 def test_as_many_probes_fail_as_the_theory_of_swim_has_it(members: int, loss: float) -> None:
     found = Arena(Course(members, 60_000, loss=loss), 1).run()
