@@ -90,9 +90,10 @@ class Swim:
         return standing
 
     def replaced(self, member: str, start: int) -> None:
-        """It answers as this life, though an other was thought to be later: its clock was set back, its disk lost."""
+        """It answers as this life, though one that was thought to be later has left: its clock was set back, its disk
+        lost. One that is merely held for dead refutes that, and goes on under the later life."""
         standing = self.standings.get(member)
-        if standing is not None and standing.life.start > start:
+        if standing is not None and standing.status == LEFT and standing.life.start > start:
             # What it has refuted in this life stays refuted.
             former = standing.former if standing.former.start == start else Life(start, 0)
             standing.life, standing.former = former, standing.life
@@ -226,8 +227,7 @@ class Swim:
         helpers = self._some_live(self.options.indirect_probes, probe.target)
         probe.asked = len(helpers)
         for helper in helpers:
-            request = PingRequest(probe.target, self._words_for(helper))
-            self.requests.append(Request(helper, request, probe.number))
+            self.requests.append(Request(helper, PingRequest(probe.target, self._words_for(helper)), probe.number))
 
     def _some_live(self, count: int, other_than: str) -> list[str]:
         live = [member for member in sorted(self.standings) if self._is(member, ALIVE) and member != other_than]
@@ -337,7 +337,8 @@ class Swim:
         return is_accused
 
     def _believe(self, rumour: Rumour, standing: Standing) -> None:
-        if not standing.is_probed:
+        is_stale = rumour.life.start == standing.former.start and rumour.life < standing.former
+        if not standing.is_probed or is_stale:
             return
         if rumour.rank > rank(standing.status, standing.life):
             self._become(rumour.member, rumour.status, rumour.life)
@@ -376,10 +377,11 @@ class Swim:
         before, was = standing.status, standing.life
         if life.start > was.start:
             standing.former = was
+        # To leave outdoes all that was said of a life, and unsays none of it.
+        life = max(life, was)
         standing.status, standing.life, standing.suspicion = status, life, None
         if status == SUSPECT:
-            multiplier = self.options.suspicion_multiplier
-            needed = confirmations_needed(multiplier, self._live)
+            needed = confirmations_needed(self.options.suspicion_multiplier, self._live)
             standing.suspicion = Suspicion(self._time_ms, self._shortest_suspicion_ms(), needed)
         if status == before:
             return

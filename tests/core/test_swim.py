@@ -190,11 +190,22 @@ def test_an_answer_that_accuses_without_end_is_refuted_once_per_period() -> None
 def test_what_a_life_has_refuted_stays_refuted_when_a_later_one_turns_out_to_be_older() -> None:
     swim = detector("a", "b")
     swim.receive("b", Ping((Rumour("a", ALIVE, Life(1, 3)),)))
-    swim.learn("a", 2)
+    swim.receive("b", Ping((Rumour("a", ALIVE, Life(2, 4)),)))
+    swim.learn("a", 2, has_left=True)
     swim.replaced("a", 1)
-    swim.receive("b", Ping((Rumour("a", DEAD, Life(1, 2)),)))
+    for stale in (Life(1, 2), Life(2, 3)):
+        swim.receive("b", Ping((Rumour("a", DEAD, stale),)))
+        assert status(swim, "a") == ALIVE
+        assert swim.standings["a"].life == Life(1, 3)
+
+
+def test_a_refutation_under_a_later_life_than_the_members_own_stands() -> None:
+    swim = detector("a", "b")
+    swim.receive("b", Ping((Rumour("a", ALIVE, Life(5, 1)),)))
+    swim.replaced("a", 1)
+    swim.receive("b", Ping((Rumour("a", DEAD, Life(5, 0)),)))
     assert status(swim, "a") == ALIVE
-    assert swim.standings["a"].life == Life(1, 3)
+    assert swim.standings["a"].life == Life(5, 1)
 
 
 def test_a_dead_member_is_pinged_now_and_then() -> None:

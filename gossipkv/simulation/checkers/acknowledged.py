@@ -73,7 +73,7 @@ class AcknowledgedWrites(Checker):
 
 
 def _is_as_good(host: Host, shard: str, row: Row | None, last: Version) -> bool:
-    """A delete or expiry by a lost replica, known to some member ahead of all contexts, need not reach a member that has
+    """A delete or expiry by a lost replica, known to some member ahead of all contexts, need not reach one that has
     no value of the row: members that differ in tombstones alone count as equal."""
     is_gone = row is None or row.winner.value is None
     return last.is_tombstone and is_gone and not host.disk.context(shard).covers(last.dot)
