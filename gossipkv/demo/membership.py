@@ -9,7 +9,7 @@ from gossipkv.demo.stage import Stage
 async def membership(stage: Stage) -> None:
     first, *_, last = stage.names
     say = stage.say
-    await stage.client(first).put("colours", "sky", b"blue")
+    await stage.client(first).table("colours").put("sky", b"blue")
     say(f"{first} has taken a row; all three know each other: {await stage.statuses(first)}.")
 
     say(f"\n{last} is killed without a word, as by a power cut.")
@@ -18,14 +18,14 @@ async def membership(stage: Stage) -> None:
     say("No message said so: it answered no ping, direct or through the other, and refuted no suspicion.")
     say(f"So {first} now counts it as dead: {await stage.statuses(first)}.")
 
-    await stage.client(first).put("colours", "sky", b"grey")
+    await stage.client(first).table("colours").put("sky", b"grey")
     say(f"Writes go on: {first} has changed the row meanwhile.")
 
     say(f"\n{last} starts again, with its disk.")
     await stage.start(last)
     await stage.until_status(first, last, ALIVE)
-    value = await stage.client(last).get("colours", "sky")
-    say(f"It is alive again, and was ready only after it had caught up: it answers {value.content.decode()!r}.")
+    value = await stage.value(last, "colours", "sky")
+    say(f"It is alive again, and was ready only after it had caught up: it answers {value!r}.")
 
     say(f"\nNow {last} is told to stop, and takes leave.")
     await stage.stop(last)
