@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
+from gossipkv.core.member import DEAD
 from gossipkv.core.replica import Replica
 from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.write import Operation
@@ -36,6 +37,8 @@ LIVENESS_INTERVALS = 40
 ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
 TRANSFERS = 3
 """So often may all rows be brought over one by one, where messages hold no more."""
+REVIVAL_PERIODS = 30
+"""Protocol periods, and the longest pause before a retry, after which no one may take a member that runs for dead."""
 QUIET_INTERVALS = 6
 """Gossip intervals to go on after that."""
 
@@ -209,6 +212,9 @@ class Simulation:
             while host.process is not None and host.process.is_committing:
                 self._timeline.run_until(self._timeline.now_ms + 1)
             self._cluster.examine(host)
+        until_ms = self._timeline.now_ms + REVIVAL_PERIODS * scenario.gossip_interval_ms + RETRY_MS_MAX
+        while self._timeline.now_ms < until_ms and self._is_anyone_dead():
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         for checker in self._checkers:
             checker.ended(self._cluster.hosts)
 
@@ -217,6 +223,14 @@ class Simulation:
         tick_ms = self.scenario.gossip_interval_ms // TICKS_PER_INTERVAL
         life_ms = MESSAGE_LIFE_MS * max(1, 4 * tick_ms // MESSAGE_LIFE_MS) + 2 * MESSAGE_LIFE_MS
         return self.scenario.tombstone_age_ms_min + self.scenario.clock_skew_ms_max + TTL_MS_MAX + 4 * life_ms
+
+    def _is_anyone_dead(self) -> bool:
+        """Whether anyone takes a member that runs for dead."""
+        running = {host.name for host in self._cluster.running()}
+        processes = [host.process for host in self._cluster.hosts if host.process is not None]
+        return any(
+            peer.status == DEAD and peer.member in running for process in processes for peer in process.replica.peers
+        )
 
     def _survey(self) -> tuple[int, int]:
         """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""

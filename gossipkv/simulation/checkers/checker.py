@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gossipkv.core.effects import Notice
 from gossipkv.core.messages import Envelope
 from gossipkv.core.row import Row
 from gossipkv.core.write import Operation, Result
@@ -43,6 +44,9 @@ class Checker:
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
         """An envelope goes onto the network."""
+
+    def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        """A member tells its log what has changed."""
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """A member's disk is gone for good; these are left."""
