@@ -45,6 +45,7 @@ class Member:
     outbox: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     clock_ahead_ms: int = 0
+    is_fenced: bool = False
 
     @property
     def replica_id(self) -> int:
@@ -52,6 +53,7 @@ class Member:
 
     def keep(self, effects: Effects) -> None:
         self.outbox += effects.sends
+        self.is_fenced |= effects.is_fenced
         self.notices += effects.notices
 
     def rows(self, shard: str = USER) -> dict[bytes, Row]:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from gossipkv.core import pull, receipts, row, store, walk
+from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
@@ -279,6 +281,17 @@ I4 = "I4_fingerprints"
 I5 = "I5_durability"
 SIBLINGS = "siblings"
 
+# Tombstones
+
+
+def _own_context(collector: Collector) -> Context:
+    return Context(collector._store.shards[USER].context)
+
+
+def _any(membership: Membership, _: ReplicaId) -> bool:
+    return bool(membership._forgotten)
+
+
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
     Mutant("a walk is sealed over a refused row", Walk, "seal", _seal_over_refused_rows, I2),
@@ -343,5 +356,8 @@ MUTANTS = (
     Mutant("merge keeps one of several siblings", store, "merge", _merge_to_the_last, SIBLINGS),
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
+    Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
+    Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
+    Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )
