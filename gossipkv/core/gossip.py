@@ -14,7 +14,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from gossipkv.core import pull, walk
+from gossipkv.core import pull, recent, walk
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import ALIVE, DEAD, LEFT
@@ -137,17 +137,20 @@ class Gossip:
 
     def _agenda(self, reader: Reader, peer: Peer) -> tuple[Message, ...]:
         messages: list[Message] = []
+        peer.asked = Asked()
         for name, shard in self._store.shards.items():
             if peer.fresh.get(name):
                 messages += self._push(reader, peer, name)
             if name in peer.notes:
                 messages.append(Covered(name, Context(shard.context)))
-            if name in peer.pulls:
-                messages.append(peer.pulls[name].request(name))
-            if name in peer.walks:
-                messages.append(peer.walks[name].request())
+            if not peer.holds_back(name):
+                if name in peer.pulls:
+                    peer.asked.pulls[name] = peer.pulls[name]
+                    messages.append(peer.pulls[name].request(name))
+                if name in peer.walks:
+                    peer.asked.walks[name] = peer.walks[name]
+                    messages.append(peer.walks[name].request())
         peer.notes.clear()
-        peer.asked = Asked(pulls=dict(peer.pulls), walks=dict(peer.walks))
         if peer.is_sync_due:
             peer.is_sync_due = False
             for name, shard in self._store.shards.items():
@@ -226,9 +229,9 @@ class Gossip:
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                     peer.offered.add(shard.name)
-                part = pull.serve(transaction, shard, message, self._options.part_bytes)
-                self._tally.rows_sent += len(part.rows) if isinstance(part, Delta) else 0
-                return [part]
+                parts = recent.serve(transaction, shard, message, self._options.part_bytes)
+                self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
+                return list(parts)
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
@@ -93,6 +94,14 @@ class Peer:
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""
         return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
+
+    def holds_back(self, shard: str) -> bool:
+        """Whether transfers of the shard wait: who the members are, and how tables are kept, comes before rows. What
+        of `sys` fits into one message keeps nothing waiting."""
+        if shard == SYSTEM:
+            return False
+        pulling, walking = self.pulls.get(SYSTEM), self.walks.get(SYSTEM)
+        return (pulling is not None and pulling.cursor is not None) or (walking is not None and not walking.is_audit)
 
     def replace_context(self, shard: str, context: Context) -> None:
         """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what

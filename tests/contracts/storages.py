@@ -67,7 +67,11 @@ def everything(reader: Reader) -> dict[str, object]:
             "counts": list(reader.table_counts(shard).items()),
             "pages": list(reader.pages(shard)),
             "rows": list(reader.rows(shard, b"", b"\xff")),
-            "journal": {origin: list(reader.journal(shard, origin, 0)) for origin in (1, A, B)},
+            "journal": {
+                (origin, is_reverse): list(reader.journal(shard, origin, 0, reverse=is_reverse))
+                for origin in (1, A, B)
+                for is_reverse in (False, True)
+            },
             "expiries": list(reader.expiries(shard, Expiry(0, b""), 100)),
             "heads": list(reader.journal_heads(shard).items()),
             "leaves": {leaf: list(reader.leaf(shard, leaf)) for leaf in (0, 7, 8, 65_535)},
