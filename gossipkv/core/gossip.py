@@ -42,6 +42,7 @@ from gossipkv.core.messages import (
 )
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
+from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
@@ -173,10 +174,19 @@ class Gossip:
         delta = pull.push(reader, shard, known, origins, self._options.part_bytes)
         if delta is None:
             peer.offered.add(shard_name)
-            return [Offer(shard_name)]
+            return [Offer(shard_name), *self._push_ahead(reader, peer, shard)]
         del peer.fresh[shard_name]
+        peer.ahead.pop(shard_name, None)
         self._tally.rows_sent += len(delta.rows)
         return [delta]
+
+    def _push_ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
+        """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
+        since = peer.ahead.get(shard.name, shard.context)
+        peer.ahead[shard.name] = Context(shard.context)
+        rows = recent.newest(reader, shard, since, self._options.part_bytes // recent.SHARE)
+        self._tally.rows_sent += len(rows)
+        return [Delta(shard.name, {}, rows)] if rows else []
 
     def _freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
         for peer in peers:
@@ -229,6 +239,8 @@ class Gossip:
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                     peer.offered.add(shard.name)
+                    if message.cursor is None:
+                        peer.ahead[shard.name] = Context(shard.context)
                 parts = recent.serve(transaction, shard, message, self._options.part_bytes)
                 self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
                 return list(parts)

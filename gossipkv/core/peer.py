@@ -63,6 +63,8 @@ class Peer:
     """Per shard, origins of which writes wait to be pushed."""
     offered: set[str] = field(default_factory=set)
     """Shards that it pulls, or was told to, and has not caught up with since: pushes would bring rows twice."""
+    ahead: dict[str, Context] = field(default_factory=dict)
+    """Per shard that it catches up with, up to where it has been sent the newest rows, which claim nothing."""
     notes: set[str] = field(default_factory=set)
     """Shards of which the peer must be told what is covered here."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
@@ -132,6 +134,7 @@ class Peer:
         self.contexts.clear()
         self.heard.clear()
         self.offered.clear()
+        self.ahead.clear()
         self.abandon_transfers()
         self.is_sync_due = True
 

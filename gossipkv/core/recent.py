@@ -6,7 +6,8 @@ to a pull that takes several parts, or that ends in a walk, holds the newest row
 the journal's tails tell.
 
 They run ahead of the puller's context and claim nothing: in a pull the journal is read from its beginning afterwards,
-and a walk compares what is held. At most one message in each transfer brings rows twice.
+and a walk compares what is held. What is written while the transfer lasts is sent ahead of it in the same way, with
+each offer to pull. All this comes twice, so it is bounded.
 """
 
 from __future__ import annotations

@@ -174,3 +174,24 @@ def test_a_member_that_was_away_gets_the_newest_rows_first_and_the_system_before
     system = [place for place, (asked, _) in enumerate(talk) if asks_for_bulk(asked, SYSTEM)]
     users = [place for place, (asked, _) in enumerate(talk) if asks_for_bulk(asked, USER)]
     assert max(system) < min(users)
+
+
+@pytest.mark.parametrize("rows", [30, 300], ids=["pull", "walk"])
+def test_what_is_written_during_a_long_transfer_arrives_before_its_end_and_once(cluster: Cluster, rows: int) -> None:
+    away(cluster, rows)
+    b = cluster.members["b"]
+    exchanging = exchanges(cluster)
+    for _ in range(6):
+        next(exchanging)
+    cluster.write("a", Operation(at("meanwhile"), b"new"))
+    sent = []
+    for _ in range(2):
+        cluster.now_ms += 1_300
+        cluster.tick("a")
+        asked, _ = cluster.deliver("a", "b")
+        sent += [copy.address for m in asked.messages if isinstance(m, Delta) and m.shard == USER for copy in m.rows]
+    assert sent == [at("meanwhile")]
+    assert b.rows()[at("meanwhile")].winner.value == b"new"
+    assert not Context(b.context()).covers_all(Context(cluster.members["a"].context()))
+    assert not cluster.has_converged(cluster.members)
+    assert list(exchanging)
