@@ -40,8 +40,11 @@ class Siblings(Checker):
             self.require(found == _maximal(writes, row.context), member, "holds", row, "at", address)
             return
         (written,) = fresh
-        # Deletes have no values to tell them apart: one of those that were asked for must explain the row.
+        # Deletes have no values to tell them apart: one of those that were asked for must explain the row, which knows
+        # of all that its writer gave. One that gave more may explain it as well, and not what comes of it later.
         for seen in self.history.contexts_given[address, written.value]:
+            if seen is not None and not row.context.covers_all(seen):
+                continue
             writes[written.dot] = _covered(writes, self._context_of(before, seen))
             if found == _maximal(writes, row.context):
                 break
