@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from gossipkv.core import pull, walk
+from gossipkv.core import pull, recent, walk
 from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
@@ -50,6 +50,7 @@ from gossipkv.core.messages import (
 )
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
+from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
@@ -148,17 +149,20 @@ class Gossip:
 
     def _agenda(self, reader: Reader, peer: Peer) -> tuple[Message, ...]:
         messages: list[Message] = []
+        peer.asked = Asked()
         for name, shard in self._store.shards.items():
             if peer.fresh.get(name):
                 messages += self._push(reader, peer, name)
             if name in peer.notes:
                 messages.append(Covered(name, Context(shard.context)))
-            if name in peer.pulls:
-                messages.append(peer.pulls[name].request(name))
-            if name in peer.walks:
-                messages.append(peer.walks[name].request())
+            if not peer.holds_back(name):
+                if name in peer.pulls:
+                    peer.asked.pulls[name] = peer.pulls[name]
+                    messages.append(peer.pulls[name].request(name))
+                if name in peer.walks:
+                    peer.asked.walks[name] = peer.walks[name]
+                    messages.append(peer.walks[name].request())
         peer.notes.clear()
-        peer.asked = Asked(pulls=dict(peer.pulls), walks=dict(peer.walks))
         if peer.is_sync_due:
             peer.is_sync_due = False
             for name, shard in self._store.shards.items():
@@ -188,10 +192,19 @@ class Gossip:
         delta = pull.push(reader, shard, known, origins, self._options.part_bytes)
         if delta is None:
             peer.offered.add(shard_name)
-            return [Offer(shard_name)]
+            return [Offer(shard_name), *self._push_ahead(reader, peer, shard)]
         del peer.fresh[shard_name]
+        peer.ahead.pop(shard_name, None)
         self._tally.rows_sent += len(delta.rows)
         return [delta]
+
+    def _push_ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
+        """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
+        since = peer.ahead.get(shard.name, shard.context)
+        peer.ahead[shard.name] = Context(shard.context)
+        rows = recent.newest(reader, shard, since, self._options.part_bytes // recent.SHARE)
+        self._tally.rows_sent += len(rows)
+        return [Delta(shard.name, {}, rows)] if rows else []
 
     def _freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
         for peer in peers:
@@ -248,9 +261,11 @@ class Gossip:
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                     peer.offered.add(shard.name)
-                part = pull.serve(transaction, shard, message, self._options.part_bytes)
-                self._tally.rows_sent += len(part.rows) if isinstance(part, Delta) else 0
-                return [part]
+                    if message.cursor is None:
+                        peer.ahead[shard.name] = Context(shard.context)
+                parts = recent.serve(transaction, shard, message, self._options.part_bytes)
+                self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
+                return list(parts)
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)

@@ -6,7 +6,7 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | asked | answered |
 | --- | --- |
 | Digest | Digest alone when in sync, else Digest and State |
-| Pull | Delta, or TooFar |
+| Pull | Delta, or TooFar and a Delta of the newest rows |
 | Delta | Covered |
 | Covered, Offer | nothing |
 | WalkBegin | WalkRoot |

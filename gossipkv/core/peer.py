@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
@@ -68,6 +69,8 @@ class Peer:
     """Per shard, origins of which writes wait to be pushed."""
     offered: set[str] = field(default_factory=set)
     """Shards that it pulls, or was told to, and has not caught up with since: pushes would bring rows twice."""
+    ahead: dict[str, Context] = field(default_factory=dict)
+    """Per shard that it catches up with, up to where it has been sent the newest rows, which claim nothing."""
     notes: set[str] = field(default_factory=set)
     """Shards of which the peer must be told what is covered here."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
@@ -105,6 +108,14 @@ class Peer:
         """Whether an exchange with it may begin."""
         return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
 
+    def holds_back(self, shard: str) -> bool:
+        """Whether transfers of the shard wait: who the members are, and how tables are kept, comes before rows. What
+        of `sys` fits into one message keeps nothing waiting."""
+        if shard == SYSTEM:
+            return False
+        pulling, walking = self.pulls.get(SYSTEM), self.walks.get(SYSTEM)
+        return (pulling is not None and pulling.cursor is not None) or (walking is not None and not walking.is_audit)
+
     def replace_context(self, shard: str, context: Context) -> None:
         """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what
         is known of a peer may safely be too little, never too much."""
@@ -135,6 +146,7 @@ class Peer:
         self.vouched = Context()
         self.heard.clear()
         self.offered.clear()
+        self.ahead.clear()
         self.abandon_transfers()
         self.is_sync_due = True
 

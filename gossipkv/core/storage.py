@@ -104,8 +104,8 @@ class Reader(Protocol):
         """Rows with `start <= address < end`, tombstones included, by address; lazily."""
         ...
 
-    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
-        """The entries of an origin with `sequence > after`, ascending; lazily."""
+    def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
+        """The entries of an origin with `sequence > after`, ascending unless reversed; lazily."""
         ...
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:

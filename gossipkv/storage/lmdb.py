@@ -171,11 +171,12 @@ class _LmdbReader:
         for key, stored in self._items(self._rows, prefix + start, prefix + end, reverse=reverse):
             yield key[skipped:], encoding.decode_row(stored)
 
-    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
+    def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
         prefix = _prefix(shard)
         sequence_at = len(prefix) + 8
         start = prefix + _pack_pair(origin, after + 1)
-        for key, address in self._items(self._databases.journal, start, _journal_end(prefix, origin)):
+        end = _journal_end(prefix, origin)
+        for key, address in self._items(self._databases.journal, start, end, reverse=reverse):
             yield JournalEntry(int.from_bytes(key[sequence_at:], "big"), address)
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:

@@ -196,8 +196,8 @@ class _MemoryReader:
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
         return self.layered((_ROWS, shard)).scan(start, end, reverse=reverse)
 
-    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
-        entries = self.layered((_JOURNAL, shard)).scan((origin, after + 1), (origin + 1, 0))
+    def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
+        entries = self.layered((_JOURNAL, shard)).scan((origin, after + 1), (origin + 1, 0), reverse=reverse)
         for (_, sequence), address in entries:
             yield JournalEntry(sequence, address)
 

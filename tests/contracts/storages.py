@@ -79,7 +79,11 @@ def everything(reader: Reader) -> dict[str, object]:
             "counts": list(reader.table_counts(shard).items()),
             "pages": list(reader.pages(shard)),
             "rows": list(reader.rows(shard, b"", b"\xff")),
-            "journal": {origin: list(reader.journal(shard, origin, 0)) for origin in (1, A, B)},
+            "journal": {
+                (origin, is_reverse): list(reader.journal(shard, origin, 0, reverse=is_reverse))
+                for origin in (1, A, B)
+                for is_reverse in (False, True)
+            },
             "collected": reader.collected(shard),
             "expiries": list(reader.deadlines(shard, EXPIRIES, FIRST_DEADLINE, 100)),
             "tombstones": list(reader.deadlines(shard, TOMBSTONES, FIRST_DEADLINE, 100)),

@@ -336,7 +336,7 @@ def test_a_leaf_lists_its_own_addresses_after_the_one_given(storage: Storage) ->
         assert list(view.leaf("usr", 5)) == []
 
 
-def test_the_journal_of_an_origin_ascends_from_after_the_sequence_given(storage: Storage) -> None:
+def test_the_journal_of_an_origin_comes_from_after_the_sequence_given_in_either_order(storage: Storage) -> None:
     sequences = (1, 2, 255, 256, 65_536, SEQUENCE_MAX)
     with committing(storage) as transaction:
         for origin in (B, 1, A, 2**64 - 2):
@@ -351,6 +351,10 @@ def test_the_journal_of_an_origin_ascends_from_after_the_sequence_given(storage:
         assert [entry.sequence for entry in view.journal("usr", B, SEQUENCE_MAX)] == []
         assert next(view.journal("usr", A, 1)) == JournalEntry(2, b"t\0other")
         assert list(view.journal("usr", 99, 0)) == []
+        assert [entry.sequence for entry in view.journal("usr", B, 0, reverse=True)] == list(reversed(sequences))
+        assert [entry.sequence for entry in view.journal("usr", A, 2, reverse=True)] == [65_536, 256, 255]
+        assert list(view.journal("usr", B, SEQUENCE_MAX, reverse=True)) == []
+        assert list(view.journal("usr", 99, 0, reverse=True)) == []
         heads = {1: SEQUENCE_MAX, A: 65_536, 2**64 - 2: SEQUENCE_MAX, B: SEQUENCE_MAX}
         assert list(view.journal_heads("usr").items()) == list(heads.items())
         assert view.journal_heads("sys") == {}

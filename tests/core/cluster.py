@@ -138,8 +138,9 @@ class Cluster:
             self.run(name, Discovered(tuple(endpoint_of(other) for other in names)))
 
     def waiting(self, source: str, target: str) -> Send | None:
-        """The exchange under way from one to the other."""
+        """The exchange under way from one to the other; a ping only where there is nothing else."""
         sends = [send for send in self.members[source].outbox if send.endpoint == endpoint_of(target)]
+        sends.sort(key=lambda send: send.exchange < 0)
         return sends[0] if sends else None
 
     def deliver(self, source: str, target: str) -> tuple[Envelope, Envelope | Exception]:

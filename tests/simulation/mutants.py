@@ -7,10 +7,11 @@ every checker is seen to bite by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, receipts, row, store, walk
+from gossipkv.core import pull, receipts, recent, row, store, walk
 from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import Collector
@@ -20,7 +21,7 @@ from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Range, WalkRows
+from gossipkv.core.messages import Cursor, Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt
@@ -93,6 +94,7 @@ _seal = Walk.seal
 _finish_walk = Gossip._finish_walk
 _fill = pull._fill
 _leaf_rows = walk._leaf_rows
+_serve_recent = recent.serve
 
 
 def _cover_each_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
@@ -108,6 +110,21 @@ def _cover_each_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict
 def _claim_the_last_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
     pulling.ranges = None
     return _take(pulling, part, intake)
+
+
+def _begin_behind_the_newest(reader: Any, shard: Shard, asked: Any, part_bytes: int) -> Any:
+    """Take the newest rows for the beginning of the journal."""
+    parts = _serve_recent(reader, shard, asked, part_bytes)
+    match parts:
+        case (Delta(ranges=ranges, cursor=Cursor(origin=origin)) as part,) if asked.cursor is None:
+            return (replace(part, cursor=Cursor(origin, ranges[origin].through)),)
+    return parts
+
+
+def _claim_the_newest(reader: Any, shard: Shard, asked: Any, part_bytes: int) -> Any:
+    """Let the newest rows stand for all that is lacking."""
+    parts = _serve_recent(reader, shard, asked, part_bytes)
+    return (replace(parts[0], cursor=None),) if isinstance(parts[0], Delta) and asked.cursor is None else parts
 
 
 def _seal_over_refused_rows(finished: Walk) -> Context:
@@ -317,6 +334,8 @@ MUTANTS = (
     Mutant("a walk is sealed with the context at its end", Gossip, "_finish_walk", _seal_with_the_end, I2),
     Mutant("a prefix of the journal counts as all of it", pull.Pulling, "take", _cover_each_part, I2, Emphasis.PARTS),
     Mutant("the last part's claim counts", pull.Pulling, "take", _claim_the_last_part, I2, Emphasis.PARTS),
+    Mutant("the newest rows are the journal's first", recent, "serve", _begin_behind_the_newest, I2, Emphasis.PARTS),
+    Mutant("the newest rows count as all", recent, "serve", _claim_the_newest, I2, Emphasis.PARTS),
     Mutant("what runs ahead of the context is not sent", pull, "_fill", _fill_up_to_the_context, I2, Emphasis.HEARSAY),
     Mutant("a walk leaves out tombstones", walk, "_leaf_rows", _visible_leaf_rows, I2),
     Mutant("a walk compares visible sums alone", Walk, "_differ", _differ_in_visible_rows, I2),
