@@ -11,7 +11,7 @@ from gossipkv.api import problem
 from gossipkv.api.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
-from gossipkv.api.target import BATCH, ROW, ROWS, TABLE, TABLES, Parameters, Target
+from gossipkv.api.target import BATCH, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -38,6 +38,7 @@ def document(options: ApiOptions) -> Object:
         ROW: _row(options),
         ROWS: {"get": _listing(options)},
         BATCH: {"post": _batch(options)},
+        WATCH: {"get": _watch()},
         TABLES: {"get": _operation("List the tables", {200: _json("TablePage")}, 404)},
         TABLE: _table(),
         "/v1/cluster": {"get": _operation("The cluster as this member sees it", {200: _json("Cluster")}, 503)},
@@ -153,6 +154,29 @@ def _batch(options: ApiOptions) -> Object:
         {200: _content("A result per line, in order", NDJSON, schema="BatchResult")},
         *(403, 404, 415, 417),
         body={"description": description, "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}}},
+    )
+
+
+def _watch() -> Object:
+    text: Object = {"type": "string"}
+    events = (
+        "Server-Sent Events: `put` and `delete` with the row as in a listing; `reset` where the id cannot be gone on "
+        "from, followed by the current rows; `current` when all current rows have been sent; `overflow` where events "
+        "were not taken off in time; `end` when the member stops. After the last two the stream ends, and goes on from "
+        "the last id at any member."
+    )
+    return _operation(
+        "Watch the rows of a table",
+        {200: _content(events, "text/event-stream")},
+        404,
+        503,
+        507,
+        parameters=[
+            _header("Last-Event-ID", "Go on from this event; else from now on"),
+            _query("last_event_id", text, "The same, for clients that cannot set the header"),
+            _query("prefix", text, "Only keys that begin so"),
+            _query("snapshot", {"type": "boolean", "default": False}, "Without an id: the current rows first"),
+        ],
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
+from gossipkv.core.watching import Changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Effects:
     sends: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
+    changes: list[Changes] = field(default_factory=list)
+    """Only while someone watches."""
 
 
 @dataclass(slots=True)

@@ -58,11 +58,18 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """From here on, changes are told in the effects; or no longer."""
+
+    is_watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Answered by a ReplicaStatus."""
 
 
-Input = Write | Received | Answered | Failed | Discovered | Tick | Leave | Inspect
+Input = Write | Received | Answered | Failed | Discovered | Tick | Leave | Watch | Inspect
 Answer = list[Result] | Envelope | ReplicaStatus | None
 
 
@@ -83,6 +90,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             replica.tick(transaction, now_ms)
         case Leave():
             replica.leave(transaction, now_ms)
+        case Watch(is_watched=is_watched):
+            replica.watch(is_watched=is_watched)
         case Inspect():
             return replica.status(now_ms)
     return None

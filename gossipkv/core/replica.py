@@ -125,6 +125,10 @@ class Replica:
         self._has_left = True
         self._announce(transaction, now_ms)
 
+    def watch(self, *, is_watched: bool) -> None:
+        """Say in the effects what changes from here on, or no longer."""
+        self._store.watch(is_watched=is_watched)
+
     def finish(self, transaction: Transaction, now_ms: int) -> Effects:
         """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
         changed, self._gossip.changed = self._gossip.changed, {}
@@ -138,7 +142,7 @@ class Replica:
         ]
         notices = self._notices + self._membership.notices + self._gossip.notices
         self._notices, self._membership.notices, self._gossip.notices = [], [], []
-        return Effects(sends, notices, self._arrivals(changed))
+        return Effects(sends, notices, self._arrivals(changed), self._store.take_changes())
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
         """Return to what is committed: the batch in which these exchanges began or ended has not happened."""

@@ -31,6 +31,8 @@ class Shard:
         self._counts = {table.encode(): list(counts) for table, counts in tables.items()}
         self._changed_tables: set[bytes] = set()
         self._record_changed = False
+        self.changed: dict[bytes, Row] | None = None
+        """Rows as they stand that were stored since they were last taken; None while no one watches."""
 
     @classmethod
     def load(cls, reader: Reader, name: str) -> Shard:
@@ -84,6 +86,8 @@ class Shard:
         leaf = self.fingerprint.replace(address, old.versions if old else (), new.versions)
         self._count(address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
+        if self.changed is not None:
+            self.changed[address] = new
 
     def _without_stable(self, row: Row) -> Row:
         if not self.stable or len(row.context) == 1:

@@ -16,6 +16,7 @@ from gossipkv.core.messages import Range, RefusedRow, RowCopy
 from gossipkv.core.row import InconsistentRowError, Row, Version, merge, written
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
+from gossipkv.core.watching import Changes
 from gossipkv.core.write import NotMatched, Operation, Result, Written
 
 
@@ -38,6 +39,7 @@ class Store:
     def __init__(self, replica: ReplicaId, clock_skew_ms_max: int) -> None:
         self.replica = replica
         self.shards: dict[str, Shard] = {}
+        self._is_watched = False
         self._sequences_at_start: dict[str, int] = {}
         """Per shard, this replica's last write before the process began."""
         self._clock = HybridClock(clock_skew_ms_max)
@@ -52,6 +54,22 @@ class Store:
             self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
         for name, context in stable.items():
             self.shards[name].stable = context
+        self.watch(is_watched=self._is_watched)
+
+    def watch(self, *, is_watched: bool) -> None:
+        """Collect changes from now on, or no longer."""
+        self._is_watched = is_watched
+        for shard in self.shards.values():
+            shard.changed = {} if is_watched else None
+
+    def take_changes(self) -> list[Changes]:
+        """What has changed since they were last taken, and how far each shard's context has come."""
+        changes = []
+        for name, shard in self.shards.items():
+            if shard.changed is not None:
+                changes.append(Changes(name, shard.changed, Context(shard.context)))
+                shard.changed = {}
+        return changes
 
     def renew(self, transaction: Transaction, replica: ReplicaId, now_ms: int) -> None:
         """Go on under another replica id: others know of writes under the present one that are not here, so the data

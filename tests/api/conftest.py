@@ -139,6 +139,7 @@ async def running(options: ApiOptions = OPTIONS, storage: Storage | None = None)
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             yield Api(node, server.port, session, metrics)
     finally:
+        node.end_watches()
         await server.stop()
         await node.stop()
 
