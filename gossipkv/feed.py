@@ -33,6 +33,10 @@ class FeedOptions:
     """How long a watcher waits for this member to cover what it has seen elsewhere."""
 
 
+ANEW = "anew"
+"""The id of a watcher that has been reset and not been told all current rows since: only those help it."""
+
+
 class Signal(Enum):
     """What is told besides rows."""
 
@@ -95,7 +99,7 @@ class Watcher:
     def begin_anew(self, reason: str) -> None:
         self.is_live = False
         self._seen = None
-        self._buffer.append(Word(Signal.RESET, reason=reason))
+        self._buffer.append(Word(Signal.RESET, ANEW, reason))
         self._feed.metrics.watch_resets.inc()
         self._woken.set()
 

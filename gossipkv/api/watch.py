@@ -18,7 +18,7 @@ from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.address import address_of, key_of
 from gossipkv.core.seen import Seen
 from gossipkv.core.watching import Told
-from gossipkv.feed import Signal, Watcher, Word
+from gossipkv.feed import ANEW, Signal, Watcher, Word
 from gossipkv.node import Node
 
 PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
@@ -37,13 +37,16 @@ class Watch:
         snapshot = parameters.get("snapshot", "false")
         if snapshot not in ("true", "false"):
             raise ProblemError("invalid-parameter", "`snapshot` is `true` or `false`", parameter="snapshot")
-        seen = _seen(request.headers.get(LAST_EVENT_ID) or parameters.get("last_event_id", ""))
+        last_id = request.headers.get(LAST_EVENT_ID) or parameters.get("last_event_id", "")
+        seen = None if last_id == ANEW else _seen(last_id)
         headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         if request.method == "HEAD":
             await response.prepare(request)
             return response
         async with self._node.watched(shard, prefix, seen, snapshot=snapshot == "true") as watcher:
+            if last_id == ANEW:
+                watcher.begin_anew("the current rows were not told in full")
             await response.prepare(request)
             try:
                 await self._pass_on(watcher, response)

@@ -104,6 +104,14 @@ async def test_a_member_that_stops_ends_its_watches(api: Api) -> None:
         assert (await stream.next()).kind == "end"
 
 
+async def test_a_reset_that_was_cut_off_is_begun_anew(api: Api) -> None:
+    await api.put("k")
+    async with watching(api, **{"Last-Event-ID": "anew"}) as stream:
+        events = await stream.take(3)
+    assert [event.kind for event in events] == ["reset", "put", "current"]
+    assert events[0].id == "anew"
+
+
 async def test_an_id_that_no_watch_gave_out_is_refused(api: Api) -> None:
     for text in ("x", "AQ", "!!!!", "AQABAAAAAAAAAAA"):
         answer = await api.ask("GET", f"/v1/usr/tables/t/rows:watch?last_event_id={text}")
