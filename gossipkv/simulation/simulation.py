@@ -21,6 +21,7 @@ from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
 from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
+from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, Watcher
 
 EXAMINE_MS = 500
 DISCOVER_MS = 400
@@ -30,6 +31,7 @@ LIVENESS_INTERVALS = 40
 ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
 TRANSFERS = 3
 """So often may all rows be brought over one by one, where messages hold no more."""
+WATCHERS = 2
 QUIET_INTERVALS = 6
 """Gossip intervals to go on after that."""
 
@@ -55,6 +57,11 @@ class Simulation:
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
+        watching = _child(rng)
+        self._watchers = [
+            Watcher(f"watcher-{number}", watching, self._cluster, self._timeline, self._checkers)
+            for number in range(WATCHERS)
+        ]
         self._is_over = False
 
     def run(self) -> Outcome:
@@ -80,6 +87,8 @@ class Simulation:
             self._cluster.add()
         self._history.requested.update((o.address, o.value) for o in self._client.prefill(self._cluster.hosts[0]))
         self._nemesis.start()
+        for watcher in self._watchers:
+            watcher.step()
         self._repeat(self.scenario.write_interval_ms, self._act)
         self._repeat(EXAMINE_MS, self._examine_one)
         self._discover()
@@ -174,8 +183,16 @@ class Simulation:
             while host.process is not None and host.process.is_committing:
                 self._timeline.run_until(self._timeline.now_ms + 1)
             self._cluster.examine(host)
+        self._end_watches()
         for checker in self._checkers:
             checker.ended(self._cluster.hosts)
+
+    def _end_watches(self) -> None:
+        self._timeline.run_until(self._timeline.now_ms + 2 * RESUME_TIMEOUT_MS)
+        for checker in self._checkers:
+            checker.watches_ended([watcher.name for watcher in self._watchers], self._cluster.hosts)
+        for watcher in self._watchers:
+            self.outcome.seen += watcher.seen_kinds
 
     def _survey(self) -> tuple[int, int]:
         """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""

@@ -11,6 +11,7 @@ from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journa
 from gossipkv.simulation.checkers.letting_go import LettingGo
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
+from gossipkv.simulation.checkers.watches import Watches
 from gossipkv.simulation.history import History
 
 __all__ = ["CHECKERS", "Checker", "all_checkers"]
@@ -30,6 +31,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Convergence,
     Rounds,
     LettingGo,
+    Watches,
 )
 """In the order in which they look: Dots first, for it enters each new write into the history."""
 
