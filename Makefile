@@ -25,6 +25,7 @@ test: $(INSTALLED) ## Run all tests (ARGS="-k walk")
 	$(BIN)/pytest $(ARGS)
 
 test-kubernetes: $(INSTALLED) ## Image, chart, alerts and a real cluster; with KUBECONFIG and GOSSIPKV_TEST_IMAGE, on that one (ARGS="-k rolling")
+	$(BIN)/python -m tests.kubernetes.cluster tools
 	$(BIN)/pytest tests/kubernetes $(ARGS)
 
 check: $(INSTALLED) ## Format, lint, types, import layers

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gossipkv.core.address import NAMESPACES, table_of
-from gossipkv.core.causality import Context
-from gossipkv.core.seen import Seen
 from gossipkv.core.storage import View
-from gossipkv.core.watching import CatchUp, Changes, ContextWentBackError, Snapshot, Tail, Told
+from gossipkv.core.watch_position import ANEW, WatchPosition
+from gossipkv.core.watching import BeginAnewError, CatchUp, Changes, Snapshot, Standing, Tail, Told, standing
 from gossipkv.metrics import Metrics
 
 
@@ -30,11 +29,7 @@ class FeedOptions:
     buffer_bytes_max: int = 4 * 1024 * 1024
     """Of events that a watcher has not taken off."""
     resume_timeout_seconds: float = 10.0
-    """How long a watcher waits for this member to cover what it has seen elsewhere."""
-
-
-ANEW = "anew"
-"""The id of a watcher that has been reset and not been told all current rows since: only those help it."""
+    """How long a watcher waits for this member to hold what it has been told elsewhere."""
 
 
 class Signal(Enum):
@@ -42,7 +37,7 @@ class Signal(Enum):
 
     HEARTBEAT = "heartbeat"
     RESET = "reset"
-    """What the watcher has seen cannot be gone on from: current rows follow, then what comes next."""
+    """The watcher cannot go on from where it is: current rows follow, then what comes next."""
     CURRENT = "current"
     """All current rows have been told."""
     OVERFLOW = "overflow"
@@ -53,22 +48,24 @@ class Signal(Enum):
 class Word:
     signal: Signal
     event_id: str = ""
-    """What the watcher has seen by now; empty where that has not changed."""
+    """The watcher's position by now; empty where that has not changed."""
     reason: str = ""
 
 
 class Watcher:
     """One watch, from `Feed.watched`; `items` is to be iterated once."""
 
-    def __init__(self, feed: Feed, shard: str, prefix: bytes, seen: Seen | None) -> None:
+    def __init__(self, feed: Feed, shard: str, prefix: bytes, position: WatchPosition | None) -> None:
         self.shard = shard
         self.prefix = prefix
         self.is_live = False
         self._feed = feed
-        self._seen = seen
-        """None: the current rows come first."""
+        self._position = position
+        """Where it reads on while it is not live. None: the current rows come first."""
         self._buffer: list[Told | Word] = []
         self._buffer_bytes = 0
+        self._turns = 0
+        """How often it has been told to read from elsewhere."""
         self._last: Word | None = None
         self._woken = asyncio.Event()
 
@@ -89,33 +86,41 @@ class Watcher:
             self._buffer.append(word if self.is_live else Word(Signal.HEARTBEAT))
             self._woken.set()
 
-    def fall_behind(self, position: Context) -> None:
-        """Read on from this position, after what is in the buffer."""
-        if self.is_live:
-            self.is_live = False
-            self._seen = Seen(position)
+    def wake(self) -> None:
         self._woken.set()
 
+    def fall_behind(self, position: WatchPosition) -> None:
+        """Read on from this position, after what is in the buffer."""
+        if self.is_live:
+            self._turn(position)
+
     def begin_anew(self, reason: str) -> None:
-        self.is_live = False
-        self._seen = None
+        self._turn(None)
         self._buffer.append(Word(Signal.RESET, ANEW, reason))
         self._feed.metrics.watch_resets.inc()
-        self._woken.set()
 
     def end(self, word: Word) -> None:
         """Whatever is still in the buffer is dropped: the watcher goes on from the last id it got."""
-        self.is_live = False
+        self._turn(None)
         self._buffer.clear()
         self._last = word
+
+    def _turn(self, position: WatchPosition | None) -> None:
+        """Read from here on, rather than be told."""
+        self.is_live = False
+        self._position = position
+        self._turns += 1
+        self._feed.behind[self] = None
         self._woken.set()
 
     # For whoever passes it on
 
     async def items(self) -> AsyncIterator[list[Told | Word]]:
         """What to tell next, as long as the watch lasts. Its end is a word of its own."""
-        if self._seen is not None and not await self._is_covered(self._seen):
-            self.begin_anew("this member has not come to cover the id in time")
+        if self._position is not None:
+            reason = await self._hindrance(self._position)
+            if reason:
+                self.begin_anew(reason)
         while self._last is None:
             if self._buffer:
                 items, self._buffer, self._buffer_bytes = self._buffer, [], 0
@@ -129,40 +134,48 @@ class Watcher:
                     yield page
         yield [self._last]
 
-    async def _is_covered(self, seen: Seen) -> bool:
+    async def _hindrance(self, position: WatchPosition) -> str:
+        """Why the watch cannot go on here from a position; empty once it can."""
+        turns = self._turns
         try:
             async with asyncio.timeout(self._feed.options.resume_timeout_seconds):
-                while self._last is None and not seen.is_covered_by(self._feed.context(self.shard)):
+                while self._turns == turns:
                     self._woken.clear()
-                    await self._woken.wait()
+                    match self._feed.standing(self.shard, position):
+                        case Standing.HELD:
+                            break
+                        case Standing.FORGOTTEN:
+                            return "this member has forgotten deleted rows since"
+                        case Standing.AHEAD:
+                            await self._woken.wait()
         except TimeoutError:
-            return False
-        return True
+            return "this member has not come to hold what the id names in time"
+        return ""
 
     async def _read(self) -> AsyncIterator[list[Told | Word]]:
         """Come to where the tail stands now, and join it if it is still there. No page is read before the one before it
         has been taken off."""
-        through = self._feed.context(self.shard)
-        reading = Snapshot(through, self.prefix) if self._seen is None else CatchUp(self._seen, through, self.prefix)
-        self._seen = reading.seen
-        is_snapshot = isinstance(reading, Snapshot)
-        while self._last is None:
-            with self._feed.view() as view:
+        feed, target = self._feed, self._feed.position(self.shard)
+        position, turns = self._position, self._turns
+        reading: Snapshot | CatchUp
+        if position is None:
+            reading = Snapshot(target, self.prefix, feed.now_ms())
+        else:
+            reading = CatchUp(position, target, self.prefix)
+        while True:
+            with feed.view() as view:
                 items: list[Told | Word] = [*reading.page(view, self.shard)]
-            if self._seen is not reading.seen:
-                # It has to begin anew.
-                return
             if reading.is_finished:
-                self.is_live = self._feed.context(self.shard) == through
-                if is_snapshot:
-                    items.append(Word(Signal.CURRENT, Seen(through).encoded()))
-            elif is_snapshot:
-                # What has been seen of a snapshot counts only when it is whole.
-                self._seen = reading.seen
+                if isinstance(reading, Snapshot):
+                    items.append(Word(Signal.CURRENT, target.event_id()))
+                self._position = target
+                if feed.position(self.shard) is target:
+                    self.is_live = True
+                    feed.behind.pop(self, None)
             if items:
-                self._feed.metrics.watch_events.inc(len(items))
+                feed.metrics.watch_events.inc(len(items))
                 yield items
-            if reading.is_finished:
+            if reading.is_finished or self._turns != turns:
                 return
 
 
@@ -173,12 +186,16 @@ class Feed:
         self,
         view: Callable[[], View],
         switch: Callable[[bool], Awaitable[None]],
+        now_ms: Callable[[], int],
         metrics: Metrics,
         options: FeedOptions,
     ) -> None:
         self.view = view
+        self.now_ms = now_ms
         self.options = options
         self.metrics = metrics
+        self.behind: dict[Watcher, None] = {}
+        """Those that read by themselves, in order of their falling behind."""
         self._switch = switch
         """Lets the core tell of changes from here on, or no longer."""
         self._tails: dict[str, Tail] = {}
@@ -187,22 +204,29 @@ class Feed:
         self._switching = asyncio.Lock()
         self._is_closed = False
 
-    def context(self, shard: str) -> Context:
-        return self._tails[shard].context
+    def position(self, shard: str) -> WatchPosition:
+        return self._tails[shard].position
+
+    def standing(self, shard: str, position: WatchPosition) -> Standing:
+        with self.view() as view:
+            return standing(view, shard, position, self._tails[shard])
 
     @asynccontextmanager
-    async def watched(self, shard: str, prefix: bytes, after: Seen | None, *, snapshot: bool) -> AsyncIterator[Watcher]:
-        """Watch the rows of a shard whose address begins with the prefix, which names a table: from what has been seen
-        on, else from now on, with the current rows first if wanted. Raises StorageError."""
+    async def watched(
+        self, shard: str, prefix: bytes, after: WatchPosition | None, *, snapshot: bool
+    ) -> AsyncIterator[Watcher]:
+        """Watch the rows of a shard whose address begins with the prefix, which names a table: from a position on, else
+        from now on, with the current rows first if wanted. Raises StorageError."""
         async with self._switching:
             if not self._tails:
                 await self._switch(True)
                 with self.view() as view:
                     self._tails = {name: Tail(view, name) for name in NAMESPACES}
-            seen = Seen(self.context(shard)) if after is None and not snapshot else after
-            watcher = Watcher(self, shard, prefix, seen)
+            position = self.position(shard) if after is None and not snapshot else after
+            watcher = Watcher(self, shard, prefix, position)
             key = shard, table_of(prefix)
             self._watchers.setdefault(key, {})[watcher] = None
+            self.behind[watcher] = None
             self.metrics.watchers.inc()
         if self._is_closed:
             watcher.end(_END)
@@ -210,6 +234,7 @@ class Feed:
             yield watcher
         finally:
             self.metrics.watchers.dec()
+            self.behind.pop(watcher, None)
             del self._watchers[key][watcher]
             if not self._watchers[key]:
                 del self._watchers[key]
@@ -227,23 +252,30 @@ class Feed:
             tail = self._tails.get(changes.shard)
             if tail is None:
                 continue
-            before = tail.context
+            before = tail.position
             try:
-                told = tail.take(changes)
-            except ContextWentBackError:
+                self._tell(changes.shard, before, tail.take(changes))
+            except BeginAnewError as error:
                 for watcher in self._of(changes.shard):
-                    watcher.begin_anew("this member has renounced writes of its own")
-                continue
-            for watcher in self._of(changes.shard):
-                if told is None or not watcher.is_live:
-                    watcher.fall_behind(before)
-            for one in told or ():
-                for watcher in self._watchers.get((changes.shard, table_of(one.address)), ()):
-                    if watcher.is_live and one.address.startswith(watcher.prefix):
-                        watcher.put(one)
-            if not tail.is_complete:
+                    watcher.begin_anew(str(error))
+            if tail.is_recovery_due:
+                before = tail.position
                 with self.view() as view:
                     tail.recover(view)
+                for watcher in self._of(changes.shard):
+                    watcher.fall_behind(before)
+        # Those that wait for what they have been told elsewhere look again.
+        for watcher in self.behind:
+            watcher.wake()
+
+    def _tell(self, shard: str, before: WatchPosition, told: list[Told] | None) -> None:
+        if told is None:
+            for watcher in self._of(shard):
+                watcher.fall_behind(before)
+        for one in told or ():
+            for watcher in self._watchers.get((shard, table_of(one.address)), ()):
+                if watcher.is_live and one.address.startswith(watcher.prefix):
+                    watcher.put(one)
 
     def _of(self, shard: str) -> list[Watcher]:
         return [watcher for (of, _), watchers in self._watchers.items() if of == shard for watcher in watchers]
@@ -253,7 +285,9 @@ class Feed:
         while True:
             await asyncio.sleep(self.options.heartbeat_seconds)
             for shard, tail in self._tails.items():
-                word = Word(Signal.HEARTBEAT, Seen(tail.context).encoded())
+                event_id = tail.position.event_id()
+                # Whoever has been told nothing lately can still go on from where it is.
+                word = Word(Signal.HEARTBEAT, "" if event_id == ANEW else event_id)
                 for watcher in self._of(shard):
                     watcher.beat(word)
 

@@ -89,6 +89,7 @@ class GroupCommit:
                 [send for batch in batches for send in batch.effects.sends],
                 [notice for batch in batches for notice in batch.effects.notices],
                 [arrival for batch in batches for arrival in batch.effects.arrivals],
+                [resolved for batch in batches for resolved in batch.effects.resolved],
                 [changes for batch in batches for changes in batch.effects.changes],
             ),
         )

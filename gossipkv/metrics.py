@@ -96,10 +96,14 @@ class Metrics:
         self.watch_resets = Counter(
             "gossipkv_watch_resets", "Watches that could not go on and were sent the current rows", registry=registry
         )
+        self.quorum_writes = Counter(
+            "gossipkv_quorum_writes", "Writes that asked for several copies", ["result"], registry=registry
+        )
         self._status = _StatusCollector()
         registry.register(self._status)
         ProcessCollector(registry=registry)
         _start_at_zero(self.commits, ("committed", "failed"))
+        _start_at_zero(self.quorum_writes, ("copied", "stored_here", "nothing_stored"))
         _start_at_zero(self.gossip_bytes, ("in", "out"))
         _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
         _start_at_zero(self.loop_restarts, ("discovery", "tick", "feed"))
@@ -269,6 +273,19 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         ["direction"],
         [(["in"], tally.rows_received), (["out"], tally.rows_sent)],
     )
+    yield _counter(
+        "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]
+    )
+    yield _counter(
+        "conflicts",
+        "Concurrent versions that gave way to a later write when rows were merged",
+        ["namespace", "table"],
+        (([namespace, table], number) for (namespace, table), number in sorted(tally.conflicts.items())),
+    )
+    yield _counter(
+        "siblings_over_limit", "Merges that left a row with more siblings than a writer may", [],
+        [([], tally.siblings_over_limit)],
+    )  # fmt: skip
     yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
 
 

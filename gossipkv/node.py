@@ -10,23 +10,27 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from secrets import randbits
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
 from gossipkv.codec import Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, encoded
+from gossipkv.consistency import Consistency
+from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.seen import Seen
+from gossipkv.core.receipts import Coverage, Reach, Receipt
+from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
+from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher
@@ -57,6 +61,10 @@ class NodeOptions:
     inbox_frames_max: int = 256
     """Frames from peers that may wait to be answered."""
     value_bytes_max: int = 1024 * 1024
+    write_wait_seconds: float = 2.0
+    """How long a write waits for the copies that it asks for, unless it says."""
+    read_wait_seconds: float = 2.0
+    """How long a read waits for the members that it asks."""
     status_timeout_seconds: float = 5.0
     leave_timeout_seconds: float = 5.0
     """How long a stopping node tries to bring its last writes to others."""
@@ -97,7 +105,7 @@ class Node:
         self._discovery_failure = ""
         self._is_alone = False
         self._ready = asyncio.Event()
-        self._feed = Feed(self.view, self._switch_feed, metrics, node_options.feed)
+        self._feed = Feed(self.view, self._switch_feed, self.now_ms, metrics, node_options.feed)
         self._loops: list[asyncio.Task[None]] = []
         self._exchanges: set[asyncio.Task[None]] = set()
 
@@ -108,6 +116,7 @@ class Node:
         self._group_commit, effects = GroupCommit.open(self._storage, self._options, self._rng, self._clock_ms())
         limits = Limits.for_values(self._node_options.value_bytes_max)
         self._committer = Committer(self._group_commit, limits, self._clock_ms, self._published)
+        self._consistency = Consistency(self._committer, self._store, self._metrics)
         self._committer.start()
         await self._transport.start(self._serve)
         self._carry_out(effects, encoded(effects.sends))
@@ -144,9 +153,18 @@ class Node:
 
     # What others ask of a node
 
-    async def write(self, shard: str, operations: Sequence[Operation]) -> list[Result]:
-        """Put and delete rows, in order, in one transaction; durable when it returns. Raises OverloadedError,
-        StoppedError, StorageError, StepFailedError."""
+    def write(
+        self, shard: str, operations: Sequence[Operation], copies: int = 1, wait_seconds: float | None = None
+    ) -> Coroutine[Any, Any, list[Result]]:
+        """Put and delete rows, in order, in one transaction; durable at so many members when it returns. Raises
+        OverloadedError, StoppedError, StorageError, StepFailedError; for several copies, too, TooManyAskedError,
+        TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
+        if copies == 1:
+            return cast(Coroutine[Any, Any, list[Result]], self._store(shard, operations))
+        seconds = self._node_options.write_wait_seconds if wait_seconds is None else wait_seconds
+        return self._consistency.write(shard, operations, copies, seconds)
+
+    async def _store(self, shard: str, operations: Sequence[Operation], copies: int = 1) -> list[Result] | Reach:
         if self._is_stopping:
             raise StoppedError("the member is stopping")
         size = sum([len(operation.value) for operation in operations if operation.value is not None])
@@ -158,20 +176,45 @@ class Node:
         self._waiting_operations += len(operations)
         self._waiting_bytes += size
         try:
-            outcome = await self._committer.ask(Write(shard, tuple(operations)))
+            outcome = await self._committer.ask(Write(shard, tuple(operations), copies))
         finally:
             self._waiting_operations -= len(operations)
             self._waiting_bytes -= size
         if isinstance(outcome, Exception):
             raise outcome
-        return cast(list[Result], outcome)
+        return cast(list[Result] | Reach, outcome)
+
+    def defaults_of(self, namespace: str, table: str) -> tuple[int, int]:
+        """How many copies a write into a table asks for, and how many members a read asks, unless they say."""
+        if namespace != USER:
+            return 1, 1
+        settings = self._group_commit.replica.settings_of(table)
+        return settings.w, settings.r
+
+    async def read(self, shard: str, address: bytes, members: int) -> Row | None:
+        """A row as so many members together hold it, this one among them; who was behind is brought up to it. Raises
+        TooManyAskedError, TooFewAnswersError, StorageError, StepFailedError."""
+        return await self._consistency.read(shard, address, members, self._node_options.read_wait_seconds)
+
+    async def receipt(self, receipt: Receipt, copies: int | None = 1, wait_seconds: float = 0) -> Coverage:
+        """Who is known to have a write, once so many members have it, all of them where None, or the time is over.
+        Raises TooManyAskedError, StorageError, StepFailedError."""
+        return await self._consistency.receipt(receipt, copies, wait_seconds)
+
+    def conflicts(self, shard: str, table: str) -> int:
+        """Concurrent versions of the table's rows that gave way to a later write here, since the process began."""
+        return self._group_commit.replica.tally.conflicts[shard, table]
+
+    def now_ms(self) -> int:
+        """The member's wall clock, milliseconds since the Unix epoch."""
+        return self._clock_ms()
 
     def view(self) -> View:
         """A read transaction over what is committed. Close it before anything is awaited."""
         return self._storage.view()
 
     def watched(
-        self, shard: str, prefix: bytes, after: Seen | None, *, snapshot: bool
+        self, shard: str, prefix: bytes, after: WatchPosition | None, *, snapshot: bool
     ) -> AbstractAsyncContextManager[Watcher]:
         """See `Feed.watched`."""
         return self._feed.watched(shard, prefix, after, snapshot=snapshot)
@@ -226,6 +269,8 @@ class Node:
         self._carry_out(batch.effects, batch.sends)
 
     def _carry_out(self, effects: Effects, sends: list[EncodedSend]) -> None:
+        if effects.resolved:
+            self._consistency.resolve(effects.resolved)
         for notice in effects.notices:
             log.info(notice.event, **notice.fields)
         self._feed.publish(effects.changes)

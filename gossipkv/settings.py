@@ -177,6 +177,13 @@ class Settings:
         minimum=0,
         maximum=1_000,
     )
+    siblings_max: int = _number(
+        64,
+        "Versions of a row side by side that a write may leave, in tables that keep siblings.",
+        "versions",
+        minimum=2,
+        maximum=1_000,
+    )
     exchange_timeout_s: float = _number(
         10.0, "Longest exchange between two members.", "seconds", minimum=0.1, maximum=300
     )
@@ -216,6 +223,16 @@ class Settings:
         "bytes",
         minimum=8 * _MIB,
         maximum=1024 * _MIB,
+    )
+    write_wait_s: float = _number(
+        2.0,
+        "How long a write waits for the copies that it asks for, unless it says.",
+        "seconds",
+        minimum=0,
+        maximum=600,
+    )
+    read_wait_s: float = _number(
+        2.0, "How long a read waits for the members that it asks.", "seconds", minimum=0, maximum=600
     )
     drain_s: float = _number(
         1.0,

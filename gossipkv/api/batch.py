@@ -1,17 +1,20 @@
 """Many writes in one request: NDJSON in, NDJSON out, both streamed, in bounded memory.
 
 A line is `{"row": "...", "value": ...}` or `{"row": "...", "delete": true}`, each with an `etag` that the row must have
-if one is given. Every line but blank ones gets one result, in order: a bad line its own error, without harm to the
-others. What has arrived is written in groups, each one transaction; while one commits the next is parsed. A group that
-cannot be written gives each of its lines the error. A line counts once its result has arrived; those after it may
-stand, too. A client that sends without reading results is cut off when it has taken none for the body's deadline.
+if one is given, a `context` as `Gossipkv-Context`, and a put a `ttl`. `siblings` of a listed row are passed over: what
+is put is its `value`.
+
+Every line but blank ones gets one result, in order: a bad line its own error, without harm to the others. What has
+arrived is written in groups, each one transaction; while one commits the next is parsed. A group that cannot be written
+gives each of its lines the error. A line counts once its result has arrived; those after it may stand, too. A client
+that sends without reading results is cut off when it has taken none for the body's deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,17 +23,25 @@ from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.api.body import refuse_encoding, timed_out
-from gossipkv.api.conditions import precondition_failed
+from gossipkv.api.conditions import precondition_failed, refused
+from gossipkv.api.consistency import Wanted, problem_of_copies, wanted_of
+from gossipkv.api.durations import milliseconds_of
 from gossipkv.api.json_rows import json_text, value_of
 from gossipkv.api.listing import NDJSON
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError, internal_error, problem_of
+from gossipkv.api.seen_header import seen_in
 from gossipkv.api.target import Parameters, Target, checked_row_key, namespace_of, table_of
+from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import address_of
-from gossipkv.core.write import NotMatched, Operation, Result
+from gossipkv.core.receipts import Receipt
+from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
 from gossipkv.node import Node
 
-_FIELDS = frozenset({"row", "value", "delete", "etag"})
+Outcome = Sequence[Result | ProblemError] | ProblemError
+"""Of a group: a result or a problem per operation, or one problem for all."""
+
+_FIELDS = frozenset({"row", "value", "delete", "etag", "ttl", "context", "siblings"})
 _parse = json.JSONDecoder().raw_decode
 
 log = structlog.get_logger("gossipkv.api")
@@ -56,13 +67,14 @@ class Batch:
         self._node = node
         self._options = options
 
-    async def post(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
+    async def post(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
         namespace = namespace_of(target, for_writing=True)
         table = table_of(target)
         refuse_encoding(request)
+        wanted = wanted_of(parameters, self._node.defaults_of(namespace, table)[0])
         response = web.StreamResponse(headers={"Content-Type": NDJSON})
         await response.prepare(request)
-        stream = _Stream(self._node, self._options, namespace, table, response)
+        stream = _Stream(self._node, self._options, namespace, table, wanted, response)
         try:
             await stream.run(request.content)
         except* ConnectionError:
@@ -81,15 +93,22 @@ class _Stream:
     """One request under way."""
 
     def __init__(
-        self, node: Node, options: ApiOptions, namespace: str, table: str, response: web.StreamResponse
+        self,
+        node: Node,
+        options: ApiOptions,
+        namespace: str,
+        table: str,
+        wanted: Wanted,
+        response: web.StreamResponse,
     ) -> None:
         self._node = node
         self._options = options
         self._namespace = namespace
+        self._wanted = wanted
         self._prefix = address_of(table, b"")
         self._response = response
         self._slots = asyncio.Semaphore(options.batch_groups_in_flight)
-        self._written: asyncio.Queue[tuple[Group, asyncio.Task[list[Result] | ProblemError]] | None] = asyncio.Queue()
+        self._written: asyncio.Queue[tuple[Group, asyncio.Task[Outcome]] | None] = asyncio.Queue()
         self.is_complete = False
 
     async def run(self, content: StreamReader) -> None:
@@ -155,11 +174,14 @@ class _Stream:
                 group.places.append(place)
         return group
 
-    async def _write(self, operations: list[Operation]) -> list[Result] | ProblemError:
+    async def _write(self, operations: list[Operation]) -> Outcome:
         if not operations:
             return []
         try:
-            return await self._node.write(self._namespace, operations)
+            return await self._node.write(self._namespace, operations, *self._wanted)
+        except TooFewCopiesError as error:
+            lacking = problem_of_copies(error)
+            return [lacking if isinstance(result, Written) else result for result in error.results]
         except Exception as error:
             problem = problem_of(error, self._options.retry_after_seconds)
             if problem is None:
@@ -169,7 +191,7 @@ class _Stream:
     async def _answer(self) -> None:
         while written := await self._written.get():
             group, task = written
-            text = _results(group, await task)
+            text = _results(group, await task, self._namespace)
             async with asyncio.timeout(self._options.body_timeout_seconds):
                 await self._response.write(text)
             self._slots.release()
@@ -227,19 +249,27 @@ def _operation(address: bytes, entry: dict[str, object], options: ApiOptions) ->
     if etag is not None and not isinstance(etag, str):
         raise ProblemError("invalid-line", "`etag` is text")
     if_match = None if etag is None else (etag,)
+    context = entry.get("context")
+    if context is not None and not isinstance(context, str):
+        raise ProblemError("invalid-line", "`context` is text")
+    seen = None if context is None else seen_in(context, address)
     if "delete" in entry:
         if entry["delete"] is not True or "value" in entry:
             raise ProblemError("invalid-line", "`delete` is `true`, and the line has no `value`")
-        return Operation(address, None, if_match)
+        return Operation(address, None, if_match, seen=seen)
     if "value" not in entry:
         raise ProblemError("invalid-line", "the line has neither `value` nor `delete`")
     value = value_of(entry["value"])
     if len(value) > options.value_bytes_max:
         raise ProblemError("value-too-large", f"at most {options.value_bytes_max} bytes are taken")
-    return Operation(address, value, if_match)
+    ttl = entry.get("ttl")
+    if ttl is not None and not isinstance(ttl, str):
+        raise ProblemError("invalid-line", "`ttl` is text, as `30s`")
+    ttl_ms = None if ttl is None else milliseconds_of("ttl", ttl)
+    return Operation(address, value, if_match, seen=seen, ttl_ms=ttl_ms)
 
 
-def _results(group: Group, outcome: list[Result] | ProblemError) -> bytes:
+def _results(group: Group, outcome: Outcome, namespace: str) -> bytes:
     """A line per place, in order."""
     lines = []
     at = 0
@@ -252,13 +282,21 @@ def _results(group: Group, outcome: list[Result] | ProblemError) -> bytes:
             continue
         operation, result = group.operations[at], outcome[at]
         at += 1
-        if isinstance(result, NotMatched):
+        if isinstance(result, ProblemError):
+            lines.append(_error_line(place, result))
+        elif isinstance(result, NotMatched):
             lines.append(_error_line(place, precondition_failed(result.etag)))
+        elif isinstance(result, Declined):
+            lines.append(_error_line(place, refused(result)))
         elif operation.value is None:
-            lines.append(f'{{"row":{json_text(place)},"status":204}}\n')
+            receipt = Receipt(namespace, result.dot)
+            lines.append(f'{{"row":{json_text(place)},"status":204,"receipt":"{receipt}"}}\n')
         else:
             status = 204 if result.existed else 201
-            lines.append(f'{{"row":{json_text(place)},"status":{status},"etag":"{result.etag}"}}\n')
+            receipt = Receipt(namespace, result.dot)
+            lines.append(
+                f'{{"row":{json_text(place)},"status":{status},"etag":"{result.etag}","receipt":"{receipt}"}}\n'
+            )
     return "".join(lines).encode()
 
 

@@ -12,12 +12,25 @@ from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
 from gossipkv.api.problem import ProblemError
+from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_REQUIRED, TOO_MANY_SIBLINGS, Declined
 
 _TAGS = re.compile(
     r'(?:\s*(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"\s*,)*\s*(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"\s*'
 )
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 ANY = "*"
+_REFUSALS = {
+    TOO_MANY_SIBLINGS: (
+        "too-many-siblings",
+        "the row has as many values at once as it may: read it, and write what you make of them with its context",
+    ),
+    CONTEXT_REQUIRED: (
+        "context-required",
+        "the table keeps siblings, and a delete removes what its writer has read: give the context of a read, or its "
+        "etag as the condition",
+    ),
+    CONTEXT_AHEAD: ("context-ahead", "what the context names is further ahead than this member's clock allows"),
+}
 
 
 class Conditions(NamedTuple):
@@ -58,6 +71,13 @@ def precondition_failed(etag: str | None) -> ProblemError:
     """`etag` is the row's now; None when there is no row."""
     detail = "the row does not exist" if etag is None else "the row has another version than the condition asks for"
     return ProblemError("precondition-failed", detail, headers={} if etag is None else {"ETag": f'"{etag}"'}, etag=etag)
+
+
+def refused(result: Declined) -> ProblemError:
+    """Why the row's versions stand in the way of a write."""
+    kind, detail = _REFUSALS[result.reason]
+    headers = {"ETag": f'"{result.etag}"'} if result.etag else {}
+    return ProblemError(kind, detail, headers=headers, siblings=result.siblings)
 
 
 def _text(headers: CIMultiDictProxy[str], name: str) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 
 from gossipkv.api.problem import ProblemError
+from gossipkv.core.row import Version
 
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """Compact JSON of anything that JSON can hold."""
@@ -24,6 +26,12 @@ def json_value(value: bytes) -> str:
 
 def json_row(key: bytes, value: bytes, etag: str) -> str:
     return f'{{"row":{json_text(key.decode())},"value":{json_value(value)},"etag":"{etag}"}}'
+
+
+def json_siblings(versions: Iterable[Version]) -> str:
+    """Values that stand beside each other, each with the etag of its version."""
+    items = [f'{{"value":{json_value(each.value or b"")},"etag":"{each.dot}"}}' for each in versions]
+    return f"[{','.join(items)}]"
 
 
 def json_key(key: bytes, etag: str) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from aiohttp import web
 
-from gossipkv.api.json_rows import json_key, json_row, json_text
+from gossipkv.api.json_rows import json_key, json_row, json_siblings, json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
+from gossipkv.api.readable import readable
+from gossipkv.api.seen_header import text_of
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.address import ROW_KEY_BYTES_MAX, address_of, key_of
-from gossipkv.core.row import Row
+from gossipkv.core.row import Row, Version
+from gossipkv.core.storage import View
 from gossipkv.node import Node
 
 PARAMETERS = frozenset({"prefix", "start", "end", "limit", "cursor", "keys_only"})
@@ -52,7 +54,7 @@ class Listing:
     async def get(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.Response:
         query = self._query(target, parameters)
         with self._node.view() as view:
-            page = self._page(view.rows(query.namespace, query.first, query.end), query)
+            page = self._page(view, query)
         cursor = None if page.last is None else cursor_of(query.namespace, page.last)
         if NDJSON in request.headers.get("Accept", ""):
             body = "".join(f"{item}\n" for item in page.items)
@@ -86,15 +88,17 @@ class Listing:
             raise ProblemError("invalid-parameter", f"`limit` is a number from 1 to {rows_max}", parameter="limit")
         return int(text)
 
-    def _page(self, rows: Iterator[tuple[bytes, Row]], query: Query) -> Page:
+    def _page(self, view: View, query: Query) -> Page:
+        now_ms = self._node.now_ms()
+        rows = view.rows(query.namespace, query.first, query.end)
         items: list[str] = []
         left_bytes = self._options.page_bytes_max
         last = None
         for examined, (address, row) in enumerate(rows):
             if len(items) == query.rows_max or examined == self._options.page_examined_rows_max:
                 return Page(items, last)
-            if row.is_visible:
-                item = _json_item(address, row, query.keys_only)
+            if visible := readable(view, query.namespace, address, row, now_ms):
+                item = _json_item(address, row, visible, query.keys_only)
                 left_bytes -= len(item.encode())
                 if left_bytes < 0 and items:
                     return Page(items, last)
@@ -136,7 +140,11 @@ def _end_of_prefix(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _json_item(address: bytes, row: Row, keys_only: bool) -> str:
+def _json_item(address: bytes, row: Row, visible: tuple[Version, ...], keys_only: bool) -> str:
+    """`value` is the winner's; a row with several values has all of them besides, and the context to replace them."""
     if keys_only:
         return json_key(key_of(address), row.etag)
-    return json_row(key_of(address), row.winner.value or b"", row.etag)
+    item = json_row(key_of(address), visible[0].value or b"", row.etag)
+    if len(visible) == 1:
+        return item
+    return f'{item[:-1]},"siblings":{json_siblings(visible)},"context":"{text_of(address, row)}"}}'

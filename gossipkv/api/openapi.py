@@ -11,7 +11,8 @@ from gossipkv.api import problem
 from gossipkv.api.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
-from gossipkv.api.target import BATCH, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
+from gossipkv.api.siblings import MULTIPART
+from gossipkv.api.target import BATCH, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -19,7 +20,19 @@ TEXT = "text/plain"
 
 Object = dict[str, Any]
 
-_TAG_HEADER: Object = {"ETag": {"description": "The row's version, in double quotes", "schema": {"type": "string"}}}
+_CONTEXT_HEADER: Object = {
+    "Gossipkv-Context": {
+        "description": "What the reader has now seen of the row; opaque, to be handed back with a write",
+        "schema": {"type": "string"},
+    }
+}
+_TAG_HEADER: Object = {
+    "ETag": {"description": "The row's versions, in double quotes", "schema": {"type": "string"}}
+} | _CONTEXT_HEADER
+
+_RECEIPT_HEADER: Object = {
+    "Gossipkv-Receipt": {"description": "Names the write, for asking who has it", "schema": {"type": "string"}}
+}
 
 
 class Document:
@@ -43,6 +56,7 @@ def document(options: ApiOptions) -> Object:
         TABLE: _table(),
         "/v1/cluster": {"get": _operation("The cluster as this member sees it", {200: _json("Cluster")}, 503)},
         "/v1/cluster/members": {"get": _operation("The members alone", {200: _json("MemberPage")}, 503)},
+        RECEIPT: {"get": _receipt()},
         "/livez": {"get": _operation("Whether the process moves", {200: _content("Live", TEXT)}, 503)},
         "/readyz": {"get": _operation("Whether to send it requests", {200: _content("Ready", TEXT)}, 503)},
         "/metrics": {"get": _operation("For Prometheus", {200: _content("Metrics", TEXT)}, 503)},
@@ -80,6 +94,13 @@ _PATH_PARAMETERS: dict[str, Object] = {
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
     },
+    "receipt": {
+        "name": "receipt",
+        "in": "path",
+        "required": True,
+        "description": "The `Gossipkv-Receipt` of a write",
+        "schema": {"type": "string", "pattern": r"^(usr|sys)\.[0-9a-f]{16}\.[1-9][0-9]{0,18}$"},
+    },
     "row": {
         "name": "row",
         "in": "path",
@@ -93,29 +114,52 @@ _PATH_PARAMETERS: dict[str, Object] = {
 def _row(options: ApiOptions) -> Object:
     if_match = _header("If-Match", "Entity tags, one of which the row must have, or `*`: only if it exists")
     if_absent = _header("If-None-Match", "`*`: only if the row does not exist")
+    context = _header(
+        "Gossipkv-Context",
+        "Of a read or write of the row. In a table that keeps siblings the write replaces what that had seen, and "
+        "without it nothing, unless `If-Match` names the versions",
+    )
+    ttl = _query(
+        "ttl", {"type": "string", "examples": ["30s"]}, "The row expires so long after the put: ms, s, m, h, d"
+    )
     value = f"Any bytes, at most {options.value_bytes_max}; none is the empty value"
     return {
         "get": _operation(
             "Get a row's value",
-            {200: _content("The bytes as they were put", OCTETS, _TAG_HEADER), 304: _bare("Not modified", _TAG_HEADER)},
+            {
+                200: _content("The bytes as they were put", OCTETS, _TAG_HEADER),
+                300: _siblings(),
+                304: _bare("Not modified", _TAG_HEADER),
+            },
             404,
             412,
-            parameters=[if_match, _header("If-None-Match", "Entity tags, or `*`: 304 if the row has one")],
+            503,
+            parameters=[_READ, if_match, _header("If-None-Match", "Entity tags, or `*`: 304 if the row has one")],
         ),
         "put": _operation(
             "Put a row",
-            {201: _bare("A new row", _TAG_HEADER), 204: _bare("A new value", _TAG_HEADER)},
-            *(403, 404, 408, 412, 413, 415, 417, 503, 507),
-            parameters=[if_match, if_absent],
+            {
+                201: _bare("A new row", _TAG_HEADER | _RECEIPT_HEADER),
+                204: _bare("A new value", _TAG_HEADER | _RECEIPT_HEADER),
+            },
+            *(403, 404, 408, 409, 412, 413, 415, 417, 503, 507),
+            parameters=[*_WRITE, if_match, if_absent, context, ttl],
             body={"description": value, "content": {"*/*": {"schema": {"contentEncoding": "binary"}}}},
         ),
         "delete": _operation(
             "Delete a row",
-            {204: _bare("There is no such row now")},
-            *(403, 404, 412, 503, 507),
-            parameters=[if_match],
+            {204: _bare("What the context has seen is gone", _CONTEXT_HEADER | _RECEIPT_HEADER)},
+            *(403, 404, 409, 412, 428, 503, 507),
+            parameters=[*_WRITE, if_match, context],
         ),
     }
+
+
+def _siblings() -> Object:
+    """A row with several values, in both forms."""
+    answer = _content("Siblings: all values of a row that has several", JSON, _TAG_HEADER, "Siblings")
+    answer["content"][MULTIPART] = {}
+    return answer
 
 
 def _listing(options: ApiOptions) -> Object:
@@ -153,6 +197,7 @@ def _batch(options: ApiOptions) -> Object:
         "Put and delete many rows",
         {200: _content("A result per line, in order", NDJSON, schema="BatchResult")},
         *(403, 404, 415, 417),
+        parameters=_WRITE,
         body={"description": description, "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}}},
     )
 
@@ -176,6 +221,19 @@ def _watch() -> Object:
             _query("last_event_id", text, "The same, for clients that cannot set the header"),
             _query("prefix", text, "Only keys that begin so"),
             _query("snapshot", {"type": "boolean", "default": False}, "Without an id: the current rows first"),
+        ],
+    )
+
+
+def _receipt() -> Object:
+    wait: Object = {"type": "string", "pattern": "^(all|[1-9][0-9]{0,4})$"}
+    return _operation(
+        "Who has a write, as far as this member knows",
+        {200: _json("Coverage")},
+        503,
+        parameters=[
+            _query("wait", wait, "Answer once so many members have it, or all that have not left"),
+            _query("timeout", _DURATION, "Answer as it stands after so long; 5s unless given"),
         ],
     )
 
@@ -250,3 +308,12 @@ def _header(name: str, description: str) -> Object:
 
 def _query(name: str, schema: Object, description: str) -> Object:
     return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_DURATION: Object = {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m)$"}
+_COUNT: Object = {"type": "integer", "minimum": 1}
+_READ = _query("r", _COUNT, "Ask so many members, this one included, and answer the merge of what they hold")
+_WRITE = [
+    _query("w", _COUNT, "Answer once so many members have the write durably"),
+    _query("write_wait", _DURATION, "How long to wait for them; as the member's settings say unless given"),
+]

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
+from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.node import OverloadedError, StoppedError
 
@@ -27,7 +28,10 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "repeated-parameter": (400, "The query has a parameter more than once"),
     "invalid-parameter": (400, "A query parameter has a value that is not allowed"),
     "invalid-condition": (400, "The condition in a header cannot be read"),
+    "invalid-context": (400, "The context cannot be read"),
     "invalid-body": (400, "The body cannot be read"),
+    "invalid-receipt": (400, "The receipt cannot be read"),
+    "too-many-asked": (400, "There are not so many members"),
     "invalid-line": (400, "The line is not an operation"),
     "read-only-namespace": (403, "Clients do not write to this namespace"),
     "path-not-found": (404, "There is nothing at this path"),
@@ -36,6 +40,8 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "row-not-found": (404, "There is no such row"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "body-timeout": (408, "The body came too slowly"),
+    "too-many-siblings": (409, "The row has too many values at once"),
+    "context-ahead": (409, "The context is ahead of this member's clock"),
     "precondition-failed": (412, "The condition does not hold"),
     "value-too-large": (413, "The value is too large"),
     "body-too-large": (413, "The body is too large"),
@@ -43,7 +49,11 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "encoded-body": (415, "Encoded bodies are not taken"),
     "expectation-failed": (417, "The expectation cannot be met"),
     "unsupported-setting": (422, "A setting has a value that is not supported"),
+    "context-required": (428, "The write needs a context"),
     "internal-error": (500, "The member failed to answer"),
+    "too-few-members": (503, "Too few members answer; nothing was stored"),
+    "too-few-copies": (503, "The write is stored, with too few copies in time"),
+    "too-few-answers": (503, "Too few members answered the read"),
     "overloaded": (503, "The member has too much to do"),
     "stopping": (503, "The member is stopping"),
     "storage-stuck": (503, "The storage does not move"),
@@ -88,6 +98,12 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
     match error:
         case ProblemError():
             return error
+        case TooManyAskedError():
+            return ProblemError("too-many-asked", str(error))
+        case TooFewMembersError():
+            return ProblemError("too-few-members", str(error), headers=retry, stored=False)
+        case TooFewAnswersError():
+            return ProblemError("too-few-answers", str(error), headers=retry)
         case OverloadedError():
             return ProblemError("overloaded", str(error), headers=retry)
         case StoppedError():

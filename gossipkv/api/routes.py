@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gossipkv.api import listing, openapi, target, watch
+from gossipkv.api import consistency, listing, openapi, target, watch
 from gossipkv.api.batch import Batch
 from gossipkv.api.cluster import Cluster
 from gossipkv.api.health import Health
 from gossipkv.api.listing import Listing
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.route_table import Route, RouteTable
+from gossipkv.api.rows import PARAMETERS as PUT_PARAMETERS
 from gossipkv.api.rows import Rows
 from gossipkv.api.tables import Tables
 from gossipkv.metrics import Metrics
@@ -22,11 +23,11 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
     health = Health(node, metrics)
     document = openapi.Document(options)
     return [
-        Route("GET", target.ROW, rows.get),
-        Route("PUT", target.ROW, rows.put),
-        Route("DELETE", target.ROW, rows.delete),
+        Route("GET", target.ROW, rows.get, consistency.READ_PARAMETERS),
+        Route("PUT", target.ROW, rows.put, consistency.WRITE_PARAMETERS | PUT_PARAMETERS),
+        Route("DELETE", target.ROW, rows.delete, consistency.WRITE_PARAMETERS),
         Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS),
-        Route("POST", target.BATCH, Batch(node, options).post),
+        Route("POST", target.BATCH, Batch(node, options).post, consistency.WRITE_PARAMETERS),
         Route("GET", target.WATCH, watch.Watch(node, options).get, watch.PARAMETERS),
         Route("GET", target.TABLES, tables.get_all),
         Route("GET", target.TABLE, tables.get),
@@ -34,6 +35,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
         Route("DELETE", target.TABLE, tables.delete),
         Route("GET", "/v1/cluster", cluster.get),
         Route("GET", "/v1/cluster/members", cluster.get_members),
+        Route("GET", target.RECEIPT, consistency.Receipts(node).get, consistency.RECEIPT_PARAMETERS),
         Route("GET", "/livez", health.live),
         Route("GET", "/readyz", health.ready),
         Route("GET", "/metrics", health.metrics),

@@ -24,12 +24,21 @@ _BODILESS = frozenset({204, 304})
 
 
 class RowResponse(web.StreamResponse):
-    """Of status 200, 201, 204 or 304; `etag` without its quotes."""
+    """Of status 200, 201, 204 or 304; `etag` without its quotes; `context` is `Gossipkv-Context`."""
 
-    def __init__(self, status: int, etag: str | None = None, body: bytes = b"") -> None:
+    def __init__(
+        self,
+        status: int,
+        etag: str | None = None,
+        body: bytes = b"",
+        context: str | None = None,
+        receipt: str | None = None,
+    ) -> None:
         super().__init__(status=status)
         self._etag = etag
+        self._context = context
         self._value = body
+        self._receipt = receipt
         self._keeps_alive = True
         self._answered: BaseRequest | None = None
 
@@ -64,6 +73,10 @@ class RowResponse(web.StreamResponse):
         else:
             protocol, connection = "HTTP/1.0 ", "Connection: keep-alive\r\n" if self._keeps_alive else ""
         etag = "" if self._etag is None else f'ETag: "{self._etag}"\r\n'
+        if self._context is not None:
+            etag += f"Gossipkv-Context: {self._context}\r\n"
+        if self._receipt is not None:
+            etag += f"Gossipkv-Receipt: {self._receipt}\r\n"
         content = "" if status in _BODILESS else f"Content-Length: {len(self._value)}\r\n"
         if status == HTTPStatus.OK:
             content += "Content-Type: application/octet-stream\r\n"

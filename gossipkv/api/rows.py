@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from aiohttp import web
-from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
+from aiohttp.hdrs import ACCEPT, IF_MATCH, IF_NONE_MATCH
 
+from gossipkv.api import seen_header
 from gossipkv.api.body import read_body
-from gossipkv.api.conditions import conditions_of_write, is_not_modified, precondition_failed
+from gossipkv.api.conditions import conditions_of_write, is_not_modified, precondition_failed, refused
+from gossipkv.api.consistency import count_of, problem_of_copies, wanted_of
+from gossipkv.api.durations import milliseconds_of
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
+from gossipkv.api.readable import readable
 from gossipkv.api.row_response import RowResponse
-from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of
-from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.api.siblings import siblings_response
+from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
+from gossipkv.consistency import TooFewCopiesError
+from gossipkv.core.receipts import Receipt
+from gossipkv.core.write import Declined, NotMatched, Operation, Written
 from gossipkv.node import Node
+
+PARAMETERS = frozenset({"ttl"})
 
 
 class Rows:
@@ -20,42 +29,67 @@ class Rows:
         self._node = node
         self._options = options
 
-    async def get(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
-        """The bytes as they were put."""
+    async def get(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
+        """The bytes as they were put; all of them where the row has several values at once."""
         namespace = namespace_of(target)
         address = row_address_of(target)
+        default = self._node.defaults_of(namespace, table_of(target))[1]
+        members = count_of(parameters["r"], "r") if "r" in parameters else default
+        merged = await self._node.read(namespace, address, members) if members > 1 else None
+        now_ms = self._node.now_ms()
         with self._node.view() as view:
-            row = view.row(namespace, address)
-        value = None if row is None else row.winner.value
-        if row is None or value is None:
-            raise ProblemError("row-not-found", "the table has no row of this key")
+            row = merged or view.row(namespace, address)
+            if row is None:
+                raise _not_found()
+            visible = readable(view, namespace, address, row, now_ms)
+        context = seen_header.text_of(address, row)
+        if not visible:
+            raise _not_found({seen_header.HEADER: context})
         etag = row.etag
         headers = request.headers
         if (IF_NONE_MATCH in headers or IF_MATCH in headers) and is_not_modified(headers, etag):
-            return RowResponse(304, etag)
-        return RowResponse(200, etag, value)
+            return RowResponse(304, etag, context=context)
+        if len(visible) > 1:
+            return siblings_response(headers.get(ACCEPT, ""), address, row, visible)
+        return RowResponse(200, etag, visible[0].value or b"", context)
 
-    async def put(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
+    async def put(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
         """The body becomes the row's value; no body is the empty value."""
         namespace = namespace_of(target, for_writing=True)
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)
+        seen = seen_header.seen_of(request.headers, address)
+        ttl_ms = milliseconds_of("ttl", parameters["ttl"]) if "ttl" in parameters else None
         options = self._options
         value = await read_body(request, options.value_bytes_max, options.body_timeout_seconds, "value-too-large")
-        written = await self._write(namespace, Operation(address, value, if_match, if_absent))
-        return RowResponse(204 if written.existed else 201, written.etag)
+        written = await self._write(target, parameters, Operation(address, value, if_match, if_absent, seen, ttl_ms))
+        status = 204 if written.existed else 201
+        context, receipt = seen_header.text_of(address, written.row), str(Receipt(namespace, written.dot))
+        return RowResponse(status, written.etag, context=context, receipt=receipt)
 
-    async def delete(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.StreamResponse:
+    async def delete(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
         namespace = namespace_of(target, for_writing=True)
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)
         if if_absent:
             raise ProblemError("invalid-condition", "`If-None-Match: *` on DELETE would delete nothing")
-        await self._write(namespace, Operation(address, None, if_match))
-        return RowResponse(204)
+        seen = seen_header.seen_of(request.headers, address)
+        written = await self._write(target, parameters, Operation(address, None, if_match, seen=seen))
+        context, receipt = seen_header.text_of(address, written.row), str(Receipt(namespace, written.dot))
+        return RowResponse(204, context=context, receipt=receipt)
 
-    async def _write(self, namespace: str, operation: Operation) -> Written:
-        result = (await self._node.write(namespace, (operation,)))[0]
+    async def _write(self, target: Target, parameters: Parameters, operation: Operation) -> Written:
+        copies, wait_seconds = wanted_of(parameters, self._node.defaults_of(target.namespace, table_of(target))[0])
+        try:
+            result = (await self._node.write(target.namespace, (operation,), copies, wait_seconds))[0]
+        except TooFewCopiesError as error:
+            raise problem_of_copies(error) from None
         if isinstance(result, NotMatched):
             raise precondition_failed(result.etag)
+        if isinstance(result, Declined):
+            raise refused(result)
         return result
+
+
+def _not_found(headers: dict[str, str] | None = None) -> ProblemError:
+    return ProblemError("row-not-found", "the table has no row of this key", headers=headers)

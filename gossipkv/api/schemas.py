@@ -23,30 +23,59 @@ def _page(item: str) -> dict[str, Any]:
     return _record({"items": items, "next_cursor": {"type": ["string", "null"]}})
 
 
+_LINE: dict[str, Any] = {"etag": _TEXT, "context": _TEXT, "siblings": {}}
+
 SCHEMAS: dict[str, Any] = {
     "Value": {
         "description": "Text, or base64 where the bytes are not UTF-8",
         "oneOf": [_TEXT, _record({"base64": _TEXT}) | {"additionalProperties": False}],
     },
-    "Row": _record({"row": _TEXT, "etag": _TEXT}, {"value": _reference("Value")}),
+    "Row": _record(
+        {"row": _TEXT, "etag": _TEXT},
+        {
+            "value": _reference("Value") | {"description": "Of several, the one that would win"},
+            "siblings": {"type": "array", "items": _reference("Sibling")},
+            "context": _TEXT,
+        },
+    ),
+    "Sibling": _record({"value": _reference("Value"), "etag": _TEXT}),
+    "Siblings": _record(
+        {
+            "row": _TEXT,
+            "etag": _TEXT,
+            "context": _TEXT,
+            "siblings": {"type": "array", "items": _reference("Sibling")},
+        }
+    ),
     "RowPage": _page("Row"),
     "BatchLine": {
         "oneOf": [
-            _record({"row": _TEXT, "value": _reference("Value")}, {"etag": _TEXT}) | {"additionalProperties": False},
-            _record({"row": _TEXT, "delete": {"const": True}}, {"etag": _TEXT}) | {"additionalProperties": False},
+            _record({"row": _TEXT, "value": _reference("Value")}, _LINE | {"ttl": _TEXT})
+            | {"additionalProperties": False},
+            _record({"row": _TEXT, "delete": {"const": True}}, _LINE) | {"additionalProperties": False},
         ]
     },
     "BatchResult": _record(
         {"row": {"type": ["string", "null"]}, "status": {"type": "integer"}},
-        {"etag": _TEXT, "problem": _reference("Problem")},
+        {"etag": _TEXT, "receipt": _TEXT, "problem": _reference("Problem")},
     ),
-    "Settings": _record({}, {"conflicts": {"enum": ["lww"]}}) | {"additionalProperties": False},
+    "Settings": _record(
+        {},
+        {
+            "conflicts": {"enum": ["lww", "siblings"], "default": "lww"},
+            "w": {"type": "integer", "minimum": 1, "default": 1},
+            "r": {"type": "integer", "minimum": 1, "default": 1},
+        },
+    )
+    | {"additionalProperties": False},
     "Table": _record(
         {
             "table": _TEXT,
-            "rows": _COUNT,
+            "rows": _COUNT | {"description": "With any value, expired ones included until they are deleted everywhere"},
             "tombstones": _COUNT,
             "value_bytes": _COUNT | {"description": "Of keys and values"},
+            "conflicts_lost": _COUNT
+            | {"description": "Concurrent versions that gave way to a later write, at this member since it started"},
             "settings": _reference("Settings"),
         }
     ),
@@ -84,6 +113,24 @@ SCHEMAS: dict[str, Any] = {
             "ready": {"type": "boolean"},
             "members": {"type": "array", "items": _reference("Member")},
             "transfers": {"type": "object", "additionalProperties": _TEXT},
+        }
+    ),
+    "Coverage": _record(
+        {
+            "receipt": _TEXT,
+            "copies": _COUNT | {"description": "Durable copies at members that have not left"},
+            "complete": {"type": "boolean"},
+            "members": {
+                "type": "array",
+                "items": _record(
+                    {
+                        "member": _TEXT,
+                        "status": {"enum": ["alive", "suspect", "dead", "left"]},
+                        "self": {"type": "boolean"},
+                        "has_it": {"type": "boolean"},
+                    }
+                ),
+            },
         }
     ),
     "Problem": {

@@ -20,10 +20,11 @@ from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of, key_of
 from gossipkv.core.row import Conflicts
 from gossipkv.core.storage import Counts, View
+from gossipkv.core.tables import DEFAULTS, TableSettings, settings_address, settings_in, settings_of
 from gossipkv.core.write import Operation, Written
 from gossipkv.node import Node
 
-DEFAULTS = {"conflicts": Conflicts.LAST_WRITE_WINS.value}
+COPIES_MAX = 1_000
 
 
 class Tables:
@@ -37,7 +38,9 @@ class Tables:
             counts = {table: held for table, held in view.table_counts(namespace).items() if held.rows}
             settings = _all_settings(view) if namespace == USER else {}
         items = [
-            _described(table, counts.get(table, Counts()), settings.get(table, DEFAULTS))
+            _described(
+                table, counts.get(table, Counts()), settings.get(table, DEFAULTS), self._conflicts(namespace, table)
+            )
             for table in sorted(counts.keys() | settings.keys())
         ]
         return _json_response({"items": items, "next_cursor": None})
@@ -47,19 +50,20 @@ class Tables:
         table = table_of(target)
         with self._node.view() as view:
             counts = view.table_counts(namespace).get(table, Counts())
-            settings = _settings(view, table) if namespace == USER else None
+            settings = settings_of(view, table) if namespace == USER else None
         if not counts.rows and settings is None:
             raise ProblemError("table-not-found", "the table has neither rows nor settings; the first row put makes it")
-        return _json_response(_described(table, counts, settings or DEFAULTS))
+        return _json_response(_described(table, counts, settings or DEFAULTS, self._conflicts(namespace, table)))
 
     async def put(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.Response:
-        """Set the table's settings; those not given return to their defaults."""
+        """Set those of the table's settings that are given; others stay."""
         namespace_of(target, for_writing=True)
         table = table_of(target)
         options = self._options
         body = await read_body(request, options.settings_bytes_max, options.body_timeout_seconds, "body-too-large")
-        settings = json_text(_checked_settings(body)).encode()
-        operation = Operation(address_of(TABLES_TABLE, table.encode()), settings)
+        with self._node.view() as view:
+            settings = _changed(settings_of(view, table) or DEFAULTS, body)
+        operation = Operation(settings_address(table), settings.to_json())
         result = (await self._node.write(SYSTEM, (operation,)))[0]
         assert isinstance(result, Written), "a write without a condition"
         return web.Response(status=204 if result.existed else 201)
@@ -70,73 +74,70 @@ class Tables:
         namespace = namespace_of(target, for_writing=True)
         table = table_of(target)
         with self._node.view() as view:
-            has_settings = _settings(view, table) is not None
+            has_settings = settings_of(view, table) is not None
         if has_settings:
-            await self._node.write(SYSTEM, (Operation(address_of(TABLES_TABLE, table.encode()), None),))
+            await self._node.write(SYSTEM, (Operation(settings_address(table), None),))
         first: bytes | None = address_of(table, b"")
         while first is not None:
-            addresses, first = self._visible(namespace, first, table.encode() + b"\x01")
-            if addresses:
-                await self._node.write(namespace, [Operation(address, None) for address in addresses])
+            deletes, first = self._deletes(namespace, first, table.encode() + b"\x01")
+            if deletes:
+                await self._node.write(namespace, deletes)
             await asyncio.sleep(0)
         return web.Response(status=204)
 
-    def _visible(self, namespace: str, first: bytes, end: bytes) -> tuple[list[bytes], bytes | None]:
-        """Addresses of some visible rows, and where the next ones begin; None at the end."""
-        addresses: list[bytes] = []
+    def _conflicts(self, namespace: str, table: str) -> int:
+        return self._node.conflicts(namespace, table)
+
+    def _deletes(self, namespace: str, first: bytes, end: bytes) -> tuple[list[Operation], bytes | None]:
+        """Deletes of some rows with values, and where the next ones begin; None at the end."""
+        deletes: list[Operation] = []
         with self._node.view() as view:
             for examined, (address, row) in enumerate(view.rows(namespace, first, end)):
-                if len(addresses) == self._options.delete_page_rows or examined == self._options.page_examined_rows_max:
-                    return addresses, address
+                if len(deletes) == self._options.delete_page_rows or examined == self._options.page_examined_rows_max:
+                    return deletes, address
                 if row.is_visible:
-                    addresses.append(address)
-        return addresses, None
+                    deletes.append(Operation(address, None, seen=row.seen))
+        return deletes, None
 
 
-def _all_settings(view: View) -> dict[str, dict[str, Any]]:
-    found = {}
-    for address, row in view.rows(SYSTEM, address_of(TABLES_TABLE, b""), TABLES_TABLE.encode() + b"\x01"):
-        if row.winner.value is not None:
-            found[key_of(address).decode()] = _parsed(row.winner.value)
-    return found
+def _all_settings(view: View) -> dict[str, TableSettings]:
+    rows = view.rows(SYSTEM, address_of(TABLES_TABLE, b""), TABLES_TABLE.encode() + b"\x01")
+    found = ((key_of(address).decode(), settings_in(row)) for address, row in rows)
+    return {table: settings for table, settings in found if settings is not None}
 
 
-def _settings(view: View, table: str) -> dict[str, Any] | None:
-    row = view.row(SYSTEM, address_of(TABLES_TABLE, table.encode()))
-    return None if row is None or row.winner.value is None else _parsed(row.winner.value)
-
-
-def _parsed(stored: bytes) -> dict[str, Any]:
-    return {**DEFAULTS, **json.loads(stored)}
-
-
-def _checked_settings(body: bytes) -> dict[str, str]:
+def _changed(settings: TableSettings, body: bytes) -> TableSettings:
+    """The settings with those that the body gives."""
     try:
-        settings = json.loads(body.decode() or "{}")
+        given = json.loads(body.decode() or "{}")
     except (ValueError, RecursionError):
         raise ProblemError("invalid-body", "settings are a JSON object in UTF-8") from None
-    if not isinstance(settings, dict):
+    if not isinstance(given, dict):
         raise ProblemError("invalid-body", "settings are a JSON object in UTF-8")
-    if unknown := sorted(settings.keys() - DEFAULTS.keys()):
-        known = ", ".join(DEFAULTS)
+    if unknown := sorted(given.keys() - set(TableSettings._fields)):
+        known = ", ".join(TableSettings._fields)
         raise ProblemError("unsupported-setting", f"settings not known: {', '.join(unknown)}; known are: {known}")
-    conflicts = settings.get("conflicts", DEFAULTS["conflicts"])
-    if conflicts == Conflicts.SIBLINGS.value:
-        raise ProblemError(
-            "unsupported-setting", "`conflicts: siblings` is not supported yet; `lww` is", setting="conflicts"
-        )
-    if conflicts != Conflicts.LAST_WRITE_WINS.value:
-        raise ProblemError("unsupported-setting", "`conflicts` is `lww`", setting="conflicts")
-    return {"conflicts": conflicts}
+    if "conflicts" in given:
+        kinds = {kind.value: kind for kind in Conflicts}
+        chosen = given["conflicts"]
+        if not isinstance(chosen, str) or chosen not in kinds:
+            raise ProblemError("unsupported-setting", "`conflicts` is `lww` or `siblings`", setting="conflicts")
+        settings = settings._replace(conflicts=kinds[chosen])
+    for name in ("w", "r"):
+        copies = given.get(name, 1)
+        if type(copies) is not int or not 1 <= copies <= COPIES_MAX:
+            raise ProblemError("unsupported-setting", f"`{name}` is a number from 1 to {COPIES_MAX}", setting=name)
+    return settings._replace(**{name: given[name] for name in ("w", "r") if name in given})
 
 
-def _described(table: str, counts: Counts, settings: dict[str, Any]) -> dict[str, Any]:
+def _described(table: str, counts: Counts, settings: TableSettings, conflicts: int) -> dict[str, Any]:
     return {
         "table": table,
         "rows": counts.rows,
         "tombstones": counts.tombstones,
         "value_bytes": counts.value_bytes,
-        "settings": settings,
+        "conflicts_lost": conflicts,
+        "settings": json.loads(settings.to_json()),
     }
 
 

@@ -19,6 +19,7 @@ TABLES = "/v1/{namespace}/tables"
 TABLE = "/v1/{namespace}/tables/{table}"
 ROWS = "/v1/{namespace}/tables/{table}/rows"
 ROW = "/v1/{namespace}/tables/{table}/rows/{row}"
+RECEIPT = "/v1/cluster/receipts/{receipt}"
 BATCH = "/v1/{namespace}/tables/{table}/rows:batch"
 WATCH = "/v1/{namespace}/tables/{table}/rows:watch"
 
@@ -57,6 +58,8 @@ def target_of(raw_path: str) -> Target:
             return Target(TABLE, parts[2], parts[4], "", query)
         if count == 4:
             return Target(TABLES, parts[2], "", "", query)
+    if count == 5 and parts[3] == "receipts" and parts[2] == "cluster" and parts[1] == "v1":
+        return Target(RECEIPT, "", "", parts[4], query)
     return Target(path, "", "", "", query)
 
 

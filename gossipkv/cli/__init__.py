@@ -27,6 +27,7 @@ _COMMANDS = {
         "put": "Store a value.",
         "get": "Write a value to standard output, byte for byte.",
         "delete": "Delete a row.",
+        "receipt": "Tell who has a write, and wait for it.",
         "list": "List the rows of a table.",
         "tables": "List tables and what they hold.",
         "import": "Put rows from a file, and go on where it was interrupted.",
@@ -37,6 +38,7 @@ _COMMANDS = {
         "status": "Compare the members: rows, fingerprints, lag.",
     },
     "Development": {
+        "demo": "Show what happens to a cluster, with real processes.",
         "simulate": "Run the cluster in virtual time, with faults, from a seed.",
     },
 }

@@ -15,6 +15,7 @@ class ExitCode(enum.IntEnum):
     NOT_CONVERGED = 6
     ADDRESS_IN_USE = 7
     DATA_DIRECTORY = 8
+    SIBLINGS = 9
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -26,9 +27,10 @@ MEANINGS = {
     ExitCode.NOT_FOUND: "there is no such row or table",
     ExitCode.CONDITION_FAILED: "--if-match or --if-absent does not hold; nothing was changed",
     ExitCode.UNAVAILABLE: "no server answered, or it takes no requests now",
-    ExitCode.NOT_CONVERGED: "status: members that answered do not hold the same rows",
+    ExitCode.NOT_CONVERGED: "status: members do not hold the same rows; put, receipt: too few have the write",
     ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port cannot be had",
     ExitCode.DATA_DIRECTORY: "serve: the data directory is in use, another member's, or damaged",
+    ExitCode.SIBLINGS: "get: the row has several values at once; standard output holds them as JSON",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.TERMINATED: "ended by SIGTERM; serve, once it has started, stops gracefully and ends with 0",
 }

@@ -43,7 +43,10 @@ def render(row: Row, row_format: str) -> bytes:
     value = row.value or b""
     if row_format == "tsv":
         return _escaped(row.row.encode()) + b"\t" + _escaped(value) + b"\n"
-    item = {"row": row.row, "value": value_to_json(value), "etag": row.etag}
+    item: dict[str, object] = {"row": row.row, "value": value_to_json(value), "etag": row.etag}
+    if row.siblings:
+        item["siblings"] = [{"value": value_to_json(sibling)} for sibling in row.siblings]
+        item["context"] = row.context
     return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

@@ -12,6 +12,7 @@ import click
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.output import print_table
+from gossipkv.cli.receipt import checked_wait, copies_options, judge
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
 from gossipkv.client import AsyncClient, Row, value_to_json
 
@@ -25,6 +26,10 @@ from gossipkv.client import AsyncClient, Row, value_to_json
 )
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
+@click.option("--context", metavar="CONTEXT", help="Replace what was read with this context, as get -o json gives it.")
+@click.option("--ttl", metavar="DURATION", help="Let the row expire so long from now: 500ms, 30s, 5m, 1h, 7d.")
+@copies_options
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until so many members have it.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -36,17 +41,37 @@ def put_command(
     path: str | None,
     if_match: str | None,
     if_absent: bool,
+    context: str | None,
+    ttl: str | None,
+    w: int | None,
+    write_wait: str | None,
+    wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag to
-    standard error."""
+    """Store VALUE in ROW of TABLE; - takes it from standard input, byte for byte. Writes the new ETag
+    and the receipt to standard error."""
     content = _content(value, path)
 
-    async def put(client: AsyncClient) -> str:
-        return await client.put(table, row, content, namespace, if_match=if_match, if_absent=if_absent)
+    async def put(client: AsyncClient) -> dict[str, Any] | None:
+        written = await client.write(
+            table,
+            row,
+            content,
+            namespace,
+            if_match=if_match,
+            if_absent=if_absent,
+            context=context,
+            ttl=ttl,
+            w=w,
+            write_wait=write_wait,
+        )
+        click.echo(f"receipt {written.receipt}\netag {written.etag}", err=True)
+        return None if wait is None else await client.receipt(written.receipt, wait=wait)
 
-    click.echo(f"etag {ask(servers, environment, put)}", err=True)
+    coverage = ask(servers, environment, put)
+    if coverage is not None:
+        judge(coverage)
 
 
 def _content(value: str | None, path: str | None) -> bytes:
@@ -67,16 +92,31 @@ def _content(value: str | None, path: str | None) -> bytes:
 @click.argument("table")
 @click.argument("row")
 @click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
+@click.option("-r", type=click.IntRange(min=1), help="Ask so many members, and repair who was behind.")
 @namespace_option
 @server_options
 @click.pass_obj
 def get_command(
-    environment: dict[str, str], table: str, row: str, output: str, namespace: str, servers: tuple[str, ...]
+    environment: dict[str, str],
+    table: str,
+    row: str,
+    output: str,
+    r: int | None,
+    namespace: str,
+    servers: tuple[str, ...],
 ) -> None:
-    """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added."""
-    value = ask(servers, environment, lambda client: client.get(table, row, namespace))
+    """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added.
+
+    A row with several values at once is written as with -o json, all of them under "siblings", and the exit code is 9:
+    put what you make of them with --context.
+    """
+    value = ask(servers, environment, lambda client: client.get(table, row, namespace, r=r))
+    item = {"row": row, "value": value_to_json(value.content), "etag": value.etag, "context": value.context}
+    if value.siblings:
+        _print_json(item | {"siblings": [value_to_json(sibling) for sibling in value.siblings]})
+        raise click.exceptions.Exit(ExitCode.SIBLINGS)
     if output == "json":
-        _print_json({"row": row, "value": value_to_json(value.content), "etag": value.etag})
+        _print_json(item)
         return
     sys.stdout.buffer.write(value.content)
     if sys.stdout.isatty() and not value.content.endswith(b"\n"):
@@ -88,6 +128,8 @@ def get_command(
 @click.argument("table")
 @click.argument("row")
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
+@click.option("--context", metavar="CONTEXT", help="Delete what was read with this context, as get -o json gives it.")
+@copies_options
 @namespace_option
 @server_options
 @click.pass_obj
@@ -96,11 +138,20 @@ def delete_command(
     table: str,
     row: str,
     if_match: str | None,
+    context: str | None,
+    w: int | None,
+    write_wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
     """Delete ROW of TABLE. That there is none is no error."""
-    ask(servers, environment, lambda client: client.delete(table, row, namespace, if_match=if_match))
+    ask(
+        servers,
+        environment,
+        lambda client: client.delete(
+            table, row, namespace, if_match=if_match, context=context, w=w, write_wait=write_wait
+        ),
+    )
 
 
 @click.command("list")
@@ -153,7 +204,10 @@ def _json_of(row: Row) -> dict[str, object]:
     item: dict[str, object] = {"row": row.row}
     if row.value is not None:
         item["value"] = value_to_json(row.value)
-    return item | {"etag": row.etag}
+    item["etag"] = row.etag
+    if row.siblings:
+        item |= {"siblings": [value_to_json(value) for value in row.siblings], "context": row.context}
+    return item
 
 
 def _shown_value(row: Row) -> str:
@@ -168,13 +222,16 @@ def _shown(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)
 
 
-@click.command("tables")
+@click.group("tables", invoke_without_command=True)
 @namespace_option
 @output_option
 @server_options
-@click.pass_obj
-def tables_command(environment: dict[str, str], namespace: str, output: str, servers: tuple[str, ...]) -> None:
-    """List tables, with the rows and bytes that the server asked holds."""
+@click.pass_context
+def tables_command(context: click.Context, namespace: str, output: str, servers: tuple[str, ...]) -> None:
+    """List tables, with the rows and bytes that the server asked holds; `tables set` changes settings of one."""
+    environment: dict[str, str] = context.obj
+    if context.invoked_subcommand is not None:
+        return
     tables = ask(servers, environment, lambda client: client.tables(namespace))
     if output == "json":
         for table in tables:
@@ -182,6 +239,29 @@ def tables_command(environment: dict[str, str], namespace: str, output: str, ser
         return
     columns = ("table", "rows", "tombstones", "value_bytes")
     print_table(columns, [[str(table.get(column, "")) for column in columns] for table in tables])
+
+
+@tables_command.command("set")
+@click.argument("table")
+@click.option("--conflicts", type=click.Choice(["lww", "siblings"]), help="What becomes of concurrent writes.")
+@click.option("--w", type=click.IntRange(min=1), help="Durable copies before a write is answered.")
+@click.option("--r", type=click.IntRange(min=1), help="Members asked for a read.")
+@server_options
+@click.pass_obj
+def set_command(
+    environment: dict[str, str],
+    table: str,
+    conflicts: str | None,
+    w: int | None,
+    r: int | None,
+    servers: tuple[str, ...],
+) -> None:
+    """Change settings of TABLE; those that are not given stay. Writes the table as JSON."""
+    given = {"conflicts": conflicts, "w": w, "r": r}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if not settings:
+        raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
+    _print_json(ask(servers, environment, lambda client: client.set_table(table, settings)))
 
 
 def _print_json(item: object) -> None:

@@ -122,11 +122,14 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         retry_ms_max=settings.retry_ms_max,
         clock_skew_ms_max=settings.clock_skew_ms_max,
         fanout=settings.fanout,
+        siblings_max=settings.siblings_max,
     )
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,
         inbox_bytes_max=settings.inbox_bytes_max,
         value_bytes_max=settings.value_bytes_max,
+        write_wait_seconds=settings.write_wait_s,
+        read_wait_seconds=settings.read_wait_s,
     )
     return Node(options, storage, transport, chosen_discovery(settings, options.member), metrics, node_options)
 

@@ -19,10 +19,12 @@ import aiohttp
 from yarl import URL
 
 from gossipkv.client.errors import RefusedError, UnavailableError, error_of
-from gossipkv.client.row import BatchResult, Page, Value, row_from_json
+from gossipkv.client.row import BatchResult, Page, Value, Written, row_from_json, value_from_json
 
 _LINE_BYTES_MAX = 8 * 2**20
 """Of an answer to a batch."""
+_CONTEXT = "Gossipkv-Context"
+_SEVERAL = 300
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -52,10 +54,18 @@ class AsyncClient:
 
     # Rows
 
-    async def get(self, table: str, row: str, namespace: str = "usr") -> Value:
-        """Raises NotFoundError."""
-        async with self._answer("GET", _row_path(namespace, table, row)) as response:
-            return Value(await response.read(), _etag(response))
+    async def get(self, table: str, row: str, namespace: str = "usr", *, r: int | None = None) -> Value:
+        """As `r` members together hold it. Raises NotFoundError."""
+        query = {} if r is None else {"r": str(r)}
+        async with self._answer("GET", _row_path(namespace, table, row), query=query) as response:
+            content, etag, context = await response.read(), _etag(response), response.headers.get(_CONTEXT, "")
+            if response.status != _SEVERAL:
+                return Value(content, etag, context)
+            try:
+                siblings = tuple(value_from_json(item["value"]) for item in json.loads(content)["siblings"])
+                return Value(siblings[0], etag, context, siblings)
+            except (ValueError, LookupError, TypeError) as error:
+                raise RefusedError(f"{self.server} does not answer like gossipkv") from error
 
     async def put(
         self,
@@ -66,18 +76,70 @@ class AsyncClient:
         *,
         if_match: str | None = None,
         if_absent: bool = False,
+        context: str | None = None,
+        ttl: str | None = None,
+        w: int | None = None,
+        write_wait: str | None = None,
     ) -> str:
-        """The new ETag. Raises ConditionFailedError."""
-        headers = _conditions(if_match, if_absent)
+        """The new ETag. `context` is that of a read; `ttl` as `30s`. Raises ConditionFailedError."""
+        written = await self.write(
+            table,
+            row,
+            value,
+            namespace,
+            if_match=if_match,
+            if_absent=if_absent,
+            context=context,
+            ttl=ttl,
+            w=w,
+            write_wait=write_wait,
+        )
+        return written.etag
+
+    async def write(
+        self,
+        table: str,
+        row: str,
+        value: bytes,
+        namespace: str = "usr",
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+        context: str | None = None,
+        ttl: str | None = None,
+        w: int | None = None,
+        write_wait: str | None = None,
+    ) -> Written:
+        """Put a row, durable at `w` members when this returns; `write_wait`, such as 2s, bounds the wait for them.
+        Raises ConditionFailedError; UnavailableError whose `may_stand` tells whether it is stored."""
+        headers = _conditions(if_match, if_absent) | _given(context)
         headers["Content-Type"] = "application/octet-stream"
         path = _row_path(namespace, table, row)
-        async with self._answer("PUT", path, headers=headers, data=value, is_repeatable=False) as response:
-            return _etag(response)
+        query = _wanted(w, write_wait) | ({} if ttl is None else {"ttl": ttl})
+        async with self._answer("PUT", path, query=query, headers=headers, data=value, is_repeatable=False) as response:
+            return Written(_etag(response), response.headers.get("Gossipkv-Receipt", ""))
 
-    async def delete(self, table: str, row: str, namespace: str = "usr", *, if_match: str | None = None) -> None:
+    async def receipt(self, receipt: str, *, wait: str | None = None, within: str | None = None) -> dict[str, Any]:
+        """Who has a write; once so many members have it, or `all`, or `within` so long. Shape as in the API's
+        documentation."""
+        query = {name: text for name, text in (("wait", wait), ("timeout", within)) if text is not None}
+        return await self._json(f"/v1/cluster/receipts/{_segment(receipt)}", query)
+
+    async def delete(
+        self,
+        table: str,
+        row: str,
+        namespace: str = "usr",
+        *,
+        if_match: str | None = None,
+        context: str | None = None,
+        w: int | None = None,
+        write_wait: str | None = None,
+    ) -> None:
         """Also where there is no such row. Raises ConditionFailedError."""
-        headers = _conditions(if_match, if_absent=False)
-        async with self._answer("DELETE", _row_path(namespace, table, row), headers=headers, is_repeatable=False):
+        headers = _conditions(if_match, if_absent=False) | _given(context)
+        path, query = _row_path(namespace, table, row), _wanted(w, write_wait)
+        async with self._answer("DELETE", path, query=query, headers=headers, is_repeatable=False):
             pass
 
     async def pages(
@@ -129,6 +191,13 @@ class AsyncClient:
     async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = (await self._json(f"/v1/{namespace}/tables"))["items"]
         return items
+
+    async def set_table(self, table: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the settings given; what the table is like then."""
+        path = _table_path("usr", table)
+        async with self._answer("PUT", path, data=json.dumps(settings).encode()):
+            pass
+        return await self._json(path)
 
     async def cluster(self) -> dict[str, Any]:
         """What the server knows of each member; shape as in the API's documentation."""
@@ -249,6 +318,11 @@ def _etag(response: aiohttp.ClientResponse) -> str:
     return response.headers.get("ETag", "").strip('"')
 
 
+def _wanted(w: int | None, write_wait: str | None) -> dict[str, str]:
+    wanted = (("w", None if w is None else str(w)), ("write_wait", write_wait))
+    return {name: text for name, text in wanted if text is not None}
+
+
 def _conditions(if_match: str | None, if_absent: bool) -> dict[str, str]:
     headers = {}
     if if_match is not None:
@@ -257,6 +331,10 @@ def _conditions(if_match: str | None, if_absent: bool) -> dict[str, str]:
     if if_absent:
         headers["If-None-Match"] = "*"
     return headers
+
+
+def _given(context: str | None) -> dict[str, str]:
+    return {} if context is None else {_CONTEXT: context}
 
 
 def _batch_result(line: bytes) -> BatchResult:

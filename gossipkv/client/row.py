@@ -11,7 +11,19 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Value:
     content: bytes
+    """Of several values at once, the one that would win."""
     etag: str
+    context: str = ""
+    """What has been read, to be given with a write."""
+    siblings: tuple[bytes, ...] = ()
+    """All values, where the row has several at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    etag: str
+    receipt: str
+    """Names the write, for asking who has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,9 @@ class Row:
     value: bytes | None
     """None where keys alone were asked for."""
     etag: str | None
+    context: str | None = None
+    """Of a row with several values at once."""
+    siblings: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +76,5 @@ def value_to_json(value: bytes) -> str | dict[str, str]:
 def row_from_json(item: dict[str, Any]) -> Row:
     """Raises ValueError, KeyError."""
     value = value_from_json(item["value"]) if "value" in item else None
-    return Row(row=item["row"], value=value, etag=item.get("etag"))
+    siblings = tuple(value_from_json(sibling["value"]) for sibling in item.get("siblings", ()))
+    return Row(item["row"], value, item.get("etag"), item.get("context"), siblings)

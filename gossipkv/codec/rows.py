@@ -1,7 +1,7 @@
 """Rows on the wire: the bulk of all traffic, and what takes the time of a catch-up.
 
 A row is the number of its versions, its address, its context, and for each version the dot with the
-timestamp, the value and the expiry.
+timestamp (and `siblings_above`, if the version keeps siblings), the value and the expiry.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ VALUE_TOO_LARGE = "value_too_large"
 
 PAIR = struct.Struct(">QQ")
 TRIPLE = struct.Struct(">QQQ")
+_QUADRUPLE = struct.Struct(">QQQQ")
 
 ROW_BYTES_MIN = 24
 """The number of versions, the shortest address, a context of one replica."""
@@ -39,8 +40,9 @@ def write_rows(items: list[Any], copies: tuple[RowCopy, ...]) -> None:
     items.append(len(copies))
     for address, row in copies:
         items += (len(row.versions), address, packed(PAIR, row.context.items()))
-        for dot, timestamp, value, expires_ms in row.versions:
-            items += (TRIPLE.pack(*dot, timestamp), value, expires_ms)
+        for dot, timestamp, value, expires_ms, above in row.versions:
+            stamp = TRIPLE.pack(*dot, timestamp) if above is None else _QUADRUPLE.pack(*dot, timestamp, above)
+            items += (stamp, value, expires_ms)
 
 
 def read_row(items: list[Any], limits: Limits) -> RowCopy | RefusedRow:
@@ -73,9 +75,15 @@ def _version(row: list[Any], place: int, context: Context, limits: Limits) -> Ve
     stamp = row[place]
     value = row[place + 1]
     expires_ms = row[place + 2]
-    if type(stamp) is not bytes or len(stamp) != TRIPLE.size:
+    siblings_above = None
+    if type(stamp) is bytes and len(stamp) == TRIPLE.size:
+        replica, sequence, timestamp = TRIPLE.unpack(stamp)
+    elif type(stamp) is bytes and len(stamp) == _QUADRUPLE.size:
+        replica, sequence, timestamp, siblings_above = _QUADRUPLE.unpack(stamp)
+        if siblings_above >= timestamp:
+            raise DecodeError(MALFORMED, "a version that outranks itself")
+    else:
         raise DecodeError(MALFORMED, "not a dot and a timestamp")
-    replica, sequence, timestamp = TRIPLE.unpack(stamp)
     if not 1 <= sequence <= context.get(replica, 0):
         raise DecodeError(MALFORMED, "a dot that the context does not cover")
     if value is not None:
@@ -85,7 +93,7 @@ def _version(row: list[Any], place: int, context: Context, limits: Limits) -> Ve
             raise DecodeError(VALUE_TOO_LARGE, f"a value of {len(value)} bytes")
     if expires_ms is not None and (type(expires_ms) is not int or not 0 <= expires_ms <= _EXPIRES_MS_MAX):
         raise DecodeError(MALFORMED, "not an expiry")
-    return Version(Dot(replica, sequence), timestamp, value, expires_ms)
+    return Version(Dot(replica, sequence), timestamp, value, expires_ms, siblings_above)
 
 
 def read_context(item: object, limits: Limits) -> Context:
@@ -110,7 +118,7 @@ def _origins(row: list[Any], limits: Limits) -> tuple[int, ...] | None:
     except DecodeError:
         return None
     for stamp in row[2::3]:
-        if type(stamp) is not bytes or len(stamp) != TRIPLE.size:
+        if type(stamp) is not bytes or len(stamp) not in (TRIPLE.size, _QUADRUPLE.size):
             return None
-        origins.add(TRIPLE.unpack(stamp)[0])
+        origins.add(TRIPLE.unpack_from(stamp)[0])
     return tuple(sorted(origins)) or None

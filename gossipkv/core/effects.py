@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
+from gossipkv.core.resolution import Resolved
 from gossipkv.core.watching import Changes
 
 
@@ -40,6 +41,8 @@ class Effects:
     sends: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
+    resolved: list[Resolved] = field(default_factory=list)
+    """Waits that are over."""
     changes: list[Changes] = field(default_factory=list)
     """Only while someone watches."""
 
@@ -59,6 +62,12 @@ class Tally:
     """Equal contexts with unequal fingerprints."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    reads_repaired: int = 0
+    """Copies that a read of several members found behind, and that were given the merge."""
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    siblings_over_limit: int = 0
+    """Rows that a merge has left with more siblings than a writer may."""
 
     def copy(self) -> Tally:
         return Tally(
@@ -68,4 +77,7 @@ class Tally:
             self.rows_sent,
             self.anomalies,
             Counter(self.envelopes_refused),
+            self.reads_repaired,
+            Counter(self.conflicts),
+            self.siblings_over_limit,
         )

@@ -116,6 +116,10 @@ class Gossip:
         for peer in self._membership.peers():
             peer.retry_at_ms -= set_back_ms
 
+    def next_exchange(self) -> int:
+        self._last_exchange += 1
+        return self._last_exchange
+
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
         """The envelopes to send now."""
         for shard_name in sorted(self._written):
@@ -126,10 +130,9 @@ class Gossip:
         outgoing = []
         for peer, messages in agendas:
             if messages:
-                self._last_exchange += 1
-                peer.exchange = self._last_exchange
-                self._exchanges[self._last_exchange] = peer
-                outgoing.append(Outgoing(self._last_exchange, peer.endpoint, messages))
+                peer.exchange = exchange = self.next_exchange()
+                self._exchanges[exchange] = peer
+                outgoing.append(Outgoing(exchange, peer.endpoint, messages))
         return outgoing
 
     def _agenda(self, reader: Reader, peer: Peer) -> tuple[Message, ...]:
@@ -227,7 +230,7 @@ class Gossip:
                 self._tally.rows_sent += len(part.rows) if isinstance(part, Delta) else 0
                 return [part]
             case Delta():
-                intake = self._take_in(transaction, message, now_ms)
+                intake = self.take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)
                 self._forward(shard.name, advanced)
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
@@ -256,7 +259,7 @@ class Gossip:
             self._synced(peer, shard.name, now_ms)
         return [ours]
 
-    def _take_in(self, transaction: Transaction, message: Delta | WalkRows, now_ms: int) -> Intake:
+    def take_in(self, transaction: Transaction, message: Delta | WalkRows, now_ms: int) -> Intake:
         intake = self._store.take_in(transaction, message.shard, message.rows, now_ms)
         intake.refused += message.refused
         for row in intake.refused:
@@ -360,7 +363,7 @@ class Gossip:
             case WalkEntries() if walking is not None:
                 walking.take_entries(transaction, message)
             case WalkRows() if walking is not None:
-                walking.take_rows(message, self._take_in(transaction, message, now_ms))
+                walking.take_rows(message, self.take_in(transaction, message, now_ms))
             case _:
                 pass
         if walking is not None and walking.is_finished:
@@ -369,7 +372,7 @@ class Gossip:
     def _take_part(
         self, transaction: Transaction, peer: Peer, part: Delta, pulling: pull.Pulling | None, now_ms: int
     ) -> None:
-        intake = self._take_in(transaction, part, now_ms)
+        intake = self.take_in(transaction, part, now_ms)
         if pulling is None:
             return
         ranges = pulling.take(part, intake)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gossipkv.core.causality import Dot
 from gossipkv.core.messages import Envelope
+from gossipkv.core.quorum import Found, Reading
+from gossipkv.core.receipts import Coverage, Reach, Receipt, Waiting
 from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Transaction
@@ -13,10 +17,49 @@ from gossipkv.core.write import Operation, Result
 
 
 class Write(NamedTuple):
-    """Answered by one Result per operation."""
+    """Answered by one Result per operation; by a Reach, and nothing is stored, where fewer members answer than copies
+    are asked for."""
 
     shard: str
     operations: tuple[Operation, ...]
+    copies: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait until a write has so many durable copies, at all members where None, or, without a receipt, until so many
+    members answer. Answered by a Reach, and no one waits, where there are not so many members; else by nothing, and
+    resolved by the effects of a batch."""
+
+    ticket: int
+    copies: int | None
+    receipt: Receipt | None = None
+    handovers: Mapping[bytes, Dot] = field(default_factory=dict)
+    """Rows of the write, if it was made here, for members that are behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read a row at so many members, this one included. Answered and resolved like Await."""
+
+    ticket: int
+    shard: str
+    address: bytes
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Wait no more. Answered by how it stands, by nothing where no one waits under the ticket."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Answered by the Coverage of a write."""
+
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +112,43 @@ class Inspect:
     """Answered by a ReplicaStatus."""
 
 
-Input = Write | Received | Answered | Failed | Discovered | Tick | Leave | Watch | Inspect
-Answer = list[Result] | Envelope | ReplicaStatus | None
+Input = (
+    Write
+    | Await
+    | Read
+    | Withdraw
+    | Locate
+    | Received
+    | Answered
+    | Failed
+    | Discovered
+    | Tick
+    | Leave
+    | Watch
+    | Inspect
+)
+Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | None
 
 
 def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
     """Let one thing happen; returns the answer for whoever caused it."""
     match happened:
-        case Write(shard=shard, operations=operations):
+        case Write(shard=shard, operations=operations, copies=copies):
+            if copies > 1 and (reach := replica.reach()).answering < copies:
+                return reach
             return replica.write(transaction, shard, operations, now_ms)
+        case Await(copies=copies) if copies is not None and (reach := replica.reach()).members < copies:
+            return reach
+        case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers):
+            replica.wait(ticket, Waiting(copies, receipt, handovers))
+        case Read(members=members) if (reach := replica.reach()).members < members:
+            return reach
+        case Read(ticket=ticket, shard=shard, address=address, members=members):
+            replica.read(ticket, Reading(shard, address, members))
+        case Withdraw(ticket=ticket):
+            return replica.withdraw(ticket)
+        case Locate(receipt=receipt):
+            return replica.coverage(receipt)
         case Received(envelope=envelope):
             return replica.receive(transaction, envelope, now_ms)
         case Answered(exchange=exchange, envelope=envelope):

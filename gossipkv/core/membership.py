@@ -83,7 +83,8 @@ class Membership:
 
     def _dial_found(self) -> None:
         """Make contacts of the endpoints found that belong to no one known."""
-        known = {peer.endpoint for peer in self._members.values()} | self._own_endpoints
+        # Where a member that was let go used to be, another may be found now.
+        known = {peer.endpoint for peer in self._members.values() if not peer.is_let_go} | self._own_endpoints
         for endpoint in self._found:
             if endpoint not in known and endpoint not in self._contacts:
                 self._contacts[endpoint] = Peer(endpoint)

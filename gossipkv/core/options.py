@@ -26,5 +26,7 @@ class ReplicaOptions:
     fanout: int = 0
     """How many members a write is pushed to at once; 0: all of up to 8, then the number that reaches all of a larger
     cluster with high probability."""
+    siblings_max: int = 64
+    """A write that would leave a row with more versions than these, side by side, is refused."""
     part_bytes: int = 512 * 1024
     """Rows for one message, unless a single row is larger."""

@@ -10,20 +10,25 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of, key_of, table_of
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
+from gossipkv.core.expiry import Expirer
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Envelope, Message, RowCopy
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
+from gossipkv.core.quorum import Direct, Found, Quorum, Reading
+from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
+from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
+from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation, Result
 
 
@@ -48,9 +53,12 @@ class Replica:
         self._started_ms = now_ms
         self._has_left = False
         self._must_refute = False
-        self._store = Store(identity.replica, options.clock_skew_ms_max)
+        self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
         self._membership = Membership(options, rng)
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms)
+        self._quorum = Quorum(self._membership, self._gossip.take_in, self.tally, options.part_bytes)
+        self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
+        self._expirer = Expirer(self._store, self._membership, options.member)
         self._notices: list[Notice] = []
 
     @classmethod
@@ -73,6 +81,27 @@ class Replica:
         self._gossip.wrote(shard)
         return results
 
+    def reach(self) -> Reach:
+        """How many members there are, and how many of them answer."""
+        return self._receipts.reach()
+
+    def wait(self, ticket: int, waiting: Waiting) -> None:
+        """Wait for copies or for members; over when the effects of a batch name the ticket, or by `withdraw`."""
+        self._receipts.wait(ticket, waiting)
+
+    def read(self, ticket: int, reading: Reading) -> None:
+        """Read a row at several members; over like a wait."""
+        self._quorum.read(ticket, reading)
+
+    def withdraw(self, ticket: int) -> Coverage | Reach | Found | None:
+        """Wait no more under this ticket. Returns how it stands; None where no one waits under it."""
+        reading = self._quorum.withdraw(ticket)
+        return self._receipts.withdraw(ticket) if reading is None else Found(None, reading.answered)
+
+    def coverage(self, receipt: Receipt) -> Coverage:
+        """Who is known to have a write."""
+        return self._receipts.coverage(receipt)
+
     def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> Envelope:
         """Answer an exchange that another member began. Raises RefusedEnvelopeError."""
         self._check(envelope)
@@ -88,11 +117,17 @@ class Replica:
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
-        self._gossip.answered(transaction, exchange, envelope, now_ms)
+        if exchange in self._quorum.exchanges:
+            self._quorum.answered(transaction, exchange, envelope, now_ms)
+        else:
+            self._gossip.answered(transaction, exchange, envelope, now_ms)
 
     def failed(self, exchange: int, reason: str, now_ms: int) -> None:
         """An exchange that this member began has come to nothing, or may have."""
-        self._gossip.failed(exchange, reason, now_ms)
+        if exchange in self._quorum.exchanges:
+            self._quorum.failed(exchange)
+        else:
+            self._gossip.failed(exchange, reason, now_ms)
 
     def discovered(
         self,
@@ -117,7 +152,11 @@ class Replica:
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
+        if self._expirer.tick(transaction, now_ms):
+            self._gossip.wrote(USER)
         self._gossip.tick(now_ms)
+        self._receipts.tick()
+        self._quorum.tick()
         self._started_ms = min(self._started_ms, now_ms)
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
@@ -136,13 +175,15 @@ class Replica:
         self._judge_readiness(now_ms)
         # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
         self._store.save(transaction)
-        sends = [
-            Send(outgoing.exchange, outgoing.endpoint, self._envelope(outgoing.messages, now_ms))
-            for outgoing in self._gossip.compose(transaction, now_ms)
-        ]
-        notices = self._notices + self._membership.notices + self._gossip.notices
-        self._notices, self._membership.notices, self._gossip.notices = [], [], []
-        return Effects(sends, notices, self._arrivals(changed), self._store.take_changes())
+        resolved = [Resolved(*each) for each in (*self._receipts.resolve(), *self._quorum.resolve(transaction))]
+        outgoing = self._gossip.compose(transaction, now_ms)
+        outgoing += self._quorum.compose(transaction, self._gossip.next_exchange)
+        sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
+        notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
+        self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
+        return Effects(
+            sends, notices, self._arrivals(changed), resolved, self._store.take_changes(transaction.revision())
+        )
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
         """Return to what is committed: the batch in which these exchanges began or ended has not happened."""
@@ -152,16 +193,27 @@ class Replica:
         self._store.replica = identity.replica
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
+        self._quorum.forget_batch(exchanges)
+        self._receipts.forget_batch()
         self._notices.clear()
         self._membership.notices.clear()
         self._load_members(reader)
 
     # Questions
 
+    def settings_of(self, table: str) -> TableSettings:
+        """Of a table of the users, as this member knows them."""
+        return self._store.tables.of(table)
+
     @property
     def shards(self) -> dict[str, Shard]:
         """By name; not to be changed."""
         return self._store.shards
+
+    @property
+    def direct_exchanges(self) -> dict[int, Direct]:
+        """Those beside the peers' agendas, by number; not to be changed."""
+        return self._quorum.exchanges
 
     @property
     def peers(self) -> list[Peer]:
@@ -280,12 +332,14 @@ class Replica:
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 
     def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:
-        """Versions written since this process began: older ones tell of its absence, not of replication."""
+        """Versions written since this process began: older ones tell of its absence, not of replication,
+        and the tombstone of an expiry is stamped as what it replaced."""
         names = self._membership.names()
         arrivals = [
             Arrival(names.get(row.winner.dot.replica, "unknown"), milliseconds(row.winner.timestamp))
             for copies in changed.values()
             for _, row in copies
+            if not row.winner.is_tombstone or row.winner.expires_ms is None
         ]
         return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
 

@@ -2,9 +2,14 @@
 
 A row holds one or more versions and a context that covers every write to this row that the copy knows of, the
 superseded ones included. Merge of two copies: a version survives if both copies have it, or if the other copy's context
-does not cover its dot; contexts join. In a last-write-wins table the survivor with the greatest `(timestamp, replica
-id)` is then kept alone. A write's timestamp exceeds those of all versions it replaces, so the two rules never
-disagree, and merge is commutative, associative and idempotent.
+does not cover its dot; contexts join. What each version says of itself then decides which survivors stay: a
+last-write-wins version outranks all of lower `(timestamp, replica id)`; one that keeps siblings outranks what the
+last-write-wins versions that it replaced, itself or through others, outranked. Those that are outranked go.
+
+So merge is a function of the copies alone, whatever a member knows of the table's settings, and rows written under both
+settings merge the same everywhere. A write's timestamp exceeds those of all versions it replaces, so no version is
+outranked by what it replaced, and what the greatest known write outranks is never forgotten with it: merge is
+commutative, associative and idempotent.
 
 Source: Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-Free Replicated Set",
 2012 (add-wins survival by dots); Thomas, "A Majority Consensus Approach", 1979 (last write wins).
@@ -17,6 +22,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
+
+_REPLICA_MAX = 2**64 - 1
 
 
 class Conflicts(enum.Enum):
@@ -31,12 +38,16 @@ class InconsistentRowError(ValueError):
 
 
 class Version(NamedTuple):
-    """One write: a value, or a tombstone where `value` is None."""
+    """One write: a value, or a tombstone where `value` is None. An expiry turns a version into a tombstone that keeps
+    the version's `expires_ms`."""
 
     dot: Dot
     timestamp: int
     value: bytes | None
     expires_ms: int | None = None
+    siblings_above: int | None = None
+    """None: the last write wins. Else the version was written to keep siblings, but for those whose timestamp is not
+    above this: they are outranked by what it replaced."""
 
     @property
     def is_tombstone(self) -> bool:
@@ -46,6 +57,24 @@ class Version(NamedTuple):
     def rank(self) -> tuple[int, ReplicaId]:
         """The order of last-write-wins."""
         return self.timestamp, self.dot.replica
+
+    @property
+    def outranks(self) -> tuple[int, ReplicaId]:
+        """Concurrent versions below this rank do not stay beside the version."""
+        return self.rank if self.siblings_above is None else (self.siblings_above, _REPLICA_MAX)
+
+    def is_visible_at(self, now_ms: int) -> bool:
+        return self.value is not None and (self.expires_ms is None or self.expires_ms > now_ms)
+
+
+class Seen(NamedTuple):
+    """What a writer has read of a row, and replaces."""
+
+    context: Context
+    timestamp: int
+    """The greatest of all that it covers."""
+    siblings_above: int
+    """Of the greatest rank that it outranks."""
 
 
 class Row(NamedTuple):
@@ -66,6 +95,30 @@ class Row(NamedTuple):
                 return True
         return False
 
+    def is_visible_at(self, now_ms: int) -> bool:
+        """Whether a reader finds the row at this time."""
+        for version in self.versions:
+            if version.value is not None and (version.expires_ms is None or version.expires_ms > now_ms):
+                return True
+        return False
+
+    def visible_at(self, now_ms: int) -> tuple[Version, ...]:
+        """What a reader finds in the row at this time, in descending rank."""
+        return tuple([version for version in self.versions if version.is_visible_at(now_ms)])
+
+    @property
+    def keeps_siblings(self) -> bool:
+        """Whether any version was written to keep siblings."""
+        for version in self.versions:  # noqa: SIM110 (as above)
+            if version.siblings_above is not None:
+                return True
+        return False
+
+    @property
+    def seen(self) -> Seen:
+        """What a reader of the row has seen."""
+        return Seen(self.context, self.versions[0].timestamp, max([version.outranks for version in self.versions])[0])
+
     @property
     def etag(self) -> str:
         """The entity tag, without quotes: the dots of the versions."""
@@ -85,7 +138,34 @@ def written(current: Row | None, version: Version) -> Row:
     return Row((version,), context)
 
 
-def merge(ours: Row, theirs: Row, conflicts: Conflicts = Conflicts.LAST_WRITE_WINS) -> Row:
+def written_beside(current: Row | None, version: Version, seen: Seen | None) -> Row:
+    """The row after a local write that keeps siblings and replaces what its writer had seen, and that alone."""
+    if current is None:
+        current = Row((), Context())
+    context = current.context.joined(seen.context) if seen else Context(current.context)
+    context[version.dot.replica] = version.dot.sequence
+    kept = [held for held in current.versions if seen is None or not seen.context.covers(held.dot)]
+    return Row(resolved([version, *kept]), context)
+
+
+def expired(current: Row, dot: Dot, now_ms: int) -> Row:
+    """The row after its expired versions, one at least, have become one tombstone. It ranks just above them and not at
+    its own time: a concurrent write that renews the row is the later one, though it may have been made before."""
+    gone = [version for version in current.versions if _has_expired(version, now_ms)]
+    kept = [version for version in current.versions if not _has_expired(version, now_ms)]
+    last = gone[0]
+    above = max([version.outranks for version in gone])[0] if current.keeps_siblings else None
+    tombstone = Version(dot, last.timestamp + 1, None, last.expires_ms, above)
+    context = Context(current.context)
+    context[dot.replica] = dot.sequence
+    return Row(resolved([tombstone, *kept]), context)
+
+
+def _has_expired(version: Version, now_ms: int) -> bool:
+    return version.value is not None and version.expires_ms is not None and version.expires_ms <= now_ms
+
+
+def merge(ours: Row, theirs: Row) -> Row:
     """The row that holds what either copy knows. Raises InconsistentRowError."""
     our_dots = {version.dot for version in ours.versions}
     their_dots = {version.dot for version in theirs.versions}
@@ -93,22 +173,36 @@ def merge(ours: Row, theirs: Row, conflicts: Conflicts = Conflicts.LAST_WRITE_WI
     survivors += [v for v in theirs.versions if v.dot not in our_dots and not ours.context.covers(v.dot)]
     if not survivors:
         raise InconsistentRowError("each copy of the row supersedes the other")
-    return Row(resolved(survivors, conflicts), ours.context.joined(theirs.context))
+    return Row(resolved(survivors), ours.context.joined(theirs.context))
 
 
-def resolved(survivors: list[Version], conflicts: Conflicts) -> tuple[Version, ...]:
-    """What a table keeps of concurrent versions."""
-    if conflicts is Conflicts.LAST_WRITE_WINS:
-        return (max(survivors, key=lambda version: version.rank),)
-    return tuple(sorted(survivors, key=lambda version: (version.rank, version.dot), reverse=True))
+def resolved(survivors: list[Version]) -> tuple[Version, ...]:
+    """What stays of concurrent versions, in descending rank."""
+    if len(survivors) == 1:
+        return (survivors[0],)
+    least = max([version.outranks for version in survivors])
+    kept = [version for version in survivors if version.rank >= least]
+    return tuple(sorted(kept, key=lambda version: (version.rank, version.dot), reverse=True))
+
+
+def lost(ours: Row, theirs: Row, merged: Row) -> int:
+    """How many versions of two copies went in their merge though neither copy had superseded them."""
+    kept = {version.dot for version in merged.versions}
+    return sum(
+        version.dot not in kept and not other.context.covers(version.dot)
+        for one, other in ((ours, theirs), (theirs, ours))
+        for version in one.versions
+    )
 
 
 def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
     """A last-write-wins row without the context entries that every member covers and that name no live version.
 
     Every member holds such a write or something that superseded it, and last-write-wins ranks the survivor above it
-    wherever it still stands: the entry can decide no merge any more.
+    wherever it still stands: the entry can decide no merge any more. Among siblings it can: the row stays as it is.
     """
+    if row.keeps_siblings:
+        return row
     live = {version.dot.replica for version in row.versions}
     kept = {
         replica: sequence

@@ -4,6 +4,7 @@
 
 - the journal: for every entry `(origin, sequence)` of a row's context, `journal[(origin, sequence)] = address`, and no
   other entries. A row that is overwritten takes its entry with it to the new sequence;
+- the index of expiries: an entry for each time at which a value of a row expires;
 - the fingerprint table and the counts per table.
 
 The context obeys I2: it advances over a range of an origin's writes only when the rows of the whole range are held.
@@ -15,7 +16,7 @@ from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.messages import Digest
 from gossipkv.core.row import Row, without_stable
-from gossipkv.core.storage import Counts, Reader, ShardRecord, Transaction
+from gossipkv.core.storage import Counts, Expiry, Reader, ShardRecord, Transaction
 
 
 class Shard:
@@ -85,6 +86,7 @@ class Shard:
         self._move_journal(transaction, address, old, new)
         leaf = self.fingerprint.replace(address, old.versions if old else (), new.versions)
         self._count(address, old, new)
+        self._move_expiries(transaction, address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
         if self.changed is not None:
             self.changed[address] = new
@@ -107,6 +109,15 @@ class Shard:
         for origin, sequence in new.context.items():
             if before.get(origin) != sequence:
                 transaction.put_journal(self.name, origin, sequence, address)
+
+    def _move_expiries(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
+        before = _expiries(old) if old else _NO_EXPIRIES
+        after = _expiries(new)
+        if before or after:
+            for expires_ms in sorted(before - after):
+                transaction.delete_expiry(self.name, Expiry(expires_ms, address))
+            for expires_ms in sorted(after - before):
+                transaction.put_expiry(self.name, Expiry(expires_ms, address))
 
     def _count(self, address: bytes, old: Row | None, new: Row) -> None:
         table = address[: address.index(0)]
@@ -147,6 +158,17 @@ class Shard:
     def is_ahead(self, reader: Reader) -> bool:
         """Whether rows are held whose dots the context does not cover yet."""
         return not self.context.covers_all(reader.journal_heads(self.name))
+
+
+_NO_EXPIRIES: frozenset[int] = frozenset()
+
+
+def _expiries(row: Row) -> frozenset[int]:
+    """When values of the row expire."""
+    for version in row.versions:
+        if version.expires_ms is not None and version.value is not None:
+            return frozenset(v.expires_ms for v in row.versions if v.expires_ms is not None and v.value is not None)
+    return _NO_EXPIRIES
 
 
 def _weigh(counts: list[int], key_bytes: int, row: Row, sign: int) -> None:

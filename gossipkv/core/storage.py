@@ -64,8 +64,20 @@ class JournalEntry(NamedTuple):
     address: bytes
 
 
+class Expiry(NamedTuple):
+    """Some version of the row expires then."""
+
+    expires_ms: int
+    address: bytes
+
+
 class Reader(Protocol):
     """A consistent view of the committed state (in a Transaction: with its own writes)."""
+
+    def revision(self) -> int:
+        """The number of the last commit that this sees; a transaction's own is the one that it would make. Numbers
+        grow as long as the storage is open."""
+        ...
 
     def identity(self) -> Identity | None: ...
 
@@ -89,6 +101,10 @@ class Reader(Protocol):
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
         """The greatest sequence in the journal, per origin."""
+        ...
+
+    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
+        """The entries greater than `after` that expire by `until_ms`, ascending; lazily."""
         ...
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
@@ -116,6 +132,10 @@ class Transaction(Reader, Protocol):
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None: ...
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None: ...
+
+    def put_expiry(self, shard: str, expiry: Expiry) -> None: ...
+
+    def delete_expiry(self, shard: str, expiry: Expiry) -> None: ...
 
     def commit(self) -> None:
         """Make all of it durable, or none of it. Raises StorageError, after which the transaction has ended."""

@@ -9,15 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gossipkv.core.address import NAMESPACES
+from gossipkv.core.address import NAMESPACES, SYSTEM, USER, key_of, table_of
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
+from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
-from gossipkv.core.row import InconsistentRowError, Row, Version, merge, written
+from gossipkv.core.row import InconsistentRowError, Row, Version, expired, lost, merge, written, written_beside
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
+from gossipkv.core.tables import Tables
 from gossipkv.core.watching import Changes
-from gossipkv.core.write import NotMatched, Operation, Result, Written
+from gossipkv.core.write import (
+    CONTEXT_AHEAD,
+    CONTEXT_REQUIRED,
+    TOO_MANY_SIBLINGS,
+    Declined,
+    NotMatched,
+    Operation,
+    Result,
+    Written,
+)
+
+SIBLINGS_MAX = 64
 
 
 @dataclass(slots=True)
@@ -36,10 +49,20 @@ class Intake:
 class Store:
     """Shards by name, under one replica id and one clock."""
 
-    def __init__(self, replica: ReplicaId, clock_skew_ms_max: int) -> None:
+    def __init__(
+        self,
+        replica: ReplicaId,
+        clock_skew_ms_max: int,
+        siblings_max: int = SIBLINGS_MAX,
+        tally: Tally | None = None,
+    ) -> None:
         self.replica = replica
         self.shards: dict[str, Shard] = {}
         self._is_watched = False
+        self.tables = Tables()
+        self.notices: list[Notice] = []
+        self._siblings_max = siblings_max
+        self._tally = tally or Tally()
         self._sequences_at_start: dict[str, int] = {}
         """Per shard, this replica's last write before the process began."""
         self._clock = HybridClock(clock_skew_ms_max)
@@ -50,6 +73,8 @@ class Store:
         What is known to be stable outlives it: that is knowledge of others."""
         stable = {name: shard.stable for name, shard in self.shards.items()}
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
+        self.tables.load(reader)
+        self.notices.clear()
         if not self._sequences_at_start:
             self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
         for name, context in stable.items():
@@ -60,14 +85,18 @@ class Store:
         """Collect changes from now on, or no longer."""
         self._is_watched = is_watched
         for shard in self.shards.values():
-            shard.changed = {} if is_watched else None
+            if not is_watched:
+                shard.changed = None
+            elif shard.changed is None:
+                # Who was watching already is still to be told of this batch.
+                shard.changed = {}
 
-    def take_changes(self) -> list[Changes]:
+    def take_changes(self, revision: int) -> list[Changes]:
         """What has changed since they were last taken, and how far each shard's context has come."""
         changes = []
         for name, shard in self.shards.items():
             if shard.changed is not None:
-                changes.append(Changes(name, shard.changed, Context(shard.context)))
+                changes.append(Changes(name, revision, shard.changed, Context(shard.context)))
                 shard.changed = {}
         return changes
 
@@ -81,35 +110,95 @@ class Store:
             for entry in list(transaction.journal(name, renounced, start)):
                 current = transaction.row(name, entry.address)
                 assert current is not None, "a journal entry names a row that is not there"
-                shard.store(transaction, entry.address, current, self._renamed(shard, current, renounced, now_ms))
+                renamed = self._renamed(shard, current, renounced, start, now_ms)
+                shard.store(transaction, entry.address, current, renamed)
             shard.withdraw(renounced, start)
 
-    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, now_ms: int) -> Row:
+    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, start: int, now_ms: int) -> Row:
+        """The row with versions of its own for those that the renounced replica has written since `start`."""
         context = Context({origin: sequence for origin, sequence in current.context.items() if origin != renounced})
-        winner = current.winner
-        if winner.dot.replica != renounced:
-            return Row(current.versions, context)
-        dot = shard.next_dot(self.replica)
-        shard.advance(*dot)
-        context[dot.replica] = dot.sequence
-        return Row((winner._replace(dot=dot, timestamp=self._clock.next(now_ms, winner.timestamp)),), context)
+        above = current.winner.timestamp
+        versions = []
+        for version in current.versions:
+            if version.dot.replica == renounced and version.dot.sequence > start:
+                above = self._clock.next(now_ms, above)
+                version = version._replace(dot=shard.next_dot(self.replica), timestamp=above)
+                shard.advance(*version.dot)
+            context.advance({version.dot.replica: version.dot.sequence})
+            versions.append(version)
+        return Row(tuple(sorted(versions, key=lambda each: (each.rank, each.dot), reverse=True)), context)
 
     def write(self, transaction: Transaction, shard_name: str, operation: Operation, now_ms: int) -> Result:
         """Put or delete one row. Every write makes a new version, one that repeats the value too: were it swallowed,
         an older concurrent write elsewhere could win over it. A delete of an absent row is a write for the same
         reason."""
         shard = self.shards[shard_name]
-        current = transaction.row(shard_name, operation.address)
-        existed = current is not None and current.is_visible
-        if not _condition_holds(operation, current):
+        address = operation.address
+        current = transaction.row(shard_name, address)
+        existed = current is not None and current.is_visible_at(now_ms)
+        if not _condition_holds(operation, current, exists=existed):
             return NotMatched(current.etag if current is not None and existed else None)
-        dot = shard.next_dot(self.replica)
+        if operation.seen is not None and milliseconds(operation.seen.timestamp) > now_ms + self._clock_skew_ms_max:
+            return Declined(CONTEXT_AHEAD, current.etag if current else None, 0)
+        with_siblings = self.tables.with_siblings
+        if with_siblings and shard_name == USER and address[: address.index(0)] in with_siblings:
+            return self._write_beside(transaction, shard, operation, current, now_ms, existed=existed)
         above = current.winner.timestamp if current is not None else 0
-        version = Version(dot, self._clock.next(now_ms, above), operation.value)
+        if operation.seen is not None:
+            above = max(above, operation.seen.timestamp)
+        version = Version(
+            shard.next_dot(self.replica), self._clock.next(now_ms, above), operation.value, _expiry(operation, now_ms)
+        )
         row = written(current, version)
-        shard.store(transaction, operation.address, current, row)
-        shard.advance(dot.replica, dot.sequence)
-        return Written(dot, row.etag, existed)
+        self._store_own(transaction, shard, address, current, row)
+        if shard_name == SYSTEM:
+            self.tables.follow((RowCopy(address, row),))
+        return Written(version.dot, row.etag, existed, row)
+
+    def _write_beside(
+        self,
+        transaction: Transaction,
+        shard: Shard,
+        operation: Operation,
+        current: Row | None,
+        now_ms: int,
+        *,
+        existed: bool,
+    ) -> Result:
+        """A write in a table that keeps siblings."""
+        seen = operation.seen
+        if seen is None and current is not None and (operation.names_versions or not existed):
+            # The writer names what is here; and where there is nothing to read, nothing is there to be kept.
+            seen = current.seen
+        if seen is None and operation.value is None and existed:
+            assert current is not None
+            return Declined(CONTEXT_REQUIRED, current.etag, len(current.versions))
+        above = max(current.winner.timestamp if current else 0, seen.timestamp if seen else 0)
+        version = Version(
+            shard.next_dot(self.replica),
+            self._clock.next(now_ms, above),
+            operation.value,
+            _expiry(operation, now_ms),
+            seen.siblings_above if seen else 0,
+        )
+        row = written_beside(current, version, seen)
+        if len(row.versions) > max(self._siblings_max, len(current.versions) if current and seen else 0):
+            return Declined(TOO_MANY_SIBLINGS, current.etag if current else None, len(row.versions) - 1)
+        self._store_own(transaction, shard, operation.address, current, row)
+        return Written(version.dot, row.etag, existed, row)
+
+    def expire(self, transaction: Transaction, shard_name: str, address: bytes, now_ms: int) -> None:
+        """Turn what has expired in a row, which is something, into a tombstone."""
+        shard = self.shards[shard_name]
+        current = transaction.row(shard_name, address)
+        assert current is not None, "the index of expiries names a row that is not there"
+        row = expired(current, shard.next_dot(self.replica), now_ms)
+        self._store_own(transaction, shard, address, current, row)
+
+    def _store_own(self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row) -> None:
+        """Store a row with this replica's next write in it."""
+        shard.store(transaction, address, current, row)
+        shard.advance(*shard.next_dot(self.replica))
 
     def take_in(self, transaction: Transaction, shard_name: str, copies: Iterable[RowCopy], now_ms: int) -> Intake:
         """Merge rows that arrived. A row that is refused changes nothing and disturbs no other."""
@@ -131,11 +220,28 @@ class Store:
             if current is not None and row == current:
                 continue
             timestamp_max = max(timestamp_max, winner.timestamp)
+            if current is not None:
+                self._count_conflicts(shard_name, address, current, arrived, row)
             shard.store(transaction, address, current, row)
             if current is None or not row.has_same_versions(current):
                 intake.changed.append(RowCopy(address, row))
         self._clock.observe(timestamp_max)
+        if shard_name == SYSTEM:
+            self.tables.follow(intake.changed)
         return intake
+
+    def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
+        if losers := lost(current, arrived, merged):
+            self._tally.conflicts[shard_name, table_of(address)] += losers
+        if len(merged.versions) > self._siblings_max >= len(current.versions):
+            # Members accept writes apart from each other, so a merge may hold up to so many for each of them.
+            self._tally.siblings_over_limit += 1
+            self.notices.append(
+                Notice(
+                    "siblings_over_limit",
+                    {"table": table_of(address), "row": key_of(address).decode(), "siblings": len(merged.versions)},
+                )
+            )
 
     def cover(self, shard_name: str, ranges: dict[ReplicaId, Range], held_back: Intake) -> list[ReplicaId]:
         """Advance the context over the ranges whose rows have all been taken in; returns the origins it advanced
@@ -161,8 +267,7 @@ class Store:
         )
 
 
-def _condition_holds(operation: Operation, current: Row | None) -> bool:
-    exists = current is not None and current.is_visible
+def _condition_holds(operation: Operation, current: Row | None, *, exists: bool) -> bool:
     if operation.if_absent and exists:
         return False
     if operation.if_match is None:
@@ -170,3 +275,7 @@ def _condition_holds(operation: Operation, current: Row | None) -> bool:
     if current is None or not exists:
         return False
     return "*" in operation.if_match or current.etag in operation.if_match
+
+
+def _expiry(operation: Operation, now_ms: int) -> int | None:
+    return None if operation.ttl_ms is None else now_ms + operation.ttl_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gossipkv.core.causality import Dot
+from gossipkv.core.row import Row, Seen
 
 
 class Operation(NamedTuple):
@@ -16,6 +17,16 @@ class Operation(NamedTuple):
     """Only if the row's etag is one of these; `*`: only if the row exists."""
     if_absent: bool = False
     """Only if the row does not exist."""
+    seen: Seen | None = None
+    """What the writer has read of the row. In a table that keeps siblings the write replaces that and stands beside
+    the rest; without it, beside all, unless `if_match` names what is here: that is then what it replaces."""
+    ttl_ms: int | None = None
+    """A put alone: the row expires so long after it."""
+
+    @property
+    def names_versions(self) -> bool:
+        """Whether its condition says which versions its writer has read."""
+        return self.if_match is not None and "*" not in self.if_match
 
 
 class Written(NamedTuple):
@@ -25,6 +36,8 @@ class Written(NamedTuple):
     etag: str
     existed: bool
     """Whether there was a visible row before."""
+    row: Row
+    """As it stands now."""
 
 
 class NotMatched(NamedTuple):
@@ -34,4 +47,18 @@ class NotMatched(NamedTuple):
     """The row's etag now; None when it does not exist."""
 
 
-Result = Written | NotMatched
+class Declined(NamedTuple):
+    """The operation is not carried out, for what the row holds; nothing was changed."""
+
+    reason: str
+    """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete
+    nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows."""
+    etag: str | None
+    siblings: int
+
+
+TOO_MANY_SIBLINGS = "too_many_siblings"
+CONTEXT_REQUIRED = "context_required"
+CONTEXT_AHEAD = "context_ahead"
+
+Result = Written | NotMatched | Declined

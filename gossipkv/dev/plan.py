@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,16 +51,17 @@ def plan(nodes: int, data_dir: Path, http_port: int) -> list[PlannedMember]:
     ]
 
 
-def write(members: list[PlannedMember]) -> None:
-    """Directories, and a settings file per member. Raises OSError."""
-    for member, content in _settings_files(members):
+def write(members: list[PlannedMember], advertised: Mapping[str, str] | None = None) -> None:
+    """Directories, and a settings file per member. `advertised`: the host at which others reach each member, by name,
+    where it is not that which it serves on. Raises OSError."""
+    for member, content in _settings_files(members, advertised or {}):
         member.data_dir.mkdir(parents=True, exist_ok=True)
         member.log.parent.mkdir(parents=True, exist_ok=True)
         member.config.write_text(content)
 
 
-def _settings_files(members: list[PlannedMember]) -> Iterator[tuple[PlannedMember, str]]:
-    peers = ",".join(f"http://{HOST}:{member.gossip_port}" for member in members)
+def _settings_files(members: list[PlannedMember], advertised: Mapping[str, str]) -> Iterator[tuple[PlannedMember, str]]:
+    peers = ",".join(f"http://{advertised.get(member.name, HOST)}:{member.gossip_port}" for member in members)
     for member in members:
         values: dict[str, Value] = {
             "member": member.name,
@@ -70,6 +71,7 @@ def _settings_files(members: list[PlannedMember]) -> Iterator[tuple[PlannedMembe
             "http_port": member.http_port,
             "gossip_host": HOST,
             "gossip_port": member.gossip_port,
+            "advertise_host": advertised.get(member.name, HOST),
             "peers": peers,
             "retry_ms_max": 2_000,
             "log_format": "console",

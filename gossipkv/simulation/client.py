@@ -5,11 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from gossipkv.core.address import USER, address_of
+from gossipkv.core.address import SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.inputs import Answer, Write
-from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.core.row import Conflicts, Seen
+from gossipkv.core.tables import TableSettings, settings_address, settings_in
+from gossipkv.core.write import Declined, NotMatched, Operation, Written
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Scenario
+
+BESIDE = "beside"
+"""The table that keeps siblings."""
+TTL_MS_MAX = 1_500
 
 
 class Client:
@@ -26,9 +32,13 @@ class Client:
         self._told = told
         self._operations = 0
         self._etags: dict[bytes, str] = {}
+        self._seen: dict[bytes, Seen] = {}
 
     def prefill(self, host: Host) -> list[Operation]:
         """One batch of rows, to be a store that is not empty."""
+        settings = Operation(settings_address(BESIDE), TableSettings(Conflicts.SIBLINGS).to_json())
+        assert host.process is not None
+        host.process.submit(Write(SYSTEM, (settings,)))
         operations = [
             Operation(address_of("table0", f"old{row}".encode()), self._value())
             for row in range(self._scenario.prefilled_rows)
@@ -38,7 +48,8 @@ class Client:
         return operations
 
     def write(self, host: Host) -> list[Operation]:
-        operations = [self._operation() for _ in range(self._rng.choice((1, 1, 1, 2, 5)))]
+        beside = settings_in(host.disk.committed_row(SYSTEM, settings_address(BESIDE))) is not None
+        operations = [self._operation(beside=beside) for _ in range(self._rng.choice((1, 1, 1, 2, 5)))]
         self._submit(host, operations)
         return operations
 
@@ -46,7 +57,9 @@ class Client:
         """The address that was chosen; the reader notes what stands there."""
         address = self._address()
         row = host.disk.committed_row(USER, address)
-        if row is not None and row.is_visible:
+        if row is not None and table_of(address) == BESIDE:
+            self._seen[address] = row.seen
+        if row is not None and row.is_visible_at(host.now_ms()):
             self._etags[address] = row.etag
         return address
 
@@ -54,17 +67,27 @@ class Client:
         assert host.process is not None
         host.process.submit(Write(USER, tuple(operations)), lambda outcome: self._told(host, USER, operations, outcome))
 
-    def _operation(self) -> Operation:
+    def _operation(self, *, beside: bool) -> Operation:
+        """Where `beside`, the member knows that a table keeps siblings: writes go there that should find it so."""
         address = self._address()
+        if table_of(address) == BESIDE:
+            if not beside:
+                return Operation(address_of("table0", key_of(address)), self._value())
+            seen = self._seen.get(address) if self._rng.random() < 0.6 else None
+            is_delete = seen is not None and self._rng.random() < 0.25
+            return Operation(address, None if is_delete else self._value(), seen=seen)
         value = None if self._rng.random() < 0.25 else self._value()
         kind = self._rng.random()
         if kind < 0.1:
             return Operation(address, value, if_absent=True)
         if kind < 0.2:
             return Operation(address, value, if_match=(self._etags.get(address, "*"),))
-        return Operation(address, value)
+        ttl_ms = self._rng.randint(1, TTL_MS_MAX) if kind < 0.3 and value is not None else None
+        return Operation(address, value, ttl_ms=ttl_ms)
 
     def _address(self) -> bytes:
+        if self._rng.random() < 0.2:
+            return address_of(BESIDE, f"key{self._rng.randrange(self._scenario.keys)}".encode())
         table = self._rng.randrange(self._scenario.tables)
         if self._scenario.prefilled_rows and self._rng.random() < 0.3:
             return address_of("table0", f"old{self._rng.randrange(self._scenario.prefilled_rows)}".encode())
@@ -84,6 +107,8 @@ def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[s
     for operation, result in zip(operations, outcome, strict=True):
         if isinstance(result, NotMatched):
             kinds.append("client_not_matched")
+        elif isinstance(result, Declined):
+            kinds.append(f"client_{result.reason}")
         else:
             assert isinstance(result, Written)
             kinds.append("client_deletes" if operation.value is None else "client_puts")

@@ -192,6 +192,7 @@ class Cluster:
             self._count(host.process.replica.tally)
 
     def _count(self, tally: Tally) -> None:
+        self.seen["reads_repaired"] += tally.reads_repaired
         for kind, number in (tally.rounds + tally.rows_refused + tally.envelopes_refused).items():
             self.seen[kind] += number
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.row import Version
+from gossipkv.core.write import Operation
 
 
 class WriteRecord(NamedTuple):
@@ -26,6 +28,15 @@ class History:
         self._covered: dict[tuple[str, ReplicaId], Context] = defaultdict(Context)
         self.requested: set[tuple[bytes, bytes | None]] = set()
         """What clients asked to be written, whatever became of it; values are unique."""
+        self.contexts_given: dict[tuple[bytes, bytes | None], list[Context | None]] = defaultdict(list)
+        """With which contexts they did; None: without."""
+
+    def note_requests(self, operations: Iterable[Operation]) -> None:
+        for address, value, _, _, seen, _ in operations:
+            self.requested.add((address, value))
+            given = None if seen is None else seen.context
+            if given not in self.contexts_given[address, value]:
+                self.contexts_given[address, value].append(given)
 
     def sequence_of(self, shard: str, origin: ReplicaId) -> int:
         """The greatest sequence that the origin committed."""

@@ -60,6 +60,8 @@ class Process:
         """Let the next commit fail."""
         self.dies_before_commit: Callable[[], None] | None = None
         self.dies_after_commit: Callable[[], None] | None = None
+        self.tickets: dict[int, Callable[[object], None]] = {}
+        """Clients that wait, by ticket."""
         self._world = world
         self._driver = driver
         self._tick_ms = tick_ms
@@ -164,6 +166,10 @@ class Process:
         self._world.notice(self.host, effects)
         if self.feed is not None:
             self.feed.publish(effects.changes)
+        for ticket, outcome in effects.resolved:
+            over = self.tickets.pop(ticket, None)
+            if over is not None:
+                over(outcome)
         for send in effects.sends:
             self._send(send)
 

@@ -8,22 +8,26 @@ from collections.abc import Callable, Collection
 from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
+from gossipkv.core.storage import Expiry
+from gossipkv.core.watching import RECOVERY_BATCHES
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.derived import stored_rows
-from gossipkv.simulation.client import Client, describe, kinds_of
+from gossipkv.simulation.client import TTL_MS_MAX, Client, describe, kinds_of
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import EPOCH_MS, Host
 from gossipkv.simulation.nemesis import Nemesis
 from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
+from gossipkv.simulation.quorum_client import QuorumClient
 from gossipkv.simulation.scenario import RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
 from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, Watcher
 
 EXAMINE_MS = 500
+QUORUM_MS = 60
 DISCOVER_MS = 400
 LOOK_MS = 40
 LIVENESS_INTERVALS = 40
@@ -57,9 +61,9 @@ class Simulation:
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
-        watching = _child(rng)
+        self._quorum_client = QuorumClient(_child(rng), self.scenario, self._checkers, self._timeline.after, self._told)
         self._watchers = [
-            Watcher(f"watcher-{number}", watching, self._cluster, self._timeline, self._checkers)
+            Watcher(f"watcher-{number}", _child(rng), self._cluster, self._timeline, self._checkers)
             for number in range(WATCHERS)
         ]
         self._is_over = False
@@ -77,7 +81,7 @@ class Simulation:
         outcome.events = self._timeline.events
         outcome.faults = self._nemesis.fired + self._cluster.network.faults.fired
         outcome.messages = self._cluster.messages
-        outcome.seen += self._cluster.seen
+        outcome.seen += self._cluster.seen + self._quorum_client.seen
         for checker in self._checkers:
             outcome.checks[checker.name] += checker.checks
         return outcome
@@ -85,11 +89,12 @@ class Simulation:
     def _run(self) -> None:
         for _ in range(self.scenario.members):
             self._cluster.add()
-        self._history.requested.update((o.address, o.value) for o in self._client.prefill(self._cluster.hosts[0]))
+        self._history.note_requests(self._client.prefill(self._cluster.hosts[0]))
         self._nemesis.start()
         for watcher in self._watchers:
             watcher.step()
         self._repeat(self.scenario.write_interval_ms, self._act)
+        self._repeat(QUORUM_MS, self._act_with_quorum)
         self._repeat(EXAMINE_MS, self._examine_one)
         self._discover()
         self._timeline.run_until(SAFETY_MS)
@@ -116,13 +121,19 @@ class Simulation:
         if self._rng.random() < 0.5:
             host = self._rng.choice(running)
             # Requests come before answers: what is asked for now may be durable before this returns.
-            self._history.requested.update((o.address, o.value) for o in self._client.write(host))
+            self._history.note_requests(self._client.write(host))
             return
         host = self._rng.choice(running)
         address = self._client.read(host)
         self.outcome.seen["client_reads"] += 1
         for checker in self._checkers:
             checker.read(host, USER, address, host.disk.committed_row(USER, address))
+
+    def _act_with_quorum(self) -> None:
+        running = self._cluster.running()
+        if running:
+            asked = self._quorum_client.act(self._rng.choice(running))
+            self._history.requested.update((o.address, o.value) for o in asked)
 
     def _told(self, host: Host, shard: str, operations: list[Operation], outcome: Answer | Exception) -> None:
         for kind in kinds_of(operations, outcome):
@@ -145,6 +156,8 @@ class Simulation:
         self._trace.line("liveness", "all faults end")
         self._is_over = True
         self._nemesis.stop()
+        for watcher in self._watchers:
+            watcher.calm()
         self._cluster.network.calm()
         self._retire_one()
         skew_ms_max = self.scenario.clock_skew_ms_max // 4
@@ -174,6 +187,11 @@ class Simulation:
             if self._timeline.now_ms >= until_ms:
                 raise ViolationError("convergence", f"members still differ: {self._differences()}")
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
+        until_ms = max(until_ms, self._timeline.now_ms + TTL_MS_MAX + 2 * scenario.clock_skew_ms_max + bound_ms)
+        while not (self._has_nothing_to_expire() and self._are_equal()):
+            if self._timeline.now_ms >= until_ms:
+                raise ViolationError("expiry", f"rows still expire, or members differ: {self._differences()}")
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         self.outcome.converged_ms = self._timeline.now_ms - ended_ms
         self._trace.line("liveness", "all members are equal")
         for checker in self._checkers:
@@ -188,7 +206,11 @@ class Simulation:
             checker.ended(self._cluster.hosts)
 
     def _end_watches(self) -> None:
-        self._timeline.run_until(self._timeline.now_ms + 2 * RESUME_TIMEOUT_MS)
+        until_ms = self._timeline.now_ms + 2 * RESUME_TIMEOUT_MS + RECOVERY_BATCHES * self.scenario.gossip_interval_ms
+        while not all(watcher.has_been_told_all for watcher in self._watchers):
+            if self._timeline.now_ms >= until_ms:
+                raise ViolationError("watches", "a watcher does not come to the end of what there is to be told")
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         for checker in self._checkers:
             checker.watches_ended([watcher.name for watcher in self._watchers], self._cluster.hosts)
         for watcher in self._watchers:
@@ -202,6 +224,13 @@ class Simulation:
             rows_max = max(rows_max, len(rows))
             latest_ms = max([latest_ms, *(milliseconds(row.winner.timestamp) for row in rows)])
         return rows_max, latest_ms - EPOCH_MS - self.scenario.clock_skew_ms_max * 3 // 4
+
+    def _has_nothing_to_expire(self) -> bool:
+        for host in self._cluster.hosts:
+            with host.disk.view() as view:
+                if next(view.expiries(USER, Expiry(0, b""), 2**62), None) is not None:
+                    return False
+        return True
 
     def _are_equal(self) -> bool:
         """By what members themselves can compare."""

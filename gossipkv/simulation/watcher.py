@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import Context
 from gossipkv.core.inputs import Answer, Watch
-from gossipkv.core.seen import Seen
-from gossipkv.core.watching import CatchUp, Snapshot, Told
+from gossipkv.core.watch_position import ANEW, WatchPosition
+from gossipkv.core.watching import AHEAD_ROWS_MAX, CatchUp, Snapshot, Standing, Told, standing
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.feed import Feed
@@ -22,6 +21,9 @@ STEP_MS = 15
 RESUME_TIMEOUT_MS = 600
 BREAK_SHARE = 0.02
 """Of what it is told, how often the connection breaks in the midst of it."""
+FEW_ROWS = 3
+"""Ahead of the context, that a tail knows, in a share of the seeds."""
+FEW_SHARE = 0.2
 
 
 class Watcher:
@@ -34,25 +36,35 @@ class Watcher:
         self._cluster = cluster
         self._timeline = timeline
         self._checkers = checkers
-        self._last_id: str | None = Seen().encoded()
-        """None: it has been reset, and not been told all current rows since."""
+        self._ahead_rows_max = FEW_ROWS if rng.random() < FEW_SHARE else AHEAD_ROWS_MAX
+        self._last_id = WatchPosition().event_id()
         self._connection = 0
         self._prefix = address_of("table0", b"")
         self._process: Process | None = None
         self._feed: Feed | None = None
         self._began_ms = 0
-        self._position: Seen | None = Seen()
-        """What has been seen here; None: current rows come first."""
-        self._is_covered = False
-        self._is_live = False
+        self._position: WatchPosition | None = WatchPosition()
+        """Where it reads on; None: current rows come first."""
+        self._is_held = False
+        self.is_live = False
 
     def step(self) -> None:
         """Do what comes next, again and again."""
         self._timeline.after(self._rng.randint(1, 2 * STEP_MS), self.step)
         if self._process is None or not self._process.is_running:
             self._connect()
-        elif self._feed is not None and not self._is_live:
+        elif self._feed is not None and not self.is_live:
             self._read()
+
+    @property
+    def has_been_told_all(self) -> bool:
+        return self.is_live and self._feed is not None and self._feed.tail.is_complete
+
+    def calm(self) -> None:
+        """From here on tails know all rows ahead of the context, as in the end they must."""
+        self._ahead_rows_max = AHEAD_ROWS_MAX
+        if self._feed is not None:
+            self._feed.tail.ahead_rows_max = AHEAD_ROWS_MAX
 
     def _connect(self) -> None:
         running = self._cluster.running()
@@ -64,12 +76,10 @@ class Watcher:
         self._began_ms = self._timeline.now_ms
         self._connection += 1
         connection = self._connection
-        self._is_covered = self._is_live = False
-        self._position = None
-        if self._last_id is None:
+        self._is_held = self.is_live = False
+        self._position = WatchPosition.of_event(self._last_id)
+        if self._position is None:
             self._reset()
-        else:
-            self._position = Seen.decoded(self._last_id)
         process.submit(Watch(is_watched=True), lambda outcome: self._begin(process, connection, outcome))
 
     def _begin(self, process: Process, connection: int, outcome: Answer | Exception) -> None:
@@ -81,45 +91,54 @@ class Watcher:
         if process.feed is None:
             process.feed = Feed(process.host.disk)
         self._feed = process.feed
+        self._feed.tail.ahead_rows_max = self._ahead_rows_max
         self.seen_kinds["watches"] += 1
         self._feed.followers.append(lambda before, told: self._follow(connection, before, told))
 
-    def _follow(self, connection: int, before: Context, told: list[Told] | None) -> None:
-        if self._connection != connection or not self._is_live:
+    def _follow(self, connection: int, before: WatchPosition | None, told: list[Told] | None) -> None:
+        if self._connection != connection:
             return
-        if told is None:
-            self._is_live = False
-            self._position = Seen(before)
-            return
-        self._tell([one for one in told if one.address.startswith(self._prefix)])
+        if before is None:
+            self.is_live = False
+            self._reset()
+        elif self.is_live and told is None:
+            self.is_live = False
+            self._position = before
+        elif self.is_live and told is not None:
+            self._tell([one for one in told if one.address.startswith(self._prefix)])
 
     def _read(self) -> None:
         assert self._process is not None
         assert self._feed is not None
-        through = self._feed.tail.context
-        if self._position is not None and not self._is_covered:
-            self._is_covered = self._position.is_covered_by(through)
-            if not self._is_covered:
-                if self._timeline.now_ms > self._began_ms + RESUME_TIMEOUT_MS:
+        host, tail = self._process.host, self._feed.tail
+        target = tail.position
+        with host.disk.view() as view:
+            if self._position is not None and not self._is_held:
+                if standing(view, USER, self._position, tail) is Standing.HELD:
+                    self._is_held = True
+                    self.seen_kinds["watches_resumed_ahead"] += bool(self._position.dots)
+                elif self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
+                    return
+                else:
                     self._reset()
-                return
-        reading = (
-            Snapshot(through, self._prefix)
-            if self._position is None
-            else CatchUp(self._position, through, self._prefix)
-        )
-        told: list[Told] = []
-        with self._process.host.disk.view() as view:
+            position = self._position
+            reading: Snapshot | CatchUp
+            if position is None:
+                reading = Snapshot(target, self._prefix, host.now_ms())
+            else:
+                reading = CatchUp(position, target, self._prefix)
+            told: list[Told] = []
             while not reading.is_finished:
                 told += reading.page(view, USER)
-        self._position = reading.seen
-        self._is_live = self._is_covered = True
+        self._position = target
+        self.is_live = self._is_held = True
         if self._tell(told) and isinstance(reading, Snapshot):
-            self._last_id = reading.seen.encoded()
+            self._last_id = target.event_id()
 
     def _reset(self) -> None:
         self.seen_kinds["watch_resets"] += 1
-        self._position = self._last_id = None
+        self._position = None
+        self._last_id = ANEW
         for checker in self._checkers:
             checker.watch_reset(self.name)
 
@@ -129,9 +148,11 @@ class Watcher:
             for checker in self._checkers:
                 checker.told(self.name, one)
             self.seen_kinds["watch_events"] += 1
+            self.seen_kinds["watch_events_with_siblings"] += len(one.row.versions) > 1
             self._last_id = one.event_id or self._last_id
-            if one.event_id and self._rng.random() < BREAK_SHARE:
+            if self._rng.random() < BREAK_SHARE:
                 self._process = None
-                self._is_live = False
+                self.is_live = False
+                self._connection += 1
                 return False
         return True

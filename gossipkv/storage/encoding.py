@@ -7,7 +7,8 @@ reading rows is what a store does most. A row is
 
 the number of versions, five fields for each of them, then the row's context as pairs. The pairs are left out
 where the context is just the dot of a lone version, as it is for most rows. A tombstone's value is nil, as is
-an absent expiry.
+an absent expiry. Where any version keeps siblings the number of versions is negative, and each has six fields: the
+last one is `siblings_above`.
 
 `FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps
 it beside the data and refuses what is newer than itself.
@@ -25,7 +26,7 @@ from gossipkv.core.causality import Context, Dot
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
@@ -43,14 +44,18 @@ class UndecodableRecordError(StorageError):
 
 def encode_row(row: Row) -> bytes:
     versions, context = row
-    if len(versions) == 1:
-        (replica, sequence), timestamp, value, expires_ms = versions[0]
+    if row.keeps_siblings:
+        fields: list[Any] = [-len(versions)]
+        for (replica, sequence), *others in versions:
+            fields += (replica, sequence, *others)
+    elif len(versions) == 1:
+        (replica, sequence), timestamp, value, expires_ms, _ = versions[0]
         fields = [1, replica, sequence, timestamp, value, expires_ms]
         if len(context) == 1 and context.get(replica) == sequence:
             return _pack(fields)
     else:
         fields = [len(versions)]
-        for (replica, sequence), timestamp, value, expires_ms in versions:
+        for (replica, sequence), timestamp, value, expires_ms, _ in versions:
             fields += (replica, sequence, timestamp, value, expires_ms)
     for entry in context.items():
         fields += entry
@@ -63,16 +68,16 @@ def decode_row(stored: bytes) -> Row:
         fields = _unpack(stored)
         if len(fields) == _LONE_VERSION_LENGTH:
             _, replica, sequence, timestamp, value, expires_ms = fields
-            version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms))
+            version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, None))
             context = Context()
             context[replica] = sequence
             return _new(Row, ((version,), context))
-        end = 1 + _VERSION_FIELDS * fields[0]
+        length = _VERSION_FIELDS if fields[0] > 0 else _VERSION_FIELDS + 1
+        end = 1 + length * abs(fields[0])
         if not 1 < end <= len(fields):
             raise ValueError("fewer fields than versions need")
         versions = tuple(
-            Version(Dot(fields[at], fields[at + 1]), *fields[at + 2 : at + _VERSION_FIELDS])
-            for at in range(1, end, _VERSION_FIELDS)
+            Version(Dot(fields[at], fields[at + 1]), *fields[at + 2 : at + length]) for at in range(1, end, length)
         )
         return Row(versions, _context_of(fields[end:]))
     except (ValueError, TypeError, LookupError) as error:

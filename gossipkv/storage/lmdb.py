@@ -21,6 +21,7 @@ Every key begins with its shard and a zero byte, then:
     rows      address                   Row
     journal   origin, sequence          address; both as 8 bytes, big-endian
     leaves    leaf, address             nothing; the leaf as 2 bytes, big-endian
+    expiries  expires_ms, address       nothing; the time as 8 bytes, big-endian
     pages     page                      the fingerprint page; its number as 2 bytes, big-endian
 """
 
@@ -39,6 +40,7 @@ from gossipkv.core.causality import ReplicaId
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     Counts,
+    Expiry,
     Identity,
     JournalEntry,
     ShardRecord,
@@ -66,6 +68,8 @@ _IDENTITY_KEY = b"identity"
 
 _pack_pair = struct.Struct(">QQ").pack
 _unpack_pair = struct.Struct(">QQ").unpack_from
+_pack_long = struct.Struct(">Q").pack
+_unpack_long = struct.Struct(">Q").unpack_from
 _pack_short = struct.Struct(">H").pack
 _unpack_short = struct.Struct(">H").unpack_from
 
@@ -79,6 +83,7 @@ class _Databases(NamedTuple):
     journal: Any
     leaves: Any
     pages: Any
+    expiries: Any
 
 
 @cache
@@ -131,6 +136,10 @@ class _LmdbReader:
         except lmdb.Error as error:
             raise StorageError(f"records cannot be read: {error}") from error
 
+    def revision(self) -> int:
+        revision: int = self._transaction.id()
+        return revision
+
     def identity(self) -> Identity | None:
         stored = self._found(_IDENTITY_KEY, self._databases.meta)
         return None if stored is None else encoding.decode_identity(stored)
@@ -177,6 +186,13 @@ class _LmdbReader:
             last, _ = next(self._items(journal, first[0], start, reverse=True))
             heads[origin] = _unpack_pair(last, len(prefix))[1]
         return heads
+
+    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
+        prefix = _prefix(shard)
+        at = len(prefix) + 8
+        start = prefix + _pack_long(after.expires_ms) + after.address + b"\0"
+        for key, _ in self._items(self._databases.expiries, start, prefix + _pack_long(until_ms + 1)):
+            yield Expiry(_unpack_long(key, len(prefix))[0], key[at:])
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
         prefix = _prefix(shard) + _pack_short(leaf)
@@ -271,6 +287,13 @@ class LmdbTransaction(_LmdbReader):
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
         self._delete(_prefix(shard) + _pack_pair(origin, sequence), self._databases.journal)
+
+    def put_expiry(self, shard: str, expiry: Expiry) -> None:
+        key = _prefix(shard) + _pack_long(expiry.expires_ms) + expiry.address
+        self._write(key, b"", self._databases.expiries)
+
+    def delete_expiry(self, shard: str, expiry: Expiry) -> None:
+        self._delete(_prefix(shard) + _pack_long(expiry.expires_ms) + expiry.address, self._databases.expiries)
 
     def commit(self) -> None:
         assert self._is_open, "commit after the end of the transaction"

@@ -25,6 +25,7 @@ from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     Counts,
+    Expiry,
     Identity,
     JournalEntry,
     ShardRecord,
@@ -38,6 +39,7 @@ _ROWS = "rows"
 _JOURNAL = "journal"
 _LEAVES = "leaves"
 _PAGES = "pages"
+_EXPIRIES = "expiries"
 
 _MapName = tuple[str, str]
 """What is kept, and for which shard."""
@@ -146,10 +148,11 @@ def _bounded(keys: list[Any], start: Any, end: Any, limit: int, reverse: bool) -
 class _MemoryReader:
     """What views and transactions have in common: reads."""
 
-    __slots__ = ("_maps", "_storage", "is_open")
+    __slots__ = ("_maps", "_revision", "_storage", "is_open")
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, storage: MemoryStorage, revision: int) -> None:
         self._storage = storage
+        self._revision = revision
         self._maps: dict[_MapName, _LayeredMap] = {}
         self.is_open = True
 
@@ -165,6 +168,9 @@ class _MemoryReader:
         # Without its maps a reader comes past the assertion in `layered` at the next call.
         self.is_open = False
         self._maps = {}
+
+    def revision(self) -> int:
+        return self._revision
 
     def identity(self) -> Identity | None:
         found: Identity | None = self.layered((_META, _STORE)).get("identity")
@@ -203,6 +209,11 @@ class _MemoryReader:
             origin = first[0][0]
             (_, heads[origin]), _ = next(journal.scan((origin, 0), (origin + 1, 0), reverse=True))
         return heads
+
+    def expiries(self, shard: str, after: Expiry, until_ms: int) -> Iterator[Expiry]:
+        entries = self.layered((_EXPIRIES, shard)).scan(_after(tuple(after)), (until_ms + 1, b""))
+        for (expires_ms, address), _ in entries:
+            yield Expiry(expires_ms, address)
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
         for (_, address), _ in self.layered((_LEAVES, shard)).scan((leaf, _after(after)), (leaf + 1, b"")):
@@ -259,6 +270,12 @@ class MemoryTransaction(_MemoryReader):
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
         self._put((_JOURNAL, shard), (origin, sequence), None)
 
+    def put_expiry(self, shard: str, expiry: Expiry) -> None:
+        self._put((_EXPIRIES, shard), tuple(expiry), True)
+
+    def delete_expiry(self, shard: str, expiry: Expiry) -> None:
+        self._put((_EXPIRIES, shard), tuple(expiry), None)
+
     def commit(self) -> None:
         assert self.is_open, "commit after the end of the transaction"
         differences = {name: layered.layer for name, layered in self._maps.items() if layered.layer}
@@ -280,6 +297,8 @@ class MemoryStorage:
         self.lock = threading.Lock()
         self.used_share: float = 0.0
         """As the protocol has it; set it to play a store that runs full."""
+        self.revision = 0
+        """The number of commits that changed something."""
         self._maps: dict[_MapName, _Map] = {}
         self._views: list[MemoryView] = []
         self._transaction: MemoryTransaction | None = None
@@ -287,8 +306,8 @@ class MemoryStorage:
         self._has_failed = False
 
     def view(self) -> MemoryView:
-        view = MemoryView(self)
         with self.lock:
+            view = MemoryView(self, self.revision)
             self._views.append(view)
         return view
 
@@ -296,7 +315,7 @@ class MemoryStorage:
         if self._has_failed:
             raise StorageFailedError("the storage has failed and takes no more writes")
         assert self._transaction is None, "a transaction is open"
-        self._transaction = MemoryTransaction(self)
+        self._transaction = MemoryTransaction(self, self.revision + 1)
         return self._transaction
 
     def close(self) -> None:
@@ -353,6 +372,7 @@ class MemoryStorage:
             self._has_failed = isinstance(error, StorageFailedError)
             raise error
         with self.lock:
+            self.revision += 1
             for name, layer in differences.items():
                 committed = self.committed(name)
                 for view in self._views:

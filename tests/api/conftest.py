@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -20,7 +20,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import Storage
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.node import Node, wall_clock_ms
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -124,14 +124,17 @@ def row_path(row: str, table: str = "t") -> str:
 
 
 @asynccontextmanager
-async def running(options: ApiOptions = OPTIONS, storage: Storage | None = None) -> AsyncIterator[Api]:
+async def running(
+    options: ApiOptions = OPTIONS, storage: Storage | None = None, clock_ms: Callable[[], int] = wall_clock_ms
+) -> AsyncIterator[Api]:
     metrics = Metrics()
     node = Node(
-        ReplicaOptions(bootstrap_timeout_ms=1, endpoints={"http": "http://m0:7080"}),
+        ReplicaOptions(bootstrap_timeout_ms=1, gossip_interval_ms=50, endpoints={"http": "http://m0:7080"}),
         storage or MemoryStorage(),
         MemoryTransport(MemoryNetwork(), "m0"),
         StaticDiscovery(()),
         metrics,
+        clock_ms=clock_ms,
     )
     await node.start()
     server = await serve(build_api(node, metrics, options), "127.0.0.1", 0, options)

@@ -190,12 +190,12 @@ async def test_a_group_that_cannot_be_written_gives_each_line_the_error(
     write = api.node.write
     calls = 0
 
-    async def failing(shard: str, operations: Any) -> Any:
+    async def failing(shard: str, operations: Any, *wanted: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise error
-        return await write(shard, operations)
+        return await write(shard, operations, *wanted)
 
     monkeypatch.setattr(api.node, "write", failing)
     results = await api.batch({"row": f"{n:02}", "value": "v"} for n in range(20))
@@ -211,7 +211,7 @@ async def test_a_batch_that_cannot_begin_is_refused_as_a_whole(api: Api) -> None
         ("/v1/sys/tables/t/rows:batch", 403),
         ("/v1/xyz/tables/t/rows:batch", 404),
         ("/v1/usr/tables/t%20/rows:batch", 400),
-        (f"{BATCH}?w=2", 400),
+        (f"{BATCH}?x=2", 400),
     ):
         answer = await api.ask("POST", path, data=body)
         assert answer.status == status

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,7 @@ async def test_a_method_that_is_not_allowed_is_told_those_that_are(
         "/v2/usr/tables/t/rows/k",
         "/v1/usr/tables/t/columns",
         "/v1/usr/tables/t/columns/k",
-        "/v1/cluster/receipts/x",
+        "/v1/cluster/receipts",
         "/livez/",
         "/{namespace}",
         "/a%0Ab",
@@ -225,10 +226,10 @@ async def test_stopping_waits_for_requests_under_way(api: Api, monkeypatch: pyte
     write = api.node.write
     began, may_end = asyncio.Event(), asyncio.Event()
 
-    async def held(shard: str, operations: Sequence[Operation]) -> list[Result]:
+    async def held(shard: str, operations: Sequence[Operation], *wanted: Any) -> list[Result]:
         began.set()
         await may_end.wait()
-        return await write(shard, operations)
+        return await write(shard, operations, *wanted)
 
     monkeypatch.setattr(api.node, "write", held)
     server = await serve(build_api(api.node, api.metrics, OPTIONS), "127.0.0.1", 0, OPTIONS)

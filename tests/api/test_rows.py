@@ -150,9 +150,8 @@ async def test_every_key_and_value_makes_the_round_trip() -> None:
         (f"/v1/usr/tables/{'t' * 65}/rows/k", 400, "invalid-table-name"),
         ("/v1/usr/tables/%C3%A9/rows/k", 400, "invalid-table-name"),
         ("/v1/xyz/tables/t/rows/k", 404, "unknown-namespace"),
-        ("/v1/usr/tables/t/rows/k?ttl=30s", 400, "unknown-parameter"),
-        ("/v1/usr/tables/t/rows/k?w=2", 400, "unknown-parameter"),
-        ("/v1/usr/tables/t/rows/k?r=2", 400, "unknown-parameter"),
+        ("/v1/usr/tables/t/rows/k?until=30s", 400, "unknown-parameter"),
+        ("/v1/usr/tables/t/rows/k?x=2", 400, "unknown-parameter"),
         ("/v1/usr/tables/t/rows/k?%FF=1", 400, "invalid-parameter"),
     ],
 )

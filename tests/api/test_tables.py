@@ -10,7 +10,7 @@ import pytest
 from .conftest import Api
 
 TABLES = "/v1/usr/tables"
-DEFAULTS = {"conflicts": "lww"}
+DEFAULTS = {"conflicts": "lww", "w": 1, "r": 1}
 
 
 async def settings_row(api: Api, table: str) -> bytes | None:
@@ -23,7 +23,14 @@ async def test_a_table_is_there_once_it_has_a_row(api: Api) -> None:
     await api.put("k", b"value")
     await api.put("gone")
     await api.delete("gone")
-    described = {"table": "t", "rows": 1, "tombstones": 1, "value_bytes": 6, "settings": DEFAULTS}
+    described = {
+        "table": "t",
+        "rows": 1,
+        "tombstones": 1,
+        "value_bytes": 6,
+        "conflicts_lost": 0,
+        "settings": DEFAULTS,
+    }
     assert (await api.ask("GET", f"{TABLES}/t")).json == described
     assert (await api.ask("GET", TABLES)).json == {"items": [described], "next_cursor": None}
 
@@ -50,7 +57,8 @@ async def test_settings_are_a_row_that_replicates(api: Api) -> None:
         (b"\xff", 400, "invalid-body"),
         (b"[" * 50_000, 400, "invalid-body"),
         (b" " * 70_000, 413, "body-too-large"),
-        (b'{"conflicts":"siblings"}', 422, "unsupported-setting"),
+        (b'{"w":0}', 422, "unsupported-setting"),
+        (b'{"r":true}', 422, "unsupported-setting"),
         (b'{"conflicts":"first"}', 422, "unsupported-setting"),
         (b'{"conflicts":["lww"]}', 422, "unsupported-setting"),
         (b'{"replicas":3}', 422, "unsupported-setting"),
@@ -62,9 +70,10 @@ async def test_settings_that_cannot_be_are_refused(api: Api, body: bytes, status
     assert await settings_row(api, "t") is None
 
 
-async def test_that_siblings_are_not_there_yet_is_said(api: Api) -> None:
-    answer = await api.ask("PUT", f"{TABLES}/t", data=b'{"conflicts":"siblings"}')
-    assert "not supported yet" in answer.json["detail"]
+async def test_settings_that_are_not_given_stay(api: Api) -> None:
+    await api.ask("PUT", f"{TABLES}/t", data=b'{"conflicts":"siblings","w":2}')
+    await api.ask("PUT", f"{TABLES}/t", data=b'{"r":3}')
+    assert (await api.ask("GET", f"{TABLES}/t")).json["settings"] == {"conflicts": "siblings", "w": 2, "r": 3}
 
 
 async def test_a_deleted_table_is_gone_with_its_rows_and_settings_and_no_other(api: Api) -> None:

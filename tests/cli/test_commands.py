@@ -171,3 +171,42 @@ def test_help_of_the_whole_imports_neither_server_nor_client() -> None:
 def test_serve_imports_neither_the_client_of_kubernetes_nor_the_simulation() -> None:
     check = "import sys, gossipkv.cli.serve; print({'kubernetes', 'gossipkv.simulation'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, check=True).stdout == b"set()\n"
+
+
+def test_a_receipt_tells_who_has_a_write(run: Run) -> None:
+    written = run("put", "receipts", "row", "1", "-w", "1", "--wait", "all").err
+    receipt = written.splitlines()[0].removeprefix("receipt ")
+    coverage = json.loads(run("receipt", receipt, "-o", "json", "--wait", "1").out)
+    assert (coverage["receipt"], coverage["copies"], coverage["complete"]) == (receipt, 1, True)
+    assert b"yes" in run("receipt", receipt).out
+    assert run("get", "receipts", "row", "-r", "1").out == b"1"
+    run("delete", "receipts", "row", "-w", "1")
+    absent = receipt.rpartition(".")[0] + ".999999999999"
+    run("receipt", absent, "--wait", "all", "--timeout", "1ms", code=ExitCode.NOT_CONVERGED)
+    run("put", "receipts", "row", "2", "-w", "2", code=ExitCode.ERROR)
+    run("get", "receipts", "row", code=ExitCode.NOT_FOUND)
+    run("receipt", receipt, "--wait", "some", code=ExitCode.USAGE)
+
+
+def test_several_values_at_once_are_shown_as_json_and_merged_with_their_context(run: Run) -> None:
+    described = json.loads(run("tables", "set", "carts", "--conflicts", "siblings").out)
+    assert described["settings"]["conflicts"] == "siblings"
+    run("tables", "set", "carts", code=ExitCode.USAGE)
+    run("put", "carts", "row", "milk")
+    run("put", "carts", "row", "bread")
+    found = json.loads(run("get", "carts", "row", code=ExitCode.SIBLINGS).out)
+    assert found["siblings"] == ["bread", "milk"]
+    assert json.loads(run("list", "carts", "-o", "json").out)["siblings"] == ["bread", "milk"]
+    exported = json.loads(run("export", "carts").out)
+    assert exported["siblings"] == [{"value": "bread"}, {"value": "milk"}]
+    run("put", "carts", "row", "bread, milk", "--context", found["context"])
+    merged = run("get", "carts", "row", "-o", "json").out
+    assert json.loads(merged)["value"] == "bread, milk"
+    run("delete", "carts", "row", "--context", json.loads(merged)["context"])
+    run("get", "carts", "row", code=ExitCode.NOT_FOUND)
+
+
+def test_a_row_is_put_for_a_time(run: Run) -> None:
+    run("put", "sessions", "row", "v", "--ttl", "1h")
+    assert run("get", "sessions", "row").out == b"v"
+    run("put", "sessions", "row", "v", "--ttl", "soon", code=ExitCode.ERROR)

@@ -26,12 +26,17 @@ nodes = st.lists(st.integers(0, NODES - 1), max_size=3).map(tuple)
 leaves = st.lists(st.integers(0, LEAVES - 1), max_size=5).map(tuple)
 cursors = st.none() | st.builds(m.Cursor, integers_64, st.integers(0, SEQUENCE_MAX))
 positions = st.none() | st.builds(m.Position, counts, starts)
+_timestamps = st.integers(1, TIMESTAMP_MAX)
+
+
+def _beside(version: Version, share: int | None) -> Version:
+    return version if share is None else version._replace(siblings_above=version.timestamp * share // 10)
+
+
 versions = st.builds(
-    Version,
-    dots,
-    st.integers(0, TIMESTAMP_MAX),
-    st.none() | st.binary(max_size=100),
-    st.none() | counts,
+    _beside,
+    st.builds(Version, dots, _timestamps, st.none() | st.binary(max_size=100), st.none() | counts, st.none()),
+    st.none() | st.integers(0, 9),
 )
 
 

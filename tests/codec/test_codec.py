@@ -77,6 +77,9 @@ def enveloped(*messages: Message) -> Envelope:
     return Envelope("cluster", "member", 7, 1, 1_763_000_000_000, messages)
 
 
+VERSION = bytes((PROTOCOL_VERSION,))
+
+
 def frame_of(*items: object, protocol: int = PROTOCOL_VERSION) -> bytes:
     return bytes([protocol]) + b"".join(msgpack.packb(item) for item in items)
 
@@ -95,8 +98,8 @@ def pairs(*numbers: int) -> bytes:
 SHALLOW = b"\xdd\x00\x00\xff\xff"
 HOSTILE = {
     "nothing": b"",
-    "only a version": b"\x01",
-    "not msgpack": b"\x01\xc1",
+    "only a version": VERSION,
+    "not msgpack": VERSION + b"\xc1",
     "a truncated scalar": frame_of(*HEAD, 0) + b"\xcd",
     "a truncated scalar behind a nil": message_of(16, "usr", 0, None) + b"\xcd",
     "a scalar short of one byte": frame_of(*HEAD, 0) + b"\xcc",
@@ -106,17 +109,17 @@ HOSTILE = {
     "a trailing item": frame_of(*HEAD, 0, None),
     "another message than counted": frame_of(*HEAD, 0, 6, "usr"),
     "fewer messages than counted": frame_of(*HEAD, 2, 6, "usr"),
-    "an announced 4 GiB": b"\x01\xc6\xff\xff\xff\xff",
-    "deep arrays": b"\x01" + b"\x91" * 4000,
-    "wide arrays in wide arrays": b"\x01" + SHALLOW * 800,
-    "empty arrays": b"\x01" + b"\x90" * 4000,
-    "empty maps": b"\x01" + b"\x80" * 4000,
-    "wide maps": b"\x01" + b"\xdf\x00\x00\xff\xff" * 800,
-    "extensions": b"\x01" + b"\xd4\x00\x00" * 1000,
-    "an empty extension": b"\x01\xc7\x00\x05",
-    "a bad timestamp": b"\x01\xc7\x00\xff",
-    "nothing but nil": b"\x01" + b"\xc0" * 4000,
-    "text that is not UTF-8": b"\x01\xa1\xff",
+    "an announced 4 GiB": VERSION + b"\xc6\xff\xff\xff\xff",
+    "deep arrays": VERSION + b"\x91" * 4000,
+    "wide arrays in wide arrays": VERSION + SHALLOW * 800,
+    "empty arrays": VERSION + b"\x90" * 4000,
+    "empty maps": VERSION + b"\x80" * 4000,
+    "wide maps": VERSION + b"\xdf\x00\x00\xff\xff" * 800,
+    "extensions": VERSION + b"\xd4\x00\x00" * 1000,
+    "an empty extension": VERSION + b"\xc7\x00\x05",
+    "a bad timestamp": VERSION + b"\xc7\x00\xff",
+    "nothing but nil": VERSION + b"\xc0" * 4000,
+    "text that is not UTF-8": VERSION + b"\xa1\xff",
     "a name in bytes": frame_of(b"cluster", *HEAD[1:], 0),
     "an empty name": frame_of("", *HEAD[1:], 0),
     "a long name": frame_of("c" * 256, *HEAD[1:], 0),
@@ -184,7 +187,7 @@ def test_a_hostile_frame_is_malformed(frame: bytes) -> None:
 
 
 def test_another_protocol_version_is_refused_by_that_name_whatever_follows() -> None:
-    for frame in (frame_of(*HEAD, 0, protocol=2), b"\x02\xc1\xc1", b"\x00"):
+    for frame in (frame_of(*HEAD, 0, protocol=PROTOCOL_VERSION + 1), b"\x01\xc1\xc1", b"\x00"):
         with pytest.raises(DecodeError) as raised:
             decode(frame, LIMITS)
         assert raised.value.reason == "protocol"
@@ -212,7 +215,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("repeated", MEMORY.values(), ids=MEMORY.keys())
 def test_no_frame_takes_memory_out_of_proportion(repeated: bytes) -> None:
-    frame = (b"\x01" + repeated * (LIMITS.frame_bytes_max // len(repeated)))[: LIMITS.frame_bytes_max]
+    frame = (VERSION + repeated * (LIMITS.frame_bytes_max // len(repeated)))[: LIMITS.frame_bytes_max]
     tracemalloc.start()
     try:
         with pytest.raises(DecodeError):
@@ -248,7 +251,7 @@ def test_a_damaged_frame_is_an_envelope_or_a_decode_error(envelope: Envelope, da
 @example(b"")
 def test_noise_is_a_decode_error(noise: bytes) -> None:
     with pytest.raises(DecodeError):
-        decode(b"\x01" + noise, LIMITS)
+        decode(VERSION + noise, LIMITS)
 
 
 # Rows.

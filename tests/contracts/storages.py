@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import Counts, Identity, Reader, ShardRecord, Storage, Transaction
+from gossipkv.core.storage import Counts, Expiry, Identity, Reader, ShardRecord, Storage, Transaction
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage
 
@@ -68,6 +68,7 @@ def everything(reader: Reader) -> dict[str, object]:
             "pages": list(reader.pages(shard)),
             "rows": list(reader.rows(shard, b"", b"\xff")),
             "journal": {origin: list(reader.journal(shard, origin, 0)) for origin in (1, A, B)},
+            "expiries": list(reader.expiries(shard, Expiry(0, b""), 100)),
             "heads": list(reader.journal_heads(shard).items()),
             "leaves": {leaf: list(reader.leaf(shard, leaf)) for leaf in (0, 7, 8, 65_535)},
         }
@@ -81,8 +82,12 @@ def put_one_of_each(transaction: Transaction) -> None:
     transaction.put_page("usr", 1023, b"\x01" * 1024)
     transaction.put_row("usr", b"table\0key", row(), 65_535, is_new=True)
     transaction.put_journal("usr", A, 1, b"table\0key")
+    transaction.put_expiry("usr", Expiry(9, b"table\0key"))
 
 
+BESIDE = Row(
+    (Version(Dot(B, 2), 9 << 16, b"one", 5, 3), Version(Dot(A, 1), 8 << 16, None, None, 0)), Context({A: 1, B: 2})
+)
 SIBLINGS = Row(
     (
         Version(Dot(B, 2**63 - 1), 2**64 - 1, b"\x00\xff", 2**63),

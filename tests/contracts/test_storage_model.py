@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipkv.core.row import Row
-from gossipkv.core.storage import Counts, Transaction
+from gossipkv.core.storage import Counts, Expiry, Transaction
 from tests.contracts.storages import (
+    BESIDE,
     SIBLINGS,
     A,
     B,
@@ -18,12 +19,14 @@ from tests.contracts.storages import (
 )
 
 ADDRESSES = [table + b"\0" + key for table in (b"a", b"ab") for key in (b"k", b"k\0", b"l", b"\xc3\xa9")]
-ROWS = [row(1), row(2, None), row(3, b"", 9), SIBLINGS]
+ROWS = [row(1), row(2, None), row(3, b"", 9), SIBLINGS, BESIDE]
 WRITE = st.one_of(
     st.tuples(st.just("put"), st.sampled_from(ADDRESSES), st.sampled_from(ROWS)),
     st.tuples(st.just("delete"), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("journal"), st.sampled_from([1, A, B]), st.integers(1, 4), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("forget"), st.sampled_from([1, A, B]), st.integers(1, 4)),
+    st.tuples(st.just("expire"), st.sampled_from([1, 9, 300]), st.sampled_from(ADDRESSES)),
+    st.tuples(st.just("expire not"), st.sampled_from([1, 9, 300]), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("count"), st.sampled_from(["a", "ab"]), st.sampled_from([Counts(), Counts(2, 1, 9)])),
     st.tuples(st.just("page"), st.sampled_from([0, 255, 256]), st.binary(max_size=3)),
 )
@@ -47,6 +50,10 @@ def apply(transaction: Transaction, shard: str, writes: Writes) -> None:
                 transaction.put_journal(shard, origin, sequence, address)
             case ("forget", int(origin), int(sequence)):
                 transaction.delete_journal(shard, origin, sequence)
+            case ("expire", int(expires_ms), bytes(address)):
+                transaction.put_expiry(shard, Expiry(expires_ms, address))
+            case ("expire not", int(expires_ms), bytes(address)):
+                transaction.delete_expiry(shard, Expiry(expires_ms, address))
             case ("count", str(table), Counts() as counts):
                 transaction.put_table_counts(shard, table, counts)
             case ("page", int(page), bytes(content)):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Conflicts, Row, Version, merge, written
+from gossipkv.core.row import Conflicts, Row, Version, expired, merge, written, written_beside
 
 REPLICAS = 3
 
@@ -22,23 +22,46 @@ class Copy(NamedTuple):
 
 @dataclass
 class History:
-    conflicts: Conflicts
+    kinds: tuple[Conflicts, ...]
+    """What the table is set to as writers know it: all the same, or changing."""
     current: list[Copy | None] = field(default_factory=lambda: [None] * REPLICAS)
     copies: list[Copy] = field(default_factory=list)
-    """Every copy there ever was: what may still be in flight."""
+    """Every copy there ever was: what may still be in flight, and what a writer may have read."""
     writes: dict[Dot, Version] = field(default_factory=dict)
     replaced: dict[Dot, frozenset[Dot]] = field(default_factory=dict)
-    """Per write, the writes that its copy knew of."""
+    """Per write, the writes that its writer had seen."""
 
-    def write(self, place: int, clock: int, value: bytes | None, expires_ms: int | None) -> None:
+    def write(self, place: int, clock: int, value: bytes | None, expires_ms: int | None, kind: int, read: int) -> None:
+        """`read`: which copy the writer has read; the one it writes to, or none, for a small or great number."""
         copy = self.current[place]
-        replica = place + 1
-        dot = Dot(replica, 1 + sum(known.replica == replica for known in self.writes))
-        above = max((version.timestamp for version in copy.row.versions), default=0) if copy else 0
-        version = Version(dot, max(clock, above + 1), value, expires_ms)
+        dot = Dot(place + 1, 1 + sum(known.replica == place + 1 for known in self.writes))
+        above = copy.row.winner.timestamp if copy else 0
+        known = copy.known if copy else frozenset()
+        if self.kinds[kind % len(self.kinds)] is Conflicts.LAST_WRITE_WINS:
+            version = Version(dot, max(clock, above + 1), value, expires_ms)
+            self.replaced[dot] = known
+            row = written(copy.row if copy else None, version)
+        else:
+            source = self.copies[read % len(self.copies)] if self.copies and read < 12 else copy if read < 16 else None
+            seen = source.row.seen if source else None
+            above = max(above, seen.timestamp if seen else 0)
+            version = Version(dot, max(clock, above + 1), value, expires_ms, seen.siblings_above if seen else 0)
+            self.replaced[dot] = source.known if source else frozenset()
+            known |= self.replaced[dot]
+            row = written_beside(copy.row if copy else None, version, seen)
         self.writes[dot] = version
-        self.replaced[dot] = copy.known if copy else frozenset()
-        self._keep(place, Copy(written(copy.row if copy else None, version), self.replaced[dot] | {dot}))
+        self._keep(place, Copy(row, known | {dot}))
+
+    def expire(self, place: int, now_ms: int) -> None:
+        copy = self.current[place]
+        due = [v for v in copy.row.versions if v.value is not None and not v.is_visible_at(now_ms)] if copy else []
+        if copy is None or not due:
+            return
+        dot = Dot(place + 1, 1 + sum(known.replica == place + 1 for known in self.writes))
+        row = expired(copy.row, dot, now_ms)
+        self.writes[dot] = next(version for version in row.versions if version.dot == dot)
+        self.replaced[dot] = frozenset(version.dot for version in due)
+        self._keep(place, Copy(row, copy.known | {dot}))
 
     def send(self, source: int, target: int) -> None:
         sent, held = self.current[source], self.current[target]
@@ -47,7 +70,7 @@ class History:
         if held is None:
             self._keep(target, sent)
         else:
-            self._keep(target, Copy(merge(held.row, sent.row, self.conflicts), held.known | sent.known))
+            self._keep(target, Copy(merge(held.row, sent.row), held.known | sent.known))
 
     def _keep(self, place: int, copy: Copy) -> None:
         self.current[place] = copy
@@ -65,19 +88,27 @@ class History:
 
 _PLACES = st.integers(0, REPLICAS - 1)
 _WRITES = st.tuples(
-    _PLACES, st.integers(1, 9), st.none() | st.sampled_from([b"", b"value"]), st.none() | st.integers(1, 9)
+    _PLACES,
+    st.integers(1, 9),
+    st.none() | st.sampled_from([b"", b"value"]),
+    st.none() | st.integers(1, 9),
+    st.integers(0, 1),
+    st.integers(0, 20),
 )
-_STEPS = st.lists(_WRITES | st.tuples(_PLACES, _PLACES), min_size=1, max_size=16)
+_EXPIRIES = st.tuples(_PLACES, st.integers(1, 9), st.just("expire"))
+_STEPS = st.lists(_WRITES | st.tuples(_PLACES, _PLACES) | _EXPIRIES, min_size=1, max_size=16)
 
 
 @st.composite
-def histories(draw: st.DrawFn, conflicts: Conflicts) -> History:
+def histories(draw: st.DrawFn, *kinds: Conflicts) -> History:
     """Histories with at least one copy; clocks are few, so that timestamps collide."""
-    history = History(conflicts)
+    history = History(kinds)
     history.write(*draw(_WRITES))
     for step in draw(_STEPS):
         if len(step) == 2:
             history.send(*step)
+        elif len(step) == 3:
+            history.expire(step[0], step[1])
         else:
             history.write(*step)
     return history

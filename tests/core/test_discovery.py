@@ -9,7 +9,7 @@ from gossipkv.core.inputs import Discovered
 from gossipkv.core.member import ALIVE, LEFT, MemberRecord
 from gossipkv.core.storage import StorageFullError
 from gossipkv.core.write import Operation
-from tests.core.cluster import Cluster, Member
+from tests.core.cluster import Cluster, Member, endpoint_of
 
 
 @pytest.fixture
@@ -123,3 +123,11 @@ def test_a_zone_whose_commit_failed_is_written_the_next_time(cluster: Cluster) -
     assert record_of(cluster.members["a"], "a").zone is None
     cluster.run("a", Discovered((), None, "north"))
     assert record_of(cluster.members["a"], "a").zone == "north"
+
+
+def test_a_member_found_where_one_that_is_gone_used_to_be_is_dialled() -> None:
+    cluster = settled("a", "b", "c")
+    cluster.crash("c")
+    gone(cluster, "a", "b")
+    cluster.run("a", Discovered((endpoint_of("b"), endpoint_of("c")), frozenset({"a", "b"})))
+    assert endpoint_of("c") in [peer.endpoint for peer in cluster.members["a"].driver.replica.peers if not peer.member]

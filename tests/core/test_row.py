@@ -7,38 +7,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Conflicts, InconsistentRowError, Row, Version, merge, without_stable, written
+from gossipkv.core.row import (
+    Conflicts,
+    InconsistentRowError,
+    Row,
+    Version,
+    expired,
+    lost,
+    merge,
+    without_stable,
+    written,
+    written_beside,
+)
 from tests.core.histories import History, histories
 
 LWW, SIBLINGS = Conflicts.LAST_WRITE_WINS, Conflicts.SIBLINGS
-ANY_HISTORY = st.sampled_from(Conflicts).flatmap(histories)
+ANY_HISTORY = histories(LWW) | histories(SIBLINGS) | histories(LWW, SIBLINGS)
 
 
-def row(replica: int, sequence: int, timestamp: int, value: bytes | None = b"value") -> Row:
-    return Row((Version(Dot(replica, sequence), timestamp, value),), Context({replica: sequence}))
+def row(
+    replica: int, sequence: int, timestamp: int, value: bytes | None = b"value", siblings_above: int | None = None
+) -> Row:
+    version = Version(Dot(replica, sequence), timestamp, value, siblings_above=siblings_above)
+    return Row((version,), Context({replica: sequence}))
 
 
 @given(st.data(), ANY_HISTORY)
 def test_merge_is_commutative(data: st.DataObject, history: History) -> None:
     one, other = (data.draw(st.sampled_from(history.copies)).row for _ in range(2))
-    assert merge(one, other, history.conflicts) == merge(other, one, history.conflicts)
+    assert merge(one, other) == merge(other, one)
 
 
 @given(st.data(), ANY_HISTORY)
 def test_merge_is_associative(data: st.DataObject, history: History) -> None:
     a, b, c = (data.draw(st.sampled_from(history.copies)).row for _ in range(3))
-    kind = history.conflicts
-    assert merge(merge(a, b, kind), c, kind) == merge(a, merge(b, c, kind), kind)
+    assert merge(merge(a, b), c) == merge(a, merge(b, c))
 
 
 @given(st.data(), ANY_HISTORY)
 def test_merge_is_idempotent(data: st.DataObject, history: History) -> None:
     one, other = (data.draw(st.sampled_from(history.copies)).row for _ in range(2))
-    kind = history.conflicts
-    merged = merge(one, other, kind)
-    assert merge(one, one, kind) == one
-    assert merge(merged, one, kind) == merged
-    assert merge(merged, other, kind) == merged
+    merged = merge(one, other)
+    assert merge(one, one) == one
+    assert merge(merged, one) == merged
+    assert merge(merged, other) == merged
 
 
 @given(histories(SIBLINGS))
@@ -61,7 +73,7 @@ def test_a_copy_covers_every_write_that_it_knows_of_and_its_versions_descend_in_
         assert ranks == sorted(ranks, reverse=True)
 
 
-@given(st.data(), histories(LWW))
+@given(st.data(), ANY_HISTORY)
 def test_an_entry_that_every_member_covers_decides_no_later_merge(data: st.DataObject, history: History) -> None:
     held, arrived = (data.draw(st.sampled_from(history.copies)).row for _ in range(2))
     reduced = without_stable(held, history.covered_by_all())
@@ -98,17 +110,58 @@ def test_a_tombstone_hides_what_it_replaced_and_stays_deleted() -> None:
 
 
 def test_among_siblings_a_concurrent_put_survives_a_delete() -> None:
-    value = row(1, 1, 10)
-    deleted = written(value, Version(Dot(1, 2), 20, None))
-    put = written(value, Version(Dot(2, 1), 15, b"new"))
-    assert merge(deleted, put, SIBLINGS).is_visible
-    assert not merge(deleted, put, LWW).is_visible
+    for siblings_above, is_visible in ((0, True), (None, False)):
+        value = row(1, 1, 10, siblings_above=siblings_above)
+        deleted = written(value, Version(Dot(1, 2), 20, None, None, siblings_above))
+        put = written(value, Version(Dot(2, 1), 15, b"new", None, siblings_above))
+        assert merge(deleted, put).is_visible is is_visible
+
+
+def test_a_version_that_replaced_the_last_write_outranks_what_that_outranked() -> None:
+    late, lost, last = row(1, 1, 5, siblings_above=0), row(2, 1, 9), row(3, 1, 10)
+    merged = written_beside(merge(lost, last), Version(Dot(3, 2), 12, b"", None, 10), merge(lost, last).seen)
+    assert merge(late, merged).versions == merged.versions == merge(merge(late, last), merged).versions
+
+
+def test_a_write_beside_others_replaces_what_its_writer_has_seen_and_that_alone() -> None:
+    both = merge(row(1, 1, 10, b"one", 0), row(2, 1, 11, b"two", 0))
+    seen = written_beside(both, Version(Dot(3, 1), 20, b"three", None, 0), row(1, 1, 10, b"one", 0).seen)
+    assert [version.value for version in seen.versions] == [b"three", b"two"]
+    unseen = written_beside(both, Version(Dot(3, 1), 20, b"three", None, 0), None)
+    assert [version.value for version in unseen.versions] == [b"three", b"two", b"one"]
+
+
+def test_the_renewal_of_a_row_that_expires_meanwhile_elsewhere_survives() -> None:
+    session = Row((Version(Dot(1, 1), 10 << 16, b"session", 50),), Context({1: 1}))
+    renewed = written(session, Version(Dot(2, 1), 40 << 16, b"session", 90))
+    gone = expired(session, Dot(1, 2), 60)
+    assert gone.winner[2:4] == (None, 50)
+    assert merge(gone, renewed).winner.value == b"session"
+    assert not merge(gone, session).is_visible
+
+
+@given(ANY_HISTORY)
+def test_what_expired_and_became_a_tombstone_never_comes_back(history: History) -> None:
+    for held, known in history.copies:
+        gone = {old for dot in known if history.writes[dot].value is None for old in history.replaced[dot]}
+        assert not gone & {version.dot for version in held.versions}
 
 
 def test_expiry_belongs_to_its_version() -> None:
-    expiring = Row((Version(Dot(1, 1), 10, b"value", expires_ms=99),), Context({1: 1}))
-    merged = merge(expiring, row(2, 1, 5), SIBLINGS)
+    expiring = Row((Version(Dot(1, 1), 10, b"value", 99, 0),), Context({1: 1}))
+    merged = merge(expiring, row(2, 1, 5, siblings_above=0))
     assert [version.expires_ms for version in merged.versions] == [99, None]
+    assert [version.dot for version in merged.visible_at(99)] == [Dot(2, 1)]
+
+
+def test_the_losers_of_a_merge_are_those_that_nobody_replaced() -> None:
+    one, other = row(1, 1, 10), row(2, 1, 20)
+    assert lost(one, other, merge(one, other)) == 1
+    assert lost(other, one, merge(one, other)) == 1
+    after = written(merge(one, other), Version(Dot(1, 2), 30, b""))
+    assert lost(one, after, merge(one, after)) == 0
+    beside = row(1, 1, 10, siblings_above=0), row(2, 1, 20, siblings_above=0)
+    assert lost(*beside, merge(*beside)) == 0
 
 
 def test_copies_that_each_supersede_the_other_are_an_error() -> None:

@@ -8,10 +8,10 @@ from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.clock import milliseconds, timestamp_at
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
-from gossipkv.core.row import Row, Version
-from gossipkv.core.store import Intake
-from gossipkv.core.write import NotMatched, Operation, Written
-from tests.core.disks import NOW_MS, SKEW_MS_MAX, Disk, at, values
+from gossipkv.core.row import Row, Seen, Version
+from gossipkv.core.store import SIBLINGS_MAX, Intake
+from gossipkv.core.write import CONTEXT_AHEAD, Declined, NotMatched, Operation, Written
+from tests.core.disks import NOW_MS, SKEW_MS_MAX, TABLE, Disk, at, values
 
 
 def test_writes_are_numbered_from_1_and_a_repeated_value_is_a_new_version() -> None:
@@ -27,7 +27,7 @@ def test_writes_are_numbered_from_1_and_a_repeated_value_is_a_new_version() -> N
 
 def test_deleting_an_absent_row_is_a_write() -> None:
     disk = Disk(1)
-    assert disk.delete("a") == Written(Dot(1, 1), str(Dot(1, 1)), existed=False)
+    assert disk.delete("a")[:3] == (Dot(1, 1), str(Dot(1, 1)), False)
     assert disk.rows()[at("a")].winner.is_tombstone
 
 
@@ -163,3 +163,30 @@ def test_what_every_member_covers_is_the_least_of_their_contexts() -> None:
     assert disk.shard.stable == {1: 2, 2: 3, 3: 0}
     disk.load()
     assert disk.shard.stable == {1: 2, 2: 3, 3: 0}
+
+
+def test_a_concurrent_version_that_gives_way_is_counted_once() -> None:
+    one, other = Disk(1), Disk(2)
+    one.put("a")
+    other.put("a", now_ms=NOW_MS + 5)
+    for _ in range(2):
+        one.take_in(other.copies(), NOW_MS + 5)
+    assert dict(one.store._tally.conflicts) == {(USER, TABLE): 1}
+
+
+def test_a_merge_beyond_the_limit_of_siblings_is_counted_and_told_of_when_it_is_crossed() -> None:
+    disk = Disk(1)
+    for number in range(1, SIBLINGS_MAX + 3):
+        version = Version(Dot(9, number), timestamp_at(NOW_MS), b"", None, 0)
+        disk.take_in([RowCopy(at("a"), Row((version._replace(dot=Dot(9 + number, 1)),), Context({9 + number: 1})))])
+    assert disk.store._tally.siblings_over_limit == 1
+    assert [notice.event for notice in disk.store.notices] == ["siblings_over_limit"]
+
+
+def test_what_a_writer_has_seen_cannot_drag_the_clock() -> None:
+    disk = Disk(1)
+    seen = Seen(Context({2: 1}), timestamp_at(NOW_MS + SKEW_MS_MAX + 1), 0)
+    refused = disk.do(Operation(at("a"), b"value", seen=seen))
+    assert isinstance(refused, Declined)
+    assert refused.reason == CONTEXT_AHEAD
+    assert disk.rows() == {}

@@ -36,6 +36,7 @@ def status_of_two_members() -> ReplicaStatus:
     totals = {name: Counts(1, 0, 10) for name in shards}
     tally = Tally()
     tally.rows_refused["clock_skew"] = tally.envelopes_refused["other_cluster"] = 1
+    tally.conflicts["usr", "table"] = 1
     return ReplicaStatus(Identity("c", "a", 1, 1), True, True, members, {}, totals, {}, tally)
 
 

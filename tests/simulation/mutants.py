@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, row, store, walk
+from gossipkv.core import pull, receipts, row, store, walk
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Effects
+from gossipkv.core.expiry import Expirer
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Range
+from gossipkv.core.messages import Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
+from gossipkv.core.quorum import Quorum
+from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row, Version
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import JournalEntry, StorageError
@@ -56,6 +59,25 @@ def _merge_to_the_least(ours: Row, theirs: Row) -> Row:
 def _merge_without_tombstones(ours: Row, theirs: Row) -> Row:
     merged = row.merge(ours, theirs)
     return Row(ours.versions, merged.context) if theirs.winner.value is None else merged
+
+
+def _replace_everything(current: Row | None, version: Version, seen: Any) -> Row:
+    return row.written(current, version)
+
+
+def _replace_nothing(current: Row | None, version: Version, seen: Any) -> Row:
+    return row.written_beside(current, version, None)
+
+
+def _merge_to_the_last(ours: Row, theirs: Row) -> Row:
+    merged = row.merge(ours, theirs)
+    return Row(merged.versions[:1], merged.context)
+
+
+def _expire_without_a_trace(current: Row, dot: Any, now_ms: int) -> Row:
+    """A tombstone that ranks below what it replaces."""
+    gone = row.expired(current, dot, now_ms)
+    return Row(tuple(version._replace(timestamp=0) for version in gone.versions), Context({dot.replica: dot.sequence}))
 
 
 # Contexts
@@ -218,11 +240,25 @@ def _false(*_: Any, **__: Any) -> bool:
     return False
 
 
+# Copies and reads of several members
+
+_take_rows = Quorum._take_rows
+
+
+def _has_if_it_answers(peer: Peer, receipt: Receipt, handed: Any) -> bool:
+    return peer.is_answering
+
+
+def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message: Any, now_ms: int) -> None:
+    _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
 I4 = "I4_fingerprints"
 I5 = "I5_durability"
+SIBLINGS = "siblings"
 
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
@@ -276,5 +312,14 @@ MUTANTS = (
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
     Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
+    Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
+    Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
+    Mutant(
+        "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS
+    ),
+    Mutant("a context is passed over", store, "written_beside", _replace_nothing, SIBLINGS),
+    Mutant("merge keeps one of several siblings", store, "merge", _merge_to_the_last, SIBLINGS),
+    Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
+    Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

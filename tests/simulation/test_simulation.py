@@ -61,6 +61,11 @@ SEEN = {
     "own_record_outdone",
     "member_let_go",
     "member_taken_back",
+    "quorum_write_copied",
+    "quorum_write_nothing_stored",
+    "quorum_reads",
+    "quorum_withdrawn",
+    "reads_repaired",
 }
 """Of what clients and the core did: conditional writes that failed, commits that failed them, rounds by result, rows
 refused, transfers finished."""

@@ -8,9 +8,12 @@ from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
+from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
+from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
+from gossipkv.simulation.checkers.siblings import Siblings
 from gossipkv.simulation.checkers.watches import Watches
 from gossipkv.simulation.history import History
 
@@ -31,6 +34,10 @@ CHECKERS: tuple[type[Checker], ...] = (
     Convergence,
     Rounds,
     LettingGo,
+    Receipts,
+    QuorumReads,
+    Siblings,
+    Expiries,
     Watches,
 )
 """In the order in which they look: Dots first, for it enters each new write into the history."""

@@ -25,7 +25,7 @@ class Bounds(Checker):
         self.require(len(process.inbox) <= INBOX_MAX, host.name, "has", len(process.inbox), "inputs waiting")
         peers = len(process.replica.peers)
         self.require(
-            len(process.exchanges) <= peers + CONTACTS_DROPPED_MAX,
+            len(process.exchanges) - len(process.replica.direct_exchanges) <= peers + CONTACTS_DROPPED_MAX,
             host.name, "has", len(process.exchanges), "exchanges under way with", peers, "peers",
         )  # fmt: skip
 
@@ -33,6 +33,11 @@ class Bounds(Checker):
         process = host.process
         assert process is not None
         concluded = {one.exchange for one, _ in process.inbox if isinstance(one, Answered | Failed)}
+        for exchange in process.replica.direct_exchanges:
+            self.require(
+                exchange in process.exchanges or exchange in concluded,
+                host.name, "waits for ever for the direct exchange", exchange,
+            )  # fmt: skip
         for peer in process.replica.peers:
             self.require(
                 peer.exchange is None or peer.exchange in process.exchanges or peer.exchange in concluded,

@@ -11,6 +11,8 @@ from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
+Versions = tuple[Version, ...]
+
 
 class Convergence(Checker):
     name = "convergence"
@@ -20,18 +22,27 @@ class Convergence(Checker):
             expected = self._versions(hosts[0], shard)
             for host in hosts[1:]:
                 found = self._versions(host, shard)
-                different = {a for a in {*expected, *found} if expected.get(a) != found.get(a)}
+                different = {a for a in {*expected, *found} if not _agree(expected.get(a, ()), found.get(a, ()))}
                 self.require(not different, host.name, "differs from", hosts[0].name, "at", sorted(different))
                 self.require(host.disk.context(shard) == hosts[0].disk.context(shard), host.name, "covers less or more")
 
-    def _versions(self, host: Host, shard: str) -> dict[bytes, tuple[Version, ...]]:
-        """All rows but tombstones that run ahead of the context: nothing is claimed of those yet."""
+    def _versions(self, host: Host, shard: str) -> dict[bytes, Versions | None]:
+        """All rows. None for one whose tombstone runs ahead of the context: nothing is claimed of that yet, and it may
+        have taken the place of a tombstone that others still hold."""
         context = host.disk.context(shard)
 
-        def counts(row: Row) -> bool:
-            return row.winner.value is not None or context.covers(row.winner.dot)
+        def counting(row: Row) -> Versions | None:
+            ahead = [version for version in row.versions if version.value is None and not context.covers(version.dot)]
+            rest = tuple(version for version in row.versions if version not in ahead)
+            return rest if rest or not ahead else None
 
-        return {address: row.versions for address, row in stored_rows(host, shard).items() if counts(row)}
+        return {address: counting(row) for address, row in stored_rows(host, shard).items()}
+
+
+def _agree(ours: Versions | None, theirs: Versions | None) -> bool:
+    if ours is None or theirs is None:
+        return all(version.value is None for version in (*(ours or ()), *(theirs or ())))
+    return ours == theirs
 
 
 class Rounds(Checker):

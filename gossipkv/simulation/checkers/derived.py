@@ -67,8 +67,12 @@ class Fingerprints(Checker):
 
     def _compare_with_all(self, host: Host, name: str, rows: Rows, root: int) -> None:
         """Equal fingerprints, equal visible contents, and the other way round, over all states seen so far."""
-        visible = {address: row.winner.dot for address, row in rows.items() if row.winner.value is not None}
-        contents = frozenset(visible.items())
+        contents = frozenset(
+            (address, version.dot)
+            for address, row in rows.items()
+            for version in row.versions
+            if version.value is not None
+        )
         self.require(
             self._contents.setdefault((name, root), contents) == contents,
             host.name, "has a fingerprint that other contents had before",
@@ -126,10 +130,10 @@ def _counts(rows: Rows) -> dict[str, Counts]:
     counts: dict[str, Counts] = {}
     for address, row in rows.items():
         table = table_of(address)
-        value = row.winner.value
-        if value is None:
-            one = Counts(0, 1, 0)
+        values = [version.value for version in row.versions if version.value is not None]
+        if values:
+            one = Counts(1, 0, len(key_of(address)) + sum(map(len, values)))
         else:
-            one = Counts(1, 0, len(key_of(address)) + len(value))
+            one = Counts(0, 1, 0)
         counts[table] = counts.get(table, Counts()).plus(one)
     return counts

@@ -27,6 +27,11 @@ class Reads(Checker):
             latest is None or winner.rank >= latest, host.name, "went back at", address, "from", latest, "to", winner
         )
         self.require(
-            (address, winner.value) in self.history.requested, host.name, "reads", winner, "that no client wrote"
+            (address, winner.value) in self.history.requested
+            or (winner.is_tombstone and winner.expires_ms is not None),
+            host.name,
+            "reads",
+            winner,
+            "that no client wrote",
         )
         self._latest[key] = winner.rank

@@ -22,6 +22,10 @@ class Successors(Checker):
             stood[shard, address] = row
 
 
+def _is_expiry(version: Version) -> bool:
+    return version.value is None and version.expires_ms is not None
+
+
 class Dots(Checker):
     name = "I3_dots"
 
@@ -39,7 +43,7 @@ class Dots(Checker):
                 commit.disk.member, "left out sequences before", dot,
             )  # fmt: skip
             self.require(
-                shard != USER or (address, version.value) in self.history.requested,
+                shard != USER or _is_expiry(version) or (address, version.value) in self.history.requested,
                 commit.disk.member, "wrote", version, "at", address, "that no client asked for",
             )  # fmt: skip
             self.history.add(shard, address, version)

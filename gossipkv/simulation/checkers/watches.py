@@ -1,10 +1,11 @@
-"""Watchers are told each row in an order that never goes back, no version twice, and in the end its last one."""
+"""Watchers are told each row in an order that never goes back, no version twice, and in the end as it stands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.core.causality import Dot, ReplicaId
+from gossipkv.core.causality import Dot
+from gossipkv.core.row import Row
 from gossipkv.core.watching import Told
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
@@ -19,27 +20,37 @@ class Watches(Checker):
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
-        self._told: dict[str, dict[bytes, tuple[tuple[int, ReplicaId], Dot]]] = {}
+        self._last: dict[str, dict[bytes, Row]] = {}
+        """What each watcher was last told of each row, since it began or was reset."""
 
     def watch_reset(self, watcher: str) -> None:
-        self._told.pop(watcher, None)
+        self._last.pop(watcher, None)
 
     def told(self, watcher: str, told: Told) -> None:
-        winner = told.row.winner
-        rows = self._told.setdefault(watcher, {})
+        rows = self._last.setdefault(watcher, {})
         last = rows.get(told.address)
-        self.require(
-            last is None or winner.rank > last[0], watcher, "was told", winner, "of", told.address, "after", last
-        )
-        rows[told.address] = winner.rank, winner.dot
+        if last is not None:
+            known = _dots(last)
+            fresh = [dot for dot in _dots(told.row) if dot not in known]
+            self.require(bool(fresh), watcher, "was told", told.row, "of", told.address, "twice, after", last)
+            self.require(
+                not any(last.context.covers(dot) for dot in fresh),
+                *(watcher, "was told", told.row, "of", told.address, "after what superseded it,", last),
+            )
+        rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
 
     def watches_ended(self, watchers: Sequence[str], hosts: Sequence[Host]) -> None:
         for address, row in stored_rows(hosts[0], "usr").items():
             for watcher in watchers:
-                last = self._told.get(watcher, {}).get(address)
-                is_told = last is not None and last[1] == row.winner.dot
-                is_absent = last is None and not row.is_visible
+                last = self._last.get(watcher, {}).get(address)
+                is_told = last is not None and last.has_same_versions(row)
+                # Members may differ in tombstones.
+                is_absent = not row.is_visible and (last is None or not last.is_visible)
                 self.require(
                     not address.startswith(TABLE) or is_told or is_absent,
-                    *(watcher, "was last told", last, "of", address, "where there is", row.winner),
+                    *(watcher, "was last told", last, "of", address, "where there is", row),
                 )
+
+
+def _dots(row: Row) -> list[Dot]:
+    return [version.dot for version in row.versions]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from tests.kubernetes.cluster import cluster
+from tests.kubernetes.cluster import cluster, debian
 from tests.kubernetes.cluster.api_server import running_api_server
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.processes import ClusterError
@@ -20,6 +20,14 @@ from tests.kubernetes.cluster.tools import Tools
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def _tools(_: Path | None) -> None:
+    began = time.monotonic()
+    for package in debian.install_missing():
+        _say(f"installed {package}")
+    Tools.default().build_missing(_say)
+    _say(f"{time.monotonic() - began:5.1f} s  tools")
 
 
 def _up(directory: Path | None) -> None:
@@ -86,6 +94,7 @@ def _chosen(directory: Path | None) -> Cluster:
 
 
 _COMMANDS = {
+    "tools": (_tools, "install and build what is missing, into the cache"),
     "up": (_up, "start a cluster and wait until its node is ready"),
     "down": (_down, "end a cluster and clear all of it away"),
     "status": (_status, "say what runs and how much memory it takes"),

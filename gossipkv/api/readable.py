@@ -1,0 +1,19 @@
+"""What a reader finds in a row: values that have not expired; of several, all of them in a table that keeps siblings,
+and the winner in one where the last write wins, which may still hold siblings from before its setting changed."""
+
+from __future__ import annotations
+
+from gossipkv.core.address import USER, table_of
+from gossipkv.core.row import Conflicts, Row, Version
+from gossipkv.core.storage import View
+from gossipkv.core.tables import settings_of
+
+
+def readable(view: View, namespace: str, address: bytes, row: Row, now_ms: int) -> tuple[Version, ...]:
+    """Greatest rank first; none where a reader finds no row."""
+    if len(row.versions) == 1:
+        return row.versions if row.versions[0].is_visible_at(now_ms) else ()
+    settings = settings_of(view, table_of(address)) if namespace == USER else None
+    if settings is None or settings.conflicts is Conflicts.LAST_WRITE_WINS:
+        return row.versions[:1] if row.winner.is_visible_at(now_ms) else ()
+    return row.visible_at(now_ms)

@@ -1,0 +1,63 @@
+"""`Gossipkv-Context`: what a reader has seen of a row, as text that it hands back with its write.
+
+Base64url, without padding, of 8-byte numbers: a check that ties it to its row, the greatest timestamp, the greatest one
+outranked, then the context in pairs. The check is against mistakes: a context of one row would name writes of others,
+and rows named wrongly in the journal are not replicated.
+"""
+
+from __future__ import annotations
+
+import binascii
+import struct
+from base64 import urlsafe_b64decode
+
+import xxhash
+from multidict import CIMultiDictProxy
+
+from gossipkv.api.problem import ProblemError
+from gossipkv.core.causality import SEQUENCE_MAX, Context
+from gossipkv.core.row import Row, Seen
+
+HEADER = "Gossipkv-Context"
+
+_HEAD = struct.Struct(">QQQ")
+_PAIR = struct.Struct(">QQ")
+_PLAIN = struct.Struct(">QQQQQ")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_ENTRIES_MAX = 400
+"""So much fits into the header that a server takes."""
+
+
+def text_of(address: bytes, row: Row) -> str:
+    check = xxhash.xxh3_64_intdigest(address)
+    first = row.versions[0]
+    if len(row.versions) == 1 and len(row.context) == 1 and first.siblings_above is None:
+        packed = _PLAIN.pack(check, first.timestamp, first.timestamp, *first.dot)
+    else:
+        seen = row.seen
+        packed = _HEAD.pack(check, seen.timestamp, seen.siblings_above)
+        packed += b"".join([_PAIR.pack(*entry) for entry in seen.context.items()])
+    return binascii.b2a_base64(packed, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+
+
+def seen_of(headers: CIMultiDictProxy[str], address: bytes) -> Seen | None:
+    """What the writer says it has seen; None where it says nothing."""
+    text = headers.get(HEADER)
+    return None if text is None else seen_in(text, address)
+
+
+def seen_in(text: str, address: bytes) -> Seen:
+    """Raises the problem of a context that is not from a read of this row."""
+    try:
+        packed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        check, timestamp, siblings_above = _HEAD.unpack_from(packed)
+        pairs = list(_PAIR.iter_unpack(packed[_HEAD.size :]))
+    except (binascii.Error, ValueError, struct.error):
+        raise ProblemError("invalid-context", f"`{HEADER}` is what an answer about the row gave, unchanged") from None
+    context = Context(pairs)
+    if check != xxhash.xxh3_64_intdigest(address):
+        raise ProblemError("invalid-context", f"`{HEADER}` is of another row")
+    is_sound = siblings_above <= timestamp and len(context) == len(pairs) <= _ENTRIES_MAX
+    if not is_sound or not all(1 <= sequence <= SEQUENCE_MAX for sequence in context.values()):
+        raise ProblemError("invalid-context", f"`{HEADER}` is what an answer about the row gave, unchanged")
+    return Seen(context, timestamp, siblings_above)

@@ -1,0 +1,190 @@
+"""Who has a write: receipts, and those who wait for copies.
+
+A receipt names one write. A member has it when it has said that it durably covers the write's dot, or when it has
+answered, from its own commit, with a copy of the row that covers it. Neither is ever assumed: what is known of a member
+may be too little, never too much. A copy that goes with a lost disk counts no more, because it was known under the
+replica id of that disk.
+
+Nothing is tracked unless someone waits. While someone does, members not known to have the write are asked for a sync
+round at each tick; those that are behind get the rows of a write made here directly, beside whatever they are catching
+up with, so that a member that is merely behind fails no one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gossipkv.core.address import NAMESPACES
+from gossipkv.core.causality import SEQUENCE_MAX, Dot, ReplicaId
+from gossipkv.core.member import ALIVE, LEFT
+from gossipkv.core.membership import Membership
+from gossipkv.core.peer import Peer
+from gossipkv.core.quorum import Handover, Quorum
+from gossipkv.core.store import Store
+
+_RECEIPT = re.compile(r"([a-z]+)\.([0-9a-f]{16})\.([1-9][0-9]{0,18})")
+
+
+class Receipt(NamedTuple):
+    """The name of one write, for clients. Of a batch the last write's stands for all."""
+
+    shard: str
+    dot: Dot
+
+    def __str__(self) -> str:
+        return "%s.%016x.%d" % (self.shard, *self.dot)  # noqa: UP031 (every answer to a write has one)
+
+    @classmethod
+    def parsed(cls, text: str) -> Receipt:
+        """Raises ValueError."""
+        match = _RECEIPT.fullmatch(text)
+        if match is None or match[1] not in NAMESPACES or int(match[3]) > SEQUENCE_MAX:
+            raise ValueError("a receipt is a namespace, 16 hex digits and a number, joined by dots")
+        return cls(match[1], Dot(int(match[2], 16), int(match[3])))
+
+
+class Holder(NamedTuple):
+    """One member, and whether it is known to have a write durably."""
+
+    member: str
+    status: str
+    is_self: bool
+    replica: ReplicaId | None
+    has_it: bool
+
+
+class Coverage(NamedTuple):
+    """Who has a write, as far as is known here."""
+
+    receipt: Receipt
+    holders: tuple[Holder, ...]
+    """All members known, by name."""
+
+    @property
+    def copies(self) -> int:
+        """Durable copies at members that have not left."""
+        return sum(holder.has_it for holder in self.holders if holder.status != LEFT)
+
+    @property
+    def members(self) -> int:
+        """Those that have not left."""
+        return sum(holder.status != LEFT for holder in self.holders)
+
+
+class Reach(NamedTuple):
+    """How many members there are that have not left, and how many of them answer; this one is among them."""
+
+    members: int
+    answering: int
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """Someone who waits for durable copies; for members that answer, where there is no receipt."""
+
+    copies: int | None
+    """None: at all members that have not left."""
+    receipt: Receipt | None
+    handovers: Mapping[bytes, Dot] = field(default_factory=dict)
+    """The write's own rows, to be handed to members that are behind."""
+    handed: dict[str, ReplicaId] = field(default_factory=dict)
+    """Members that have answered with rows that cover the write."""
+    has_ticked: bool = False
+
+
+class Receipts:
+    """Tickets are numbers that the caller gives out; each is resolved once, in the batch that makes it true."""
+
+    def __init__(self, member: str, store: Store, membership: Membership, quorum: Quorum) -> None:
+        self._member = member
+        self._store = store
+        self._membership = membership
+        self._quorum = quorum
+        self._waiting: dict[int, Waiting] = {}
+        self._resolved: dict[int, Waiting] = {}
+        """Those of the last batch, which may yet fail to commit."""
+
+    def reach(self) -> Reach:
+        members = self._others()
+        return Reach(1 + len(members), 1 + sum(peer.is_answering for peer in members))
+
+    def coverage(self, receipt: Receipt, handed: Mapping[str, ReplicaId] | None = None) -> Coverage:
+        """Inside a batch: true once that is committed."""
+        handed = handed or {}
+        shard = self._store.shards[receipt.shard]
+        own = Holder(self._member, ALIVE, True, self._store.replica, shard.context.covers(receipt.dot))
+        others = [
+            Holder(peer.member or "", peer.status, False, peer.replica, _has(peer, receipt, handed))
+            for peer in self._membership.members()
+        ]
+        return Coverage(receipt, tuple(sorted([own, *others])))
+
+    def wait(self, ticket: int, waiting: Waiting) -> None:
+        self._waiting[ticket] = waiting
+        if waiting.receipt is not None:
+            for peer in self._lacking(waiting, waiting.receipt):
+                if waiting.receipt.dot.replica != self._store.replica:
+                    peer.is_sync_due = True
+                elif waiting.receipt.shard in peer.offered or waiting.receipt.shard not in peer.contexts:
+                    self._hand_over(peer, waiting)
+
+    def withdraw(self, ticket: int) -> Coverage | Reach | None:
+        """Wait no more; how it stands. None where no one waits under this ticket."""
+        waiting = self._waiting.pop(ticket, None)
+        if waiting is None:
+            return None
+        return self.reach() if waiting.receipt is None else self.coverage(waiting.receipt, waiting.handed)
+
+    def tick(self) -> None:
+        """Remind those that are not known to have what is waited for."""
+        for waiting in self._waiting.values():
+            if waiting.receipt is not None:
+                for peer in self._lacking(waiting, waiting.receipt):
+                    peer.is_sync_due = True
+                    if waiting.has_ticked:
+                        self._hand_over(peer, waiting)
+                waiting.has_ticked = True
+
+    def resolve(self) -> list[tuple[int, Coverage | Reach]]:
+        """Those whose wait is over, once the batch is committed."""
+        self._resolved = {}
+        resolved: list[tuple[int, Coverage | Reach]] = []
+        for ticket, waiting in list(self._waiting.items()):
+            found = self._found(waiting)
+            if found is not None:
+                self._resolved[ticket] = self._waiting.pop(ticket)
+                resolved.append((ticket, found))
+        return resolved
+
+    def forget_batch(self) -> None:
+        """The batch was not committed: those that it would have resolved go on waiting."""
+        self._waiting |= self._resolved
+        self._resolved = {}
+
+    def _found(self, waiting: Waiting) -> Coverage | Reach | None:
+        if waiting.receipt is None:
+            reach = self.reach()
+            return reach if reach.answering >= (waiting.copies or reach.members) else None
+        coverage = self.coverage(waiting.receipt, waiting.handed)
+        return coverage if coverage.copies >= (waiting.copies or coverage.members) else None
+
+    def _others(self) -> list[Peer]:
+        return [peer for peer in self._membership.members() if peer.status != LEFT]
+
+    def _lacking(self, waiting: Waiting, receipt: Receipt) -> list[Peer]:
+        return [peer for peer in self._others() if not _has(peer, receipt, waiting.handed)]
+
+    def _hand_over(self, peer: Peer, waiting: Waiting) -> None:
+        if waiting.receipt is not None and waiting.handovers and peer.is_answering:
+            self._quorum.hand_over(peer, Handover(waiting.receipt.shard, waiting.handovers, waiting.handed))
+
+
+def _has(peer: Peer, receipt: Receipt, handed: Mapping[str, ReplicaId]) -> bool:
+    """Whether the peer, as the replica that it is now, has said that it has the write."""
+    context = peer.contexts.get(receipt.shard)
+    if context is not None and context.covers(receipt.dot):
+        return True
+    return bool(handed) and peer.replica is not None and handed.get(peer.member or "") == peer.replica

@@ -1,0 +1,14 @@
+"""The end of a wait, as the effects of a batch tell it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gossipkv.core.quorum import Found
+    from gossipkv.core.receipts import Coverage, Reach
+
+
+class Resolved(NamedTuple):
+    ticket: int
+    outcome: Coverage | Reach | Found

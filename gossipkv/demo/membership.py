@@ -1,0 +1,39 @@
+"""A member is killed, found out, and comes back."""
+
+from __future__ import annotations
+
+from gossipkv.core.member import ALIVE, DEAD, LEFT
+from gossipkv.demo.stage import Stage
+
+
+async def membership(stage: Stage) -> None:
+    first, *_, last = stage.names
+    say = stage.say
+    await stage.client(first).put("colours", "sky", b"blue")
+    say(f"{first} has taken a row; all three know each other: {await stage.statuses(first)}.")
+
+    say(f"\n{last} is killed without a word, as by a power cut.")
+    await stage.kill(last)
+    await _until_status(stage, first, last, DEAD)
+    say(f"No message said so: exchanges with it fail, so {first} now counts it as dead: {await stage.statuses(first)}.")
+
+    await stage.client(first).put("colours", "sky", b"grey")
+    say(f"Writes go on: {first} has changed the row meanwhile.")
+
+    say(f"\n{last} starts again, with its disk.")
+    await stage.start(last)
+    await _until_status(stage, first, last, ALIVE)
+    value = await stage.client(last).get("colours", "sky")
+    say(f"It is alive again, and was ready only after it had caught up: it answers {value.content.decode()!r}.")
+
+    say(f"\nNow {last} is told to stop, and takes leave.")
+    await stage.stop(last)
+    await _until_status(stage, first, last, LEFT)
+    say(f"It has left, and is not looked for as a dead one is: {await stage.statuses(first)}.")
+
+
+async def _until_status(stage: Stage, seen_by: str, name: str, status: str) -> None:
+    async def holds() -> bool:
+        return (await stage.statuses(seen_by)).get(name) == status
+
+    await stage.until(holds, f"{seen_by} counts {name} as {status}")

@@ -1,0 +1,112 @@
+"""What a demonstration plays on: members in processes of their own, the network between them, and words on what
+happens."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gossipkv.client import AsyncClient, ClientError
+from gossipkv.demo.wire import Wire, relay_host
+from gossipkv.dev import plan
+from gossipkv.dev.plan import PlannedMember
+from gossipkv.dev.process import MemberProcess
+
+DEADLINE_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+
+Say = Callable[[str], None]
+
+
+class DemoFailedError(Exception):
+    """What was to be shown did not happen in time."""
+
+
+class Stage:
+    """A running cluster; see `open_stage`."""
+
+    def __init__(self, members: list[PlannedMember], environment: Mapping[str, str], wire: Wire, say: Say) -> None:
+        self.say = say
+        self.wire = wire
+        self.names = [member.name for member in members]
+        self._processes = {member.name: MemberProcess(member, environment) for member in members}
+        self._clients = {member.name: AsyncClient([member.url]) for member in members}
+
+    async def start(self, name: str) -> None:
+        await self._processes[name].start()
+        await self.until(self._clients[name].is_ready, f"{name} is ready")
+
+    async def kill(self, name: str) -> None:
+        """As a power cut would: without a word to anyone."""
+        self._processes[name].kill()
+        await self._processes[name].ended()
+
+    async def stop(self, name: str) -> None:
+        """Let it leave."""
+        self._processes[name].stop()
+        await self._processes[name].ended()
+
+    def client(self, name: str) -> AsyncClient:
+        return self._clients[name]
+
+    async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait for a condition. Raises DemoFailedError."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not await _tried(holds):
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError as error:
+            raise DemoFailedError(f"waited {DEADLINE_SECONDS:.0f} s in vain until {what}") from error
+
+    async def statuses(self, seen_by: str) -> dict[str, str]:
+        """What a member thinks of each."""
+        return {each["member"]: each["status"] for each in (await self._account(seen_by))["members"]}
+
+    async def fingerprint(self, name: str) -> str:
+        """Of the users' rows that a member holds."""
+        own = next(each for each in (await self._account(name))["members"] if each["self"])
+        fingerprint: str = own["shards"]["usr"]["fingerprint"]
+        return fingerprint
+
+    async def are_equal(self) -> bool:
+        return len({await self.fingerprint(name) for name in self.names}) == 1
+
+    async def _account(self, name: str) -> dict[str, Any]:
+        return await self._clients[name].cluster()
+
+    async def _opened(self, stack: AsyncExitStack) -> None:
+        for client in self._clients.values():
+            await stack.enter_async_context(client)
+        stack.push_async_callback(self._end)
+
+    async def _end(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+        await asyncio.gather(*(process.ended() for process in self._processes.values()))
+
+
+async def _tried(holds: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await holds()
+    except ClientError:
+        return False
+
+
+@asynccontextmanager
+async def open_stage(nodes: int, http_port: int, environment: Mapping[str, str], say: Say) -> AsyncIterator[Stage]:
+    """Start members in a directory that is gone afterwards, as they are. Raises OSError, DemoFailedError."""
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="gossipkv-demo-"))
+        members = plan.plan(nodes, Path(directory), http_port)
+        advertised = {member.name: relay_host(index) for index, member in enumerate(members)}
+        plan.write(members, advertised)
+        wire = await stack.enter_async_context(Wire(members))
+        stage = Stage(members, environment, wire, say)
+        await stage._opened(stack)
+        say(f"Starting {nodes} members, each a process of its own: {', '.join(stage.names)}.")
+        await asyncio.gather(*(stage.start(name) for name in stage.names))
+        yield stage

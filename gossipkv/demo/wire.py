@@ -1,0 +1,85 @@
+"""The network between the members of a demonstration: it can be cut.
+
+Each member tells others an address of this process, which passes its frames on. A frame says who sent it, so a cut
+between two members is a pair of names; what is sent across it gets no answer, as from a network that is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import aiohttp
+from aiohttp import web
+
+from gossipkv.codec import DecodeError, Limits, decode
+from gossipkv.dev.plan import HOST, PlannedMember
+from gossipkv.transport.http import CONTENT_TYPE, PATH
+
+_LIMITS = Limits()
+_SILENCE_SECONDS = 60.0
+"""Longer than any member waits for an answer."""
+
+
+def relay_host(index: int) -> str:
+    """The address at which a member is reached by others; all of 127.0.0.0/8 is this machine."""
+    return f"127.0.1.{index + 1}"
+
+
+class Wire:
+    """Use as `async with`. Raises OSError where a port cannot be had."""
+
+    def __init__(self, members: Sequence[PlannedMember]) -> None:
+        self._members = members
+        self._sides: dict[str, int] = {}
+        self._runners: list[web.AppRunner] = []
+
+    async def __aenter__(self) -> Wire:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SILENCE_SECONDS))
+        for index, member in enumerate(self._members):
+            application = web.Application(client_max_size=_LIMITS.frame_bytes_max)
+            application.router.add_post(PATH, _Relay(self, member).carry)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+            self._runners.append(runner)
+            await runner.setup()
+            await web.TCPSite(runner, relay_host(index), member.gossip_port).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        await self._session.close()
+
+    def split(self, *sides: Collection[str]) -> None:
+        """Let members reach those on their own side alone."""
+        self._sides = {member: number for number, side in enumerate(sides) for member in side}
+
+    def heal(self) -> None:
+        self._sides = {}
+
+    def joins(self, source: str, target: str) -> bool:
+        return self._sides.get(source) == self._sides.get(target)
+
+    async def pass_on(self, member: PlannedMember, frame: bytes) -> web.Response:
+        url = f"http://{HOST}:{member.gossip_port}{PATH}"
+        async with self._session.post(url, data=frame, headers={"Content-Type": CONTENT_TYPE}) as answer:
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+
+
+class _Relay:
+    """The way to one member."""
+
+    def __init__(self, wire: Wire, member: PlannedMember) -> None:
+        self._wire = wire
+        self._member = member
+
+    async def carry(self, request: web.Request) -> web.Response:
+        frame = await request.read()
+        try:
+            source = decode(frame, _LIMITS).member
+            if self._wire.joins(source, self._member.name):
+                return await self._wire.pass_on(self._member, frame)
+        except (DecodeError, aiohttp.ClientError, OSError) as error:
+            return web.Response(status=502, text=str(error))
+        # A cut network says nothing; whoever waits gives up by a deadline of its own, which this ends early.
+        await asyncio.sleep(0.2)
+        return web.Response(status=504, text="nothing gets through")

@@ -1,0 +1,91 @@
+"""Copies are where they are said to be, and a read that asks someone who has a write returns it or what beats it.
+
+Both are held by replica id, so that a copy on a lost disk counts for nothing, and by whoever was named: a write names
+the members that have it, a read those that answered. Where `r + w` exceeds the number of members the two sets meet, and
+the read sees the write.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.receipts import Coverage
+from gossipkv.core.row import Row
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.disk import Commit, Disk
+from gossipkv.simulation.history import History, WriteRecord
+from gossipkv.simulation.host import Host
+
+
+class Receipts(Checker):
+    """A receipt names no member that does not durably have the write."""
+
+    name = "receipts"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._rows: dict[tuple[ReplicaId, str, bytes], Context] = defaultdict(Context)
+        """What the copies of a row that a replica has committed cover."""
+
+    def committed(self, commit: Commit) -> None:
+        for shard, address, row in commit.puts:
+            key = commit.disk.replica, shard, address
+            self._rows[key] = self._rows[key].joined(row.context)
+
+    def copied(self, host: Host, coverage: Coverage, asked: int) -> None:
+        shard, dot = coverage.receipt
+        record = self.history.find(shard, dot)
+        self.require(coverage.copies >= asked, host.name, "tells of", coverage, "where", asked, "were asked for")
+        self.require(record is not None, host.name, "tells who has", dot, "which was never durable")
+        for holder in coverage.holders:
+            if holder.has_it and holder.replica is not None and record is not None:
+                self.require(
+                    self.history.covered_by(shard, holder.replica).covers(dot)
+                    or self._rows[holder.replica, shard, record.address].covers(dot),
+                    host.name, "says that", holder, "has", dot,
+                )  # fmt: skip
+
+
+class Copied(NamedTuple):
+    record: WriteRecord
+    holders: frozenset[ReplicaId]
+
+
+class QuorumReads(Checker):
+    """A read that began after a write was acknowledged sees it, if someone that it asked had it."""
+
+    name = "quorum_reads"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._writes: dict[tuple[str, bytes], list[Copied]] = defaultdict(list)
+
+    def copied(self, host: Host, coverage: Coverage, asked: int) -> None:  # noqa: ARG002
+        shard, dot = coverage.receipt
+        record = self.history.find(shard, dot)
+        if record is not None:
+            holders = frozenset(h.replica for h in coverage.holders if h.has_it and h.replica is not None)
+            self._writes[shard, record.address].append(Copied(record, holders))
+
+    def acknowledged_copies(self, shard: str, address: bytes) -> list[Copied]:
+        """Those that a read which begins now may not miss."""
+        return list(self._writes[shard, address])
+
+    def read_by_many(
+        self, host: Host, row: Row | None, asked: int, answered: frozenset[ReplicaId], before: Sequence[Copied]
+    ) -> None:
+        self.require(len(answered) >= asked, host.name, "asked", asked, "members and has heard", answered)
+        for copied in before:
+            if copied.holders & answered:
+                self.require(
+                    row is not None and row.winner.rank >= copied.record.rank,
+                    host.name, "reads", row, "from", answered, "where", copied, "was acknowledged",
+                )  # fmt: skip
+
+    def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        alive = {disk.replica for disk in surviving}
+        for key, writes in self._writes.items():
+            self._writes[key] = [copied for copied in writes if copied.holders & alive]

@@ -1,0 +1,68 @@
+"""Rows that expire, over HTTP: a node whose clock the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from .conftest import Api, row_path, running
+
+
+class Clock:
+    now_ms = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def api(clock: Clock) -> AsyncIterator[Api]:
+    async with running(clock_ms=clock) as api:
+        yield api
+
+
+async def put(api: Api, row: str, ttl: str) -> int:
+    return (await api.ask("PUT", row_path(row) + f"?ttl={ttl}", data=b"v")).status
+
+
+async def test_a_row_is_hidden_from_the_moment_that_it_expires(api: Api, clock: Clock) -> None:
+    assert await put(api, "k", "30s") == 201
+    await api.put("stays")
+    clock.now_ms += 29_999
+    assert (await api.get("k")).body == b"v"
+    clock.now_ms += 1
+    assert (await api.get("k")).status == 404
+    assert await api.keys() == ["stays"]
+    assert (await api.put("k", b"w", **{"If-Match": "*"})).status == 412
+    assert (await api.put("k", b"w", **{"If-None-Match": "*"})).status == 201
+    assert (await api.get("k")).body == b"w"
+    clock.now_ms += 60_000
+    assert (await api.get("k")).body == b"w"
+
+
+async def test_what_has_expired_becomes_a_tombstone(api: Api, clock: Clock) -> None:
+    assert await put(api, "k", "500ms") == 201
+    clock.now_ms += 500
+    async with asyncio.timeout(10):
+        while api.contents()[b"t\0k"] is not None:
+            await asyncio.sleep(0.01)
+    assert (await api.ask("GET", "/v1/usr/tables/t")).status == 404
+
+
+@pytest.mark.parametrize("ttl", ["", "0s", "30", "s", "-1s", "1.5s", "1w", "999999999999d", "1e3s", "%C2%B2s"])
+async def test_a_ttl_that_is_no_duration_is_refused(api: Api, ttl: str) -> None:
+    assert (await api.ask("PUT", row_path("k") + f"?ttl={ttl}", data=b"v")).problem == "invalid-parameter"
+
+
+async def test_lines_of_a_batch_take_a_ttl(api: Api, clock: Clock) -> None:
+    results = await api.batch([{"row": "k", "value": "v", "ttl": "1m"}, {"row": "l", "value": "v", "ttl": 5}])
+    assert [result["status"] for result in results] == [201, 400]
+    clock.now_ms += 60_000
+    assert await api.keys() == []

@@ -1,0 +1,75 @@
+"""Copies at a member that is behind, and waits whose batch fails."""
+
+from __future__ import annotations
+
+from gossipkv.core.address import USER, address_of
+from gossipkv.core.inputs import Await, Tick, Write
+from gossipkv.core.messages import Delta, WalkFetchRows
+from gossipkv.core.receipts import Coverage, Receipt
+from gossipkv.core.write import Operation, Written
+from tests.core.cluster import Cluster, endpoint_of
+
+ADDRESS = address_of("t", b"row")
+
+
+def joined() -> Cluster:
+    cluster = Cluster()
+    for name in ("a", "b"):
+        cluster.start(name)
+    cluster.introduce("a", "b")
+    cluster.settle()
+    return cluster
+
+
+def written(cluster: Cluster) -> Written:
+    results = cluster.answer_to("a", Write(USER, (Operation(ADDRESS, b"v"),), 2))
+    assert isinstance(results, list)
+    [result] = results
+    assert isinstance(result, Written)
+    return result
+
+
+def test_a_member_that_is_merely_behind_gets_the_row_beside_its_transfer() -> None:
+    cluster = joined()
+    a = cluster.members["a"]
+    [peer] = a.driver.replica.peers
+    peer.offered.add(USER)  # It catches up, and pushes are held back.
+    dot = written(cluster).dot
+    batch = cluster.run("a", Await(1, 2, Receipt(USER, dot), {ADDRESS: dot}))
+    [direct] = [send for send in batch.effects.sends if isinstance(send.envelope.messages[0], Delta)]
+    assert [type(message) for message in direct.envelope.messages] == [Delta, WalkFetchRows]
+    assert direct.envelope.messages[0].ranges == {}
+    a.outbox.remove(direct)
+    a.outbox.insert(0, direct)
+    cluster.deliver("a", "b")
+    assert cluster.members["b"].rows()[ADDRESS].winner.value == b"v"
+    assert not cluster.members["b"].context().get(dot.replica), "a row without ranges claims nothing"
+    assert a.driver.replica.withdraw(1) is None, "the wait is over"
+
+
+def test_copies_come_by_ordinary_pushes_where_no_one_is_behind() -> None:
+    cluster = joined()
+    dot = written(cluster).dot
+    batch = cluster.run("a", Await(1, None, Receipt(USER, dot), {ADDRESS: dot}))
+    assert batch.effects.sends == []
+    cluster.deliver("a", "b")
+    assert cluster.members["a"].driver.replica.withdraw(1) is None
+
+
+def test_no_copy_is_counted_that_a_lost_disk_has_taken() -> None:
+    cluster = joined()
+    dot = written(cluster).dot
+    cluster.deliver("a", "b")
+    replica = cluster.members["a"].driver.replica
+    assert replica.coverage(Receipt(USER, dot)).copies == 2
+    cluster.crash("b")
+    cluster.start("b")
+    cluster.introduce("b", "a")
+    cluster.run("b", Tick())
+    while cluster.waiting("b", "a"):
+        cluster.deliver("b", "a")
+    coverage = replica.coverage(Receipt(USER, dot))
+    assert isinstance(coverage, Coverage)
+    assert {holder.member: holder.has_it for holder in coverage.holders}["a"]
+    assert endpoint_of("b") == replica.peers[0].endpoint
+    assert replica.peers[0].replica == cluster.members["b"].replica_id
