@@ -75,7 +75,7 @@ class Watch:
             return _word_text(item)
         if not item.text:
             # Many watchers are told the same.
-            item.text = _row_text(item, self._visible(shard, item))
+            item.text = event_text(item, self._visible(shard, item))
         return item.text
 
     def _visible(self, shard: str, told: Told) -> tuple[Version, ...]:
@@ -104,7 +104,8 @@ def _word_text(word: Word) -> bytes:
     return f"event: {word.signal.value}\n{event_id}data: {data}\n\n".encode()
 
 
-def _row_text(told: Told, visible: tuple[Version, ...]) -> bytes:
+def event_text(told: Told, visible: tuple[Version, ...]) -> bytes:
+    """The event of a row in which a reader finds these versions."""
     row = told.row
     fields = f'{{"row":{json_text(key_of(told.address).decode())},"etag":"{row.etag}"'
     if row.keeps_siblings or len(visible) > 1:

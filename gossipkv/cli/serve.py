@@ -32,6 +32,7 @@ from gossipkv.codec import Limits
 from gossipkv.core.member import GOSSIP, HTTP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import StorageError
+from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions
 from gossipkv.settings import Settings, flag_of, variable_of
@@ -130,6 +131,7 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         value_bytes_max=settings.value_bytes_max,
         write_wait_seconds=settings.write_wait_s,
         read_wait_seconds=settings.read_wait_s,
+        feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
     )
     return Node(options, storage, transport, chosen_discovery(settings, options.member), metrics, node_options)
 

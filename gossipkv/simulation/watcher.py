@@ -36,6 +36,7 @@ class Watcher:
         self._cluster = cluster
         self._timeline = timeline
         self._checkers = checkers
+        self._break_share = BREAK_SHARE
         self._ahead_rows_max = FEW_ROWS if rng.random() < FEW_SHARE else AHEAD_ROWS_MAX
         self._last_id = WatchPosition().event_id()
         self._connection = 0
@@ -61,7 +62,8 @@ class Watcher:
         return self.is_live and self._feed is not None and self._feed.tail.is_complete
 
     def calm(self) -> None:
-        """From here on tails know all rows ahead of the context, as in the end they must."""
+        """From here on connections hold, and tails know all rows ahead of the context, as in the end they must."""
+        self._break_share = 0.0
         self._ahead_rows_max = AHEAD_ROWS_MAX
         if self._feed is not None:
             self._feed.tail.ahead_rows_max = AHEAD_ROWS_MAX
@@ -150,7 +152,7 @@ class Watcher:
             self.seen_kinds["watch_events"] += 1
             self.seen_kinds["watch_events_with_siblings"] += len(one.row.versions) > 1
             self._last_id = one.event_id or self._last_id
-            if self._rng.random() < BREAK_SHARE:
+            if self._rng.random() < self._break_share:
                 self._process = None
                 self.is_live = False
                 self._connection += 1

@@ -2,56 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
-
-import aiohttp
-
 from .conftest import Api
-
-DEADLINE_SECONDS = 20.0
-
-
-class Event(NamedTuple):
-    kind: str
-    id: str
-    data: Any
-
-    @property
-    def shown(self) -> tuple[str, Any, Any]:
-        return self.kind, self.data.get("row"), self.data.get("value")
-
-
-class Stream:
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.last_id = ""
-
-    async def next(self) -> Event:
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while True:
-                line = (await self._response.content.readline()).decode().rstrip("\n")
-                if not line and "data" in fields:
-                    self.last_id = fields.get("id", self.last_id)
-                    return Event(fields["event"], fields.get("id", ""), json.loads(fields["data"]))
-                name, _, value = line.partition(": ")
-                fields[name] = value
-
-    async def take(self, count: int) -> list[Event]:
-        return [await self.next() for _ in range(count)]
-
-
-@asynccontextmanager
-async def watching(api: Api, query: str = "", **headers: str) -> AsyncIterator[Stream]:
-    url = f"http://127.0.0.1:{api.port}/v1/usr/tables/t/rows:watch{query}"
-    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
-        assert response.status == 200
-        assert response.headers["Content-Type"] == "text/event-stream"
-        yield Stream(response)
+from .event_stream import watching
 
 
 async def test_a_watch_tells_puts_and_deletes_from_now_on(api: Api) -> None:
@@ -94,6 +46,23 @@ async def test_a_snapshot_comes_first_where_it_is_asked_for(api: Api) -> None:
     assert [event.kind for event in first] == ["put", "current"]
     assert first[0].id == ""
     assert last.shown == ("put", "c", "v")
+
+
+async def test_an_event_of_a_row_that_keeps_siblings_carries_all_values_and_a_context(api: Api) -> None:
+    assert (await api.ask("PUT", "/v1/usr/tables/t", data=b'{"conflicts":"siblings"}')).status in (201, 204)
+    async with watching(api) as stream:
+        await api.put("k", b"one")
+        await api.put("k", b"two")
+        answer = await api.get("k")
+        first, both = await stream.take(2)
+        assert (first.kind, first.data["value"]) == ("put", "one")
+        assert (both.kind, both.data) == ("put", answer.json)
+        await api.put("k", b"merged", **{"Gossipkv-Context": both.data["context"]})
+        merged = await stream.next()
+        await api.delete("k", **{"Gossipkv-Context": merged.data["context"]})
+        deleted = await stream.next()
+    assert merged.shown == ("put", "k", "merged")
+    assert deleted.kind == "delete"
 
 
 async def test_a_member_that_stops_ends_its_watches(api: Api) -> None:

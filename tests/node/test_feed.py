@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from gossipkv.core.address import USER, address_of
-from gossipkv.core.seen import Seen
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import Told
 from gossipkv.feed import FeedOptions, Signal, Watcher, Word
 from gossipkv.node import Node, NodeOptions
@@ -57,7 +58,7 @@ async def test_a_watch_goes_on_at_another_member_with_each_row_once(cluster: Loc
         await put((first, second)[number % 2], f"k{number}", b"1")
     await put(second, "k3", b"3")
     await put(second, "over", b"")
-    async with second.watched(USER, TABLE, Seen.decoded(last_id), snapshot=False) as watcher:
+    async with second.watched(USER, TABLE, WatchPosition.of_event(last_id), snapshot=False) as watcher:
         told += await until(watcher, b"over", b"k3", *(b"k%d" % number for number in range(20, 30)))
     final = {address: value for address, value, _ in told}
     assert final[TABLE + b"k3"] == b"3"
@@ -68,10 +69,9 @@ async def test_a_watch_goes_on_at_another_member_with_each_row_once(cluster: Loc
 async def test_an_id_that_is_never_covered_resets_the_watch(cluster: LocalCluster) -> None:
     node = await start_with(cluster, FeedOptions(resume_timeout_seconds=0.01))
     await put(node, "k", b"v")
-    unknown = Seen()
-    unknown.reach(12345, 1)
-    async with node.watched(USER, TABLE, unknown, snapshot=False) as watcher:
-        assert await signals(watcher, 2) == [Signal.RESET, Signal.CURRENT]
+    for unknown in (WatchPosition(Context({12345: 1})), WatchPosition(dots=[Dot(12345, 2)])):
+        async with node.watched(USER, TABLE, unknown, snapshot=False) as watcher:
+            assert await signals(watcher, 2) == [Signal.RESET, Signal.CURRENT]
 
 
 async def test_a_watcher_that_takes_nothing_off_is_dropped(cluster: LocalCluster) -> None:
