@@ -205,8 +205,8 @@ def _batch(options: ApiOptions) -> Object:
 def _watch() -> Object:
     text: Object = {"type": "string"}
     events = (
-        "Server-Sent Events: `put` with the row's value, or its `siblings` as in the answer 300; `delete` and `expired` "
-        "with `row` and `etag`; of rows that keep siblings with their `context`; `reset` where the id cannot be gone on "
+        "Server-Sent Events: `put` with the row's value, or its `siblings` as in the answer 300; `delete` and "
+        "`expired` without; of rows that keep siblings with their `context`; `reset` where the id cannot be gone on "
         "from, followed by the current rows; `current` when all current rows have been sent; `overflow` where events "
         "were not taken off in time; `end` when the member stops. After the last two the stream ends, and goes on from "
         "the last id at any member. Comments show that the connection is alive."
