@@ -58,6 +58,8 @@ class Watcher:
     def __init__(self, feed: Feed, shard: str, prefix: bytes, position: WatchPosition | None) -> None:
         self.shard = shard
         self.prefix = prefix
+        self.first_id = ANEW if position is None else position.event_id()
+        """Who breaks off before the first event goes on from here."""
         self.is_live = False
         self._feed = feed
         self._position = position

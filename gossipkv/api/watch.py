@@ -63,8 +63,7 @@ class Watch:
         return response
 
     async def _pass_on(self, watcher: Watcher, response: web.StreamResponse) -> None:
-        # A first comment tells the client that it is watching.
-        await response.write(b": watching\n\n")
+        await response.write(f": watching\nid: {watcher.first_id}\n\n".encode())
         async for items in watcher.items():
             text = b"".join([self._text(watcher.shard, item) for item in items])
             async with asyncio.timeout(self._options.body_timeout_seconds):

@@ -10,12 +10,15 @@ from gossipkv.client.errors import (
     UnavailableError,
 )
 from gossipkv.client.row import BatchResult, Page, Row, Value, value_from_json, value_to_json
+from gossipkv.client.watch import Change, Kind, Watch
 
 __all__ = [
     "AsyncClient",
     "BatchResult",
+    "Change",
     "ClientError",
     "ConditionFailedError",
+    "Kind",
     "NotFoundError",
     "Page",
     "RefusedError",
@@ -23,6 +26,7 @@ __all__ = [
     "ServerFailedError",
     "UnavailableError",
     "Value",
+    "Watch",
     "value_from_json",
     "value_to_json",
 ]

@@ -20,6 +20,7 @@ from yarl import URL
 
 from gossipkv.client.errors import RefusedError, UnavailableError, error_of
 from gossipkv.client.row import BatchResult, Page, Value, Written, row_from_json, value_from_json
+from gossipkv.client.watch import Watch
 
 _LINE_BYTES_MAX = 8 * 2**20
 """Of an answer to a batch."""
@@ -185,6 +186,44 @@ class AsyncClient:
             detail = f"answered {len(results)} of {len(lines)} lines"
             raise UnavailableError(f"{self.server}: {detail}", may_stand=True)
         return results
+
+    def watch(
+        self,
+        table: str,
+        namespace: str = "usr",
+        *,
+        prefix: str | None = None,
+        since: str | None = None,
+        snapshot: bool = False,
+        silence_s: float = 60.0,
+        give_up_s: float = 60.0,
+    ) -> Watch:
+        """Changes as they come, from now on, or behind the event id `since`; see Watch."""
+        return Watch(
+            self._servers,
+            self._stream,
+            _table_path(namespace, table) + "/rows:watch",
+            prefix=prefix,
+            since=since,
+            snapshot=snapshot,
+            silence_s=silence_s,
+            give_up_s=give_up_s,
+        )
+
+    @asynccontextmanager
+    async def _stream(
+        self, server: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], silence_s: float
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect, sock_read=silence_s)
+        try:
+            async with self._session.get(_url(server, path, query), headers=headers, timeout=timeout) as response:
+                if response.status >= 400:
+                    raise error_of(response.status, await _problem(response))
+                yield response.content
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise RefusedError(f"{server!r} is no URL of a server") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"{server}: {_reason(error)}") from error
 
     # Tables and members
 

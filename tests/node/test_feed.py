@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from contextlib import AsyncExitStack
 
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.causality import Context, Dot
@@ -93,6 +95,27 @@ async def test_an_idle_watch_hears_heartbeats(cluster: LocalCluster) -> None:
     node = await start_with(cluster, FeedOptions(heartbeat_seconds=0.01))
     async with node.watched(USER, TABLE, None, snapshot=False) as watcher:
         assert await signals(watcher, 2) == [Signal.HEARTBEAT] * 2
+
+
+async def test_a_thousand_idle_watchers_hear_heartbeats_and_cost_little(cluster: LocalCluster) -> None:
+    node = await start_with(cluster, FeedOptions(heartbeat_seconds=0.05))
+    async with AsyncExitStack() as stack, node.watched(USER, TABLE, None, snapshot=False) as first:
+        await signals(first, 1)
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        watchers = [
+            await stack.enter_async_context(node.watched(USER, TABLE, None, snapshot=False)) for _ in range(1000)
+        ]
+        # Each is at the tail, and takes nothing off for a while: no more than one sign of life waits for it.
+        hearing = [asyncio.create_task(signals(watcher, 2)) for watcher in watchers]
+        assert await asyncio.gather(*hearing) == [[Signal.HEARTBEAT] * 2] * 1000
+        for _ in range(3):
+            await signals(first, 1)
+        assert {len(watcher._buffer) for watcher in watchers} <= {0, 1}
+        hearing.clear()
+        after, _ = tracemalloc.get_traced_memory()
+        assert (after - before) / 1000 < 8 * 1024, "bytes for each"
 
 
 async def start_with(cluster: LocalCluster, options: FeedOptions) -> Node:

@@ -1,0 +1,170 @@
+"""A watch that outlives the member it is served by.
+
+The id of an event says what its watcher has seen, in a form that every member understands. So when a stream breaks,
+falls behind or ends, the watch goes on at another member with the last id, and nothing is missed or seen twice. Where
+that cannot be done, because no journal reaches back so far, the member says `reset`: the rows as they are follow, then
+`current`, and whoever keeps a copy empties it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import json
+import random
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import aiohttp
+
+from gossipkv.client.errors import RefusedError, UnavailableError
+from gossipkv.client.events import Event, EventParser
+from gossipkv.client.row import row_from_json
+
+_PAUSE_S_MIN = 0.1
+_PAUSE_S_MAX = 2.0
+_ENDINGS = frozenset({"overflow", "end"})
+"""The member serves this watch no longer: its watcher was too slow, or the member stops."""
+
+
+class Kind(enum.Enum):
+    PUT = "put"
+    DELETE = "delete"
+    EXPIRED = "expired"
+    RESET = "reset"
+    """What was seen before is void; the rows as they are follow."""
+    CURRENT = "current"
+    """All rows as they are have been told."""
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+"""Events of other names are passed over: a later server may know more."""
+_OF_ROWS = frozenset({Kind.PUT, Kind.DELETE, Kind.EXPIRED})
+
+
+class Stream(Protocol):
+    """One server's answer as it comes. Raises ClientError, also for what breaks while it is read."""
+
+    def __call__(
+        self, server: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], silence_s: float
+    ) -> AbstractAsyncContextManager[aiohttp.StreamReader]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    kind: Kind
+    event_id: str | None
+    """A watch that is given this as `since` goes on behind this change, at any member."""
+    row: str = ""
+    """Empty for `RESET` and `CURRENT`."""
+    value: bytes | None = None
+    """Of several values at once, the one that would win."""
+    etag: str | None = None
+    siblings: tuple[bytes, ...] = ()
+    """All values, where the row has several at once."""
+    context: str | None = None
+    """Of a row that keeps siblings: a write with it replaces what the change tells."""
+
+
+class Watch:
+    """An async iterator of changes, without end. `snapshot`: without an id to go on from, the rows as they are come
+    first. `silence_s`: a member that says nothing for so long, not even a heartbeat, is given up. `give_up_s`:
+    UnavailableError is raised when no member has served the watch for so long."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        stream: Stream,
+        path: str,
+        *,
+        prefix: str | None = None,
+        since: str | None = None,
+        snapshot: bool = False,
+        silence_s: float = 60.0,
+        give_up_s: float = 60.0,
+    ) -> None:
+        self._servers = servers
+        self._stream = stream
+        self._path = path
+        self._query = {} if prefix is None else {"prefix": prefix}
+        if snapshot:
+            self._query["snapshot"] = "true"
+        self._silence_s = silence_s
+        self._give_up_s = give_up_s
+        self.event_id = since
+        """Of the last change seen."""
+        self.server: str | None = None
+        """The member that serves it, or did so last."""
+        self._rng = random.Random()
+        self._changes = self._followed()
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Change:
+        return await anext(self._changes)
+
+    async def __aenter__(self) -> Watch:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._changes.aclose()
+
+    async def _followed(self) -> AsyncGenerator[Change]:
+        loop = asyncio.get_running_loop()
+        failures: list[UnavailableError] = []
+        served_at_s = loop.time()
+        while True:
+            # The one that served it goes last: it has just broken off, ended, or found this watcher too slow.
+            for server in sorted(self._servers, key=lambda server: server == self.server):
+                try:
+                    async with aclosing(self._served(server)) as changes:
+                        async for change in changes:
+                            yield change
+                    failures = []
+                except UnavailableError as failure:
+                    failures.append(failure)
+                if self.server == server:
+                    served_at_s = loop.time()
+            if loop.time() - served_at_s >= self._give_up_s and failures:
+                raise UnavailableError("; ".join(str(failure) for failure in failures[-len(self._servers) :]))
+            await asyncio.sleep(self._rng.uniform(_PAUSE_S_MIN, _PAUSE_S_MAX if failures else _PAUSE_S_MIN))
+
+    async def _served(self, server: str) -> AsyncGenerator[Change]:
+        """What one member tells, until it stops or sends the watcher elsewhere. Raises ClientError."""
+        headers = {"Accept": "text/event-stream"}
+        if self.event_id is not None:
+            headers["Last-Event-ID"] = self.event_id
+        parser = EventParser()
+        async with self._stream(server, self._path, self._query, headers, self._silence_s) as lines:
+            self.server = server
+            async for line in lines:
+                event = parser.take(line)
+                if event is None:
+                    continue
+                if event.event_id is not None:
+                    self.event_id = event.event_id
+                if event.name in _ENDINGS:
+                    return
+                if event.name in _KINDS:
+                    yield _change(_KINDS[event.name], event, server)
+
+
+def _change(kind: Kind, event: Event, server: str) -> Change:
+    """Raises RefusedError."""
+    if kind not in _OF_ROWS:
+        return Change(kind, event.event_id)
+    try:
+        row = row_from_json(json.loads(event.data))
+        return Change(kind, event.event_id, row.row, row.value, row.etag, row.siblings, row.context)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RefusedError(f"{server} does not watch like gossipkv: {error}") from error
