@@ -35,9 +35,11 @@ class Stream:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while True:
                 line = (await self._response.content.readline()).decode().rstrip("\n")
-                if not line and "data" in fields:
+                if not line:
                     self.last_id = fields.get("id", self.last_id)
-                    return Event(fields["event"], fields.get("id", ""), json.loads(fields["data"]))
+                    if "data" in fields:
+                        return Event(fields["event"], fields.get("id", ""), json.loads(fields["data"]))
+                    fields = {}
                 name, _, value = line.partition(": ")
                 fields[name] = value
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from gossipkv.client import AsyncClient, Change, Kind, RefusedError, UnavailableError, Watch
 
 NOWHERE = "http://127.0.0.1:1"
+ENDINGS = {"cut off": b"", "end": b"event: end\ndata: {}\n\n", "overflow": b"event: overflow\ndata: {}\n\n"}
 
 
 @asynccontextmanager
@@ -53,9 +54,7 @@ async def next_of(watch: Watch) -> Change:
         return await anext(watch)
 
 
-@pytest.mark.parametrize(
-    "ending", [b"", b"event: end\ndata: {}\n\n", b"event: overflow\ndata: {}\n\n"], ids=["cut off", "end", "overflow"]
-)
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 async def test_a_watch_goes_on_at_the_next_server_with_its_last_id(ending: bytes) -> None:
     async with (
         told(b": watching\nid: 1\n\n" + put("a", "2") + b": heartbeat\nid: 3\n\n" + ending) as (first, first_ids),
