@@ -1,0 +1,95 @@
+"""gossipkv: a key-value store that replicates by gossip. These are its public names.
+
+Each is imported when it is first used: a program that wants the client does not pay for the store, and the other way
+round.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gossipkv.client import (
+        BatchOutcome,
+        Change,
+        Choice,
+        Client,
+        ClientError,
+        ConditionFailedError,
+        ContextAheadError,
+        ContextRequiredError,
+        DeadlineError,
+        Delete,
+        Kind,
+        NotFoundError,
+        OverloadedError,
+        Put,
+        RefusedError,
+        Row,
+        ServerFailedError,
+        Table,
+        TooFewAnswersError,
+        TooFewCopiesError,
+        TooFewMembersError,
+        TooManySiblingsError,
+        UnavailableError,
+        UnresolvedSiblingsError,
+        Watch,
+        Written,
+    )
+    from gossipkv.client.synchronous import SyncClient, SyncTable
+    from gossipkv.embedded import Node, NodeTable
+
+_MODULES = {
+    "SyncClient": "gossipkv.client.synchronous",
+    "SyncTable": "gossipkv.client.synchronous",
+    "Node": "gossipkv.embedded",
+    "NodeTable": "gossipkv.embedded",
+}
+"""All others are in gossipkv.client."""
+
+__all__ = [
+    "BatchOutcome",
+    "Change",
+    "Choice",
+    "Client",
+    "ClientError",
+    "ConditionFailedError",
+    "ContextAheadError",
+    "ContextRequiredError",
+    "DeadlineError",
+    "Delete",
+    "Kind",
+    "Node",
+    "NodeTable",
+    "NotFoundError",
+    "OverloadedError",
+    "Put",
+    "RefusedError",
+    "Row",
+    "ServerFailedError",
+    "SyncClient",
+    "SyncTable",
+    "Table",
+    "TooFewAnswersError",
+    "TooFewCopiesError",
+    "TooFewMembersError",
+    "TooManySiblingsError",
+    "UnavailableError",
+    "UnresolvedSiblingsError",
+    "Watch",
+    "Written",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES.get(name, "gossipkv.client")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -55,3 +55,16 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def hand_to_logging() -> None:
+    """Leave levels, forms and places to whoever configures the standard library's logging: for a member inside another
+    program. Fields become `key=value` in the message."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.KeyValueRenderer(key_order=["event"], sort_keys=True),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )

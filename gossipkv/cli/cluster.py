@@ -11,7 +11,7 @@ import click
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.output import print_table
 from gossipkv.cli.server_options import ask, output_option, server_options
-from gossipkv.client import AsyncClient
+from gossipkv.client import Client
 from gossipkv.client.survey import MemberAnswer, Survey, age_text, endpoint_of, survey
 
 
@@ -22,11 +22,10 @@ from gossipkv.client.survey import MemberAnswer, Survey, age_text, endpoint_of, 
 def members_command(environment: dict[str, str], output: str, servers: tuple[str, ...]) -> None:
     """List the members in the table `members` of `sys`: who they are, and where they are reached."""
 
-    async def listed(client: AsyncClient) -> list[dict[str, Any]]:
+    async def listed(client: Client) -> list[dict[str, Any]]:
         return [
             {"member": row.row, **json.loads(row.value or b"{}")}
-            async for page in client.pages("members", "sys")
-            for row in page.rows
+            async for row in client.table("members", namespace="sys").range()
         ]
 
     members = ask(servers, environment, listed)

@@ -16,7 +16,7 @@ from gossipkv.cli import row_format
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.format_option import format_option
 from gossipkv.cli.server_options import ask, namespace_option, server_options
-from gossipkv.client import AsyncClient
+from gossipkv.client import Client
 
 _PAGE_ROWS = 1_000
 
@@ -44,12 +44,12 @@ def export_command(
         format_name = "tsv" if file.endswith(".tsv") else "ndjson"
     began = time.monotonic()
 
-    async def exported(client: AsyncClient) -> int:
+    async def exported(client: Client) -> int:
         rows = 0
         with _destination(file) as output, _progress() as advance:
-            async for page in client.pages(table, namespace, page_rows=_PAGE_ROWS):
-                output.write(b"".join(row_format.render(row, format_name) for row in page.rows))
-                rows += len(page.rows)
+            async for page in client.table(table, namespace=namespace).pages(page_rows=_PAGE_ROWS):
+                output.write(b"".join(row_format.render(row, format_name) for row in page))
+                rows += len(page)
                 advance(rows)
         return rows
 

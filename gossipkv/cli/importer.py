@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from gossipkv.cli import row_format
-from gossipkv.client import BatchResult, UnavailableError
+from gossipkv.client import BatchOutcome, UnavailableError
 
 BATCH_LINES_MAX = 5_000
 BATCH_BYTES_MAX = 4 * 2**20
@@ -23,7 +23,7 @@ LINE_BYTES_MAX = 8 * 2**20
 _RETRY_PAUSE_S = 0.2
 _RETRY_PAUSE_S_MAX = 5.0
 
-Send = Callable[[list[bytes]], list[BatchResult]]
+Send = Callable[[list[bytes]], list[BatchOutcome]]
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Importer:
         else:
             batch.add(row_format.batch_line(row, value), number)
 
-    def _acknowledged(self, lines: list[bytes]) -> list[BatchResult]:
+    def _acknowledged(self, lines: list[bytes]) -> list[BatchOutcome]:
         pause_s = _RETRY_PAUSE_S
         for _ in range(self._retries):
             try:
@@ -130,12 +130,12 @@ class Importer:
             pause_s = min(pause_s * 2, _RETRY_PAUSE_S_MAX)
         return self._send(lines)
 
-    def _judge(self, batch: _Batch, results: list[BatchResult]) -> None:
+    def _judge(self, batch: _Batch, results: list[BatchOutcome]) -> None:
         for number, result in zip(batch.numbers, results, strict=True):
             if result.error is None:
                 self.rows += 1
             else:
-                self._reject(number, result.error)
+                self._reject(number, str(result.error))
 
     def _reject(self, number: int, reason: str) -> None:
         self.rejections += 1

@@ -20,8 +20,8 @@ from gossipkv.cli.failure import Failure
 from gossipkv.cli.format_option import format_option
 from gossipkv.cli.import_state import ImportState
 from gossipkv.cli.importer import LINE_BYTES_MAX, Importer, Send
-from gossipkv.cli.server_options import failure_of, server_options, servers_of
-from gossipkv.client import AsyncClient, ClientError, UnavailableError
+from gossipkv.cli.server_options import command_client, failure_of, server_options
+from gossipkv.client import BatchOutcome, Client, ClientError, ServerFailedError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +170,22 @@ def _import_file(
 @contextmanager
 def _sending(environment: Mapping[str, str], table: str, servers: Sequence[str]) -> Iterator[Send]:
     """Sends one batch at a time. Input is read between two of them, where Ctrl-C is not held up by a loop."""
-    client = AsyncClient(servers_of(servers, environment))
+    client = command_client(servers, environment)
     with asyncio.Runner() as runner:
         runner.run(client.__aenter__())
         try:
-            yield lambda lines: runner.run(client.batch(table, lines))
+            yield lambda lines: runner.run(_sent(client, table, lines))
         finally:
             runner.run(client.__aexit__())
+
+
+async def _sent(client: Client, table: str, lines: list[bytes]) -> list[BatchOutcome]:
+    outcomes = await client.table(table).batch_lines(lines)
+    for outcome in outcomes:
+        if isinstance(outcome.error, ServerFailedError | UnavailableError):
+            # It is the server, and not the line, that is why it does not stand.
+            raise outcome.error
+    return outcomes
 
 
 def _run(

@@ -14,7 +14,7 @@ from gossipkv.cli.failure import Failure
 from gossipkv.cli.output import print_table
 from gossipkv.cli.receipt import checked_wait, copies_options, judge
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
-from gossipkv.client import AsyncClient, Row, value_to_json
+from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 
 
 @click.command("put")
@@ -53,12 +53,10 @@ def put_command(
     and the receipt to standard error."""
     content = _content(value, path)
 
-    async def put(client: AsyncClient) -> dict[str, Any] | None:
-        written = await client.write(
-            table,
+    async def put(client: Client) -> dict[str, Any] | None:
+        written = await client.table(table, namespace=namespace).put(
             row,
             content,
-            namespace,
             if_match=if_match,
             if_absent=if_absent,
             context=context,
@@ -67,7 +65,7 @@ def put_command(
             write_wait=write_wait,
         )
         click.echo(f"receipt {written.receipt}\netag {written.etag}", err=True)
-        return None if wait is None else await client.receipt(written.receipt, wait=wait)
+        return None if wait is None else await client.receipt(written.receipt or "", wait=wait)
 
     coverage = ask(servers, environment, put)
     if coverage is not None:
@@ -110,16 +108,24 @@ def get_command(
     A row with several values at once is written as with -o json, all of them under "siblings", and the exit code is 9:
     put what you make of them with --context.
     """
-    value = ask(servers, environment, lambda client: client.get(table, row, namespace, r=r))
-    item = {"row": row, "value": value_to_json(value.content), "etag": value.etag, "context": value.context}
-    if value.siblings:
-        _print_json(item | {"siblings": [value_to_json(sibling) for sibling in value.siblings]})
-        raise click.exceptions.Exit(ExitCode.SIBLINGS)
-    if output == "json":
-        _print_json(item)
+
+    async def got(client: Client) -> Row | None:
+        try:
+            return await client.table(table, namespace=namespace).get(row, r=r)
+        except UnresolvedSiblingsError as error:
+            return error.row
+
+    found = ask(servers, environment, got)
+    if found is None:
+        raise Failure(f"there is no row {row!r} in the table {table!r}", ExitCode.NOT_FOUND)
+    if output == "json" or found.siblings:
+        _print_json(_json_of(found) | {"context": found.context})
+        if found.siblings:
+            raise click.exceptions.Exit(ExitCode.SIBLINGS)
         return
-    sys.stdout.buffer.write(value.content)
-    if sys.stdout.isatty() and not value.content.endswith(b"\n"):
+    content = found.value or b""
+    sys.stdout.buffer.write(content)
+    if sys.stdout.isatty() and not content.endswith(b"\n"):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
@@ -148,8 +154,8 @@ def delete_command(
     ask(
         servers,
         environment,
-        lambda client: client.delete(
-            table, row, namespace, if_match=if_match, context=context, w=w, write_wait=write_wait
+        lambda client: client.table(table, namespace=namespace).delete(
+            row, if_match=if_match, context=context, w=w, write_wait=write_wait
         ),
     )
 
@@ -179,14 +185,13 @@ def list_command(
 ) -> None:
     """List the rows of TABLE in order of their keys. With -o json, a line of JSON for each; with --keys-only, a key
     on each line."""
-    query = {"prefix": prefix, "start": start, "end": end, "keys_only": "true" if keys_only else None}
-    given: dict[str, Any] = {name: text for name, text in query.items() if text is not None}
 
-    async def listed(client: AsyncClient) -> list[Row]:
+    async def listed(client: Client) -> list[Row]:
         # As JSON and as keys rows go out page by page; a table must know all of them for its widths.
         rows: list[Row] = []
-        async for page in client.pages(table, namespace, limit=limit, **given):
-            for row in page.rows:
+        listed_table = client.table(table, namespace=namespace)
+        async for page in listed_table.pages(limit=limit, prefix=prefix, start=start, end=end, keys_only=keys_only):
+            for row in page:
                 if output == "json":
                     _print_json(_json_of(row))
                 elif keys_only:
@@ -257,11 +262,14 @@ def set_command(
     servers: tuple[str, ...],
 ) -> None:
     """Change settings of TABLE; those that are not given stay. Writes the table as JSON."""
-    given = {"conflicts": conflicts, "w": w, "r": r}
-    settings = {name: value for name, value in given.items() if value is not None}
-    if not settings:
+    if conflicts is None and w is None and r is None:
         raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
-    _print_json(ask(servers, environment, lambda client: client.set_table(table, settings)))
+
+    async def set_and_described(client: Client) -> dict[str, Any] | None:
+        await client.table(table).configure(conflicts=conflicts, w=w, r=r)
+        return await client.table(table).describe()
+
+    _print_json(ask(servers, environment, set_and_described))
 
 
 def _print_json(item: object) -> None:

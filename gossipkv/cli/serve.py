@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.metadata
 import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import click
 import structlog
 import uvloop
 
 from gossipkv import logs
-from gossipkv.api.options import ApiOptions
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.cli.address import address_failure, check_free
@@ -28,16 +25,12 @@ from gossipkv.cli.discovery import chosen_discovery
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.setting_options import loaded, setting_options
-from gossipkv.codec import Limits
+from gossipkv.composition import api_options, composed, member_of
 from gossipkv.core.member import GOSSIP, HTTP
-from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import StorageError
-from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node, NodeOptions
+from gossipkv.node import Node
 from gossipkv.settings import Settings, flag_of, variable_of
-from gossipkv.storage.lmdb import LmdbStorage
-from gossipkv.transport.http import HttpTransport
 
 _WILDCARDS = ("0.0.0.0", "::", "")
 
@@ -99,50 +92,15 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
 
 
 def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
+    discovery = chosen_discovery(settings, member_of(settings))
     try:
-        storage = LmdbStorage(Path(settings.data_dir), settings.storage_bytes_max)
+        return composed(settings, endpoints, discovery, metrics)
     except StorageError as error:
         raise _storage_failure(settings, error) from error
-    transport = HttpTransport(
-        settings.gossip_host,
-        settings.gossip_port,
-        advertise=endpoints[GOSSIP],
-        frame_bytes_max=Limits.for_values(settings.value_bytes_max).frame_bytes_max,
-        exchange_timeout_s=settings.exchange_timeout_s,
-        connect_timeout_s=settings.connect_timeout_s,
-    )
-    options = ReplicaOptions(
-        cluster=settings.cluster,
-        member=settings.member or socket.gethostname(),
-        endpoints=endpoints,
-        zone=settings.zone or None,
-        version=importlib.metadata.version("gossipkv"),
-        gossip_interval_ms=settings.gossip_interval_ms,
-        audit_interval_ms=settings.audit_interval_ms,
-        bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
-        retry_ms_max=settings.retry_ms_max,
-        clock_skew_ms_max=settings.clock_skew_ms_max,
-        fanout=settings.fanout,
-        siblings_max=settings.siblings_max,
-    )
-    node_options = NodeOptions(
-        inbox_operations_max=settings.inbox_operations_max,
-        inbox_bytes_max=settings.inbox_bytes_max,
-        value_bytes_max=settings.value_bytes_max,
-        write_wait_seconds=settings.write_wait_s,
-        read_wait_seconds=settings.read_wait_s,
-        feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
-    )
-    return Node(options, storage, transport, chosen_discovery(settings, options.member), metrics, node_options)
 
 
 async def _api(settings: Settings, node: Node, metrics: Metrics) -> Server:
-    options = ApiOptions(
-        value_bytes_max=settings.value_bytes_max,
-        page_rows_max=settings.page_rows_max,
-        page_bytes_max=settings.page_bytes_max,
-        body_timeout_seconds=settings.body_timeout_s,
-    )
+    options = api_options(settings)
     try:
         return await serve(build_api(node, metrics, options), settings.http_host, settings.http_port, options)
     except OSError as error:

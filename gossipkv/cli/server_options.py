@@ -11,7 +11,8 @@ import click
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.client import (
-    AsyncClient,
+    Choice,
+    Client,
     ClientError,
     ConditionFailedError,
     NotFoundError,
@@ -20,6 +21,7 @@ from gossipkv.client import (
 
 SERVER_VARIABLE = "GOSSIPKV_SERVER"
 SERVER_DEFAULT = "http://127.0.0.1:7080"
+_SILENCE_S = 30.0
 
 Command = Callable[..., Any]
 Answer = TypeVar("Answer")
@@ -64,15 +66,21 @@ def servers_of(servers: Sequence[str], environment: Mapping[str, str]) -> list[s
     return wanted
 
 
+def command_client(servers: Sequence[str], environment: Mapping[str, str]) -> Client:
+    """It asks one server while that answers, for one account of things, and each but once."""
+    wanted = servers_of(servers, environment)
+    return Client(wanted, choice=Choice.IN_ORDER, timeout_s=_SILENCE_S, deadline_s=None, passes=1)
+
+
 def ask(
     servers: Sequence[str],
     environment: Mapping[str, str],
-    question: Callable[[AsyncClient], Coroutine[Any, Any, Answer]],
+    question: Callable[[Client], Coroutine[Any, Any, Answer]],
 ) -> Answer:
     """Run what a command does with a client. Raises Failure."""
 
     async def asked() -> Answer:
-        async with AsyncClient(servers_of(servers, environment)) as client:
+        async with command_client(servers, environment) as client:
             return await question(client)
 
     try:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import click
 
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
-from gossipkv.client import AsyncClient, Change, value_to_json
+from gossipkv.client import Change, Client, value_to_json
 
 
 @click.command("watch")
@@ -36,8 +36,9 @@ def watch_command(
     that cannot be, the event `reset` says so, and the rows as they are follow it, up to `current`.
     """
 
-    async def watched(client: AsyncClient) -> None:
-        async with client.watch(table, namespace, prefix=prefix, since=since, snapshot=snapshot) as watch:
+    async def watched(client: Client) -> None:
+        watched_table = client.table(table, namespace=namespace)
+        async with watched_table.watch(prefix=prefix, since=since, snapshot=snapshot) as watch:
             async for change in watch:
                 click.echo(_json_of(change) if output == "json" else _line_of(change))
 
@@ -49,10 +50,10 @@ def _json_of(change: Change) -> str:
     item: dict[str, object] = {"event": change.kind.value, "id": change.event_id}
     if change.row:
         item["row"] = change.row
-    if change.value is not None:
-        item["value"] = value_to_json(change.value)
     if change.siblings:
         item["siblings"] = [value_to_json(value) for value in change.siblings]
+    elif change.value is not None:
+        item["value"] = value_to_json(change.value)
     if change.etag is not None:
         item["etag"] = change.etag
     if change.context is not None:

@@ -1,32 +1,56 @@
-"""A client of the HTTP API for asyncio."""
+"""A client of the HTTP API, for asyncio and without it."""
 
-from gossipkv.client.client import AsyncClient
+from gossipkv.client.batch import BatchOutcome, Delete, Put
+from gossipkv.client.client import Client
+from gossipkv.client.endpoints import Choice
 from gossipkv.client.errors import (
     ClientError,
     ConditionFailedError,
+    ContextAheadError,
+    ContextRequiredError,
+    DeadlineError,
     NotFoundError,
+    OverloadedError,
     RefusedError,
     ServerFailedError,
+    TooFewAnswersError,
+    TooFewCopiesError,
+    TooFewMembersError,
+    TooManySiblingsError,
     UnavailableError,
+    UnresolvedSiblingsError,
 )
-from gossipkv.client.row import BatchResult, Page, Row, Value, value_from_json, value_to_json
+from gossipkv.client.row import Row, Written, value_from_json, value_to_json
+from gossipkv.client.table import Table
 from gossipkv.client.watch import Change, Kind, Watch
 
 __all__ = [
-    "AsyncClient",
-    "BatchResult",
+    "BatchOutcome",
     "Change",
+    "Choice",
+    "Client",
     "ClientError",
     "ConditionFailedError",
+    "ContextAheadError",
+    "ContextRequiredError",
+    "DeadlineError",
+    "Delete",
     "Kind",
     "NotFoundError",
-    "Page",
+    "OverloadedError",
+    "Put",
     "RefusedError",
     "Row",
     "ServerFailedError",
+    "Table",
+    "TooFewAnswersError",
+    "TooFewCopiesError",
+    "TooFewMembersError",
+    "TooManySiblingsError",
     "UnavailableError",
-    "Value",
+    "UnresolvedSiblingsError",
     "Watch",
+    "Written",
     "value_from_json",
     "value_to_json",
 ]

@@ -1,8 +1,15 @@
-"""What can become of a request instead of its answer."""
+"""What can become of a request instead of its answer.
+
+The server's stable problem type decides first, the status where the type is none of those below.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+
+from gossipkv.client.row import Row
+
+PROBLEM_TYPE_PREFIX = "urn:gossipkv:problem:"
 
 
 class ClientError(Exception):
@@ -14,7 +21,7 @@ class ClientError(Exception):
 
 
 class NotFoundError(ClientError):
-    """There is no such row, table or receipt."""
+    """There is no such table or path."""
 
 
 class ConditionFailedError(ClientError):
@@ -25,16 +32,86 @@ class RefusedError(ClientError):
     """The request is wrong, and would be at any other time and server."""
 
 
+class TooManySiblingsError(RefusedError):
+    """The row holds as many concurrent values as it may: read it, and write the merge with its context."""
+
+
+class ContextRequiredError(RefusedError):
+    """The table keeps siblings, and a delete removes what its writer has read: give the context of a read."""
+
+
+class UnresolvedSiblingsError(ClientError):
+    """The row has several values, and the table object was given no function to resolve them; `row` holds them."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(f"the row {row.row!r} has {len(row.siblings)} siblings: give the table a `resolve` function")
+        self.row = row
+
+
 class ServerFailedError(ClientError):
     """The server failed on the request."""
 
 
 class UnavailableError(ClientError):
-    """No server took the request, or its answer was lost. `may_stand`: whether it may have been carried out."""
+    """No server took the request, or its answer was lost. `may_stand`: whether it may have been carried out.
+    `retry_after_s`: the pause that the server asks for."""
 
-    def __init__(self, message: str, problem: dict[str, Any] | None = None, *, may_stand: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        problem: dict[str, Any] | None = None,
+        *,
+        may_stand: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message, problem)
         self.may_stand = may_stand
+        self.retry_after_s = retry_after_s
+
+
+class OverloadedError(UnavailableError):
+    """Every server asked has too much to do; nothing was stored."""
+
+
+class DeadlineError(UnavailableError):
+    """The call's deadline passed. `may_stand` tells whether a write was under way."""
+
+
+class ContextAheadError(UnavailableError):
+    """The context given is further ahead than the clocks of the servers asked allow. Nothing was stored."""
+
+
+class TooFewMembersError(UnavailableError):
+    """Fewer members are alive than the write wants copies. Nothing was stored."""
+
+
+class TooFewAnswersError(UnavailableError):
+    """Fewer members have answered than the read wants."""
+
+
+class TooFewCopiesError(UnavailableError):
+    """The write is stored, on fewer members than it wanted when its time ran out. Nothing is undone: it goes on
+    replicating, and `receipt` tells how far."""
+
+    @property
+    def copies(self) -> int:
+        return int(self.problem.get("copies", 1))
+
+    @property
+    def receipt(self) -> str | None:
+        receipt = self.problem.get("receipt")
+        return None if receipt is None else str(receipt)
+
+
+_OF_KIND: dict[str, type[ClientError]] = {
+    "too-many-siblings": TooManySiblingsError,
+    "context-required": ContextRequiredError,
+    "context-ahead": ContextAheadError,
+    "too-few-members": TooFewMembersError,
+    "too-few-answers": TooFewAnswersError,
+    "too-few-copies": TooFewCopiesError,
+    "overloaded": OverloadedError,
+}
 
 
 def error_of(status: int, problem: dict[str, Any]) -> ClientError:
@@ -42,6 +119,11 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
     title = problem.get("title") or f"status {status}"
     detail = problem.get("detail")
     message = f"{title}: {detail}" if detail else str(title)
+    if kind := _OF_KIND.get(kind_of(problem)):
+        error = kind(message, problem)
+        if isinstance(error, TooFewCopiesError):
+            error.may_stand = True
+        return error
     match status:
         case 404:
             return NotFoundError(message, problem)
@@ -53,3 +135,7 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
             return RefusedError(message, problem)
         case _:
             return ServerFailedError(message, problem)
+
+
+def kind_of(problem: dict[str, Any]) -> str:
+    return str(problem.get("type", "")).removeprefix(PROBLEM_TYPE_PREFIX)

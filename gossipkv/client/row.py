@@ -9,46 +9,27 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    content: bytes
-    """Of several values at once, the one that would win."""
-    etag: str
-    context: str = ""
-    """What has been read, to be given with a write."""
+class Row:
+    row: str
+    value: bytes | None
+    """None where keys alone were asked for. Of several values at once, the one that would win, unless a function has
+    resolved them."""
+    etag: str | None
+    context: str | None = None
+    """What the reader has seen: a write with it replaces exactly that. In listings only where there are siblings."""
     siblings: tuple[bytes, ...] = ()
-    """All values, where the row has several at once."""
+    """All values, where the row has several at once; the one that would win first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    etag: str
-    receipt: str
-    """Names the write, for asking who has it."""
+    """A write that stands."""
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    row: str
-    value: bytes | None
-    """None where keys alone were asked for."""
     etag: str | None
-    context: str | None = None
-    """Of a row with several values at once."""
-    siblings: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    rows: list[Row]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of one line of a batch."""
-
-    error: str | None
-    """What is wrong with the line; None: it stands."""
+    """None after a delete."""
+    context: str | None
+    receipt: str | None
+    """Names the write: any member tells by it who has it."""
 
 
 def value_from_json(value: object) -> bytes:
@@ -76,5 +57,9 @@ def value_to_json(value: bytes) -> str | dict[str, str]:
 def row_from_json(item: dict[str, Any]) -> Row:
     """Raises ValueError, KeyError."""
     value = value_from_json(item["value"]) if "value" in item else None
-    siblings = tuple(value_from_json(sibling["value"]) for sibling in item.get("siblings", ()))
-    return Row(item["row"], value, item.get("etag"), item.get("context"), siblings)
+    return Row(item["row"], value, item.get("etag"), item.get("context"), siblings_from_json(item))
+
+
+def siblings_from_json(item: dict[str, Any]) -> tuple[bytes, ...]:
+    """Raises ValueError, KeyError."""
+    return tuple(value_from_json(sibling["value"]) for sibling in item.get("siblings", ()))

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from gossipkv.client.client import AsyncClient
+from gossipkv.client.client import Client
 from gossipkv.client.errors import ClientError, UnavailableError
 
 _TIMEOUT_S = 5.0
@@ -42,7 +42,7 @@ class Survey:
         return len(sums) == 1
 
 
-async def survey(client: AsyncClient) -> Survey:
+async def survey(client: Client) -> Survey:
     """Ask one server for the members, and each of them for its figures. Raises ClientError where no server answers."""
     known = await client.cluster()
     answers = await asyncio.gather(*(_ask(member, known["cluster"]) for member in known["members"]))
@@ -58,7 +58,7 @@ def endpoint_of(member: dict[str, Any], protocol: str) -> str | None:
     return None
 
 
-async def own_account(client: AsyncClient) -> dict[str, Any]:
+async def own_account(client: Client) -> dict[str, Any]:
     """A server's `/v1/cluster`, with its own entry as `own`. Raises ClientError."""
     account = await client.cluster()
     own = next(entry for entry in account["members"] if entry["self"])
@@ -70,7 +70,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
     if endpoint is None:
         return MemberAnswer(name, None, status, is_ready=False, figures=None, failure="has told of no HTTP endpoint")
     try:
-        async with AsyncClient([endpoint], timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S) as client:
+        async with Client([endpoint], timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S, passes=1) as client:
             account = await own_account(client)
         if (account["cluster"], account["member"]) != (cluster, name):
             raise UnavailableError(f"{endpoint} is {account['member']} of {account['cluster']} by now")

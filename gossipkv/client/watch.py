@@ -12,16 +12,16 @@ import asyncio
 import enum
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
 
-import aiohttp
-
+from gossipkv.client.endpoints import Endpoint
 from gossipkv.client.errors import RefusedError, UnavailableError
 from gossipkv.client.events import Event, EventParser
+from gossipkv.client.path import table_path
+from gossipkv.client.requests import Request, Requests, joined
 from gossipkv.client.row import row_from_json
 
 _PAUSE_S_MIN = 0.1
@@ -43,14 +43,6 @@ class Kind(enum.Enum):
 _KINDS = {kind.value: kind for kind in Kind}
 """Events of other names are passed over: a later server may know more."""
 _OF_ROWS = frozenset({Kind.PUT, Kind.DELETE, Kind.EXPIRED})
-
-
-class Stream(Protocol):
-    """One server's answer as it comes. Raises ClientError, also for what breaks while it is read."""
-
-    def __call__(
-        self, server: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], silence_s: float
-    ) -> AbstractAsyncContextManager[aiohttp.StreamReader]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +68,9 @@ class Watch:
 
     def __init__(
         self,
-        servers: Sequence[str],
-        stream: Stream,
-        path: str,
+        requests: Requests,
+        namespace: str,
+        table: str,
         *,
         prefix: str | None = None,
         since: str | None = None,
@@ -86,9 +78,8 @@ class Watch:
         silence_s: float = 60.0,
         give_up_s: float = 60.0,
     ) -> None:
-        self._servers = servers
-        self._stream = stream
-        self._path = path
+        self._requests = requests
+        self._path = table_path(namespace, table) + "/rows:watch"
         self._query = {} if prefix is None else {"prefix": prefix}
         if snapshot:
             self._query["snapshot"] = "true"
@@ -125,28 +116,29 @@ class Watch:
         served_at_s = loop.time()
         while True:
             # The one that served it goes last: it has just broken off, ended, or found this watcher too slow.
-            for server in sorted(self._servers, key=lambda server: server == self.server):
+            for endpoint in sorted(self._requests.endpoints.order(), key=lambda endpoint: endpoint.url == self.server):
                 try:
-                    async with aclosing(self._served(server)) as changes:
+                    async with aclosing(self._served(endpoint)) as changes:
                         async for change in changes:
                             yield change
                     failures = []
                 except UnavailableError as failure:
                     failures.append(failure)
-                if self.server == server:
+                if self.server == endpoint.url:
                     served_at_s = loop.time()
             if loop.time() - served_at_s >= self._give_up_s and failures:
-                raise UnavailableError("; ".join(str(failure) for failure in failures[-len(self._servers) :]))
+                raise joined(failures[-len(self._requests.endpoints) :])
             await asyncio.sleep(self._rng.uniform(_PAUSE_S_MIN, _PAUSE_S_MAX if failures else _PAUSE_S_MIN))
 
-    async def _served(self, server: str) -> AsyncGenerator[Change]:
+    async def _served(self, endpoint: Endpoint) -> AsyncGenerator[Change]:
         """What one member tells, until it stops or sends the watcher elsewhere. Raises ClientError."""
         headers = {"Accept": "text/event-stream"}
         if self.event_id is not None:
             headers["Last-Event-ID"] = self.event_id
+        request = Request("GET", self._path, self._query, headers)
         parser = EventParser()
-        async with self._stream(server, self._path, self._query, headers, self._silence_s) as lines:
-            self.server = server
+        async with self._requests.stream(endpoint, request, self._silence_s) as lines:
+            self.server = endpoint.url
             async for line in lines:
                 event = parser.take(line)
                 if event is None:
@@ -156,7 +148,7 @@ class Watch:
                 if event.name in _ENDINGS:
                     return
                 if event.name in _KINDS:
-                    yield _change(_KINDS[event.name], event, server)
+                    yield _change(_KINDS[event.name], event, endpoint.url)
 
 
 def _change(kind: Kind, event: Event, server: str) -> Change:
@@ -165,6 +157,7 @@ def _change(kind: Kind, event: Event, server: str) -> Change:
         return Change(kind, event.event_id)
     try:
         row = row_from_json(json.loads(event.data))
-        return Change(kind, event.event_id, row.row, row.value, row.etag, row.siblings, row.context)
+        value = row.siblings[0] if row.siblings else row.value
+        return Change(kind, event.event_id, row.row, value, row.etag, row.siblings, row.context)
     except (ValueError, KeyError, TypeError) as error:
         raise RefusedError(f"{server} does not watch like gossipkv: {error}") from error

@@ -9,7 +9,7 @@ from gossipkv.demo.stage import Stage
 async def membership(stage: Stage) -> None:
     first, *_, last = stage.names
     say = stage.say
-    await stage.client(first).put("colours", "sky", b"blue")
+    await stage.client(first).table("colours").put("sky", b"blue")
     say(f"{first} has taken a row; all three know each other: {await stage.statuses(first)}.")
 
     say(f"\n{last} is killed without a word, as by a power cut.")
@@ -17,14 +17,14 @@ async def membership(stage: Stage) -> None:
     await _until_status(stage, first, last, DEAD)
     say(f"No message said so: exchanges with it fail, so {first} now counts it as dead: {await stage.statuses(first)}.")
 
-    await stage.client(first).put("colours", "sky", b"grey")
+    await stage.client(first).table("colours").put("sky", b"grey")
     say(f"Writes go on: {first} has changed the row meanwhile.")
 
     say(f"\n{last} starts again, with its disk.")
     await stage.start(last)
     await _until_status(stage, first, last, ALIVE)
-    value = await stage.client(last).get("colours", "sky")
-    say(f"It is alive again, and was ready only after it had caught up: it answers {value.content.decode()!r}.")
+    value = await stage.value(last, "colours", "sky")
+    say(f"It is alive again, and was ready only after it had caught up: it answers {value!r}.")
 
     say(f"\nNow {last} is told to stop, and takes leave.")
     await stage.stop(last)

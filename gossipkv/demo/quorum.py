@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipkv.client import ClientError
+from gossipkv.client import TooFewCopiesError, TooFewMembersError
 from gossipkv.demo.stage import Stage
 
 
@@ -10,33 +10,34 @@ async def quorum(stage: Stage) -> None:
     first, second, last = stage.names
     say = stage.say
     say("Each write here asks for w=2: it is answered once two members have it on disk.")
-    written = await stage.client(first).write("orders", "1001", b"paid", w=2)
+    written = await stage.client(first).table("orders").put("1001", b"paid", w=2)
     say(f"All are up: written. Its receipt is {written.receipt}.")
 
     say(f"\n{last} is killed.")
     await stage.kill(last)
-    written = await stage.client(first).write("orders", "1002", b"paid", w=2)
-    coverage = await stage.client(first).receipt(written.receipt)
+    written = await stage.client(first).table("orders").put("1002", b"paid", w=2)
+    coverage = await stage.client(first).receipt(written.receipt or "")
     say(f"Two are left, which is enough: written, and {coverage['copies']} members have it.")
-    value = await stage.client(second).get("orders", "1002", r=2)
-    say(f"A read that asks two members (r=2) meets one that has it, as 2 + 2 > 3: {value.content.decode()!r}.")
+    value = await stage.value(second, "orders", "1002", r=2)
+    say(f"A read that asks two members (r=2) meets one that has it, as 2 + 2 > 3: {value!r}.")
 
     say(f"\n{second} is killed as well.")
     await stage.kill(second)
     for attempt in ("first", "next"):
         try:
-            await stage.client(first).write("orders", "1003", b"paid", w=2, write_wait="3s")
-        except ClientError as error:
-            stored = "is stored here all the same" if error.problem.get("stored") else "is not stored anywhere"
-            say(f"The {attempt} write waits its 3 s and is refused; it {stored}: {error}")
+            await stage.client(first).table("orders").put("1003", b"paid", w=2, write_wait="3s")
+        except TooFewCopiesError as error:
+            say(f"The {attempt} write waits its 3 s and is refused; it is stored here all the same: {error}")
+        except TooFewMembersError as error:
+            say(f"The {attempt} write waits its 3 s and is refused; it is not stored anywhere: {error}")
         else:
             say(f"The {attempt} write was taken.")
-    await stage.client(first).put("orders", "1004", b"paid")
+    await stage.client(first).table("orders").put("1004", b"paid")
     say(f"A write that asks for nothing more than {first} itself (w=1) is taken as ever.")
 
     say("\nBoth start again.")
     await stage.start(second)
     await stage.start(last)
     await stage.until(stage.are_equal, "all hold the same")
-    rows = [row.row async for page in stage.client(last).pages("orders") for row in page.rows]
+    rows = [row.row async for row in stage.client(last).table("orders").range()]
     say(f"All hold the same: rows {', '.join(rows)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from gossipkv.demo.stage import Stage
 
@@ -10,37 +11,44 @@ from gossipkv.demo.stage import Stage
 async def siblings(stage: Stage) -> None:
     first, second, last = stage.names
     say = stage.say
-    await stage.client(first).set_table("carts", {"conflicts": "siblings"})
-    await stage.client(first).put("carts", "ada", _cart("tea"))
+    carts = {name: stage.client(name).table("carts", resolve=_union) for name in stage.names}
+    await carts[first].configure(conflicts="siblings")
+    await carts[first].put("ada", _cart("tea"))
     await stage.until(stage.are_equal, "all hold the same")
     say("The table keeps concurrent writes side by side. Ada's cart holds tea.")
 
     say(f"\nThe network splits: {first} and {second} on one side, {last} alone on the other.")
     stage.wire.split((first, second), (last,))
     for name, item in ((first, "milk"), (last, "bread")):
-        client = stage.client(name)
-        read = await client.get("carts", "ada")
-        cart = _cart(*json.loads(read.content), item)
-        await client.put("carts", "ada", cart, context=read.context)
+        read = await carts[name].get("ada")
+        assert read is not None
+        cart = _cart(*json.loads(read.value or b"[]"), item)
+        await carts[name].put("ada", cart, context=read.context)
         say(f"  at {name} a client reads the cart, adds {item}, and puts {cart.decode()} with the context it has read")
 
     say("\nThe network heals.")
     stage.wire.heal()
     await stage.until(stage.are_equal, "all hold the same")
-    read = await stage.client(second).get("carts", "ada")
+    read = await carts[second].get("ada")
+    assert read is not None
     say(f"Neither write knew of the other, so both stand, at every member: {_listed(read.siblings)}.")
 
-    merged = _cart(*{item for sibling in read.siblings for item in json.loads(sibling)})
-    await stage.client(second).put("carts", "ada", merged, context=read.context)
+    merged = read.value or b""
+    await carts[second].put("ada", merged, context=read.context)
     await stage.until(stage.are_equal, "all hold the same")
     say(f"\nA client puts their union, {merged.decode()}, with the context of what it has read: that replaces both.")
     for name in stage.names:
-        read = await stage.client(name).get("carts", "ada")
-        say(f"  {name}: {read.content.decode()}, {len(read.siblings) or 1} value")
+        read = await carts[name].get("ada")
+        assert read is not None
+        say(f"  {name}: {(read.value or b'').decode()}, {len(read.siblings) or 1} value")
 
 
 def _cart(*items: str) -> bytes:
     return json.dumps(sorted(items)).encode()
+
+
+def _union(carts: Sequence[bytes]) -> bytes:
+    return _cart(*{item for cart in carts for item in json.loads(cart)})
 
 
 def _listed(values: tuple[bytes, ...]) -> str:

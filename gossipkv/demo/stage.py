@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gossipkv.client import AsyncClient, ClientError
+from gossipkv.client import Client, ClientError
 from gossipkv.demo.wire import Wire, relay_host
 from gossipkv.dev import plan
 from gossipkv.dev.plan import PlannedMember
@@ -34,7 +34,7 @@ class Stage:
         self.wire = wire
         self.names = [member.name for member in members]
         self._processes = {member.name: MemberProcess(member, environment) for member in members}
-        self._clients = {member.name: AsyncClient([member.url]) for member in members}
+        self._clients = {member.name: Client([member.url], passes=1) for member in members}
 
     async def start(self, name: str) -> None:
         await self._processes[name].start()
@@ -50,8 +50,13 @@ class Stage:
         self._processes[name].stop()
         await self._processes[name].ended()
 
-    def client(self, name: str) -> AsyncClient:
+    def client(self, name: str) -> Client:
         return self._clients[name]
+
+    async def value(self, name: str, table: str, key: str, *, r: int | None = None) -> str | None:
+        """What a member answers for a row."""
+        row = await self._clients[name].table(table).get(key, r=r)
+        return None if row is None else (row.value or b"").decode()
 
     async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
         """Wait for a condition. Raises DemoFailedError."""

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from gossipkv.client import AsyncClient, ClientError
+from gossipkv.client import Client, ClientError
 from gossipkv.client.survey import own_account
 from gossipkv.dev.plan import PlannedMember
 from gossipkv.dev.process import MemberProcess
@@ -46,7 +46,7 @@ class Sight:
 
 
 class _Watched:
-    def __init__(self, member: PlannedMember, process: MemberProcess, client: AsyncClient) -> None:
+    def __init__(self, member: PlannedMember, process: MemberProcess, client: Client) -> None:
         self.member = member
         self.process = process
         self.polls_since_end = 0
@@ -106,7 +106,7 @@ class Supervisor:
             await self._stop()
 
     async def _started(self, member: PlannedMember, clients: AsyncExitStack) -> _Watched:
-        client = AsyncClient([member.url], timeout_s=_ANSWER_TIMEOUT_S, connect_timeout_s=_ANSWER_TIMEOUT_S)
+        client = Client([member.url], timeout_s=_ANSWER_TIMEOUT_S, connect_timeout_s=_ANSWER_TIMEOUT_S, passes=1)
         await clients.enter_async_context(client)
         process = MemberProcess(member, self._environment)
         self._processes.append(process)

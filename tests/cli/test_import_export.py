@@ -13,7 +13,7 @@ import pytest
 from gossipkv.cli import importer as importer_module
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.importer import BATCH_LINES_MAX, Importer
-from gossipkv.client import BatchResult, UnavailableError
+from gossipkv.client import BatchOutcome, UnavailableError
 from tests.cli.conftest import OpenGate, Run
 
 LINES = BATCH_LINES_MAX * 2 + 500
@@ -112,9 +112,9 @@ def test_a_line_that_is_far_too_long_is_rejected_without_being_held(monkeypatch:
     rejected: list[int] = []
     sent: list[bytes] = []
 
-    def send(lines: list[bytes]) -> list[BatchResult]:
+    def send(lines: list[bytes]) -> list[BatchOutcome]:
         sent.extend(lines)
-        return [BatchResult(None)] * len(lines)
+        return [BatchOutcome(None, None, None, None)] * len(lines)
 
     content = b"a\t1\n" + b"b\t" + b"x" * 35 + b"\nc\t3\n"
     importing = Importer(io.BytesIO(content), "tsv", send, lambda line, _: rejected.append(line), lambda *_: None)
@@ -192,10 +192,10 @@ def test_a_batch_is_sent_again_until_it_is_taken(monkeypatch: pytest.MonkeyPatch
     failures = [UnavailableError("not now"), UnavailableError("not now")]
     told: list[str] = []
 
-    def send(lines: list[bytes]) -> list[BatchResult]:
+    def send(lines: list[bytes]) -> list[BatchOutcome]:
         if failures:
             raise failures.pop()
-        return [BatchResult(None)] * len(lines)
+        return [BatchOutcome(None, None, None, None)] * len(lines)
 
     importing = Importer(
         io.BytesIO(b"a\t1\n"), "tsv", send, lambda *_: None, lambda error, _: told.append(str(error)), retries=2

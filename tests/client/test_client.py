@@ -9,16 +9,19 @@ import pytest
 from aiohttp import web
 
 from gossipkv.client import (
-    AsyncClient,
+    Choice,
+    Client,
     ClientError,
     ConditionFailedError,
-    NotFoundError,
+    DeadlineError,
     RefusedError,
+    Row,
     ServerFailedError,
     UnavailableError,
 )
 
 NOWHERE = "http://127.0.0.1:1"
+OVERLOADED = "urn:gossipkv:problem:overloaded"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -32,6 +35,11 @@ async def served(handler: Handler) -> AsyncIterator[str]:
     await site.start()
     yield f"http://127.0.0.1:{site.port}"
     await runner.cleanup()
+
+
+def asking(*servers: str, timeout_s: float = 30.0) -> Client:
+    """As the commands ask: one server while it answers, and each but once."""
+    return Client(servers, choice=Choice.IN_ORDER, timeout_s=timeout_s, deadline_s=None, passes=1)
 
 
 async def found(_: web.Request) -> web.Response:
@@ -55,7 +63,6 @@ async def cut_off(request: web.Request) -> web.Response:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (404, NotFoundError),
         (412, ConditionFailedError),
         (400, RefusedError),
         (403, RefusedError),
@@ -66,28 +73,28 @@ async def cut_off(request: web.Request) -> web.Response:
     ],
 )
 async def test_each_status_has_its_error_with_the_servers_words(status: int, error: type[ClientError]) -> None:
-    async with served(answering(status, title="a title", detail="a detail")) as url, AsyncClient([url]) as client:
+    async with served(answering(status, title="a title", detail="a detail")) as url, asking(url) as client:
         with pytest.raises(error, match="a title: a detail") as refusal:
-            await client.put("t", "r", b"")
+            await client.table("t").put("r", b"")
         assert refusal.value.problem["detail"] == "a detail"
 
 
 async def test_a_server_that_is_not_there_is_passed_over_and_not_asked_first_again() -> None:
-    async with served(found) as url, AsyncClient([NOWHERE, url]) as client:
-        assert (await client.get("t", "r")).content == b"value"
+    async with served(found) as url, asking(NOWHERE, url) as client:
+        assert await client.table("t").get("r") == Row("r", b"value", "tag")
         assert client.server == url
-        assert await client.put("t", "r", b"") == "tag"
+        assert (await client.table("t").put("r", b"")).etag == "tag"
 
 
 async def test_a_server_that_takes_nothing_now_is_passed_over() -> None:
-    async with served(answering(503)) as busy, served(found) as url, AsyncClient([busy, url]) as client:
-        assert await client.put("t", "r", b"") == "tag"
+    async with served(answering(503, type=OVERLOADED)) as busy, served(found) as url, asking(busy, url) as client:
+        assert (await client.table("t").put("r", b"")).etag == "tag"
 
 
 async def test_every_server_is_named_when_none_answers() -> None:
-    async with AsyncClient([NOWHERE, "http://127.0.0.1:2"]) as client:
+    async with asking(NOWHERE, "http://127.0.0.1:2") as client:
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1.*127\.0\.0\.1:2") as failure:
-            await client.get("t", "r")
+            await client.table("t").get("r")
         assert not failure.value.may_stand
 
 
@@ -99,26 +106,26 @@ async def test_a_write_whose_answer_was_lost_is_not_sent_again() -> None:
         requests += 1
         return web.Response(status=204)
 
-    async with served(cut_off) as lost, served(counted) as url, AsyncClient([lost, url]) as client:
+    async with served(cut_off) as lost, served(counted) as url, asking(lost, url) as client:
         with pytest.raises(UnavailableError, match="may have been carried out") as failure:
-            await client.put("t", "r", b"", if_absent=True)
+            await client.table("t").put("r", b"", if_absent=True)
         assert failure.value.may_stand
     assert requests == 0
 
 
 async def test_a_read_whose_answer_was_lost_is_asked_of_the_next_server() -> None:
-    async with served(cut_off) as lost, served(found) as url, AsyncClient([lost, url]) as client:
-        assert (await client.get("t", "r")).etag == "tag"
+    async with served(cut_off) as lost, served(found) as url, asking(lost, url) as client:
+        assert await client.table("t").get("r") == Row("r", b"value", "tag")
 
 
 async def test_a_write_that_a_server_says_it_stored_is_not_sent_to_another() -> None:
     async with (
-        served(answering(503, stored=True)) as storing,
+        served(answering(503, stored=True, type="urn:gossipkv:problem:too-few-copies")) as storing,
         served(found) as url,
-        AsyncClient([storing, url]) as client,
+        asking(storing, url) as client,
     ):
         with pytest.raises(UnavailableError) as failure:
-            await client.put("t", "r", b"")
+            await client.table("t").put("r", b"")
         assert failure.value.may_stand
 
 
@@ -140,26 +147,29 @@ LINES = [b'{"row": "a", "value": "1"}', b'{"row": "b", "value": "2"}']
 
 @pytest.mark.parametrize("failing", [batch_answering(1), batch_answering(2, 503), cut_off, answering(503)])
 async def test_a_batch_that_is_not_wholly_answered_goes_to_the_next_server_as_a_whole(failing: Handler) -> None:
-    async with served(failing) as first, served(batch_answering(2)) as second, AsyncClient([first, second]) as client:
-        assert [result.error for result in await client.batch("t", LINES)] == [None, None]
+    async with served(failing) as first, served(batch_answering(2)) as second, asking(first, second) as client:
+        assert [result.error for result in await client.table("t").batch_lines(LINES)] == [None, None]
         assert client.server == second
 
 
 async def test_a_batch_that_no_server_answers_is_unavailable() -> None:
-    async with served(batch_answering(1)) as first, AsyncClient([first, NOWHERE]) as client:
+    async with served(batch_answering(1)) as first, asking(first, NOWHERE) as client:
         with pytest.raises(UnavailableError, match="answered 1 of 2 lines"):
-            await client.batch("t", LINES)
+            await client.table("t").batch_lines(LINES)
 
 
 async def test_a_line_that_is_wrong_is_the_lines_own_result() -> None:
-    async with served(batch_answering(2, 413)) as url, AsyncClient([url]) as client:
-        assert [result.error for result in await client.batch("t", LINES)] == [None, "a title"]
+    async with served(batch_answering(2, 413)) as url, asking(url) as client:
+        first, second = await client.table("t").batch_lines(LINES)
+        assert first.error is None
+        assert isinstance(second.error, RefusedError)
+        assert str(second.error) == "a title"
 
 
-async def test_a_line_that_the_server_failed_on_fails_the_batch() -> None:
-    async with served(batch_answering(2, 507)) as url, AsyncClient([url]) as client:
-        with pytest.raises(ServerFailedError, match="a title"):
-            await client.batch("t", LINES)
+async def test_a_line_that_the_server_failed_on_is_told_from_one_that_is_wrong() -> None:
+    async with served(batch_answering(2, 507)) as url, asking(url) as client:
+        _, failed = await client.table("t").batch_lines(LINES)
+        assert isinstance(failed.error, ServerFailedError)
 
 
 async def test_a_server_that_falls_silent_is_given_up() -> None:
@@ -169,13 +179,31 @@ async def test_a_server_that_falls_silent_is_given_up() -> None:
         await silence.wait()
         return web.Response()
 
-    async with served(silent) as url, AsyncClient([url], timeout_s=0.05) as client:
+    async with served(silent) as url, asking(url, timeout_s=0.05) as client:
         with pytest.raises(UnavailableError, match="did not answer in time"):
-            await client.get("t", "r")
+            await client.table("t").get("r")
         silence.set()
 
 
 async def test_something_that_is_no_gossipkv_is_said_to_be_none() -> None:
-    async with served(found) as url, AsyncClient([url]) as client:
+    async with served(found) as url, asking(url) as client:
         with pytest.raises(RefusedError, match="does not answer like gossipkv"):
             await client.cluster()
+
+
+@pytest.mark.parametrize("is_idempotent", [False, True])
+async def test_a_call_that_passes_its_deadline_says_whether_it_may_stand(is_idempotent: bool) -> None:
+    silence = asyncio.Event()
+
+    async def silent(_: web.Request) -> web.Response:
+        await silence.wait()
+        return web.Response()
+
+    async with served(silent) as url, Client([url], deadline_s=0.05) as client:
+        with pytest.raises(DeadlineError) as failure:
+            await client.table("t").put("r", b"", idempotent=is_idempotent)
+        assert failure.value.may_stand
+        with pytest.raises(DeadlineError) as failure:
+            await client.table("t").get("r")
+        assert not failure.value.may_stand
+        silence.set()

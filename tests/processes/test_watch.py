@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gossipkv.client import AsyncClient, Change, Kind
+from gossipkv.client import Change, Client, Kind
+from gossipkv.client.endpoints import Choice
 from tests.processes.members import DEADLINE_SECONDS, Member, Members, eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -50,8 +51,8 @@ async def test_a_watch_goes_on_at_another_member_when_its_own_is_killed_amid_ten
         first, second, third = members.all
         told: list[Change] = []
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(AsyncClient([first.url, second.url]))
-            watch = await stack.enter_async_context(client.watch("t", silence_s=20))
+            client = await stack.enter_async_context(Client([first.url, second.url], choice=Choice.IN_ORDER))
+            watch = await stack.enter_async_context(client.table("t").watch(silence_s=20))
 
             async def follow() -> None:
                 while True:
@@ -88,8 +89,8 @@ async def test_a_watch_goes_on_at_another_member_when_its_own_is_killed_amid_ten
 
 async def a_watch_goes_back_to_the_member_that_was_killed(first: Member, event_id: str | None) -> None:
     """Where it lacks nothing by now, and there is nothing more to be told until something is written."""
-    async with AsyncClient([first.url]) as client, client.watch("t", since=event_id) as watch:
-        await client.put("t", "over", b"")
+    async with Client([first.url]) as client, client.table("t").watch(since=event_id) as watch:
+        await client.table("t").put("over", b"")
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert (await anext(watch)).row == "over"
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from gossipkv.client import AsyncClient, ClientError, NotFoundError, UnavailableError
+from gossipkv.client import Client, ClientError, UnavailableError
 
 TABLE = "helm-test"
 PAUSE_S = 0.1
@@ -21,8 +21,8 @@ async def repeated(attempt: Callable[[], Awaitable[bool]], deadline: float) -> N
         try:
             if await attempt():
                 return
-            error: Exception = TimeoutError("the member that was asked has another value")
-        except (NotFoundError, UnavailableError) as failure:
+            error: Exception = TimeoutError("the member that was asked does not have this value")
+        except UnavailableError as failure:
             error = failure
         if time.monotonic() > deadline:
             raise error
@@ -31,21 +31,23 @@ async def repeated(attempt: Callable[[], Awaitable[bool]], deadline: float) -> N
 
 async def write_and_read(write_url: str, read_url: str, row: str, deadline: float) -> None:
     value = row.encode()
-    async with AsyncClient([write_url]) as writer, AsyncClient([read_url]) as reader:
+    async with Client([write_url]) as writer, Client([read_url]) as reader:
+        rows = writer.table(TABLE)
 
         async def write() -> bool:
-            await writer.put(TABLE, row, value)
+            await rows.put(row, value, idempotent=True)
             return True
 
         async def read() -> bool:
-            return (await reader.get(TABLE, row)).content == value
+            found = await reader.table(TABLE).get(row)
+            return found is not None and found.value == value
 
         await repeated(write, deadline)
         print(f"wrote row {row} of table {TABLE} on {write_url}")  # noqa: T201
         try:
             await repeated(read, deadline)
         finally:
-            await writer.delete(TABLE, row)
+            await rows.delete(row, idempotent=True)
         print(f"read it on {read_url}, and deleted it")  # noqa: T201
 
 

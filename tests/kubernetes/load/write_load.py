@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 
-from gossipkv.client import AsyncClient, ClientError
+from gossipkv.client import Client, ClientError
 
 _PAUSE_S = 0.005
 _PAUSE_AFTER_FAILURE_S = 0.05
@@ -35,12 +35,12 @@ class Load:
         self.stopping = asyncio.Event()
 
     async def write(self) -> None:
-        async with AsyncClient([self._url], timeout_s=10.0) as client:
+        async with Client([self._url], timeout_s=10.0, passes=1) as client:
             while not self.stopping.is_set():
                 row = f"row-{self.attempted:08d}"
                 self.attempted += 1
                 try:
-                    await client.put(self._table, row, row.encode())
+                    await client.table(self._table).put(row, row.encode())
                 except ClientError as error:
                     self.unacknowledged.append(row)
                     self.refusals[str(error).partition(": ")[2] or str(error)] += 1
@@ -55,7 +55,7 @@ class Load:
     async def look_at_members(self) -> None:
         """Which statuses some member gives another."""
         while not self.stopping.is_set():
-            async with AsyncClient([self._url]) as client:
+            async with Client([self._url], passes=1) as client:
                 with contextlib.suppress(ClientError):
                     self.statuses |= {each["status"] for each in (await client.cluster())["members"]}
             with contextlib.suppress(TimeoutError):

@@ -1,0 +1,150 @@
+"""Many writes to one table, in bounded memory.
+
+Operations are taken from whoever gives them as they are sent, a request of a bounded size at a time; results come back
+in the same order, one for each. A batch is no transaction: each operation stands or fails by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gossipkv.client.duration import Duration, seconds_of, text_of
+from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, error_of
+from gossipkv.client.requests import Answer, Request, Requests
+from gossipkv.client.row import value_to_json
+from gossipkv.client.write import copies_query
+
+REQUEST_ROWS_MAX = 500
+REQUEST_BYTES_MAX = 1024 * 1024
+"""But for a single operation."""
+_HEADERS = {"Content-Type": "application/x-ndjson", "Accept": "application/x-ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    row: str
+    value: bytes
+    etag: str | None = None
+    """Only if the row has this one."""
+    context: str | None = None
+    """Replaces what was read with it."""
+    ttl: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    row: str
+    etag: str | None = None
+    context: str | None = None
+
+
+Operation = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What became of one operation."""
+
+    row: str | None
+    etag: str | None
+    receipt: str | None
+    error: ClientError | None
+    """None: it stands."""
+
+
+class Batches:
+    """Of one table. `path` is where they are sent to. `is_repeatable`: a request is sent again, to the next server,
+    where it is not answered in full, or where a server did not get to one of its operations."""
+
+    def __init__(
+        self, requests: Requests, path: str, *, is_repeatable: bool, w: int | None, write_wait: Duration | None
+    ) -> None:
+        self._requests = requests
+        self._path = path
+        self._is_repeatable = is_repeatable
+        self._query = copies_query(w, write_wait)
+        self._wait_s = seconds_of(write_wait or 0.0)
+
+    async def carried_out(
+        self, operations: Iterable[Operation] | AsyncIterable[Operation]
+    ) -> AsyncGenerator[BatchOutcome]:
+        async for lines in _requests_of(operations):
+            for outcome in await self.answered(lines):
+                yield outcome
+
+    async def answered(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
+        """One request. Raises UnavailableError where it is not answered in full."""
+        found: list[BatchOutcome] = []
+
+        def check(answer: Answer) -> None:
+            found[:] = _outcomes(answer, len(lines))
+            for outcome in found:
+                error = outcome.error
+                is_elsewhere = isinstance(error, UnavailableError) and not isinstance(error, TooFewCopiesError)
+                if self._is_repeatable and is_elsewhere:
+                    raise UnavailableError(f"{answer.server}: {error}", may_stand=True)
+
+        body = b"".join(line + b"\n" for line in lines)
+        request = Request(
+            "POST", self._path, self._query, _HEADERS, body, self._is_repeatable, wait_s=self._wait_s, check=check
+        )
+        await self._requests.answer(request)
+        return found
+
+
+def _outcomes(answer: Answer, lines: int) -> list[BatchOutcome]:
+    """Raises UnavailableError."""
+    try:
+        found = [_outcome(json.loads(line)) for line in answer.body.splitlines() if line.strip()]
+    except (ValueError, LookupError, TypeError) as error:
+        raise UnavailableError(f"{answer.server} does not answer like gossipkv: {error}", may_stand=True) from error
+    if len(found) != lines:
+        raise UnavailableError(f"{answer.server}: answered {len(found)} of {lines} lines", may_stand=True)
+    return found
+
+
+def _outcome(result: dict[str, Any]) -> BatchOutcome:
+    status: int = result["status"]
+    error = None if status < 400 else error_of(status, result.get("problem", {}))
+    return BatchOutcome(result.get("row"), result.get("etag"), result.get("receipt"), error)
+
+
+async def _requests_of(operations: Iterable[Operation] | AsyncIterable[Operation]) -> AsyncIterator[list[bytes]]:
+    lines: list[bytes] = []
+    size = 0
+    async for operation in _each(operations):
+        line = _line(operation)
+        if lines and (len(lines) == REQUEST_ROWS_MAX or size + len(line) > REQUEST_BYTES_MAX):
+            yield lines
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield lines
+
+
+async def _each(operations: Iterable[Operation] | AsyncIterable[Operation]) -> AsyncIterator[Operation]:
+    if isinstance(operations, AsyncIterable):
+        async for operation in operations:
+            yield operation
+        return
+    for operation in operations:
+        yield operation
+
+
+def _line(operation: Operation) -> bytes:
+    entry: dict[str, object] = {"row": operation.row}
+    if isinstance(operation, Delete):
+        entry["delete"] = True
+    else:
+        entry["value"] = value_to_json(operation.value)
+        if operation.ttl is not None:
+            entry["ttl"] = text_of(operation.ttl)
+    if operation.etag is not None:
+        entry["etag"] = operation.etag
+    if operation.context is not None:
+        entry["context"] = operation.context
+    return json.dumps(entry).encode()

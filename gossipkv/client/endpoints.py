@@ -1,0 +1,87 @@
+"""Which server is asked next.
+
+In order: the one that answered last first, then those after it; a command asks few things and wants one account.
+Round robin: those that are healthy in turn, then those that fail, the soonest due first. A server that fails is left
+alone for a pause that doubles with each failure in a row, and for no less than it asks for itself; its next answer, to
+a request or to a probe, makes it healthy again. When all fail, all are tried: a client never refuses by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PAUSE_S_MIN = 0.5
+PAUSE_S_MAX = 30.0
+
+
+class Choice(enum.Enum):
+    IN_ORDER = "in order"
+    ROUND_ROBIN = "round robin"
+
+
+@dataclass(slots=True)
+class Endpoint:
+    url: str
+    failures: int = 0
+    """In a row."""
+    retry_at_s: float = 0.0
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.failures == 0
+
+
+class Endpoints:
+    """`now_s` is any clock that never goes back, the same in all calls."""
+
+    def __init__(self, urls: Sequence[str], choice: Choice, rng: random.Random | None = None) -> None:
+        assert urls
+        self._all = [Endpoint(url.rstrip("/")) for url in urls]
+        self._choice = choice
+        self._rng = rng or random.Random()
+        # Clients that start together begin at different servers.
+        self._next = 0 if choice is Choice.IN_ORDER else self._rng.randrange(len(self._all))
+        self.some_fail = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def first(self) -> Endpoint:
+        """The one that is asked first, by the order of the list."""
+        return self._all[self._next]
+
+    def order(self, preferred: str | None = None) -> list[Endpoint]:
+        """All of them, as one call tries them. `preferred` goes first while it is healthy."""
+        turned = self._all[self._next :] + self._all[: self._next]
+        if self._choice is Choice.IN_ORDER:
+            return turned
+        self._next = (self._next + 1) % len(self._all)
+        ordered = [endpoint for endpoint in turned if endpoint.is_healthy]
+        ordered.sort(key=lambda endpoint: endpoint.url != preferred)
+        return ordered + self.failing()
+
+    def failing(self) -> list[Endpoint]:
+        """The soonest due first."""
+        failing = [endpoint for endpoint in self._all if not endpoint.is_healthy]
+        return sorted(failing, key=lambda endpoint: endpoint.retry_at_s)
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        endpoint.failures = 0
+        if self._choice is Choice.IN_ORDER:
+            self._next = self._all.index(endpoint)
+
+    def failed(self, endpoint: Endpoint, now_s: float, retry_after_s: float | None = None) -> None:
+        pause_s: float = min(PAUSE_S_MIN * 2 ** min(endpoint.failures, 16), PAUSE_S_MAX)
+        endpoint.failures += 1
+        # Spread out, so that the clients of a server that returns do not all return at once.
+        endpoint.retry_at_s = now_s + max(pause_s * self._rng.uniform(0.5, 1.0), retry_after_s or 0.0)
+        self.some_fail.set()
+
+    def passed_over(self, endpoint: Endpoint) -> None:
+        """In order: begin with the one after it."""
+        self._next = (self._all.index(endpoint) + 1) % len(self._all)

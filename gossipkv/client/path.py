@@ -1,0 +1,31 @@
+"""Paths and headers of the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+CONTEXT = "Gossipkv-Context"
+RECEIPT = "Gossipkv-Receipt"
+
+
+def table_path(namespace: str, table: str) -> str:
+    return f"/v1/{quote(namespace, safe='')}/tables/{_segment(table)}"
+
+
+def row_path(namespace: str, table: str, row: str) -> str:
+    return f"{table_path(namespace, table)}/rows/{_segment(row)}"
+
+
+def receipt_path(receipt: str) -> str:
+    return f"/v1/cluster/receipts/{_segment(receipt)}"
+
+
+def _segment(text: str) -> str:
+    """One segment of a path. `.` and `..` would be taken for steps, were they not encoded."""
+    return quote(text, safe="") if text not in (".", "..") else text.replace(".", "%2E")
+
+
+def etag_of(headers: Mapping[str, str]) -> str:
+    """As in listings, without the quotes that a header wants."""
+    return headers.get("ETag", "").strip('"')

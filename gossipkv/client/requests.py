@@ -1,0 +1,297 @@
+"""One request, sent to servers until one answers it.
+
+| what happened | a read | a write |
+| --- | --- | --- |
+| no connection was made | next server | next server |
+| 429, or a problem of a type that says that nothing was stored | next server | next server |
+| the answer was lost or cut, 502, 504, any other 503 | next server | given up: it may stand |
+| `too-few-copies`: it is stored | | raised |
+| any other answer | the answer | the answer |
+
+A write that is declared repeatable is treated as a read. When every server has been tried, it begins anew after a
+pause, as often as `passes` says, while the deadline lasts; but not after `too-few-members` and `too-few-answers`, for
+which the servers have waited already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from gossipkv.client.endpoints import Endpoint, Endpoints
+from gossipkv.client.errors import (
+    DeadlineError,
+    RefusedError,
+    TooFewAnswersError,
+    TooFewCopiesError,
+    TooFewMembersError,
+    UnavailableError,
+    error_of,
+    kind_of,
+)
+
+LINE_BYTES_MAX = 8 * 2**20
+"""Of an answer to a batch, and of an event."""
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_LOST = (aiohttp.ClientError, TimeoutError, OSError)
+_PASS_PAUSE_S = 0.1
+_PASS_PAUSE_S_MAX = 5.0
+_MAY_STAND = "the request may have been carried out"
+_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
+"""Problem types. Whatever answers without one may stand between here and a server that has stored the write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    data: bytes | None = None
+    is_repeatable: bool = True
+    """Whether carrying it out twice is the same as once."""
+    may_be_absent: bool = False
+    """Whether it is an answer that there is no such row."""
+    wait_s: float = 0.0
+    """How long the server itself may wait before it answers."""
+    check: Callable[[Answer], None] | None = None
+    """Raises UnavailableError for an answer that is none in full."""
+
+    @property
+    def is_write(self) -> bool:
+        return self.method != "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    server: str
+
+
+_WAITED_FOR = (TooFewMembersError, TooFewAnswersError)
+"""The server has waited for others before it answered so."""
+
+
+class Requests:
+    """`timeout_s` bounds a silence of a server, `connect_timeout_s` the wait for a connection, `deadline_s` a call
+    with all its attempts."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        timeout_s: float,
+        connect_timeout_s: float,
+        deadline_s: float | None = None,
+        passes: int = 1,
+    ) -> None:
+        assert passes >= 1
+        self.endpoints = endpoints
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._deadline_s = deadline_s
+        self._passes = passes
+        self._rng = random.Random()
+
+    async def open(self) -> None:
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=LINE_BYTES_MAX)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def answer(self, request: Request, *, preferred: str | None = None) -> Answer:
+        """The answer of the first server that gives one, with a status below 400. Raises ClientError."""
+        limit_s = None if self._deadline_s is None else self._deadline_s + request.wait_s
+        under_way: list[Endpoint] = []
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._persist(request, preferred, under_way)
+        except TimeoutError:
+            may_stand = bool(under_way) and request.is_write
+            consequence = f"; {_MAY_STAND}" if may_stand else ""
+            raise DeadlineError(f"no answer within {limit_s} s{consequence}", may_stand=may_stand) from None
+
+    async def _persist(self, request: Request, preferred: str | None, under_way: list[Endpoint]) -> Answer:
+        failures: list[UnavailableError] = []
+        for number in range(self._passes):
+            if number:
+                asked_s = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
+                pause_s = min(_PASS_PAUSE_S * 2**number * self._rng.uniform(0.5, 1.0), _PASS_PAUSE_S_MAX)
+                await asyncio.sleep(max([pause_s, *asked_s[:1]]))
+            # What an earlier pass may have left behind is still to be told of.
+            failures = [failure for failure in failures if failure.may_stand][-1:]
+            for endpoint in self.endpoints.order(preferred):
+                under_way.append(endpoint)
+                try:
+                    return await self._attempt(endpoint, request)
+                except TooFewCopiesError:
+                    raise
+                except UnavailableError as failure:
+                    failures.append(failure)
+                    if failure.may_stand and not request.is_repeatable:
+                        raise joined(failures) from failure
+                    if not failure.may_stand:
+                        under_way.pop()
+            if any(isinstance(failure, _WAITED_FOR) for failure in failures):
+                break
+        raise joined(failures)
+
+    async def _attempt(self, endpoint: Endpoint, request: Request) -> Answer:
+        """Raises ClientError; UnavailableError where another server may be asked."""
+        try:
+            async with self._sent(endpoint, request, self._timeout_s + request.wait_s) as response:
+                body = await response.read()
+                answer = Answer(response.status, response.headers, body, endpoint.url)
+        except _NEVER_SENT as error:
+            raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise RefusedError(f"{endpoint.url!r} is no URL of a server") from error
+        except _LOST as error:
+            lost = UnavailableError(f"{endpoint.url}: {reason(error)}", may_stand=request.is_write)
+            raise self._failed(endpoint, lost) from error
+        if answer.status >= 400 and not (request.may_be_absent and _is_absence(answer)):
+            raise self._refusal(endpoint, request, answer)
+        if request.check is not None:
+            try:
+                request.check(answer)
+            except UnavailableError as error:
+                raise self._failed(endpoint, error) from None
+        self.endpoints.succeeded(endpoint)
+        return answer
+
+    def _refusal(self, endpoint: Endpoint, request: Request, answer: Answer) -> Exception:
+        error = error_of(answer.status, _problem(answer.body))
+        if not isinstance(error, UnavailableError) or error.may_stand:
+            if answer.status != 500:
+                self.endpoints.succeeded(endpoint)
+            return error
+        retry_after_s = _seconds(answer.headers.get("Retry-After"))
+        has_done_nothing = answer.status == 429 or kind_of(error.problem) in _NOTHING_STORED
+        refusal = type(error)(
+            f"{endpoint.url}: {error}",
+            error.problem,
+            may_stand=request.is_write and not has_done_nothing,
+            retry_after_s=retry_after_s,
+        )
+        # One that others do not answer is as well as any itself, and the next time it may be their turn to have waited.
+        return refusal if isinstance(refusal, _WAITED_FOR) else self._failed(endpoint, refusal)
+
+    def _failed(self, endpoint: Endpoint, failure: UnavailableError) -> UnavailableError:
+        self.endpoints.failed(endpoint, asyncio.get_running_loop().time(), failure.retry_after_s)
+        return failure
+
+    @asynccontextmanager
+    async def _sent(
+        self, endpoint: Endpoint, request: Request, silence_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
+        url = _url(endpoint.url, request.path, request.query)
+        # A file in memory is sent in pieces, and a new one for each attempt from its start.
+        body = None if request.data is None else io.BytesIO(request.data)
+        async with self._session.request(
+            request.method, url, headers=request.headers, data=body, timeout=timeout
+        ) as response:
+            yield response
+
+    @asynccontextmanager
+    async def stream(
+        self, endpoint: Endpoint, request: Request, silence_s: float
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of one server's answer as it comes. Raises ClientError, also for what breaks while it is read."""
+        try:
+            async with self._sent(endpoint, request, silence_s) as response:
+                if response.status >= 400:
+                    answer = Answer(response.status, response.headers, await response.read(), endpoint.url)
+                    raise self._refusal(endpoint, request, answer)
+                self.endpoints.succeeded(endpoint)
+                yield response.content
+        except _LOST as error:
+            raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
+
+    async def json(self, path: str, query: Mapping[str, str] | None = None, *, wait_s: float = 0.0) -> dict[str, Any]:
+        answer = await self.answer(Request("GET", path, query, {"Accept": "application/json"}, wait_s=wait_s))
+        return json_of(answer)
+
+    async def is_ready(self, url: str) -> bool:
+        """Raises UnavailableError where the server does not answer."""
+        try:
+            async with self._sent(Endpoint(url), Request("GET", "/readyz"), self._timeout_s) as response:
+                return response.status == 200
+        except (*_LOST, ValueError) as error:
+            raise UnavailableError(f"{url}: {reason(error)}") from error
+
+
+def joined(failures: Sequence[UnavailableError]) -> UnavailableError:
+    """One error that names what each server said."""
+    message = "; ".join(str(failure) for failure in failures)
+    may_stand = any(failure.may_stand for failure in failures)
+    # What an error of a kind says of one server need not be true of all: that nothing was stored, for one.
+    waited = [failure for failure in failures if isinstance(failure, _WAITED_FOR)]
+    telling = (waited or failures)[-1]
+    if may_stand:
+        return UnavailableError(f"{message}; {_MAY_STAND}", telling.problem, may_stand=True)
+    return type(telling)(message, telling.problem, retry_after_s=telling.retry_after_s)
+
+
+def json_of(answer: Answer) -> dict[str, Any]:
+    """Raises RefusedError."""
+    try:
+        content = json.loads(answer.body)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise RefusedError(f"{answer.server} does not answer like gossipkv")
+    return content
+
+
+def reason(error: BaseException) -> str:
+    """In words for people."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        if number is None or isinstance(error, aiohttp.ClientConnectorDNSError):
+            # A failed look-up of a name has numbers of its own.
+            return f"cannot be reached ({error.os_error.strerror or error.os_error})"
+        return f"cannot be reached ({os.strerror(number)})"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "cannot be reached (no connection in time)"
+    if isinstance(error, TimeoutError):
+        return "did not answer in time"
+    return str(error) or type(error).__name__
+
+
+def _is_absence(answer: Answer) -> bool:
+    """The store's word, not that of something in between which knows no such path."""
+    return answer.status == 404 and kind_of(_problem(answer.body)) == "row-not-found"
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _seconds(text: str | None) -> float | None:
+    """Of Retry-After; a date counts as a moment."""
+    if text is None:
+        return None
+    return float(text) if text.isascii() and text.isdigit() else 1.0
+
+
+def _url(server: str, path: str, query: Mapping[str, str] | None) -> URL:
+    text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in (query or {}).items())
+    return URL(f"{server}{path}{'?' + text if text else ''}", encoded=True)

@@ -1,0 +1,174 @@
+"""The client for programs without asyncio.
+
+A thread of its own runs the loop on which the asynchronous client lives; each call is handed over and waited for. So
+one client may be used by many threads at once, connections are kept between calls, and a failing server is probed
+meanwhile. What a method does, takes and raises is as with its namesake in `Client` and `Table`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from typing import Any, Protocol, Self, TypeVar, Unpack
+
+from gossipkv.client.batch import BatchOutcome, Operation
+from gossipkv.client.client import Client
+from gossipkv.client.duration import Duration
+from gossipkv.client.endpoints import Choice
+from gossipkv.client.row import Row, Written
+from gossipkv.client.table import UPDATE_ATTEMPTS_MAX, Bounds, Resolve, Table
+from gossipkv.client.watch import Change
+from gossipkv.client.write import DeleteOptions, PutOptions
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+Got = TypeVar("Got", covariant=True)
+Ask = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+class _Items(Protocol[Got]):
+    """An asynchronous generator, or a watch."""
+
+    async def __anext__(self) -> Got: ...
+
+    def aclose(self) -> Coroutine[Any, Any, None]: ...
+
+
+class SyncClient:
+    """Use as `with`. Parameters as for `Client`."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        choice: Choice = Choice.ROUND_ROBIN,
+        timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+        deadline_s: float | None = 30.0,
+        passes: int = 3,
+    ) -> None:
+        self._client = Client(
+            servers,
+            choice=choice,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            deadline_s=deadline_s,
+            passes=passes,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gossipkv-client", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ask(self._client.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ask(self._client.__aexit__(None, None, None))
+        self._ask(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _ask(self, call: Coroutine[Any, Any, Result]) -> Result:
+        """What the loop makes of it. An interrupted wait, as by Ctrl-C, cancels the call."""
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def table(self, name: str, *, namespace: str = "usr", resolve: Resolve | None = None) -> SyncTable:
+        return SyncTable(self._client.table(name, namespace=namespace, resolve=resolve), self._ask)
+
+    def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
+        return self._ask(self._client.tables(namespace))
+
+    def cluster(self) -> dict[str, Any]:
+        return self._ask(self._client.cluster())
+
+    def receipt(self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None) -> dict[str, Any]:
+        return self._ask(self._client.receipt(receipt, wait=wait, within=within))
+
+
+class SyncTable:
+    """Got from `SyncClient.table`."""
+
+    def __init__(self, table: Table, ask: Ask) -> None:
+        self._table = table
+        self._ask = ask
+
+    @property
+    def name(self) -> str:
+        return self._table.name
+
+    def get(self, key: str, *, r: int | None = None) -> Row | None:
+        row: Row | None = self._ask(self._table.get(key, r=r))
+        return row
+
+    def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
+        written: Written = self._ask(self._table.put(key, value, **options))
+        return written
+
+    def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
+        written: Written = self._ask(self._table.delete(key, **options))
+        return written
+
+    def update(
+        self,
+        key: str,
+        change: Callable[[bytes | None], bytes | None],
+        *,
+        attempts_max: int = UPDATE_ATTEMPTS_MAX,
+        ttl: Duration | None = None,
+        w: int | None = None,
+    ) -> Written | None:
+        """`change` is called on the client's own thread, and must not use the client."""
+        call = self._table.update(key, change, attempts_max=attempts_max, ttl=ttl, w=w)
+        written: Written | None = self._ask(call)
+        return written
+
+    def range(self, **bounds: Unpack[Bounds]) -> Generator[Row]:
+        return self._each(self._table.range(**bounds))
+
+    def batch(
+        self,
+        operations: Iterable[Operation],
+        *,
+        w: int | None = None,
+        write_wait: Duration | None = None,
+        idempotent: bool = False,
+    ) -> Generator[BatchOutcome]:
+        """`operations` is iterated on the client's own thread, and must not use the client."""
+        return self._each(self._table.batch(operations, w=w, write_wait=write_wait, idempotent=idempotent))
+
+    def watch(
+        self, *, prefix: str | None = None, since: str | None = None, snapshot: bool = False
+    ) -> Generator[Change]:
+        """Its `close` lets go of the connection."""
+        return self._each(self._table.watch(prefix=prefix, since=since, snapshot=snapshot))
+
+    def describe(self) -> dict[str, Any] | None:
+        described: dict[str, Any] | None = self._ask(self._table.describe())
+        return described
+
+    def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
+        self._ask(self._table.configure(conflicts=conflicts, w=w, r=r))
+
+    def drop(self) -> None:
+        self._ask(self._table.drop())
+
+    def _each(self, items: _Items[Item]) -> Generator[Item]:
+        async def following() -> tuple[Item] | None:
+            try:
+                return (await anext(items),)
+            except StopAsyncIteration:
+                return None
+
+        try:
+            while (item := self._ask(following())) is not None:
+                yield item[0]
+        finally:
+            self._ask(items.aclose())

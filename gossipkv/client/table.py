@@ -1,0 +1,241 @@
+"""A table as an object.
+
+A read answers one value. Where concurrent writes left several, the table's `resolve` function makes one of them, and
+the row's context goes with it: a write with this context replaces exactly what was read, and leaves what has been
+written since. Nothing is written by a read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import Any, TypedDict, Unpack, cast
+
+from gossipkv.client.batch import Batches, BatchOutcome, Operation
+from gossipkv.client.duration import Duration
+from gossipkv.client.errors import ConditionFailedError, NotFoundError, RefusedError, UnresolvedSiblingsError
+from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
+from gossipkv.client.requests import Answer, Request, Requests, json_of
+from gossipkv.client.row import Row, Written, row_from_json, siblings_from_json
+from gossipkv.client.watch import Watch
+from gossipkv.client.write import DeleteOptions, PutOptions, write_request
+
+Resolve = Callable[[Sequence[bytes]], bytes]
+"""One value out of several. Every client of a table has to use the same one."""
+Change = Callable[[bytes | None], bytes | Awaitable[bytes | None] | None]
+"""The new value from the current one; None is an absent row."""
+
+UPDATE_ATTEMPTS_MAX = 10
+_JSON = {"Accept": "application/json"}
+_SEVERAL = 300
+
+
+class Bounds(TypedDict, total=False):
+    """Which rows are listed."""
+
+    prefix: str | None
+    start: str | None
+    """From this key on."""
+    end: str | None
+    """Up to this key, which is left out."""
+    keys_only: bool
+    page_rows: int
+    """At most so many are held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    row: Row | None
+    context: str | None
+    server: str
+
+
+class Table:
+    """Rows of one table. Methods raise ClientError; docs/client.md says which, and what is sent again."""
+
+    def __init__(
+        self, requests: Requests, name: str, namespace: str = "usr", *, resolve: Resolve | None = None
+    ) -> None:
+        self._requests = requests
+        self.name = name
+        self.namespace = namespace
+        self._path = table_path(namespace, name)
+        self._resolve = resolve
+
+    # One row
+
+    async def get(self, key: str, *, r: int | None = None) -> Row | None:
+        """None where there is no such row. `r`: members asked, whose answers are merged. Raises
+        UnresolvedSiblingsError where there are several values and no function to resolve them."""
+        return self._resolved((await self._read(key, r)).row)
+
+    async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
+        """Durable when it returns, at `w` members. Raises ConditionFailedError; UnavailableError whose `may_stand`
+        tells whether it may be stored."""
+        return await self._write(key, value, options)
+
+    async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
+        """Also where there is no such row. Raises as `put`."""
+        return await self._write(key, None, cast(PutOptions, options))
+
+    async def update(
+        self,
+        key: str,
+        change: Change,
+        *,
+        attempts_max: int = UPDATE_ATTEMPTS_MAX,
+        ttl: Duration | None = None,
+        w: int | None = None,
+    ) -> Written | None:
+        """Read, resolve, change, and write on condition that nothing has changed meanwhile; anew where it has. `change`
+        may be asked several times; None from it deletes the row. Returns None where there was nothing to delete.
+        Raises ConditionFailedError after so many attempts.
+
+        The condition holds on the member that is read: of two updates through two members at once one wins, unless
+        the table keeps siblings."""
+        server: str | None = None
+        for attempt in range(attempts_max):
+            read = await self._read(key, preferred=server)
+            server, row = read.server, self._resolved(read.row)
+            wanted = change(None if row is None else row.value)
+            value = await wanted if isawaitable(wanted) else wanted
+            if row is None and value is None:
+                return None
+            options: PutOptions = {"context": read.context, "ttl": ttl, "w": w}
+            if row is None:
+                options["if_absent"] = True
+            else:
+                options["if_match"] = row.etag
+            try:
+                return await self._write(key, value, options, preferred=server)
+            except ConditionFailedError:
+                if attempt + 1 == attempts_max:
+                    raise
+        raise AssertionError("at least one attempt")
+
+    async def _read(self, key: str, r: int | None = None, *, preferred: str | None = None) -> _Read:
+        query = None if r is None else {"r": str(r)}
+        request = Request("GET", row_path(self.namespace, self.name, key), query, may_be_absent=True)
+        answer = await self._requests.answer(request, preferred=preferred)
+        # A deleted row has a context, too: what is put next replaces the deletion.
+        row = None if answer.status == 404 else _row_in(key, answer)
+        return _Read(row, answer.headers.get(CONTEXT), answer.server)
+
+    def _resolved(self, row: Row | None) -> Row | None:
+        if row is None or not row.siblings:
+            return row
+        if self._resolve is None:
+            raise UnresolvedSiblingsError(row)
+        return replace(row, value=self._resolve(row.siblings))
+
+    async def _write(
+        self, key: str, value: bytes | None, options: PutOptions, *, preferred: str | None = None
+    ) -> Written:
+        request = write_request(row_path(self.namespace, self.name, key), value, options)
+        answer = await self._requests.answer(request, preferred=preferred)
+        return Written(etag_of(answer.headers) or None, answer.headers.get(CONTEXT), answer.headers.get(RECEIPT))
+
+    # Many rows
+
+    async def range(self, **bounds: Unpack[Bounds]) -> AsyncGenerator[Row]:
+        """Rows in order of their keys' UTF-8 bytes. What is written meanwhile behind the page that was read is seen."""
+        async for page in self.pages(**bounds):
+            for listed in page:
+                row = self._resolved(listed)
+                assert row is not None, "it is listed"
+                yield row
+
+    async def pages(self, *, limit: int | None = None, **bounds: Unpack[Bounds]) -> AsyncGenerator[list[Row]]:
+        """Rows as they are, siblings unresolved, up to `limit`, as the server hands them out; a page may be empty."""
+        page_rows = bounds.get("page_rows", 500)
+        named = {"prefix": bounds.get("prefix"), "start": bounds.get("start"), "end": bounds.get("end")}
+        query = {name: text for name, text in named.items() if text is not None}
+        if bounds.get("keys_only"):
+            query["keys_only"] = "true"
+        left, server = limit, None
+        while True:
+            query["limit"] = str(page_rows if left is None else min(left, page_rows))
+            answer = await self._requests.answer(Request("GET", f"{self._path}/rows", query, _JSON), preferred=server)
+            server, page = answer.server, json_of(answer)
+            rows = [row_from_json(item) for item in page["items"]]
+            yield rows
+            left = None if left is None else left - len(rows)
+            if page["next_cursor"] is None or left == 0:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def batch(
+        self,
+        operations: Iterable[Operation] | AsyncIterable[Operation],
+        *,
+        w: int | None = None,
+        write_wait: Duration | None = None,
+        idempotent: bool = False,
+    ) -> AsyncGenerator[BatchOutcome]:
+        """Put and delete rows, in order; an outcome for each as they come, and no more held than a request of 500
+        operations or 1 MiB. No transaction. Raises UnavailableError where a request is not answered in full."""
+        return self._batches(w, write_wait, idempotent).carried_out(operations)
+
+    async def batch_lines(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
+        """Carry out lines as the API takes them, in one request; an outcome for each. For lines that may be carried
+        out twice. Raises UnavailableError where no server carries out all that it can."""
+        return await self._batches(None, None, is_repeatable=True).answered(lines)
+
+    def _batches(self, w: int | None, write_wait: Duration | None, is_repeatable: bool) -> Batches:
+        path = f"{self._path}/rows:batch"
+        return Batches(self._requests, path, is_repeatable=is_repeatable, w=w, write_wait=write_wait)
+
+    def watch(
+        self,
+        *,
+        prefix: str | None = None,
+        since: str | None = None,
+        snapshot: bool = False,
+        silence_s: float = 60.0,
+        give_up_s: float = 60.0,
+    ) -> Watch:
+        """Changes as they come, from now on, or behind the event id `since`; see Watch."""
+        return Watch(
+            self._requests,
+            self.namespace,
+            self.name,
+            prefix=prefix,
+            since=since,
+            snapshot=snapshot,
+            silence_s=silence_s,
+            give_up_s=give_up_s,
+        )
+
+    # The table itself
+
+    async def describe(self) -> dict[str, Any] | None:
+        """Its counts and settings, as in the API's documentation; None where it has neither rows nor settings."""
+        try:
+            return await self._requests.json(self._path)
+        except NotFoundError:
+            return None
+
+    async def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
+        """Change the settings given. `conflicts`: `lww` or `siblings`; `w` and `r`: defaults of writes and reads."""
+        given = {"conflicts": conflicts, "w": w, "r": r}
+        body = json.dumps({name: value for name, value in given.items() if value is not None}).encode()
+        # The same settings twice are those settings.
+        await self._requests.answer(Request("PUT", self._path, data=body))
+
+    async def drop(self) -> None:
+        """Delete its settings and rows; those put meanwhile may stay."""
+        await self._requests.answer(Request("DELETE", self._path))
+
+
+def _row_in(key: str, answer: Answer) -> Row:
+    """The row that a GET answered: its value, or all of them (300)."""
+    etag, context = etag_of(answer.headers), answer.headers.get(CONTEXT)
+    if answer.status != _SEVERAL:
+        return Row(key, answer.body, etag, context)
+    try:
+        siblings = siblings_from_json(json_of(answer))
+        return Row(key, siblings[0], etag, context, siblings)
+    except (ValueError, LookupError, TypeError) as error:
+        raise RefusedError(f"{answer.server} does not answer like gossipkv") from error

@@ -1,0 +1,69 @@
+"""A node put together from settings: what `gossipkv serve` runs, and what another program embeds."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from gossipkv.api.options import ApiOptions
+from gossipkv.codec import Limits
+from gossipkv.core.member import GOSSIP
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.discovery.base import Discovery
+from gossipkv.feed import FeedOptions
+from gossipkv.metrics import Metrics
+from gossipkv.node import Node, NodeOptions
+from gossipkv.settings import Settings
+from gossipkv.storage.lmdb import LmdbStorage
+from gossipkv.transport.http import HttpTransport
+
+
+def member_of(settings: Settings) -> str:
+    return settings.member or socket.gethostname()
+
+
+def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> Node:
+    """A node that has not been started; `endpoints` says where others reach it, by protocol. Raises StorageError."""
+    storage = LmdbStorage(Path(settings.data_dir), settings.storage_bytes_max)
+    transport = HttpTransport(
+        settings.gossip_host,
+        settings.gossip_port,
+        advertise=endpoints[GOSSIP],
+        frame_bytes_max=Limits.for_values(settings.value_bytes_max).frame_bytes_max,
+        exchange_timeout_s=settings.exchange_timeout_s,
+        connect_timeout_s=settings.connect_timeout_s,
+    )
+    options = ReplicaOptions(
+        cluster=settings.cluster,
+        member=member_of(settings),
+        endpoints=dict(endpoints),
+        zone=settings.zone or None,
+        version=importlib.metadata.version("gossipkv"),
+        gossip_interval_ms=settings.gossip_interval_ms,
+        audit_interval_ms=settings.audit_interval_ms,
+        bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
+        retry_ms_max=settings.retry_ms_max,
+        clock_skew_ms_max=settings.clock_skew_ms_max,
+        fanout=settings.fanout,
+        siblings_max=settings.siblings_max,
+    )
+    node_options = NodeOptions(
+        inbox_operations_max=settings.inbox_operations_max,
+        inbox_bytes_max=settings.inbox_bytes_max,
+        value_bytes_max=settings.value_bytes_max,
+        write_wait_seconds=settings.write_wait_s,
+        read_wait_seconds=settings.read_wait_s,
+        feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
+    )
+    return Node(options, storage, transport, discovery, metrics, node_options)
+
+
+def api_options(settings: Settings) -> ApiOptions:
+    return ApiOptions(
+        value_bytes_max=settings.value_bytes_max,
+        page_rows_max=settings.page_rows_max,
+        page_bytes_max=settings.page_bytes_max,
+        body_timeout_seconds=settings.body_timeout_s,
+    )

@@ -1,0 +1,128 @@
+"""Members inside this process, on real ports and directories."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from gossipkv import (
+    Client,
+    ConditionFailedError,
+    ContextRequiredError,
+    Node,
+    RefusedError,
+    UnresolvedSiblingsError,
+)
+from tests.processes.members import eventually, free_port
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logs() -> Iterator[None]:
+    """As in a program that knows nothing of structlog."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+def settings() -> dict[str, object]:
+    return {"gossip_interval_ms": 50, "bootstrap_timeout_ms": 50}
+
+
+async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: Path) -> None:
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+        table = member.table("t")
+        assert table.get("a") is None
+        written = await table.put("a", b"1", if_absent=True)
+        row = table.get("a")
+        assert row is not None
+        assert (row.value, row.etag) == (b"1", written.etag)
+        with pytest.raises(ConditionFailedError) as failure:
+            await table.put("a", b"2", if_absent=True)
+        assert failure.value.problem["etag"] == written.etag
+        await table.put("a", b"2", if_match=written.etag)
+        await table.delete("a")
+        assert table.get("a") is None
+
+
+async def test_siblings_contexts_lives_and_copies_are_as_with_a_client(tmp_path: Path) -> None:
+    port = free_port()
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), http_port=port, **settings()) as member:
+        async with Client([f"http://127.0.0.1:{port}"]) as client:
+            await client.table("carts").configure(conflicts="siblings")
+        carts = member.table("carts", resolve=b"+".join)
+        await carts.put("c", b"a")
+        await carts.put("c", b"b")
+        row = carts.get("c")
+        assert row is not None
+        assert (row.value, row.siblings) == (b"b+a", (b"b", b"a"))
+        with pytest.raises(UnresolvedSiblingsError):
+            member.table("carts").get("c")
+        with pytest.raises(ContextRequiredError):
+            await carts.delete("c")
+        with pytest.raises(RefusedError, match="another row"):
+            await carts.put("d", b"x", context=row.context)
+        await carts.put("c", b"ab", context=row.context, ttl="1h")
+        assert [(each.value, each.siblings) async for each in carts.range()] == [(b"ab", ())]
+        with pytest.raises(RefusedError):
+            await carts.put("c", b"x", w=2)
+
+
+async def test_rows_are_ranged_over_in_order_and_within_bounds(tmp_path: Path) -> None:
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+        table = member.table("t")
+        await asyncio.gather(*(table.put(f"{letter}{number:03}", b"v") for letter in "abc" for number in range(250)))
+        await member.table("u").put("b", b"of another table")
+        assert [row.row async for row in table.range()] == [f"{x}{n:03}" for x in "abc" for n in range(250)]
+        assert len([row async for row in table.range(prefix="b")]) == 250
+        assert [row.row async for row in table.range(start="a248", end="b001")] == ["a248", "a249", "b000"]
+        assert [row async for row in table.range(prefix="b", start="c")] == []
+
+
+async def test_what_cannot_be_stored_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    async with Node(
+        data_dir=tmp_path, member="m0", gossip_port=free_port(), value_bytes_max=10, **settings()
+    ) as member:
+        for key, value in (("", b""), ("k" * 401, b""), ("k", b"v" * 11)):
+            with pytest.raises(ValueError, match=r"is 1 to|at most"):
+                await member.table("t").put(key, value)
+        with pytest.raises(ValueError, match="table name"):
+            member.table("no name")
+
+
+async def test_members_replicate_and_keep_their_rows_over_a_restart(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    peers = [f"http://127.0.0.1:{port}" for port in ports]
+
+    def member(number: int, http_port: int | None = None) -> Node:
+        directory = tmp_path / str(number)
+        return Node(
+            data_dir=directory,
+            member=f"m{number}",
+            peers=peers,
+            gossip_port=ports[number],
+            http_port=http_port,
+            **settings(),
+        )
+
+    port = free_port()
+    async with member(0) as first, member(1, port) as second:
+        await first.wait_ready()
+        await second.wait_ready()
+        await first.table("t").put("a", b"1")
+
+        async def has_arrived() -> bool:
+            return second.table("t").get("a") is not None
+
+        await eventually(has_arrived, "the row at the second member")
+        async with Client([f"http://127.0.0.1:{port}"]) as client:
+            row = await client.table("t").get("a")
+            assert row is not None
+            assert row.value == b"1"
+    async with member(1) as second:
+        row = second.table("t").get("a")
+        assert row is not None
+        assert row.value == b"1"
