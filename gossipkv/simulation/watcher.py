@@ -116,11 +116,12 @@ class Watcher:
         target = tail.position
         with host.disk.view() as view:
             if self._position is not None and not self._is_held:
-                if standing(view, USER, self._position, tail) is Standing.HELD:
+                found = standing(view, USER, self._position, tail)
+                if found is Standing.AHEAD and self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
+                    return
+                if found is Standing.HELD:
                     self._is_held = True
                     self.seen_kinds["watches_resumed_ahead"] += bool(self._position.dots)
-                elif self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
-                    return
                 else:
                     self._reset()
             position = self._position
