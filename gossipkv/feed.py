@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from gossipkv.core.address import NAMESPACES, table_of
 from gossipkv.core.storage import View
@@ -256,7 +257,7 @@ class Feed:
                 continue
             before = tail.position
             try:
-                self._tell(changes.shard, before, tail.take(changes))
+                self._tell(changes.shard, before, tail.take(changes, partial(self._is_watched, changes.shard)))
             except BeginAnewError as error:
                 for watcher in self._of(changes.shard):
                     watcher.begin_anew(str(error))
@@ -269,6 +270,9 @@ class Feed:
         # Those that wait for what they have been told elsewhere look again.
         for watcher in self.behind:
             watcher.wake()
+
+    def _is_watched(self, shard: str, address: bytes) -> bool:
+        return (shard, table_of(address)) in self._watchers
 
     def _tell(self, shard: str, before: WatchPosition, told: list[Told] | None) -> None:
         if told is None:

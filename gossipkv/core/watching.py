@@ -18,6 +18,7 @@ that was superseded by one that is told later on, as the ranges of a pull may; o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -80,6 +81,10 @@ class Standing(Enum):
     """Never again: what came after it may be gone from here, too."""
 
 
+def _everything(_: bytes) -> bool:
+    return True
+
+
 class Tail:
     """The position of all watchers of a shard that are up to date."""
 
@@ -107,9 +112,10 @@ class Tail:
     def is_recovery_due(self) -> bool:
         return self._ahead is None and self._batches >= RECOVERY_BATCHES
 
-    def take(self, changes: Changes) -> list[Told] | None:
-        """Move on over a batch; returns what to tell, or None where watchers must read the journal up to the new
-        position. Raises BeginAnewError; where the replica has renounced writes, it must recover then."""
+    def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
+        """Move on over a batch; returns what to tell of the addresses that are watched, or None where watchers must
+        read the journal up to the new position. Raises BeginAnewError; where the replica has renounced writes, it must
+        recover then."""
         before, context = self.position, changes.context
         self._batches += 1
         if changes.revision <= self._revision or (not changes.rows and context == before.context):
@@ -127,7 +133,7 @@ class Tail:
             self.position = WatchPosition(context)
             raise BeginAnewError("too many rows run ahead of what this member covers")
         self.position = self._position_at(Context(context))
-        return _in_order(before, self.position, changes.rows)
+        return _in_order(before, self.position, {a: row for a, row in changes.rows.items() if is_watched(a)})
 
     def _move_ahead(self, ahead: dict[bytes, list[Dot]], changes: Changes, before: WatchPosition) -> None:
         advanced = set(changes.context.missing_from(before.context))
