@@ -273,6 +273,12 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         ["direction"],
         [(["in"], tally.rows_received), (["out"], tally.rows_sent)],
     )
+    ends = ("direct", "indirect", "heard", "failed")
+    yield _counter("probes", "Probes of members by how they ended", ["result"], (([e], tally.probes[e]) for e in ends))
+    fates = ("begun", "refuted", "dead", "false_dead")
+    yield _counter("suspicions", "Suspicions by fate", ["fate"], (([f], tally.suspicions[f]) for f in fates))
+    yield _counter("refutations", "Words against this member that it refuted", [], [([], tally.refutations)])
+    yield _counter("wakes_late", "Times that this member found it had been paused", [], [([], tally.wakes_late)])
     yield _counter(
         "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]
     )

@@ -290,8 +290,11 @@ class Node:
         count = self._metrics.gossip_bytes.labels
         try:
             count("out").inc(len(send.frame))
-            answer = await self._transport.exchange(send.endpoint, send.frame)
+            async with asyncio.timeout(send.timeout_seconds):
+                answer = await self._transport.exchange(send.endpoint, send.frame)
             count("in").inc(len(answer))
+        except TimeoutError:
+            self._committer.post(Failed(send.exchange, "no answer in time to be of use"))
         except ExchangeError as error:
             self._metrics.exchange_failures.labels(error.fault.value).inc()
             self._committer.post(Failed(send.exchange, f"{error.fault.value}: {error.detail}"))
@@ -329,7 +332,7 @@ class Node:
             await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
     async def _tick(self) -> None:
-        pause_seconds = self._options.gossip_interval_ms / 1000 / 5
+        pause_seconds = min(self._options.gossip_interval_ms, self._options.protocol_period_ms) / 1000 / 5
         while True:
             await self._committer.ask(Tick())
             await asyncio.sleep(pause_seconds)

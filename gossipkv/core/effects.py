@@ -18,6 +18,8 @@ class Send:
     exchange: int
     endpoint: str
     envelope: Envelope
+    timeout_ms: int | None = None
+    """No answer is of use later; None: the transport's own bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ class Tally:
     """Equal contexts with unequal fingerprints."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    probes: Counter[str] = field(default_factory=Counter)
+    """Probes begun here, by how they ended: direct, indirect, heard (an exchange of gossip was answered), failed."""
+    suspicions: Counter[str] = field(default_factory=Counter)
+    """begun here; and what came of those held here: refuted, dead, and false_dead that were alive after all."""
+    refutations: int = 0
+    """Words against this member that it has refuted."""
+    wakes_late: int = 0
+    """How often this member found that it had been paused, or its clock put forward."""
     reads_repaired: int = 0
     """Copies that a read of several members found behind, and that were given the merge."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -77,6 +87,10 @@ class Tally:
             self.rows_sent,
             self.anomalies,
             Counter(self.envelopes_refused),
+            Counter(self.probes),
+            Counter(self.suspicions),
+            self.refutations,
+            self.wakes_late,
             self.reads_repaired,
             Counter(self.conflicts),
             self.siblings_over_limit,

@@ -17,15 +17,19 @@ from typing import NamedTuple, TypeVar
 from gossipkv.core import pull, walk
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Notice, Tally
-from gossipkv.core.member import ALIVE, DEAD, LEFT
+from gossipkv.core.member import ALIVE, LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
+    Ack,
     Covered,
     Delta,
     Digest,
     Envelope,
     Message,
     Offer,
+    OfShard,
+    Ping,
+    PingRequest,
     Pull,
     RowCopy,
     State,
@@ -213,10 +217,12 @@ class Gossip:
                 self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
         for message in envelope.messages:
+            if isinstance(message, Ping | PingRequest | Ack):
+                continue
             answers += self._answer(transaction, peer, message, now_ms)
         return answers
 
-    def _answer(self, transaction: Transaction, peer: Peer | None, message: Message, now_ms: int) -> list[Message]:
+    def _answer(self, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int) -> list[Message]:
         shard = self._store.shards[message.shard]
         match message:
             case Digest():
@@ -288,6 +294,7 @@ class Gossip:
             # It answers now, so it is what it says, however its incarnation compares: its clock may have been set back
             # and its disk lost.
             peer.incarnation = min(peer.incarnation, envelope.incarnation)
+            self._membership.replaced(peer)
         peer.become_replica(envelope.replica, envelope.incarnation)
         if peer.replica != envelope.replica:
             # From before the member lost its disk: what it covered then must not be taken for what it covers now.
@@ -298,6 +305,8 @@ class Gossip:
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
         for message in envelope.messages:
+            if isinstance(message, Ping | PingRequest | Ack):
+                continue
             try:
                 self._take_answer(transaction, peer, message, asked, now_ms)
             except walk.WalkFaultError as fault:
@@ -344,7 +353,7 @@ class Gossip:
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
         self._start_walk(peer, shard.name)
 
-    def _take_answer(self, transaction: Transaction, peer: Peer, message: Message, asked: Asked, now_ms: int) -> None:
+    def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]
         pulling = _same(peer.pulls.get(shard.name), asked.pulls.get(shard.name))
         walking = _same(peer.walks.get(shard.name), asked.walks.get(shard.name))
@@ -415,11 +424,10 @@ class Gossip:
         if peer.asked.contexts:
             self._tally.rounds["failed"] += 1
         peer.asked = Asked()
-        status = peer.status
         self._membership.failed(peer, now_ms)
-        if peer.status != status:
-            next_step = "it is tried less often now" if peer.status == DEAD else "it is tried again"
-            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=next_step)
+        if peer.failures == 1:
+            consequence = "it is tried again, less often each time"
+            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence)
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:
         """The batch in which these exchanges began or ended was not committed: they are not under way, and transfers

@@ -17,8 +17,8 @@ from gossipkv.core.write import Operation, Result
 
 
 class Write(NamedTuple):
-    """Answered by one Result per operation; by a Reach, and nothing is stored, where fewer members answer than copies
-    are asked for."""
+    """Answered by one Result per operation; by a Reach, and nothing is stored, where fewer members are alive than
+    copies are asked for."""
 
     shard: str
     operations: tuple[Operation, ...]
@@ -28,7 +28,7 @@ class Write(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Await:
     """Wait until a write has so many durable copies, at all members where None, or, without a receipt, until so many
-    members answer. Answered by a Reach, and no one waits, where there are not so many members; else by nothing, and
+    members are alive. Answered by a Reach, and no one waits, where there are not so many members; else by nothing, and
     resolved by the effects of a batch."""
 
     ticket: int

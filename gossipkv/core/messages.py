@@ -13,6 +13,8 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | WalkNodes | WalkSums |
 | WalkList | WalkEntries |
 | WalkFetch, WalkFetchRows | WalkRows |
+| Ping, PingRequest | Ack |
+| Ack | nothing |
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.fingerprint import Sums
 from gossipkv.core.row import Row
+from gossipkv.core.rumours import Rumour
 
 
 class Range(NamedTuple):
@@ -209,7 +212,30 @@ class WalkRows:
     """Rows that the receiver's decoder refused; never sent."""
 
 
-Message = (
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? And this is said of members."""
+
+    rumours: tuple[Rumour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest:
+    """Ping that member, which does not answer me, and tell me with an Ack if it answers you."""
+
+    member: str
+    rumours: tuple[Rumour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """That member has answered; it is the sender itself where this is an answer."""
+
+    member: str
+    rumours: tuple[Rumour, ...] = ()
+
+
+OfShard = (
     Digest
     | State
     | Covered
@@ -227,6 +253,9 @@ Message = (
     | WalkFetchRows
     | WalkRows
 )
+"""What concerns the rows of a shard."""
+
+Message = OfShard | Ping | PingRequest | Ack
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
+from gossipkv.core.standing import Standing
 from gossipkv.core.walk import Walk
-
-DEAD_AFTER_FAILURES = 5
 
 
 @dataclass(slots=True)
@@ -39,6 +38,8 @@ class Peer:
     endpoint: str
     member: str | None = None
     record: MemberRecord | None = None
+    standing: Standing = field(default_factory=Standing)
+    """Whether it is alive, as the failure detector has it; a contact is taken to be."""
     replica: ReplicaId | None = None
     """Of the data that `contexts` speaks of."""
     incarnation: int = 0
@@ -80,15 +81,20 @@ class Peer:
 
     @property
     def status(self) -> str:
-        if self.is_let_go or (self.record is not None and self.record.has_left):
-            return LEFT
-        if self.failures >= DEAD_AFTER_FAILURES:
-            return DEAD
-        return SUSPECT if self.failures else ALIVE
+        return LEFT if self.is_let_go else self.standing.status
+
+    @property
+    def zone(self) -> str | None:
+        return self.record.zone if self.record is not None else None
+
+    @property
+    def is_living(self) -> bool:
+        """A suspect counts as alive until its suspicion has run out: most are refuted."""
+        return self.status in (ALIVE, SUSPECT)
 
     @property
     def is_answering(self) -> bool:
-        return self.has_answered and self.failures == 0 and self.status == ALIVE
+        return self.has_answered and self.failures == 0 and self.is_living
 
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""

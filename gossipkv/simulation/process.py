@@ -180,7 +180,8 @@ class Process:
         self.exchanges[send.exchange] = send.endpoint
         source = self.host.endpoint
         self._world.carry(source, send.endpoint, lambda: self._arrive(send, source, frame))
-        self._world.after(EXCHANGE_TIMEOUT_MS, lambda: self.fail(send.exchange, "no answer in time"))
+        timeout_ms = min(EXCHANGE_TIMEOUT_MS, send.timeout_ms or EXCHANGE_TIMEOUT_MS)
+        self._world.after(timeout_ms, lambda: self.fail(send.exchange, "no answer in time"))
 
     def _frame(self, envelope: Envelope) -> bytes:
         frame = encode(envelope)

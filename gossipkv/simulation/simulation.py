@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection
 from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
+from gossipkv.core.member import DEAD
 from gossipkv.core.storage import Expiry
 from gossipkv.core.watching import RECOVERY_BATCHES
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.derived import stored_rows
-from gossipkv.simulation.client import TTL_MS_MAX, Client, describe, kinds_of
+from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, Client, describe, kinds_of
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import EPOCH_MS, Host
@@ -35,7 +36,10 @@ LIVENESS_INTERVALS = 40
 ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
 TRANSFERS = 3
 """So often may all rows be brought over one by one, where messages hold no more."""
-WATCHERS = 2
+WATCHED_TABLES = ("table0", "table0", BESIDE)
+"""One watcher each."""
+REVIVAL_PERIODS = 30
+"""Protocol periods, and the longest pause before a retry, after which no one may take a member that runs for dead."""
 QUIET_INTERVALS = 6
 """Gossip intervals to go on after that."""
 
@@ -63,8 +67,8 @@ class Simulation:
         self._client = Client(_child(rng), self.scenario, self._told)
         self._quorum_client = QuorumClient(_child(rng), self.scenario, self._checkers, self._timeline.after, self._told)
         self._watchers = [
-            Watcher(f"watcher-{number}", _child(rng), self._cluster, self._timeline, self._checkers)
-            for number in range(WATCHERS)
+            Watcher(f"watcher-{number}", table, _child(rng), self._cluster, self._timeline, self._checkers)
+            for number, table in enumerate(WATCHED_TABLES)
         ]
         self._is_over = False
 
@@ -202,6 +206,9 @@ class Simulation:
                 self._timeline.run_until(self._timeline.now_ms + 1)
             self._cluster.examine(host)
         self._end_watches()
+        until_ms = self._timeline.now_ms + REVIVAL_PERIODS * scenario.gossip_interval_ms + RETRY_MS_MAX
+        while self._timeline.now_ms < until_ms and self._is_anyone_dead():
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         for checker in self._checkers:
             checker.ended(self._cluster.hosts)
 
@@ -212,9 +219,17 @@ class Simulation:
                 raise ViolationError("watches", "a watcher does not come to the end of what there is to be told")
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         for checker in self._checkers:
-            checker.watches_ended([watcher.name for watcher in self._watchers], self._cluster.hosts)
+            checker.watches_ended({watcher.name: watcher.prefix for watcher in self._watchers}, self._cluster.hosts)
         for watcher in self._watchers:
             self.outcome.seen += watcher.seen_kinds
+
+    def _is_anyone_dead(self) -> bool:
+        """Whether anyone takes a member that runs for dead."""
+        running = {host.name for host in self._cluster.running()}
+        processes = [host.process for host in self._cluster.hosts if host.process is not None]
+        return any(
+            peer.status == DEAD and peer.member in running for process in processes for peer in process.replica.peers
+        )
 
     def _survey(self) -> tuple[int, int]:
         """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""

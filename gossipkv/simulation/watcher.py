@@ -28,9 +28,16 @@ FEW_SHARE = 0.2
 
 class Watcher:
     def __init__(
-        self, name: str, rng: random.Random, cluster: Cluster, timeline: Timeline, checkers: Sequence[Checker]
+        self,
+        name: str,
+        table: str,
+        rng: random.Random,
+        cluster: Cluster,
+        timeline: Timeline,
+        checkers: Sequence[Checker],
     ) -> None:
         self.name = name
+        self.prefix = address_of(table, b"")
         self.seen_kinds: Counter[str] = Counter()
         self._rng = rng
         self._cluster = cluster
@@ -40,7 +47,6 @@ class Watcher:
         self._ahead_rows_max = FEW_ROWS if rng.random() < FEW_SHARE else AHEAD_ROWS_MAX
         self._last_id = WatchPosition().event_id()
         self._connection = 0
-        self._prefix = address_of("table0", b"")
         self._process: Process | None = None
         self._feed: Feed | None = None
         self._began_ms = 0
@@ -107,7 +113,7 @@ class Watcher:
             self.is_live = False
             self._position = before
         elif self.is_live and told is not None:
-            self._tell([one for one in told if one.address.startswith(self._prefix)])
+            self._tell([one for one in told if one.address.startswith(self.prefix)])
 
     def _read(self) -> None:
         assert self._process is not None
@@ -127,9 +133,9 @@ class Watcher:
             position = self._position
             reading: Snapshot | CatchUp
             if position is None:
-                reading = Snapshot(target, self._prefix, host.now_ms())
+                reading = Snapshot(target, self.prefix, host.now_ms())
             else:
-                reading = CatchUp(position, target, self._prefix)
+                reading = CatchUp(position, target, self.prefix)
             told: list[Told] = []
             while not reading.is_finished:
                 told += reading.page(view, USER)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import batches, http, machine, processes, propagation, rounds, watches, wrk
+from benchmarks import batches, http, idle, machine, processes, propagation, rounds, watches, wrk
 from benchmarks.__main__ import main
 from benchmarks.bench import Bench, Scale
 from benchmarks.figures import median, median_ratio, percentile
@@ -173,3 +173,11 @@ def test_the_server_that_is_not_ours_takes_the_same_requests(bench: Bench) -> No
     http.preload(contender, rows=2)
     method, path, body = contender.request(http.PUT, 1)
     assert processes.ask(contender.port, path, method, body.encode()) == (204, b"")
+
+
+def test_members_that_have_nothing_to_do_are_measured_and_ended(bench: Bench, tmp_path: Path) -> None:
+    found = idle.measure(bench.processes, tmp_path, members=2, duration_s=2, settle_s=0)
+    assert len(found.cpu_ms) == len(found.resident_bytes) == 2
+    assert 0 < found.frame_bytes < found.loopback_bytes
+    assert re.fullmatch(r"\| 2 \| [\d.]+ ms/s \| [\d.]+ ms/s \|.* MiB \|", idle.line(2, found))
+    assert not bench.processes._running

@@ -23,6 +23,9 @@ from gossipkv.storage.memory import MemoryStorage
 START_MS = 1_700_000_000_000
 LIMITS = Limits()
 
+NO_PROBES_MS = 10**12
+"""A protocol period that does not end: probes would stand between the exchanges that a test is about."""
+
 
 def endpoint_of(name: str) -> str:
     return f"memory://{name}"
@@ -77,7 +80,15 @@ class Cluster:
     def start(self, name: str, storage: MemoryStorage | None = None, **settings: Any) -> Member:
         """Start a member; on new storage as a new replica, under the next small id."""
         options = ReplicaOptions(
-            **({"cluster": "test", "member": name, "endpoints": {"gossip": endpoint_of(name)}} | settings)
+            **(
+                {
+                    "cluster": "test",
+                    "member": name,
+                    "endpoints": {"gossip": endpoint_of(name)},
+                    "protocol_period_ms": NO_PROBES_MS,
+                }
+                | settings
+            )
         )
         if storage is None:
             storage = MemoryStorage()

@@ -16,15 +16,19 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
+from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row, Version
+from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import JournalEntry, Reader, StorageError
 from gossipkv.core.store import Intake, Store
+from gossipkv.core.suspicion import Suspicion
+from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import CatchUp, Told
@@ -234,6 +238,21 @@ def _discover_endpoints_alone(membership: Membership, endpoints: Any, existing: 
     _discovered(membership, endpoints, None)
 
 
+_become = Swim._become
+
+
+def _keep_the_suspicion(swim: Swim, member: str, status: str, life: Life) -> None:
+    suspicion = swim.standings[member].suspicion
+    _become(swim, member, status, life)
+    if status == ALIVE:
+        swim.standings[member].suspicion = suspicion
+
+
+def _bury_for_good(swim: Swim, member: str, status: str, life: Life) -> None:
+    if (swim.standings[member].status, status) != (DEAD, ALIVE):
+        _become(swim, member, status, life)
+
+
 def _never(*_: Any, **__: Any) -> Any:
     return None
 
@@ -343,6 +362,9 @@ MUTANTS = (
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
     Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
+    Mutant("a suspicion runs out at once", Suspicion, "ends_ms", property(lambda _: 0), "living"),
+    Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
+    Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant(

@@ -10,6 +10,7 @@ from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
 from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
+from gossipkv.simulation.checkers.living import Living
 from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
@@ -34,6 +35,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Convergence,
     Rounds,
     LettingGo,
+    Living,
     Receipts,
     QuorumReads,
     Siblings,

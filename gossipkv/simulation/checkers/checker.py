@@ -6,8 +6,9 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from gossipkv.core.effects import Notice
 from gossipkv.core.messages import Envelope
 from gossipkv.core.row import Row
 from gossipkv.core.watching import Told
@@ -48,11 +49,14 @@ class Checker:
     def watch_reset(self, watcher: str) -> None:
         """A watcher has been told that it cannot go on: it begins anew."""
 
-    def watches_ended(self, watchers: Sequence[str], hosts: Sequence[Host]) -> None:
-        """These watchers have come to the end of what there is to be told."""
+    def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
+        """These watchers, of addresses that begin so, have come to the end of what there is to be told."""
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
         """An envelope goes onto the network."""
+
+    def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        """A member tells its log what has changed."""
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """A member's disk is gone for good; these are left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gossipkv.core.causality import Dot
 from gossipkv.core.row import Row
@@ -11,8 +11,6 @@ from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
-
-TABLE = b"table0\0"
 
 
 class Watches(Checker):
@@ -39,15 +37,15 @@ class Watches(Checker):
             )
         rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
 
-    def watches_ended(self, watchers: Sequence[str], hosts: Sequence[Host]) -> None:
+    def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
         for address, row in stored_rows(hosts[0], "usr").items():
-            for watcher in watchers:
+            for watcher in [watcher for watcher, prefix in watchers.items() if address.startswith(prefix)]:
                 last = self._last.get(watcher, {}).get(address)
                 is_told = last is not None and last.has_same_versions(row)
                 # Members may differ in tombstones.
                 is_absent = not row.is_visible and (last is None or not last.is_visible)
                 self.require(
-                    not address.startswith(TABLE) or is_told or is_absent,
+                    is_told or is_absent,
                     *(watcher, "was last told", last, "of", address, "where there is", row),
                 )
 
