@@ -12,6 +12,7 @@ from gossipkv.codec import Limits
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.base import Discovery
+from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions
 from gossipkv.settings import Settings
@@ -58,6 +59,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         value_bytes_max=settings.value_bytes_max,
         write_wait_seconds=settings.write_wait_s,
         read_wait_seconds=settings.read_wait_s,
+        feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
     )
     return Node(options, storage, transport, discovery, metrics, node_options)
 

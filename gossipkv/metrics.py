@@ -88,6 +88,14 @@ class Metrics:
             "gossipkv_discovered_endpoints", "Endpoints of others at the last look", registry=registry
         )
         self.discovery_failures = Counter("gossipkv_discovery_failures", "Looks that failed", registry=registry)
+        self.watchers = Gauge("gossipkv_watchers", "Watches under way", registry=registry)
+        self.watches_dropped = Counter(
+            "gossipkv_watches_dropped", "Watches ended because events were not taken off", registry=registry
+        )
+        self.watch_events = Counter("gossipkv_watch_events", "Events told to watchers", registry=registry)
+        self.watch_resets = Counter(
+            "gossipkv_watch_resets", "Watches that could not go on and were sent the current rows", registry=registry
+        )
         self.quorum_writes = Counter(
             "gossipkv_quorum_writes", "Writes that asked for several copies", ["result"], registry=registry
         )
@@ -98,7 +106,7 @@ class Metrics:
         _start_at_zero(self.quorum_writes, ("copied", "stored_here", "nothing_stored"))
         _start_at_zero(self.gossip_bytes, ("in", "out"))
         _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
-        _start_at_zero(self.loop_restarts, ("discovery", "tick"))
+        _start_at_zero(self.loop_restarts, ("discovery", "tick", "feed"))
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is the template, never the path: labels stay bounded."""

@@ -11,7 +11,8 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from secrets import randbits
 from typing import Any, cast
 
@@ -22,15 +23,17 @@ from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published
 from gossipkv.consistency import Consistency
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Write
+from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.receipts import Coverage, Reach, Receipt
 from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
+from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import GroupCommit, StepFailedError
 from gossipkv.metrics import Metrics
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
@@ -65,6 +68,7 @@ class NodeOptions:
     status_timeout_seconds: float = 5.0
     leave_timeout_seconds: float = 5.0
     """How long a stopping node tries to bring its last writes to others."""
+    feed: FeedOptions = field(default_factory=FeedOptions)
 
 
 def wall_clock_ms() -> int:
@@ -101,6 +105,7 @@ class Node:
         self._discovery_failure = ""
         self._is_alone = False
         self._ready = asyncio.Event()
+        self._feed = Feed(self.view, self._switch_feed, self.now_ms, metrics, node_options.feed)
         self._loops: list[asyncio.Task[None]] = []
         self._exchanges: set[asyncio.Task[None]] = set()
 
@@ -118,6 +123,7 @@ class Node:
         self._loops = [
             asyncio.create_task(self._supervise("discovery", self._discover)),
             asyncio.create_task(self._supervise("tick", self._tick)),
+            asyncio.create_task(self._supervise("feed", self._feed.beat)),
         ]
 
     async def stop(self) -> None:
@@ -126,6 +132,7 @@ class Node:
         if self._is_stopping:
             return
         self._is_stopping = True
+        self.end_watches()
         said = await self._committer.ask(Leave())
         if isinstance(said, Exception):
             log.warning("could_not_leave", reason=str(said), consequence="others will find this member dead")
@@ -206,6 +213,21 @@ class Node:
         """A read transaction over what is committed. Close it before anything is awaited."""
         return self._storage.view()
 
+    def watched(
+        self, shard: str, prefix: bytes, after: WatchPosition | None, *, snapshot: bool
+    ) -> AbstractAsyncContextManager[Watcher]:
+        """See `Feed.watched`."""
+        return self._feed.watched(shard, prefix, after, snapshot=snapshot)
+
+    def end_watches(self) -> None:
+        """Send all watchers to other members, for good."""
+        self._feed.close()
+
+    async def _switch_feed(self, is_watched: bool) -> None:
+        outcome = await self._committer.ask(Watch(is_watched))
+        if isinstance(outcome, Exception):
+            raise outcome
+
     async def status(self) -> ReplicaStatus:
         """Raises TimeoutError where the storage does not move, StorageError where it cannot be looked at."""
         future = self._committer.ask(Inspect())
@@ -251,6 +273,7 @@ class Node:
             self._consistency.resolve(effects.resolved)
         for notice in effects.notices:
             log.info(notice.event, **notice.fields)
+        self._feed.publish(effects.changes)
         if effects.arrivals:
             self._metrics.observe_arrivals(effects.arrivals, self._clock_ms())
         if self._group_commit.replica.is_ready:

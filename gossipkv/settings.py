@@ -256,6 +256,27 @@ class Settings:
     read_wait_s: float = _number(
         2.0, "How long a read waits for the members that it asks.", "seconds", minimum=0, maximum=600
     )
+    watch_heartbeat_s: float = _number(
+        15.0,
+        "Between two signs of life to a watcher who is told nothing.",
+        "seconds",
+        minimum=0.1,
+        maximum=600,
+    )
+    watch_buffer_bytes_max: int = _number(
+        4 * _MIB,
+        "Events that a watcher has not taken off, before it is dropped.",
+        "bytes",
+        minimum=64 * 1024,
+        maximum=256 * _MIB,
+    )
+    watch_resume_timeout_s: float = _number(
+        10.0,
+        "How long a watcher waits for this member to hold what it was told elsewhere, before it begins anew.",
+        "seconds",
+        minimum=0,
+        maximum=600,
+    )
     drain_s: float = _number(
         1.0,
         "A stopping member still takes requests for so long, each the last on its connection; less once none is open.",

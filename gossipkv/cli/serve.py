@@ -85,6 +85,7 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
     await stopping.wait()
     log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
     asyncio.get_running_loop().call_later(settings.stop_timeout_s, _end_at_once)
+    node.end_watches()
     await server.drain(settings.drain_s)
     await node.stop()
     await server.stop()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
 from gossipkv.core.resolution import Resolved
+from gossipkv.core.watching import Changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Effects:
     arrivals: list[Arrival] = field(default_factory=list)
     resolved: list[Resolved] = field(default_factory=list)
     """Waits that are over."""
+    changes: list[Changes] = field(default_factory=list)
+    """Only while someone watches."""
     is_fenced: bool = False
     """The data are outdated: set them aside and start again without any."""
 

@@ -108,6 +108,13 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """From here on, changes are told in the effects; or no longer."""
+
+    is_watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Answered by a ReplicaStatus."""
 
@@ -125,6 +132,7 @@ Input = (
     | Tick
     | Leave
     | Forget
+    | Watch
     | Inspect
 )
 Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | Forgotten | None
@@ -163,6 +171,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             replica.leave(transaction, now_ms)
         case Forget(member=member):
             return replica.forget(transaction, member, now_ms)
+        case Watch(is_watched=is_watched):
+            replica.watch(is_watched=is_watched)
         case Inspect():
             return replica.status(now_ms)
     return None

@@ -210,6 +210,10 @@ class Replica:
         self._membership.forget(replica)
         return Forgotten.DONE
 
+    def watch(self, *, is_watched: bool) -> None:
+        """Say in the effects what changes from here on, or no longer."""
+        self._store.watch(is_watched=is_watched)
+
     def finish(self, transaction: Transaction, now_ms: int) -> Effects:
         """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
         changed, self._gossip.changed = self._gossip.changed, {}
@@ -227,8 +231,9 @@ class Replica:
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
         notices += self._probing.take_notices()
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
+        changes = self._store.take_changes(transaction.revision())
         is_fenced = self._membership.is_forgotten(self.identity.replica)
-        return Effects(sends, notices, self._arrivals(changed), resolved, is_fenced)
+        return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced)
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
         """Return to what is committed: the batch in which these exchanges began or ended has not happened."""

@@ -139,6 +139,10 @@ class _LmdbReader:
         except lmdb.Error as error:
             raise StorageError(f"records cannot be read: {error}") from error
 
+    def revision(self) -> int:
+        revision: int = self._transaction.id()
+        return revision
+
     def identity(self) -> Identity | None:
         stored = self._found(_IDENTITY_KEY, self._databases.meta)
         return None if stored is None else encoding.decode_identity(stored)

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import batches, copies, http, idle, machine, processes, propagation, rounds, siblings, wrk
+from benchmarks import (
+    batches,
+    copies,
+    http,
+    idle,
+    machine,
+    processes,
+    propagation,
+    rounds,
+    siblings,
+    watches,
+    wrk,
+)
 from benchmarks.__main__ import main
 from benchmarks.bench import Bench, Scale
 from benchmarks.figures import median, median_ratio, percentile
@@ -151,13 +163,13 @@ def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
 def test_an_unknown_section_is_refused_before_anything_is_measured() -> None:
     refused = CliRunner().invoke(main, ["--only", "a,z"])
     assert refused.exit_code == 2
-    assert "'z' is no section; there are a, b, c, d, e, f, g, h" in refused.output
+    assert "'z' is no section; there are a, b, c, d, e, f, g, h, i" in refused.output
 
 
 @pytest.mark.parametrize(
     "measure",
-    [batches.measure, propagation.measure, rounds.measure, copies.measure, siblings.measure],
-    ids=["batches", "propagation", "rounds", "copies", "siblings"],
+    [batches.measure, propagation.measure, rounds.measure, copies.measure, siblings.measure, watches.measure],
+    ids=["batches", "propagation", "rounds", "copies", "siblings", "watches"],
 )
 def test_a_section_runs_quickly_and_yields_numbers(measure: Callable[[Bench], list[Line]], bench: Bench) -> None:
     lines = measure(bench)

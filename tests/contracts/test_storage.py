@@ -50,6 +50,20 @@ def test_a_new_storage_is_empty(storage: Storage) -> None:
     assert 0 <= storage.used_share < 0.1
 
 
+def test_revisions_number_the_commits_that_readers_see(storage: Storage) -> None:
+    with storage.view() as before:
+        with committing(storage) as transaction:
+            put_one_of_each(transaction)
+            own = transaction.revision()
+        with storage.view() as after:
+            assert before.revision() < own == after.revision()
+    aborted = storage.begin()
+    put_one_of_each(aborted)
+    aborted.abort()
+    with storage.view() as view:
+        assert view.revision() == own
+
+
 def test_what_is_committed_is_read_as_it_was_put(storage: Storage) -> None:
     with committing(storage) as transaction:
         put_one_of_each(transaction)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, receipts, recent, row, store, walk
+from gossipkv.core import pull, receipts, recent, row, store, walk, watching
 from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import Collector
@@ -28,11 +28,13 @@ from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
-from gossipkv.core.storage import JournalEntry, StorageError
+from gossipkv.core.storage import JournalEntry, Reader, StorageError
 from gossipkv.core.store import Intake, Store
 from gossipkv.core.suspicion import Suspicion
 from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
+from gossipkv.core.watch_position import WatchPosition
+from gossipkv.core.watching import CatchUp, Told
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
@@ -291,12 +293,41 @@ def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message
     _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
 
 
+# Watches
+
+_watch_page = CatchUp.page
+_is_due = CatchUp._is_due
+
+
+def _true(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def _read_above_the_lowest_entry(reading: CatchUp, reader: Reader, shard: str) -> list[Told]:
+    if reading._ends is None:
+        for origin in reader.journal_heads(shard):
+            reading._after[origin] = reading._after.get(origin, 0) + 1
+    return _watch_page(reading, reader, shard)
+
+
+def _is_due_when_covered(reading: CatchUp, found: Row, origin: ReplicaId) -> bool:
+    covered = WatchPosition(reading._target.context).covers_row(found)
+    return covered and _is_due(reading, found, origin)
+
+
+def _watch_from_here_on(one: Store, *, is_watched: bool) -> None:
+    one._is_watched = is_watched
+    for shard in one.shards.values():
+        shard.changed = {} if is_watched else None
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
 I4 = "I4_fingerprints"
 I5 = "I5_durability"
 SIBLINGS = "siblings"
+WATCHES = "watches"
 
 # Tombstones
 
@@ -378,5 +409,12 @@ MUTANTS = (
     Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
+    Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),
+    Mutant(
+        "a watch that goes on skips the rows ahead of the context", CatchUp, "_is_due", _is_due_when_covered, WATCHES
+    ),
+    Mutant("a watch that goes on skips an entry", CatchUp, "page", _read_above_the_lowest_entry, WATCHES),
+    Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
+    Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )
