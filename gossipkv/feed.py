@@ -20,7 +20,7 @@ from functools import partial
 from gossipkv.core.address import NAMESPACES, table_of
 from gossipkv.core.storage import View
 from gossipkv.core.watch_position import ANEW, WatchPosition
-from gossipkv.core.watching import BeginAnewError, CatchUp, Changes, Snapshot, Standing, Tail, Told, standing
+from gossipkv.core.watching import BeginAnewError, CatchUp, Changes, Footing, Snapshot, Tail, Told, standing
 from gossipkv.metrics import Metrics
 
 
@@ -145,11 +145,11 @@ class Watcher:
                 while self._turns == turns:
                     self._woken.clear()
                     match self._feed.standing(self.shard, position):
-                        case Standing.HELD:
+                        case Footing.HELD:
                             break
-                        case Standing.FORGOTTEN:
+                        case Footing.FORGOTTEN:
                             return "this member has forgotten deleted rows since"
-                        case Standing.AHEAD:
+                        case Footing.AHEAD:
                             await self._woken.wait()
         except TimeoutError:
             return "this member has not come to hold what the id names in time"
@@ -210,7 +210,7 @@ class Feed:
     def position(self, shard: str) -> WatchPosition:
         return self._tails[shard].position
 
-    def standing(self, shard: str, position: WatchPosition) -> Standing:
+    def standing(self, shard: str, position: WatchPosition) -> Footing:
         with self.view() as view:
             return standing(view, shard, position, self._tails[shard])
 

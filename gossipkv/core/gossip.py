@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from gossipkv.core import pull, recent, walk
-from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected
 from gossipkv.core.effects import Notice, Tally
-from gossipkv.core.member import ALIVE, LEFT
+from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
     Ack,
@@ -50,7 +50,8 @@ from gossipkv.core.messages import (
 )
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
-from gossipkv.core.shard import Shard
+from gossipkv.core.progress import Progress
+from gossipkv.core.pushes import Pushes
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
@@ -82,6 +83,8 @@ class Gossip:
         self._store = store
         self._membership = membership
         self._tally = tally
+        self.progress = Progress(store, membership)
+        self._pushes = Pushes(store, membership, self.progress, tally, options.part_bytes)
         self._rng = rng
         self._exchanges: dict[int, Peer] = {}
         self._last_exchange = 0
@@ -110,7 +113,7 @@ class Gossip:
         if now_ms < self._next_round_ms:
             return
         self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
-        self._learn_stable()
+        self.progress.learn_stable()
         peer = self._membership.sync_partner(now_ms)
         if peer is None:
             return
@@ -118,7 +121,7 @@ class Gossip:
         if now_ms >= self._next_audit_ms and peer.has_answered:
             self._next_audit_ms = now_ms + self._options.audit_interval_ms
             for shard_name in self._store.shards:
-                if self.may_exchange(peer, shard_name) and not self._is_transferring(shard_name):
+                if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
                     peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
 
     def _follow_clock(self, set_back_ms: int) -> None:
@@ -135,7 +138,7 @@ class Gossip:
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
         """The envelopes to send now."""
         for shard_name in sorted(self._written):
-            self._freshen(shard_name, [self._store.replica], self._membership.push_targets())
+            self._pushes.freshen(shard_name, [self._store.replica], self._membership.push_targets())
         self._written.clear()
         agendas = [(peer, self._agenda(reader, peer)) for peer in self._membership.peers() if peer.is_idle(now_ms)]
         # Only what cannot fail comes after the first exchange has been marked as begun.
@@ -152,7 +155,7 @@ class Gossip:
         peer.asked = Asked()
         for name, shard in self._store.shards.items():
             if peer.fresh.get(name):
-                messages += self._push(reader, peer, name)
+                messages += self._pushes.push(reader, peer, name)
             if name in peer.notes:
                 messages.append(Covered(name, Context(shard.context)))
             if not peer.holds_back(name):
@@ -170,60 +173,12 @@ class Gossip:
                 messages.append(shard.digest(reader))
         return tuple(messages)
 
-    def may_exchange(self, peer: Peer | None, shard_name: str) -> bool:
-        """Whether rows of the shard may go to the peer and come from it. Those of the users only if it is listed: then
-        whoever knows what this replica covers, and all members that it knows of, knows of everyone it gave rows to."""
-        return shard_name == SYSTEM or self._membership.lists(peer, self._store.shards[SYSTEM].context)
-
-    def _push(self, reader: Reader, peer: Peer, shard_name: str) -> list[Message]:
-        if not self.may_exchange(peer, shard_name):
-            return []
-        known = peer.contexts.get(shard_name)
-        if known is None:
-            peer.is_sync_due = True
-            return []
-        if shard_name in peer.offered:
-            return []
-        shard = self._store.shards[shard_name]
-        origins = [o for o in sorted(peer.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
-        if not origins:
-            del peer.fresh[shard_name]
-            return []
-        delta = pull.push(reader, shard, known, origins, self._options.part_bytes)
-        if delta is None:
-            peer.offered.add(shard_name)
-            return [Offer(shard_name), *self._push_ahead(reader, peer, shard)]
-        del peer.fresh[shard_name]
-        peer.ahead.pop(shard_name, None)
-        self._tally.rows_sent += len(delta.rows)
-        return [delta]
-
-    def _push_ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
-        """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
-        since = peer.ahead.get(shard.name, shard.context)
-        peer.ahead[shard.name] = Context(shard.context)
-        rows = recent.newest(reader, shard, since, self._options.part_bytes // recent.SHARE)
-        self._tally.rows_sent += len(rows)
-        return [Delta(shard.name, {}, rows)] if rows else []
-
-    def _freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
-        for peer in peers:
-            peer.fresh.setdefault(shard_name, set()).update(origins)
-
-    def _is_transferring(self, shard_name: str) -> bool:
-        """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice. Audits, which
-        bring next to nothing, keep no one from catching up."""
-        return any(
-            shard_name in peer.pulls or (shard_name in peer.walks and not peer.walks[shard_name].is_audit)
-            for peer in self._membership.peers()
-        )
-
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
-        if self.may_exchange(peer, shard_name) and not self._is_transferring(shard_name):
+        if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
             peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
 
     def _start_walk(self, peer: Peer, shard_name: str) -> None:
-        if self.may_exchange(peer, shard_name) and not self._is_transferring(shard_name):
+        if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
             peer.walks[shard_name] = walk.Walk(shard_name)
             self._tally.rounds["walk"] += 1
             self._note("walk_started", peer, shard=shard_name)
@@ -251,7 +206,7 @@ class Gossip:
 
     def _answer(self, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int) -> list[Message]:
         shard = self._store.shards[message.shard]
-        if not isinstance(message, Digest | Covered | Offer) and not self.may_exchange(peer, shard.name):
+        if not isinstance(message, Digest | Covered | Offer) and not self.progress.may_exchange(peer, shard.name):
             return [Unlisted(shard.name)]
         match message:
             case Digest():
@@ -269,7 +224,7 @@ class Gossip:
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)
-                self._forward(shard.name, advanced)
+                self._pushes.forward(shard.name, advanced)
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
                 return [Covered(shard.name, Context(covered))]
             case WalkBegin() | WalkNodes() | WalkList() | WalkFetch() | WalkFetchRows():
@@ -308,11 +263,6 @@ class Gossip:
         if message.shard == SYSTEM:
             self._learn(intake.changed)
         return intake
-
-    def _forward(self, shard_name: str, origins: list[int]) -> None:
-        """Pass on what was seen for the first time, where whoever wrote it does not reach everyone."""
-        if origins and not self._membership.pushes_to_all():
-            self._freshen(shard_name, origins, self._membership.push_targets())
 
     # Exchanges begun here
 
@@ -364,12 +314,7 @@ class Gossip:
                 self._synced(peer, digest.shard, now_ms)
         if digests and not states:
             self._tally.rounds["in_sync"] += 1
-        self._note_vouched(peer, told.get(SYSTEM), told.get(USER))
-
-    def _note_vouched(self, peer: Peer, listing: Context | None, context: Context | None) -> None:
-        """The peer has told, at one moment, what it covers of both shards."""
-        if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):
-            peer.vouched = peer.vouched.joined(context)
+        self.progress.note_vouched(peer, told)
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, context: Context, now_ms: int) -> None:
         shard = self._store.shards[theirs.shard]
@@ -377,7 +322,7 @@ class Gossip:
         peer.replace_context(shard.name, context)
         they_lack = shard.context.missing_from(context)
         if they_lack:
-            self._freshen(shard.name, they_lack, [peer])
+            self._pushes.freshen(shard.name, they_lack, [peer])
         if context.missing_from(shard.context):
             self._start_pull(peer, shard.name)
             return
@@ -435,7 +380,7 @@ class Gossip:
         if ranges is not None:
             del peer.pulls[part.shard]
             advanced = self._store.cover(part.shard, ranges, pulling.intake)
-            self._forward(part.shard, advanced)
+            self._pushes.forward(part.shard, advanced)
             self._tally.rounds["delta"] += 1
             self._transferred(peer, part.shard, now_ms)
 
@@ -497,37 +442,6 @@ class Gossip:
         self._written.clear()
         self.notices.clear()
         self.changed.clear()
-
-    # Knowledge of the whole cluster
-
-    def is_brought_up_to_date(self) -> bool:
-        """Whether all shards have been synced since the start: with some one member that was ready, or with everyone
-        that discovery and `sys.members` name, none of whom is."""
-        peers = [peer for peer in self._membership.peers() if peer.status != LEFT]
-        if any(self._store.shards.keys() <= peer.synced_while_ready for peer in peers):
-            return True
-        return self._membership.has_looked and bool(peers) and all(self._has_synced(peer) for peer in peers)
-
-    def can_expect_nothing(self) -> bool:
-        """Whether no one who answers could bring this replica further up to date."""
-        peers = list(self._membership.peers())
-        if not self._membership.has_been_answered:
-            return True
-        if any(peer.is_ready and peer.is_answering for peer in peers):
-            return False
-        return any(self._has_synced(peer) for peer in peers) and not any(map(self._is_transferring, self._store.shards))
-
-    def _has_synced(self, peer: Peer) -> bool:
-        return not peer.is_ready and len(peer.synced_at_ms) == len(self._store.shards)
-
-    def _learn_stable(self) -> None:
-        """What every listed member covers, where all have said what they cover."""
-        members = self._membership.members()
-        for name, shard in self._store.shards.items():
-            contexts = [peer.contexts.get(name) for peer in members]
-            known = [context for context in contexts if context is not None]
-            if len(known) == len(contexts):
-                self._store.set_stable(name, [shard.context, *known])
 
     def _watch_own(self, shard_name: str, context: Context) -> None:
         """Look for one's own writes among what a peer covers."""

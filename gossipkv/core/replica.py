@@ -73,7 +73,7 @@ class Replica:
         self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
         self._quorum = Quorum(
-            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.may_exchange
+            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_exchange
         )
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
         self._expirer = Expirer(self._store, self._membership, options.member)
@@ -404,7 +404,7 @@ class Replica:
         if self.is_ready:
             return
         waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
-        if self._gossip.is_brought_up_to_date() or (waited and self._gossip.can_expect_nothing()):
+        if self._gossip.progress.is_brought_up_to_date() or (waited and self._gossip.progress.can_expect_nothing()):
             self.is_ready = True
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 

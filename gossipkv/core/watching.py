@@ -70,7 +70,7 @@ class BeginAnewError(Exception):
     """Watchers cannot go on from where they are. Says why."""
 
 
-class Standing(Enum):
+class Footing(Enum):
     """Of a watcher's position at a replica."""
 
     HELD = "held"
@@ -300,17 +300,17 @@ class Snapshot:
         return told
 
 
-def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Standing:
+def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Footing:
     """Whether a watch can go on here from a position. FORGOTTEN where tombstones have been collected that it does not
     cover: then all current rows are told, and those that are not among them are gone."""
     collected = reader.collected(shard)
     if collected is not None and not position.context.covers_all(collected.marks):
-        return Standing.FORGOTTEN
+        return Footing.FORGOTTEN
     if not tail.position.context.covers_all(position.context):
-        return Standing.AHEAD
+        return Footing.AHEAD
     unknown = [dot for dot in sorted(position.dots) if not tail.position.covers(dot)]
     is_held = tail.is_complete and all(_is_superseded(reader, shard, dot) for dot in unknown)
-    return Standing.HELD if is_held or not unknown else Standing.AHEAD
+    return Footing.HELD if is_held or not unknown else Footing.AHEAD
 
 
 def _is_superseded(reader: Reader, shard: str, dot: Dot) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.inputs import Answer, Watch
 from gossipkv.core.watch_position import ANEW, WatchPosition
-from gossipkv.core.watching import AHEAD_ROWS_MAX, CatchUp, Snapshot, Standing, Told, standing
+from gossipkv.core.watching import AHEAD_ROWS_MAX, CatchUp, Footing, Snapshot, Told, standing
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.feed import Feed
@@ -123,9 +123,9 @@ class Watcher:
         with host.disk.view() as view:
             if self._position is not None and not self._is_held:
                 found = standing(view, USER, self._position, tail)
-                if found is Standing.AHEAD and self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
+                if found is Footing.AHEAD and self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
                     return
-                if found is Standing.HELD:
+                if found is Footing.HELD:
                     self._is_held = True
                     self.seen_kinds["watches_resumed_ahead"] += bool(self._position.dots)
                 else:

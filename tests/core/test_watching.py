@@ -15,8 +15,8 @@ from gossipkv.core.watching import (
     BeginAnewError,
     CatchUp,
     Changes,
+    Footing,
     Snapshot,
-    Standing,
     Tail,
     Told,
     standing,
@@ -57,7 +57,7 @@ class Replica:
         with self.storage.view() as view:
             return Tail(view, USR, ahead_rows_max)
 
-    def standing(self, event_id: str, tail: Tail) -> Standing:
+    def standing(self, event_id: str, tail: Tail) -> Footing:
         position = WatchPosition.of_event(event_id)
         assert position is not None
         with self.storage.view() as view:
@@ -99,11 +99,11 @@ def test_a_watch_goes_on_only_where_what_was_told_is_held_or_superseded() -> Non
     assert told is not None
     event_id = told[0].event_id
     other.commit({A: 1})
-    assert other.standing(event_id, other.tail()) is Standing.AHEAD
+    assert other.standing(event_id, other.tail()) is Footing.AHEAD
     other.commit({A: 1}, z=row((B, 6)))
-    assert other.standing(event_id, other.tail()) is Standing.AHEAD
+    assert other.standing(event_id, other.tail()) is Footing.AHEAD
     other.commit({A: 2}, x=row((A, 2), context={A: 2, B: 5}))
-    assert other.standing(event_id, other.tail()) is Standing.HELD
+    assert other.standing(event_id, other.tail()) is Footing.HELD
     assert keys(other.caught_up(event_id, other.tail())) == [b"z", b"x"] or keys(
         other.caught_up(event_id, other.tail())
     ) == [b"x", b"z"]

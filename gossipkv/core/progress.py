@@ -1,0 +1,69 @@
+"""How far the replica and its peers have come with each other: what is being transferred, what has been synced, what
+everyone covers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.causality import Context
+from gossipkv.core.member import LEFT
+from gossipkv.core.membership import Membership
+from gossipkv.core.peer import Peer
+from gossipkv.core.store import Store
+
+
+class Progress:
+    """Of one replica."""
+
+    def __init__(self, store: Store, membership: Membership) -> None:
+        self._store = store
+        self._membership = membership
+
+    def may_exchange(self, peer: Peer | None, shard_name: str) -> bool:
+        """Whether rows of the shard may go to the peer and come from it. Those of the users only if it is listed: then
+        whoever knows what this replica covers, and all members that it knows of, knows of everyone it gave rows to."""
+        return shard_name == SYSTEM or self._membership.lists(peer, self._store.shards[SYSTEM].context)
+
+    def is_transferring(self, shard_name: str) -> bool:
+        """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice. Audits, which
+        bring next to nothing, keep no one from catching up."""
+        return any(
+            shard_name in peer.pulls or (shard_name in peer.walks and not peer.walks[shard_name].is_audit)
+            for peer in self._membership.peers()
+        )
+
+    def is_brought_up_to_date(self) -> bool:
+        """Whether all shards have been synced since the start: with some one member that was ready, or with everyone
+        that discovery and `sys.members` name, none of whom is."""
+        peers = [peer for peer in self._membership.peers() if peer.status != LEFT]
+        if any(self._store.shards.keys() <= peer.synced_while_ready for peer in peers):
+            return True
+        return self._membership.has_looked and bool(peers) and all(self._has_synced(peer) for peer in peers)
+
+    def can_expect_nothing(self) -> bool:
+        """Whether no one who answers could bring this replica further up to date."""
+        peers = list(self._membership.peers())
+        if not self._membership.has_been_answered:
+            return True
+        if any(peer.is_ready and peer.is_answering for peer in peers):
+            return False
+        return any(self._has_synced(peer) for peer in peers) and not any(map(self.is_transferring, self._store.shards))
+
+    def _has_synced(self, peer: Peer) -> bool:
+        return not peer.is_ready and len(peer.synced_at_ms) == len(self._store.shards)
+
+    def learn_stable(self) -> None:
+        """What every listed member covers, where all have said what they cover."""
+        members = self._membership.members()
+        for name, shard in self._store.shards.items():
+            contexts = [peer.contexts.get(name) for peer in members]
+            known = [context for context in contexts if context is not None]
+            if len(known) == len(contexts):
+                self._store.set_stable(name, [shard.context, *known])
+
+    def note_vouched(self, peer: Peer, told: Mapping[str, Context | None]) -> None:
+        """The peer has told at one moment, per shard, what it covers."""
+        listing, context = told.get(SYSTEM), told.get(USER)
+        if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):
+            peer.vouched = peer.vouched.joined(context)

@@ -1,0 +1,70 @@
+"""What is sent to peers that did not ask: new writes, to those that are known to lack them.
+
+A push starts from what the peer is known to cover, so that it can cover what it is sent. What one message does not hold
+is offered instead, for the peer to pull.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core import pull, recent
+from gossipkv.core.causality import Context
+from gossipkv.core.effects import Tally
+from gossipkv.core.membership import Membership
+from gossipkv.core.messages import Delta, Message, Offer
+from gossipkv.core.peer import Peer
+from gossipkv.core.progress import Progress
+from gossipkv.core.shard import Shard
+from gossipkv.core.storage import Reader
+from gossipkv.core.store import Store
+
+
+class Pushes:
+    """Of one replica."""
+
+    def __init__(self, store: Store, membership: Membership, progress: Progress, tally: Tally, part_bytes: int) -> None:
+        self._store = store
+        self._membership = membership
+        self._progress = progress
+        self._tally = tally
+        self._part_bytes = part_bytes
+
+    def forward(self, shard_name: str, origins: list[int]) -> None:
+        """Pass on what was seen for the first time, where whoever wrote it does not reach everyone."""
+        if origins and not self._membership.pushes_to_all():
+            self.freshen(shard_name, origins, self._membership.push_targets())
+
+    def push(self, reader: Reader, peer: Peer, shard_name: str) -> list[Message]:
+        """What waits to be pushed, or an offer of it."""
+        if not self._progress.may_exchange(peer, shard_name):
+            return []
+        known = peer.contexts.get(shard_name)
+        if known is None:
+            peer.is_sync_due = True
+            return []
+        if shard_name in peer.offered:
+            return []
+        shard = self._store.shards[shard_name]
+        origins = [o for o in sorted(peer.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
+        if not origins:
+            del peer.fresh[shard_name]
+            return []
+        delta = pull.push(reader, shard, known, origins, self._part_bytes)
+        if delta is None:
+            peer.offered.add(shard_name)
+            return [Offer(shard_name), *self._ahead(reader, peer, shard)]
+        del peer.fresh[shard_name]
+        peer.ahead.pop(shard_name, None)
+        self._tally.rows_sent += len(delta.rows)
+        return [delta]
+
+    def _ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
+        """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
+        since = peer.ahead.get(shard.name, shard.context)
+        peer.ahead[shard.name] = Context(shard.context)
+        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE)
+        self._tally.rows_sent += len(rows)
+        return [Delta(shard.name, {}, rows)] if rows else []
+
+    def freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
+        for peer in peers:
+            peer.fresh.setdefault(shard_name, set()).update(origins)
