@@ -238,3 +238,16 @@ def test_a_value_that_a_walk_finds_missing_is_repaired_and_a_collected_tombstone
 def test_a_collected_tombstone_still_outranks_what_is_here() -> None:
     tombstone = row((1, 5, None))
     assert without_collected(tombstone, row((2, 3, b"older")), MARKS, is_repair=False) == tombstone
+
+
+def test_what_a_peer_covers_counts_once_all_members_that_it_knows_of_are_known() -> None:
+    cluster = clustered("a", "b")
+    progress = cluster.members["a"].driver.replica._gossip.progress
+    [peer] = cluster.members["a"].driver.replica.peers
+    listing, vouched = cluster.members["a"].context(SYSTEM), peer.vouched
+    stranger = Context({**listing, 99: 1})
+    progress.note_vouched(peer, {SYSTEM: stranger, USER: Context({1: 7})})
+    progress.note_vouched(peer, {SYSTEM: None, USER: Context({1: 7})})
+    assert peer.vouched == vouched
+    progress.note_vouched(peer, {SYSTEM: Context(listing), USER: Context({1: 7})})
+    assert peer.vouched.covers(Dot(1, 7))
