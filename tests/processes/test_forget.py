@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,8 +86,18 @@ async def test_a_forgotten_member_that_returns_brings_nothing_back(tmp_path: Pat
         assert await members.metric(third, "gossipkv_set_aside_directories") == 1
         (line,) = logged(third, "data_set_aside")
         assert line["replica"] == old_replica
+        assert line["level"] == "error"
         assert Path(line["path"]).parent == third.data_dir / "set-aside"
         out, _ = await command("export", "t", "--data-dir", line["path"])
         assert {item["row"]: item["value"] for item in map(json.loads, out.splitlines())} == KEPT | DELETED
         _, err = await command("export", "t", "--data-dir", third.data_dir, code=8)
         assert "in use by another process" in err
+        # From here on it is a member like any other.
+        third.signal(signal.SIGTERM)
+        assert third.process is not None
+        assert await third.process.wait() == 0
+        await third.start(members.all)
+        await eventually(members.are_ready, "the member is back once more")
+        await eventually(members.are_equal, "equal fingerprints")
+        assert await members.rows(third) == KEPT
+        assert len(logged(third, "data_set_aside")) == 1
