@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import click
 
-from benchmarks import batches, bulk, http, machine, propagation, rounds
+from benchmarks import batches, bulk, copies, http, machine, propagation, rounds, siblings, watches
 from benchmarks.bench import Bench, Scale
 from benchmarks.processes import Processes, StepError
 from benchmarks.report import Report, to_page
@@ -39,6 +39,9 @@ SECTIONS = {
     "d": Section(rounds.TITLE, rounds.METHOD, rounds.measure),
     "e": Section(bulk.JOIN_TITLE, bulk.JOIN_METHOD, bulk.measure_join),
     "f": Section(bulk.RESTART_TITLE, bulk.RESTART_METHOD, bulk.measure_restart),
+    "g": Section(copies.TITLE, copies.METHOD, copies.measure),
+    "h": Section(siblings.TITLE, siblings.METHOD, siblings.measure),
+    "i": Section(watches.TITLE, watches.METHOD, watches.measure),
 }
 
 

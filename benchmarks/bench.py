@@ -23,6 +23,9 @@ class Scale:
     rates_per_second: dict[int, int] = field(default_factory=lambda: {1: 60, 500: 40})
     """Writes per second, and for how many seconds."""
     samples_per_second: int = 25
+    watchers: int = 100
+    watched_rate_per_second: int = 20
+    watched_s: int = 40
     store_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     differing_rows: tuple[int, ...] = (10, 1_000)
     sync_rounds: int = 200
@@ -39,6 +42,8 @@ class Scale:
             batch_rows=3_000,
             rates_per_second={20: 2},
             samples_per_second=10,
+            watchers=5,
+            watched_s=2,
             store_rows=(500, 2_000),
             differing_rows=(5, 50),
             sync_rounds=5,

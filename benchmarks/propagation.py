@@ -38,7 +38,7 @@ _READING_CONNECTIONS = 16
 
 
 def measure(bench: Bench) -> list[Line]:
-    ports = _start_members(bench)
+    ports = start_members(bench, "propagation")
     first_row = 0
     lines = []
     for rate, duration_s in bench.scale.rates_per_second.items():
@@ -69,9 +69,9 @@ def _target(rate: int) -> str:
     return TARGET if rate == TARGET_RATE else NONE
 
 
-def _start_members(bench: Bench) -> list[int]:
+def start_members(bench: Bench, name: str) -> list[int]:
     """The HTTP ports of three members that know one another."""
-    directory = bench.new_directory("propagation")
+    directory = bench.new_directory(name)
     ports = free_ports(6)
     http_ports, gossip_ports = ports[:3], ports[3:]
     started = [

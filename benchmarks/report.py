@@ -14,8 +14,8 @@ _HEAD = """# Benchmarks
 One run measures gossipkv beside its yardsticks on the same machine, in the same minutes. Across machines compare
 ratios, not figures.
 
-- `make bench` measures everything and rewrites this page (about ten minutes; needs `wrk` and, for the comparison with
-  etcd, `etcd-server`: `apt-get install wrk etcd-server`).
+- `make bench` measures everything and rewrites this page (a quarter of an hour; needs `wrk` and, to compare with etcd,
+  `etcd-server`: `apt-get install wrk etcd-server`).
 - `make bench ARGS="--only a,c"` measures some sections (letters: `ARGS=--help`), `ARGS=--quick` sees within a minute
   that all of them work; neither touches this page.
 - `make bench ARGS="--only a --profile DIRECTORY"` runs the members under cProfile and writes there what their event

@@ -24,8 +24,8 @@ def row_bytes() -> int:
     return len(row_key(0)) + VALUE_BYTES
 
 
-def row_path(number: int) -> str:
-    return f"/v1/usr/tables/{TABLE}/rows/{row_key(number).decode()}"
+def row_path(number: int, table: str = TABLE) -> str:
+    return f"/v1/usr/tables/{table}/rows/{row_key(number).decode()}"
 
 
 def groups(count: int) -> Iterator[range]:

@@ -48,7 +48,12 @@ class Side:
         self.sends: list[Send] = []
         self._storage = LmdbStorage(data_dir)
         options = ReplicaOptions(
-            member=name, endpoints={"gossip": name}, audit_interval_ms=_DAY_MS, retry_ms_max=_ROUND_MS
+            member=name,
+            endpoints={"gossip": name},
+            audit_interval_ms=_DAY_MS,
+            retry_ms_max=_ROUND_MS,
+            # Probes go out at the start and never again: only what sync rounds cost is to be counted.
+            protocol_period_ms=_DAY_MS,
         )
         self.driver, effects = GroupCommit.open(self._storage, options, random.Random(name), self.now_ms)
         self.sends += effects.sends

@@ -53,10 +53,20 @@ class EncodedSend:
     exchange: int
     endpoint: str
     frame: bytes
+    timeout_seconds: float | None = None
+    """No answer is of use later; None: the transport's own bound."""
 
 
 def encoded(sends: Iterable[Send]) -> list[EncodedSend]:
-    return [EncodedSend(send.exchange, send.endpoint, encode(send.envelope)) for send in sends]
+    return [
+        EncodedSend(
+            send.exchange,
+            send.endpoint,
+            encode(send.envelope),
+            None if send.timeout_ms is None else send.timeout_ms / 1000,
+        )
+        for send in sends
+    ]
 
 
 def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:

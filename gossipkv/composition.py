@@ -15,6 +15,7 @@ from gossipkv.core.causality import ReplicaId
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.base import Discovery
+from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions, wall_clock_ms
 from gossipkv.settings import Settings
@@ -51,6 +52,10 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         audit_interval_ms=settings.audit_interval_ms,
         bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
         retry_ms_max=settings.retry_ms_max,
+        protocol_period_ms=settings.protocol_period_ms,
+        probe_timeout_ms=settings.probe_timeout_ms,
+        indirect_probes=settings.indirect_probes,
+        suspicion_multiplier=settings.suspicion_multiplier,
         clock_skew_ms_max=settings.clock_skew_ms_max,
         tombstone_age_ms_min=settings.tombstone_age_ms_min,
         message_life_ms=settings.message_life_ms,
@@ -63,6 +68,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         value_bytes_max=settings.value_bytes_max,
         write_wait_seconds=settings.write_wait_s,
         read_wait_seconds=settings.read_wait_s,
+        feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
     )
     return Node(options, storage, transport, discovery, metrics, node_options)
 

@@ -22,7 +22,7 @@ from gossipkv.core.write import Operation, Result, Written
 from gossipkv.metrics import Metrics
 
 Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
-"""Stores operations here, or says that fewer members answer than copies are asked for."""
+"""Stores operations here, or says that fewer members are alive than copies are asked for."""
 
 
 class TooManyAskedError(Exception):
@@ -33,10 +33,10 @@ class TooManyAskedError(Exception):
 
 
 class TooFewMembersError(Exception):
-    """Nothing was stored: too few members answered for as long as the write would wait."""
+    """Nothing was stored: too few members were alive for as long as the write would wait."""
 
     def __init__(self, asked: int, answering: int) -> None:
-        super().__init__(f"{asked} copies are asked for, and {answering} members answer; nothing was stored")
+        super().__init__(f"{asked} copies are asked for, and {answering} members are alive; nothing was stored")
 
 
 class TooFewCopiesError(Exception):

@@ -90,6 +90,7 @@ class GroupCommit:
                 [notice for batch in batches for notice in batch.effects.notices],
                 [arrival for batch in batches for arrival in batch.effects.arrivals],
                 [resolved for batch in batches for resolved in batch.effects.resolved],
+                [changes for batch in batches for changes in batch.effects.changes],
                 any(batch.effects.is_fenced for batch in batches),
             ),
         )

@@ -93,6 +93,14 @@ class Metrics:
             "Sets of outdated data kept beside the data, at the start",
             registry=registry,
         )
+        self.watchers = Gauge("gossipkv_watchers", "Watches under way", registry=registry)
+        self.watches_dropped = Counter(
+            "gossipkv_watches_dropped", "Watches ended because events were not taken off", registry=registry
+        )
+        self.watch_events = Counter("gossipkv_watch_events", "Events told to watchers", registry=registry)
+        self.watch_resets = Counter(
+            "gossipkv_watch_resets", "Watches that could not go on and were sent the current rows", registry=registry
+        )
         self.quorum_writes = Counter(
             "gossipkv_quorum_writes", "Writes that asked for several copies", ["result"], registry=registry
         )
@@ -103,7 +111,7 @@ class Metrics:
         _start_at_zero(self.quorum_writes, ("copied", "stored_here", "nothing_stored"))
         _start_at_zero(self.gossip_bytes, ("in", "out"))
         _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
-        _start_at_zero(self.loop_restarts, ("discovery", "tick"))
+        _start_at_zero(self.loop_restarts, ("discovery", "tick", "feed"))
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is the template, never the path: labels stay bounded."""
@@ -276,6 +284,12 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         ["direction"],
         [(["in"], tally.rows_received), (["out"], tally.rows_sent)],
     )
+    ends = ("direct", "indirect", "heard", "failed")
+    yield _counter("probes", "Probes of members by how they ended", ["result"], (([e], tally.probes[e]) for e in ends))
+    fates = ("begun", "refuted", "dead", "false_dead")
+    yield _counter("suspicions", "Suspicions by fate", ["fate"], (([f], tally.suspicions[f]) for f in fates))
+    yield _counter("refutations", "Words against this member that it refuted", [], [([], tally.refutations)])
+    yield _counter("wakes_late", "Times that this member found it had been paused", [], [([], tally.wakes_late)])
     yield _counter(
         "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]
     )

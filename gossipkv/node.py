@@ -11,7 +11,8 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from secrets import randbits
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published
 from gossipkv.consistency import Consistency
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Write
+from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.receipts import Coverage, Reach, Receipt
@@ -30,8 +31,10 @@ from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
+from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import GroupCommit, StepFailedError
 from gossipkv.metrics import Metrics
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
@@ -66,6 +69,7 @@ class NodeOptions:
     status_timeout_seconds: float = 5.0
     leave_timeout_seconds: float = 5.0
     """How long a stopping node tries to bring its last writes to others."""
+    feed: FeedOptions = field(default_factory=FeedOptions)
 
 
 def wall_clock_ms() -> int:
@@ -101,10 +105,12 @@ class Node:
         self._is_stopping = False
         self.fenced = asyncio.Event()
         """Set once the data are known to be outdated: the cluster was told to forget this replica. It begins no more
-        exchanges, answers none, and takes no writes. Stop it, set its data aside, and start without any."""
+        exchanges, answers none, takes no writes, and sends watchers to other members. Stop it, set its data aside, and
+        start without any."""
         self._discovery_failure = ""
         self._is_alone = False
         self._ready = asyncio.Event()
+        self._feed = Feed(self.view, self._switch_feed, self.now_ms, metrics, node_options.feed)
         self._loops: list[asyncio.Task[None]] = []
         self._exchanges: set[asyncio.Task[None]] = set()
 
@@ -122,6 +128,7 @@ class Node:
         self._loops = [
             asyncio.create_task(self._supervise("discovery", self._discover)),
             asyncio.create_task(self._supervise("tick", self._tick)),
+            asyncio.create_task(self._supervise("feed", self._feed.beat)),
         ]
 
     async def stop(self) -> None:
@@ -130,6 +137,7 @@ class Node:
         if self._is_stopping:
             return
         self._is_stopping = True
+        self.end_watches()
         if not self.fenced.is_set():
             await self._leave()
         for task in [*self._loops, *self._exchanges]:
@@ -231,6 +239,21 @@ class Node:
         """A read transaction over what is committed. Close it before anything is awaited."""
         return self._storage.view()
 
+    def watched(
+        self, shard: str, prefix: bytes, after: WatchPosition | None, *, snapshot: bool
+    ) -> AbstractAsyncContextManager[Watcher]:
+        """See `Feed.watched`."""
+        return self._feed.watched(shard, prefix, after, snapshot=snapshot)
+
+    def end_watches(self) -> None:
+        """Send all watchers to other members, for good."""
+        self._feed.close()
+
+    async def _switch_feed(self, is_watched: bool) -> None:
+        outcome = await self._committer.ask(Watch(is_watched))
+        if isinstance(outcome, Exception):
+            raise outcome
+
     async def status(self) -> ReplicaStatus:
         """Raises TimeoutError where the storage does not move, StorageError where it cannot be looked at."""
         future = self._committer.ask(Inspect())
@@ -276,14 +299,16 @@ class Node:
             self._consistency.resolve(effects.resolved)
         for notice in effects.notices:
             log.info(notice.event, **notice.fields)
+        if effects.is_fenced and not self.fenced.is_set():
+            self.fenced.set()
+            self.end_watches()
+        if self.fenced.is_set():
+            return
+        self._feed.publish(effects.changes)
         if effects.arrivals:
             self._metrics.observe_arrivals(effects.arrivals, self._clock_ms())
         if self._group_commit.replica.is_ready:
             self._ready.set()
-        if effects.is_fenced:
-            self.fenced.set()
-        if self.fenced.is_set():
-            return
         for send in sends:
             task = asyncio.create_task(self._exchange(send))
             self._exchanges.add(task)
@@ -296,8 +321,11 @@ class Node:
         count = self._metrics.gossip_bytes.labels
         try:
             count("out").inc(len(send.frame))
-            answer = await self._transport.exchange(send.endpoint, send.frame)
+            async with asyncio.timeout(send.timeout_seconds):
+                answer = await self._transport.exchange(send.endpoint, send.frame)
             count("in").inc(len(answer))
+        except TimeoutError:
+            self._committer.post(Failed(send.exchange, "no answer in time to be of use"))
         except ExchangeError as error:
             self._metrics.exchange_failures.labels(error.fault.value).inc()
             self._committer.post(Failed(send.exchange, f"{error.fault.value}: {error.detail}"))
@@ -337,7 +365,7 @@ class Node:
             await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
     async def _tick(self) -> None:
-        pause_seconds = self._options.gossip_interval_ms / 1000 / 5
+        pause_seconds = min(self._options.gossip_interval_ms, self._options.protocol_period_ms) / 1000 / 5
         while True:
             await self._committer.ask(Tick())
             await asyncio.sleep(pause_seconds)

@@ -165,6 +165,28 @@ class Settings:
         minimum=10,
         maximum=_HOUR_MS,
     )
+    protocol_period_ms: int = _number(
+        1_000,
+        "Between two probes of whether another member is alive.",
+        "milliseconds",
+        minimum=50,
+        maximum=_HOUR_MS,
+    )
+    probe_timeout_ms: int = _number(
+        500,
+        "A member that has not answered a probe for so long is probed through others; less than a protocol period.",
+        "milliseconds",
+        minimum=10,
+        maximum=_HOUR_MS,
+    )
+    indirect_probes: int = _number(3, "Others through which it is probed.", "members", minimum=0, maximum=16)
+    suspicion_multiplier: int = _number(
+        4,
+        "A member that could not be probed is dead after this times log10(members + 1) protocol periods, or up to six "
+        "times as long while few others have found it so.",
+        minimum=1,
+        maximum=100,
+    )
     clock_skew_ms_max: int = _number(
         600_000,
         "Rows stamped further ahead of the local clock are refused.",
@@ -245,6 +267,27 @@ class Settings:
     )
     read_wait_s: float = _number(
         2.0, "How long a read waits for the members that it asks.", "seconds", minimum=0, maximum=600
+    )
+    watch_heartbeat_s: float = _number(
+        15.0,
+        "Between two signs of life to a watcher who is told nothing.",
+        "seconds",
+        minimum=0.1,
+        maximum=600,
+    )
+    watch_buffer_bytes_max: int = _number(
+        4 * _MIB,
+        "Events that a watcher has not taken off, before it is dropped.",
+        "bytes",
+        minimum=64 * 1024,
+        maximum=256 * _MIB,
+    )
+    watch_resume_timeout_s: float = _number(
+        10.0,
+        "How long a watcher waits for this member to hold what it was told elsewhere, before it begins anew.",
+        "seconds",
+        minimum=0,
+        maximum=600,
     )
     drain_s: float = _number(
         1.0,

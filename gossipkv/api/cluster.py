@@ -59,6 +59,8 @@ def described(member: MemberStatus) -> dict[str, Any]:
         "self": member.is_self,
         "replica": None if member.replica is None else f"{member.replica:016x}",
         "incarnation": member.incarnation,
+        "refutations": member.refutations,
+        "status_seconds": member.status_since_ms / 1000,
         "protocols": [{"name": name, "endpoint": url} for name, url in sorted(member.endpoints.items())],
         "zone": member.zone,
         "version": member.version,

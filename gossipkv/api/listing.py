@@ -66,9 +66,9 @@ class Listing:
     def _query(self, target: Target, parameters: Parameters) -> Query:
         namespace = namespace_of(target)
         table = table_of(target)
-        prefix = _key("prefix", parameters)
-        end = _key("end", parameters)
-        firsts = [address_of(table, prefix), address_of(table, _key("start", parameters))]
+        prefix = key_parameter("prefix", parameters)
+        end = key_parameter("end", parameters)
+        firsts = [address_of(table, prefix), address_of(table, key_parameter("start", parameters))]
         ends = [_end_of_prefix(address_of(table, prefix)) if prefix else table.encode() + b"\x01"]
         if end:
             ends.append(address_of(table, end))
@@ -125,7 +125,7 @@ def _address_of_cursor(cursor: str, namespace: str, table: str) -> bytes:
     return address
 
 
-def _key(name: str, parameters: Parameters) -> bytes:
+def key_parameter(name: str, parameters: Parameters) -> bytes:
     """A bound on keys; empty, as when it is absent, it bounds nothing."""
     key = parameters.get(name, "").encode()
     if len(key) > ROW_KEY_BYTES_MAX:

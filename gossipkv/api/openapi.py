@@ -12,7 +12,7 @@ from gossipkv.api.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
 from gossipkv.api.siblings import MULTIPART
-from gossipkv.api.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, Parameters, Target
+from gossipkv.api.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -51,6 +51,7 @@ def document(options: ApiOptions) -> Object:
         ROW: _row(options),
         ROWS: {"get": _listing(options)},
         BATCH: {"post": _batch(options)},
+        WATCH: {"get": _watch()},
         TABLES: {"get": _operation("List the tables", {200: _json("TablePage")}, 404)},
         TABLE: _table(),
         "/v1/cluster": {"get": _operation("The cluster as this member sees it", {200: _json("Cluster")}, 503)},
@@ -206,6 +207,30 @@ def _batch(options: ApiOptions) -> Object:
         *(403, 404, 415, 417),
         parameters=_WRITE,
         body={"description": description, "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}}},
+    )
+
+
+def _watch() -> Object:
+    text: Object = {"type": "string"}
+    events = (
+        "Server-Sent Events: `put` with the row's value, or its `siblings` as in the answer 300; `delete` and "
+        "`expired` without; of rows that keep siblings with their `context`; `reset` where the id cannot be gone on "
+        "from, followed by the current rows; `current` when all current rows have been sent; `overflow` where events "
+        "were not taken off in time; `end` when the member stops. After the last two the stream ends, and goes on from "
+        "the last id at any member. Comments show that the connection is alive."
+    )
+    return _operation(
+        "Watch the rows of a table",
+        {200: _content(events, "text/event-stream")},
+        404,
+        503,
+        507,
+        parameters=[
+            _header("Last-Event-ID", "Go on from this event; else from now on"),
+            _query("last_event_id", text, "The same, for clients that cannot set the header"),
+            _query("prefix", text, "Only keys that begin so"),
+            _query("snapshot", {"type": "boolean", "default": False}, "Without an id: the current rows first"),
+        ],
     )
 
 

@@ -54,7 +54,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "unsupported-setting": (422, "A setting has a value that is not supported"),
     "context-required": (428, "The write needs a context"),
     "internal-error": (500, "The member failed to answer"),
-    "too-few-members": (503, "Too few members answer; nothing was stored"),
+    "too-few-members": (503, "Too few members are alive; nothing was stored"),
     "too-few-copies": (503, "The write is stored, with too few copies in time"),
     "too-few-answers": (503, "Too few members answered the read"),
     "overloaded": (503, "The member has too much to do"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipkv.api import consistency, listing, openapi, target
+from gossipkv.api import consistency, listing, openapi, target, watch
 from gossipkv.api.batch import Batch
 from gossipkv.api.cluster import Cluster
 from gossipkv.api.health import Health
@@ -28,6 +28,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
         Route("DELETE", target.ROW, rows.delete, consistency.WRITE_PARAMETERS),
         Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS),
         Route("POST", target.BATCH, Batch(node, options).post, consistency.WRITE_PARAMETERS),
+        Route("GET", target.WATCH, watch.Watch(node, options).get, watch.PARAMETERS),
         Route("GET", target.TABLES, tables.get_all),
         Route("GET", target.TABLE, tables.get),
         Route("PUT", target.TABLE, tables.put),

@@ -97,6 +97,8 @@ SCHEMAS: dict[str, Any] = {
             "self": {"type": "boolean"},
             "replica": {"anyOf": [_HEX, {"type": "null"}]},
             "incarnation": {"type": ["integer", "null"]},
+            "refutations": _COUNT | {"description": "Of words against it, since its incarnation began"},
+            "status_seconds": {"type": "number", "minimum": 0, "description": "Since it has had this status here"},
             "protocols": {"type": "array", "items": _record({"name": _TEXT, "endpoint": _TEXT})},
             "zone": {"type": ["string", "null"]},
             "version": _TEXT,

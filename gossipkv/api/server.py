@@ -24,10 +24,11 @@ LINGERING_SECONDS = 5.0
 
 
 class _OwnFaults(logging.Filter):
-    """Keeps out what any client can cause: aiohttp logs each malformed request with a traceback."""
+    """Keeps out what any client can cause: aiohttp logs each malformed request, and each client that goes away in the
+    midst of an answer, with a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError | ConnectionError)
 
 
 _logger = logging.getLogger("gossipkv.api.http")

@@ -22,8 +22,9 @@ ROW = "/v1/{namespace}/tables/{table}/rows/{row}"
 RECEIPT = "/v1/cluster/receipts/{receipt}"
 MEMBER = "/v1/cluster/members/{member}"
 BATCH = "/v1/{namespace}/tables/{table}/rows:batch"
+WATCH = "/v1/{namespace}/tables/{table}/rows:watch"
 
-_UNDER_TABLE = {"rows": ROWS, "rows:batch": BATCH}
+_UNDER_TABLE = {"rows": ROWS, "rows:batch": BATCH, "rows:watch": WATCH}
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BAD_QUERY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _QUERY_FIELDS_MAX = 32

@@ -29,6 +29,7 @@ _COMMANDS = {
         "delete": "Delete a row.",
         "receipt": "Tell who has a write, and wait for it.",
         "list": "List the rows of a table.",
+        "watch": "Write what changes in a table, as it changes.",
         "tables": "List tables and what they hold.",
         "import": "Put rows from a file, and go on where it was interrupted.",
         "export": "Write all rows of a table to a file.",

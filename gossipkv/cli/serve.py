@@ -88,6 +88,7 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
             limit.cancel()
         else:
             log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
+            node.end_watches()
             await server.drain(settings.drain_s)
             await node.stop()
             await server.stop()

@@ -14,9 +14,18 @@ import click
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Replay one seed, in detail.")
+@click.option("--membership", is_flag=True, help="Run the failure detector alone, and print tables of what it found.")
 @click.pass_context
-def simulate_command(context: click.Context, seeds: int, first_seed: int, jobs: int, seed: int | None) -> None:
+def simulate_command(
+    context: click.Context, seeds: int, first_seed: int, jobs: int, seed: int | None, membership: bool
+) -> None:
     """Run the cluster in virtual time, under faults that a seed decides. A failure prints its seed."""
+    if membership:
+        from gossipkv.simulation.membership_table import SIZES, tables
+
+        for line in tables(SIZES, seeds, first_seed):
+            click.echo(line)
+        return
     from gossipkv.simulation.command import run
 
     context.exit(run(seeds=seeds, first_seed=first_seed, jobs=jobs, seed=seed))

@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from gossipkv.client.endpoints import Endpoint, Endpoints
@@ -157,8 +158,6 @@ class Requests:
                 answer = Answer(response.status, response.headers, body, endpoint.url)
         except _NEVER_SENT as error:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
-        except (aiohttp.InvalidURL, ValueError) as error:
-            raise RefusedError(f"{endpoint.url!r} is no URL of a server") from error
         except _LOST as error:
             lost = UnavailableError(f"{endpoint.url}: {reason(error)}", may_stand=request.is_write)
             raise self._failed(endpoint, lost) from error
@@ -197,6 +196,7 @@ class Requests:
     async def _sent(
         self, endpoint: Endpoint, request: Request, silence_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Raises RefusedError where the server's URL is none."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
         url = _url(endpoint.url, request.path, request.query)
         # A file in memory is sent in pieces, and a new one for each attempt from its start.
@@ -220,6 +220,8 @@ class Requests:
                 yield response.content
         except _LOST as error:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
+        except HttpProcessingError as error:
+            raise RefusedError(f"{endpoint.url} does not answer like gossipkv: {error.message}") from error
 
     async def json(self, path: str, query: Mapping[str, str] | None = None, *, wait_s: float = 0.0) -> dict[str, Any]:
         answer = await self.answer(Request("GET", path, query, {"Accept": "application/json"}, wait_s=wait_s))
@@ -230,7 +232,7 @@ class Requests:
         try:
             async with self._sent(Endpoint(url), Request("GET", "/readyz"), self._timeout_s) as response:
                 return response.status == 200
-        except (*_LOST, ValueError) as error:
+        except _LOST as error:
             raise UnavailableError(f"{url}: {reason(error)}") from error
 
 
@@ -294,4 +296,11 @@ def _seconds(text: str | None) -> float | None:
 
 def _url(server: str, path: str, query: Mapping[str, str] | None) -> URL:
     text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in (query or {}).items())
-    return URL(f"{server}{path}{'?' + text if text else ''}", encoded=True)
+    url = URL(f"{server}{path}{'?' + text if text else ''}", encoded=True)
+    try:
+        is_of_server = url.scheme in ("http", "https") and url.host and url.port
+    except ValueError:
+        is_of_server = False
+    if not is_of_server:
+        raise RefusedError(f"{server!r} is no URL of a server")
+    return url

@@ -57,12 +57,14 @@ class Change:
     etag: str | None = None
     siblings: tuple[bytes, ...] = ()
     """All values, where the row has several at once."""
+    context: str | None = None
+    """Of a row that keeps siblings: a write with it replaces what the change tells."""
 
 
 class Watch:
     """An async iterator of changes, without end. `snapshot`: without an id to go on from, the rows as they are come
-    first. `silence_s`: a member that says nothing for so long, not even a
-    heartbeat, is given up. `give_up_s`: UnavailableError is raised when no member has served the watch for so long."""
+    first. `silence_s`: a member that says nothing for so long, not even a heartbeat, is given up. `give_up_s`:
+    UnavailableError is raised when no member has served the watch for so long."""
 
     def __init__(
         self,
@@ -155,6 +157,7 @@ def _change(kind: Kind, event: Event, server: str) -> Change:
         return Change(kind, event.event_id)
     try:
         row = row_from_json(json.loads(event.data))
-        return Change(kind, event.event_id, row.row, row.value, row.etag, row.siblings)
+        value = row.siblings[0] if row.siblings else row.value
+        return Change(kind, event.event_id, row.row, value, row.etag, row.siblings, row.context)
     except (ValueError, KeyError, TypeError) as error:
         raise RefusedError(f"{server} does not watch like gossipkv: {error}") from error

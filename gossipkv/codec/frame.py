@@ -12,6 +12,7 @@ from gossipkv.codec.reader import LEAF, Reader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_rows
 from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
 from gossipkv.core.messages import (
+    Ack,
     Covered,
     Delta,
     Digest,
@@ -19,6 +20,8 @@ from gossipkv.core.messages import (
     LeafEntry,
     Message,
     Offer,
+    Ping,
+    PingRequest,
     Position,
     Pull,
     State,
@@ -34,6 +37,7 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
+from gossipkv.core.rumours import STATUSES, Rumour
 
 _TEXT_BYTES_MAX = 255
 _NIL = b"\xc0"
@@ -174,6 +178,12 @@ def _write_entries(items: Items, entries: tuple[LeafEntry, ...]) -> None:
         items += (address, packed(PAIR, dots))
 
 
+def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:
+    items.append(len(rumours))
+    for member, status, life, accuser in rumours:
+        items += (member, STATUSES.index(status), *life, accuser or None)
+
+
 _SHARD = _Kind(list.append, Reader.shard)
 _HASH = _Kind(list.append, Reader.integer)
 _COUNT = _Kind(list.append, Reader.count)
@@ -192,6 +202,8 @@ _LEAVES = _Kind(lambda items, leaves: items.append(b"".join(map(LEAF.pack, leave
 _ADDRESSES = _Kind(_write_addresses, Reader.addresses)
 _ENTRIES = _Kind(_write_entries, Reader.entries)
 _ROWS = _Kind(write_rows, Reader.rows)
+_NAME = _Kind(list.append, Reader.text)
+_RUMOURS = _Kind(_write_rumours, Reader.rumours)
 
 _DIGEST = {
     "shard": _SHARD,
@@ -210,6 +222,7 @@ _LAYOUTS = (
     _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR}),
     _Layout(6, Offer, {"shard": _SHARD}),
     _Layout(7, TooFar, {"shard": _SHARD}),
+    _Layout(20, Unlisted, {"shard": _SHARD}),
     _Layout(8, WalkBegin, {"shard": _SHARD}),
     _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected_timestamp": _HASH}),
     _Layout(10, WalkNodes, {"shard": _SHARD, "nodes": _NODES}),
@@ -218,8 +231,10 @@ _LAYOUTS = (
     _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
     _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(15, WalkFetchRows, {"shard": _SHARD, "addresses": _ADDRESSES}),
-    _Layout(20, Unlisted, {"shard": _SHARD}),
     _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION}),
+    _Layout(17, Ping, {"rumours": _RUMOURS}),
+    _Layout(18, PingRequest, {"member": _NAME, "rumours": _RUMOURS}),
+    _Layout(19, Ack, {"member": _NAME, "rumours": _RUMOURS}),
 )
 
 _LAYOUT_OF_TAG = {layout.tag: layout for layout in _LAYOUTS}

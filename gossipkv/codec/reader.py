@@ -9,7 +9,9 @@ from gossipkv.codec.rows import PAIR, TRIPLE, read_context, read_row
 from gossipkv.core.address import NAMESPACES, is_address
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.fingerprint import Sums, sums_of
+from gossipkv.core.member import INCARNATION_END
 from gossipkv.core.messages import Cursor, LeafEntry, Position, Range, RefusedRow, RowCopy
+from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
 LEAF = struct.Struct(">H")
 
@@ -66,6 +68,21 @@ class Reader:
         if type(item) is not str or not item:
             raise DecodeError(MALFORMED, "not a name")
         return item
+
+    def rumours(self) -> tuple[Rumour, ...]:
+        # One on the receiver and one on the sender come on top of the others.
+        return tuple([self._rumour() for _ in range(self.length(RUMOURS_PER_MESSAGE_MAX + 2))])
+
+    def _rumour(self) -> Rumour:
+        member = self.text()
+        status = STATUSES[self.integer(len(STATUSES) - 1)]
+        life = Life(self.integer(INCARNATION_END - 1), self.integer(INCARNATION_END - 1))
+        accuser = self.item()
+        if accuser is None:
+            return Rumour(member, status, life)
+        if type(accuser) is not str or not accuser:
+            raise DecodeError(MALFORMED, "not a name")
+        return Rumour(member, status, life, accuser)
 
     def shard(self) -> str:
         item = self.item()

@@ -11,8 +11,8 @@ class Collected(NamedTuple):
     """Of one shard of one replica."""
 
     marks: Context
-    """What every member covered when a tombstone was last collected. A version up to the marks that is not here has
-    been superseded here, and is not taken in again."""
+    """Covers the contexts of all rows collected; every member covered it then. A version up to the marks that is not
+    here has been superseded here, and is not taken in again."""
     timestamp: int
     """The greatest of all tombstones collected. What is written where nothing is left must outrank what was there, for
     others may still hold its tombstone."""

@@ -88,14 +88,15 @@ class Collector:
                 break
         self._swept = due[-1] if len(due) == ROWS_PER_TICK else None
         shard = self._store.shards[USER]
-        collected = Collected(self._settled, 0)
+        marks, timestamp = Context(), 0
         for _, address in due:
             row = transaction.row(USER, address)
             assert row is not None, "the index of tombstones names a row that is not there"
             if self._settled.covers_all(row.context):
                 self._store.collect(transaction, USER, address, row)
-                collected = collected._replace(timestamp=max(collected.timestamp, row.winner.timestamp))
+                marks.advance(row.context)
+                timestamp = max(timestamp, row.winner.timestamp)
             elif self.blocked is None and shard.context.covers_all(row.context):
                 self.blocked = row.context
-        if collected.timestamp:
-            shard.note_collected(collected)
+        if marks:
+            shard.note_collected(Collected(marks, timestamp))

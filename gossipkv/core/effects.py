@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
 from gossipkv.core.resolution import Resolved
+from gossipkv.core.watching import Changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class Send:
     exchange: int
     endpoint: str
     envelope: Envelope
+    timeout_ms: int | None = None
+    """No answer is of use later; None: the transport's own bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Effects:
     arrivals: list[Arrival] = field(default_factory=list)
     resolved: list[Resolved] = field(default_factory=list)
     """Waits that are over."""
+    changes: list[Changes] = field(default_factory=list)
+    """Only while someone watches."""
     is_fenced: bool = False
     """The data are outdated: set them aside and start again without any."""
 
@@ -61,6 +66,14 @@ class Tally:
     """Equal contexts with unequal fingerprints."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    probes: Counter[str] = field(default_factory=Counter)
+    """Probes begun here, by how they ended: direct, indirect, heard (an exchange of gossip was answered), failed."""
+    suspicions: Counter[str] = field(default_factory=Counter)
+    """begun here; and what came of those held here: refuted, dead, and false_dead that were alive after all."""
+    refutations: int = 0
+    """Words against this member that it has refuted."""
+    wakes_late: int = 0
+    """How often this member found that it had been paused, or its clock put forward."""
     reads_repaired: int = 0
     """Copies that a read of several members found behind, and that were given the merge."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -77,6 +90,10 @@ class Tally:
             self.rows_sent,
             self.anomalies,
             Counter(self.envelopes_refused),
+            Counter(self.probes),
+            Counter(self.suspicions),
+            self.refutations,
+            self.wakes_late,
             self.reads_repaired,
             Counter(self.conflicts),
             self.tombstones_collected,

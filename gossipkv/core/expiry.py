@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from gossipkv.core.address import USER
 from gossipkv.core.causality import ReplicaId
-from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.row import Row
 from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE, Transaction
@@ -40,7 +39,7 @@ class Expirer:
         self._reached = due[-1] if len(due) == ROWS_PER_TICK else FIRST_DEADLINE
         if not due:
             return 0
-        living = [peer for peer in self._membership.members() if peer.status == ALIVE]
+        living = [peer for peer in self._membership.members() if peer.is_living]
         replicas = {peer.replica for peer in living}
         is_first = all(peer.member is None or self._member < peer.member for peer in living)
         expired = 0

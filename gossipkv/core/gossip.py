@@ -14,21 +14,25 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from gossipkv.core import pull, walk
+from gossipkv.core import pull, recent, walk
 from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected
 from gossipkv.core.effects import Notice, Tally
-from gossipkv.core.member import ALIVE, DEAD, LEFT
+from gossipkv.core.member import ALIVE, LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
+    Ack,
     Covered,
     Delta,
     Digest,
     Envelope,
     Message,
     Offer,
+    OfShard,
+    Ping,
+    PingRequest,
     Pull,
     RowCopy,
     State,
@@ -46,6 +50,7 @@ from gossipkv.core.messages import (
 )
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
+from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
@@ -144,17 +149,20 @@ class Gossip:
 
     def _agenda(self, reader: Reader, peer: Peer) -> tuple[Message, ...]:
         messages: list[Message] = []
+        peer.asked = Asked()
         for name, shard in self._store.shards.items():
             if peer.fresh.get(name):
                 messages += self._push(reader, peer, name)
             if name in peer.notes:
                 messages.append(Covered(name, Context(shard.context)))
-            if name in peer.pulls:
-                messages.append(peer.pulls[name].request(name))
-            if name in peer.walks:
-                messages.append(peer.walks[name].request())
+            if not peer.holds_back(name):
+                if name in peer.pulls:
+                    peer.asked.pulls[name] = peer.pulls[name]
+                    messages.append(peer.pulls[name].request(name))
+                if name in peer.walks:
+                    peer.asked.walks[name] = peer.walks[name]
+                    messages.append(peer.walks[name].request())
         peer.notes.clear()
-        peer.asked = Asked(pulls=dict(peer.pulls), walks=dict(peer.walks))
         if peer.is_sync_due:
             peer.is_sync_due = False
             for name, shard in self._store.shards.items():
@@ -184,10 +192,19 @@ class Gossip:
         delta = pull.push(reader, shard, known, origins, self._options.part_bytes)
         if delta is None:
             peer.offered.add(shard_name)
-            return [Offer(shard_name)]
+            return [Offer(shard_name), *self._push_ahead(reader, peer, shard)]
         del peer.fresh[shard_name]
+        peer.ahead.pop(shard_name, None)
         self._tally.rows_sent += len(delta.rows)
         return [delta]
+
+    def _push_ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
+        """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
+        since = peer.ahead.get(shard.name, shard.context)
+        peer.ahead[shard.name] = Context(shard.context)
+        rows = recent.newest(reader, shard, since, self._options.part_bytes // recent.SHARE)
+        self._tally.rows_sent += len(rows)
+        return [Delta(shard.name, {}, rows)] if rows else []
 
     def _freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
         for peer in peers:
@@ -227,10 +244,12 @@ class Gossip:
                 self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
         for message in envelope.messages:
+            if isinstance(message, Ping | PingRequest | Ack):
+                continue
             answers += self._answer(transaction, peer, message, now_ms)
         return answers
 
-    def _answer(self, transaction: Transaction, peer: Peer | None, message: Message, now_ms: int) -> list[Message]:
+    def _answer(self, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int) -> list[Message]:
         shard = self._store.shards[message.shard]
         if not isinstance(message, Digest | Covered | Offer) and not self.may_exchange(peer, shard.name):
             return [Unlisted(shard.name)]
@@ -242,9 +261,11 @@ class Gossip:
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                     peer.offered.add(shard.name)
-                part = pull.serve(transaction, shard, message, self._options.part_bytes)
-                self._tally.rows_sent += len(part.rows) if isinstance(part, Delta) else 0
-                return [part]
+                    if message.cursor is None:
+                        peer.ahead[shard.name] = Context(shard.context)
+                parts = recent.serve(transaction, shard, message, self._options.part_bytes)
+                self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
+                return list(parts)
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)
@@ -308,6 +329,7 @@ class Gossip:
             # It answers now, so it is what it says, however its incarnation compares: its clock may have been set back
             # and its disk lost.
             peer.incarnation = min(peer.incarnation, envelope.incarnation)
+            self._membership.replaced(peer)
         peer.become_replica(envelope.replica, envelope.incarnation)
         if peer.replica != envelope.replica:
             # From before the member lost its disk: what it covered then must not be taken for what it covers now.
@@ -318,6 +340,8 @@ class Gossip:
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
         for message in envelope.messages:
+            if isinstance(message, Ping | PingRequest | Ack):
+                continue
             try:
                 self._take_answer(transaction, peer, message, asked, now_ms)
             except walk.WalkFaultError as fault:
@@ -371,7 +395,7 @@ class Gossip:
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
         self._start_walk(peer, shard.name)
 
-    def _take_answer(self, transaction: Transaction, peer: Peer, message: Message, asked: Asked, now_ms: int) -> None:
+    def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]
         pulling = _same(peer.pulls.get(shard.name), asked.pulls.get(shard.name))
         walking = _same(peer.walks.get(shard.name), asked.walks.get(shard.name))
@@ -397,14 +421,15 @@ class Gossip:
                 walking.take_rows(message, self.take_in(transaction, message, now_ms, is_repair=is_repair))
             case _:
                 pass
-        if walking is not None and walking.is_finished:
+        if walking is not None and walking.is_finished and peer.walks.get(shard.name) is walking:
             self._finish_walk(peer, shard.name, now_ms)
 
     def _take_part(
         self, transaction: Transaction, peer: Peer, part: Delta, pulling: pull.Pulling | None, now_ms: int
     ) -> None:
         intake = self.take_in(transaction, part, now_ms)
-        if pulling is None:
+        if pulling is None or peer.pulls.get(part.shard) is not pulling:
+            # Not asked for any more; given up, it may be, for what these very rows told of the peer.
             return
         ranges = pulling.take(part, intake)
         if ranges is not None:
@@ -453,11 +478,10 @@ class Gossip:
         if peer.asked.contexts:
             self._tally.rounds["failed"] += 1
         peer.asked = Asked()
-        status = peer.status
         self._membership.failed(peer, now_ms)
-        if peer.status != status:
-            next_step = "it is tried less often now" if peer.status == DEAD else "it is tried again"
-            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=next_step)
+        if peer.failures == 1:
+            consequence = "it is tried again, less often each time"
+            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence)
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:
         """The batch in which these exchanges began or ended was not committed: they are not under way, and transfers

@@ -17,8 +17,8 @@ from gossipkv.core.write import Operation, Result
 
 
 class Write(NamedTuple):
-    """Answered by one Result per operation; by a Reach, and nothing is stored, where fewer members answer than copies
-    are asked for."""
+    """Answered by one Result per operation; by a Reach, and nothing is stored, where fewer members are alive than
+    copies are asked for."""
 
     shard: str
     operations: tuple[Operation, ...]
@@ -28,7 +28,7 @@ class Write(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Await:
     """Wait until a write has so many durable copies, at all members where None, or, without a receipt, until so many
-    members answer. Answered by a Reach, and no one waits, where there are not so many members; else by nothing, and
+    members are alive. Answered by a Reach, and no one waits, where there are not so many members; else by nothing, and
     resolved by the effects of a batch."""
 
     ticket: int
@@ -108,6 +108,13 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """From here on, changes are told in the effects; or no longer."""
+
+    is_watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Answered by a ReplicaStatus."""
 
@@ -125,6 +132,7 @@ Input = (
     | Tick
     | Leave
     | Forget
+    | Watch
     | Inspect
 )
 Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | Forgotten | None
@@ -163,6 +171,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             replica.leave(transaction, now_ms)
         case Forget(member=member):
             return replica.forget(transaction, member, now_ms)
+        case Watch(is_watched=is_watched):
+            replica.watch(is_watched=is_watched)
         case Inspect():
             return replica.status(now_ms)
     return None

@@ -1,7 +1,11 @@
 """Who the other members are, where they are reached, and whom to talk to.
 
 Members come from three sources: discovery supplies endpoints, answers tell whose they are, and `sys.members` says where
-each member wants to be reached. A member that fails is tried less often, and never forgotten.
+each member wants to be reached. A member that fails is tried less often, and never forgotten. Whether one is alive is
+for the failure detector to say (`core/swim.py`).
+
+Rounds and pushes go to members that are alive, those of the own zone first. Every so many rounds one goes to a member
+that is dead, and every so many to another zone, so that neither is ever given up; a share of each push crosses too.
 
 Discovery removes no member by failing to find it. Where it knows all members that exist, one that is not among them is
 let go: it counts as left and is not tried, though its record stays as it is. It is taken back when it is listed again,
@@ -19,6 +23,8 @@ from gossipkv.core.effects import Notice
 from gossipkv.core.member import DEAD, GOSSIP, LEFT, MemberRecord
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
+from gossipkv.core.standing import Standing
+from gossipkv.core.swim import Swim
 
 PUSH_TO_ALL_MAX = 8
 """Up to so many other members each write is pushed to all of them."""
@@ -29,10 +35,25 @@ rounds reach the rest. Source: Kermarrec, Massoulié, Ganesh, "Probabilistic Rel
 Systems", 2003."""
 
 
+DEAD_ROUNDS = 4
+"""Every so many rounds one is begun with a member that is dead, where there is one that may be tried."""
+
+CROSSING_ROUNDS = 3
+"""Every so many rounds one is begun with a member of another zone: a write that is in one zone enters each of z zones
+within 3 * (z - 1) intervals of the gossip on average, from each of its members."""
+
+CROSSING_SHARE = 3
+"""One in so many of those that a write is pushed to is of another zone."""
+
+
 class Membership:
     """The peers of one member."""
 
-    def __init__(self, options: ReplicaOptions, rng: random.Random) -> None:
+    def __init__(self, options: ReplicaOptions, rng: random.Random, swim: Swim) -> None:
+        self._swim = swim
+        self._rounds = 0
+        self.zone = options.zone
+        """This member's own."""
         self._options = options
         self._rng = rng
         self._members: dict[str, Peer] = {}
@@ -93,12 +114,16 @@ class Membership:
     def _let_go(self, peer: Peer) -> None:
         if not peer.is_let_go:
             peer.is_let_go = True
+            if peer.member is not None:
+                self._swim.let_go(peer.member)
             peer.abandon_transfers()
             self.notices.append(Notice("member_let_go", {"peer": peer.member, "reason": "it does not exist any more"}))
 
     def _take_back(self, peer: Peer, retry_at_ms: int) -> None:
         if peer.is_let_go:
             peer.is_let_go = False
+            if peer.member is not None:
+                self._swim.take_back(peer.member)
             peer.is_sync_due = True
             peer.retry_at_ms = min(peer.retry_at_ms, retry_at_ms)
             self.notices.append(Notice("member_taken_back", {"peer": peer.member}))
@@ -110,7 +135,8 @@ class Membership:
             peer is not None
             and record is not None
             and dot is not None
-            and (record.replica == peer.replica and covered.covers(dot))
+            and record.replica == peer.replica
+            and covered.covers(dot)
         )
 
     def listed(self) -> list[Peer]:
@@ -133,6 +159,7 @@ class Membership:
             if peer.member is not None and replica == (peer.record.replica if peer.record else peer.replica):
                 del self._members[peer.member]
                 peer.abandon_transfers()
+                self._swim.let_go(peer.member)
                 self.notices.append(Notice("member_forgotten", {"peer": peer.member, "replica": f"{replica:016x}"}))
 
     def learn_record(self, member: str, record: MemberRecord, dot: Dot) -> Peer | None:
@@ -146,6 +173,8 @@ class Membership:
             peer = self._contacts.pop(endpoint, None) or Peer(endpoint)
             peer.member = member
             self._members[member] = peer
+            self._new_standing(member, record.incarnation)
+        peer.standing = self._swim.learn(member, record.incarnation, record.has_left)
         moved = peer.endpoint != endpoint
         returned = peer.record is not None and record.incarnation > peer.record.incarnation
         if moved or returned:
@@ -163,6 +192,13 @@ class Membership:
         peer.become_replica(record.replica, record.incarnation)
         return peer if is_new else None
 
+    def _new_standing(self, member: str, incarnation: int) -> Standing:
+        standing = self._swim.learn(member, incarnation)
+        if not standing.is_probed:
+            # It was forgotten, and has come back as another replica.
+            self._swim.take_back(member)
+        return standing
+
     def identified(self, peer: Peer, member: str, incarnation: int, now_ms: int) -> Peer:
         """An endpoint has answered as this incarnation of a member; returns the peer that stands for it from now on."""
         if peer.member == member:
@@ -177,7 +213,8 @@ class Membership:
             return peer
         known = self._members.get(member)
         if known is None:
-            known = self._members[member] = Peer(peer.endpoint, member)
+            known = Peer(peer.endpoint, member, standing=self._new_standing(member, incarnation))
+            self._members[member] = known
         elif known.failures or incarnation > known.incarnation:
             # Where it answers is where it is reached, until its record says so too. The address of its last life may
             # not have failed yet.
@@ -192,7 +229,14 @@ class Membership:
         peer.has_answered = True
         peer.failures = 0
         peer.retry_at_ms = 0
+        if peer.member is not None:
+            self._swim.heard(peer.member)
         return was_failing
+
+    def replaced(self, peer: Peer) -> None:
+        """It runs as the incarnation that it now has, whatever was heard before."""
+        if peer.member is not None:
+            self._swim.replaced(peer.member, peer.incarnation)
 
     def heard_from(self, peer: Peer, now_ms: int) -> None:
         """It has begun an exchange, so it runs: no more waiting before it is tried again. To be heard is not to be
@@ -219,18 +263,43 @@ class Membership:
                 self._let_go(peer)
 
     def sync_partner(self, now_ms: int) -> Peer | None:
-        """A random peer to begin a round with: among those that may be tried now, failing ones included."""
+        """A random peer to begin a round with, among those that may be tried now: one that is alive, of the own zone
+        where there is any; but see the rules above."""
+        self._rounds += 1
         candidates = [peer for peer in self.peers() if peer.is_idle(now_ms) and peer.status != LEFT]
-        return self._rng.choice(candidates) if candidates else None
+        dead = [peer for peer in candidates if peer.status == DEAD]
+        live = [peer for peer in candidates if peer.status != DEAD]
+        if dead and (not live or self._rounds % DEAD_ROUNDS == 0):
+            return self._rng.choice(dead)
+        near, far = self._by_zone(live)
+        chosen = far if not near or self._rounds % CROSSING_ROUNDS == 0 else near
+        return self._rng.choice(chosen or live) if live else None
+
+    def _by_zone(self, peers: list[Peer]) -> tuple[list[Peer], list[Peer]]:
+        """Those of the own zone and those of others. A peer whose zone is not known may be of any, and one that has
+        not been reached since it was first heard of comes before all others: both count as near."""
+        far = [
+            peer
+            for peer in peers
+            if None not in (self.zone, peer.zone) and peer.zone != self.zone and peer.has_answered
+        ]
+        return [peer for peer in peers if peer not in far], far
 
     def push_targets(self) -> list[Peer]:
-        """Whom to push new writes to: all members that answer in a small cluster, some of them in a large one."""
+        """Whom to push new writes to: all members that are alive in a small cluster; in a large one some of them, of
+        the own zone first, and some of others."""
         candidates = [peer for peer in self.members() if peer.status not in (DEAD, LEFT)]
         fanout = self._options.fanout
         if fanout == 0:
             small = len(candidates) <= PUSH_TO_ALL_MAX
             fanout = len(candidates) if small else math.ceil(math.log(len(candidates) + 1)) + FANOUT_MARGIN
-        return candidates if fanout >= len(candidates) else self._rng.sample(candidates, fanout)
+        if fanout >= len(candidates):
+            return candidates
+        near, far = self._by_zone(candidates)
+        crossing = min(
+            len(far), max(fanout - len(near), (fanout + self._rng.randrange(CROSSING_SHARE)) // CROSSING_SHARE)
+        )
+        return self._rng.sample(far, crossing) + self._rng.sample(near, fanout - crossing)
 
     def pushes_to_all(self) -> bool:
         """Whether whoever writes reaches everyone, so that no one need forward."""

@@ -6,13 +6,15 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | asked | answered |
 | --- | --- |
 | Digest | Digest alone when in sync, else Digest and State |
-| Pull | Delta, or TooFar |
+| Pull | Delta, or TooFar and a Delta of the newest rows |
 | Delta | Covered |
 | Covered, Offer | nothing |
 | WalkBegin | WalkRoot |
 | WalkNodes | WalkSums |
 | WalkList | WalkEntries |
 | WalkFetch, WalkFetchRows | WalkRows |
+| Ping, PingRequest | Ack |
+| Ack | nothing |
 
 Whoever is not listed as a member is answered Unlisted where it asks for rows of the users' shard, or sends some.
 """
@@ -25,6 +27,7 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.fingerprint import Sums
 from gossipkv.core.row import Row
+from gossipkv.core.rumours import Rumour
 
 
 class Range(NamedTuple):
@@ -221,7 +224,30 @@ class WalkRows:
     """Rows that the receiver's decoder refused; never sent."""
 
 
-Message = (
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? And this is said of members."""
+
+    rumours: tuple[Rumour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest:
+    """Ping that member, which does not answer me, and tell me with an Ack if it answers you."""
+
+    member: str
+    rumours: tuple[Rumour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """That member has answered; it is the sender itself where this is an answer."""
+
+    member: str
+    rumours: tuple[Rumour, ...] = ()
+
+
+OfShard = (
     Digest
     | State
     | Covered
@@ -240,6 +266,9 @@ Message = (
     | WalkFetchRows
     | WalkRows
 )
+"""What concerns the rows of a shard."""
+
+Message = OfShard | Ping | PingRequest | Ack
 
 
 @dataclass(frozen=True, slots=True)

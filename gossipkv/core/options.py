@@ -21,6 +21,14 @@ class ReplicaOptions:
     """A member that no one has answered for so long is ready on its own."""
     retry_ms_max: int = 30_000
     """The longest pause before a peer that fails is tried again."""
+    protocol_period_ms: int = 1_000
+    """Between two probes that this member begins."""
+    probe_timeout_ms: int = 500
+    """Others are asked to ping a member that has not answered for so long; less than a protocol period."""
+    indirect_probes: int = 3
+    """How many others are asked."""
+    suspicion_multiplier: int = 4
+    """The shortest suspicion of n members is this times log10(n + 1) protocol periods."""
     clock_skew_ms_max: int = 600_000
     """Rows stamped further ahead of the local clock are refused."""
     tombstone_age_ms_min: int = 3_600_000

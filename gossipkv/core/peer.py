@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
+from gossipkv.core.standing import Standing
 from gossipkv.core.walk import Walk
-
-DEAD_AFTER_FAILURES = 5
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Peer:
     record: MemberRecord | None = None
     record_dot: Dot | None = None
     """The write that the record came with."""
+    standing: Standing = field(default_factory=Standing)
+    """Whether it is alive, as the failure detector has it; a contact is taken to be."""
     replica: ReplicaId | None = None
     """Of the data that `contexts` speaks of."""
     incarnation: int = 0
@@ -67,6 +69,8 @@ class Peer:
     """Per shard, origins of which writes wait to be pushed."""
     offered: set[str] = field(default_factory=set)
     """Shards that it pulls, or was told to, and has not caught up with since: pushes would bring rows twice."""
+    ahead: dict[str, Context] = field(default_factory=dict)
+    """Per shard that it catches up with, up to where it has been sent the newest rows, which claim nothing."""
     notes: set[str] = field(default_factory=set)
     """Shards of which the peer must be told what is covered here."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
@@ -85,19 +89,32 @@ class Peer:
 
     @property
     def status(self) -> str:
-        if self.is_let_go or (self.record is not None and self.record.has_left):
-            return LEFT
-        if self.failures >= DEAD_AFTER_FAILURES:
-            return DEAD
-        return SUSPECT if self.failures else ALIVE
+        return LEFT if self.is_let_go else self.standing.status
+
+    @property
+    def zone(self) -> str | None:
+        return self.record.zone if self.record is not None else None
+
+    @property
+    def is_living(self) -> bool:
+        """A suspect counts as alive until its suspicion has run out: most are refuted."""
+        return self.status in (ALIVE, SUSPECT)
 
     @property
     def is_answering(self) -> bool:
-        return self.has_answered and self.failures == 0 and self.status == ALIVE
+        return self.has_answered and self.failures == 0 and self.is_living
 
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""
         return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
+
+    def holds_back(self, shard: str) -> bool:
+        """Whether transfers of the shard wait: who the members are, and how tables are kept, comes before rows. What
+        of `sys` fits into one message keeps nothing waiting."""
+        if shard == SYSTEM:
+            return False
+        pulling, walking = self.pulls.get(SYSTEM), self.walks.get(SYSTEM)
+        return (pulling is not None and pulling.cursor is not None) or (walking is not None and not walking.is_audit)
 
     def replace_context(self, shard: str, context: Context) -> None:
         """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what
@@ -129,6 +146,7 @@ class Peer:
         self.vouched = Context()
         self.heard.clear()
         self.offered.clear()
+        self.ahead.clear()
         self.abandon_transfers()
         self.is_sync_due = True
 

@@ -7,14 +7,15 @@ behind, a late one included, gets the merged row at once. A member whose row is 
 answered: its copy is not in the merge.
 
 A row handed over travels as a Delta without ranges: it is merged, and claims nothing. The same envelope asks for the
-row, and the answer, which leaves the peer after its commit, tells whether the copy stands.
+row, and the answer, which leaves the peer after its commit, tells whether the copy stands. What one message does not
+hold goes in several, one after the other.
 
 A peer that fails a direct exchange is not held to have failed: ordinary rounds judge that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from gossipkv.core.member import LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Envelope, Message, RowCopy, WalkFetchRows, WalkRows
 from gossipkv.core.peer import Peer
-from gossipkv.core.pull import row_bytes
+from gossipkv.core.pull import Parcel
 from gossipkv.core.row import Row
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake
@@ -57,7 +58,7 @@ class Found(NamedTuple):
 
 
 class Handover(NamedTuple):
-    """Rows of a write for a member that is behind."""
+    """Rows of a write for a member that is behind, those that it is not known to have yet."""
 
     shard: str
     rows: Mapping[bytes, Dot]
@@ -164,13 +165,13 @@ class Quorum:
             case Reading(shard=shard, address=address):
                 return (WalkFetchRows(shard, (address,)),)
             case Repair(shard=shard, address=address):
-                return (Delta(shard, {}, _copies(reader, shard, [address])),)
+                return (Delta(shard, {}, tuple(_copies(reader, shard, [address]))),)
             case Handover(shard=shard, rows=rows):
-                copies = _copies(reader, shard, list(rows))
-                if len(copies) > 1 and sum(map(row_bytes, copies)) > self._part_bytes:
-                    # More than a message holds goes the ordinary way.
-                    return ()
-                return (Delta(shard, {}, copies), WalkFetchRows(shard, tuple(rows)))
+                parcel = Parcel(self._part_bytes)
+                for copy in _copies(reader, shard, rows):
+                    if not parcel.add(*copy):
+                        break
+                return (Delta(shard, {}, parcel.copies()), WalkFetchRows(shard, tuple(parcel.rows)))
 
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
         direct = self.exchanges.pop(exchange)
@@ -187,10 +188,11 @@ class Quorum:
         peer, purpose = direct.peer, direct.purpose
         assert peer.member is not None, "only members are asked"
         if isinstance(purpose, Handover):
-            found = [rows.get(address) for address in purpose.rows]
-            dots = purpose.rows.values()
-            if all(row is not None and row.context.covers(dot) for row, dot in zip(found, dots, strict=True)):
+            left = {a: dot for a, dot in purpose.rows.items() if a not in rows or not rows[a].context.covers(dot)}
+            if not left:
                 purpose.handed[peer.member] = direct.replica
+            elif len(left) < len(purpose.rows):
+                self._begin(peer, purpose._replace(rows=left))
         elif isinstance(purpose, Reading) and not intake.refused:
             purpose.answered[peer.member] = direct.replica
             self._comparisons.append(Comparison(peer, purpose, rows.get(purpose.address)))
@@ -239,6 +241,8 @@ class Quorum:
         self._comparisons = kept
 
 
-def _copies(reader: Reader, shard: str, addresses: list[bytes]) -> tuple[RowCopy, ...]:
-    found = [(address, reader.row(shard, address)) for address in addresses]
-    return tuple(RowCopy(address, row) for address, row in found if row is not None)
+def _copies(reader: Reader, shard: str, addresses: Iterable[bytes]) -> Iterator[RowCopy]:
+    for address in addresses:
+        row = reader.row(shard, address)
+        if row is not None:
+            yield RowCopy(address, row)

@@ -75,7 +75,7 @@ class Coverage(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How many members there are that have not left, and how many of them answer; this one is among them."""
+    """How many members there are that have not left, and how many of them are alive; this one is among them."""
 
     members: int
     answering: int
@@ -109,7 +109,7 @@ class Receipts:
 
     def reach(self) -> Reach:
         members = self._others()
-        return Reach(1 + len(members), 1 + sum(peer.is_answering for peer in members))
+        return Reach(1 + len(members), 1 + sum(peer.has_answered and peer.is_living for peer in members))
 
     def coverage(self, receipt: Receipt, handed: Mapping[str, ReplicaId] | None = None) -> Coverage:
         """Inside a batch: true once that is committed."""

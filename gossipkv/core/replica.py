@@ -19,10 +19,10 @@ from gossipkv.core.expiry import Expirer
 from gossipkv.core.forgotten import all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
-from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Envelope, Message, RowCopy
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
+from gossipkv.core.probing import Probing
 from gossipkv.core.quorum import Direct, Found, Quorum, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
 from gossipkv.core.resolution import Resolved
@@ -33,6 +33,9 @@ from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
 from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation, Result
+
+REFUSED_SENDERS_MAX = 100
+"""So many senders that are refused are named in the log."""
 
 
 class RefusedEnvelopeError(Exception):
@@ -66,7 +69,8 @@ class Replica:
         self._has_left = False
         self._must_refute = False
         self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
-        self._membership = Membership(options, rng)
+        self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
+        self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
         self._quorum = Quorum(
             self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.may_exchange
@@ -75,6 +79,8 @@ class Replica:
         self._expirer = Expirer(self._store, self._membership, options.member)
         self._collector = Collector(self._store, self._membership, options)
         self._notices: list[Notice] = []
+        self._refused: set[tuple[str, str, int]] = set()
+        """Senders of whom the log has been told that they are refused."""
 
     @classmethod
     def open(cls, transaction: Transaction, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Replica:
@@ -122,7 +128,8 @@ class Replica:
         self._check(envelope)
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
-        answers = self._gossip.receive(transaction, envelope, now_ms)
+        self._probing.advance(now_ms)
+        answers = self._gossip.receive(transaction, envelope, now_ms) + self._probing.receive(envelope)
         return self._envelope(tuple(answers), now_ms)
 
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
@@ -132,6 +139,9 @@ class Replica:
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
+        self._probing.advance(now_ms)
+        if self._probing.answered(exchange, envelope, now_ms):
+            return
         if exchange in self._quorum.exchanges:
             self._quorum.answered(transaction, exchange, envelope, now_ms)
         else:
@@ -139,6 +149,9 @@ class Replica:
 
     def failed(self, exchange: int, reason: str, now_ms: int) -> None:
         """An exchange that this member began has come to nothing, or may have."""
+        self._probing.advance(now_ms)
+        if self._probing.failed(exchange):
+            return
         if exchange in self._quorum.exchanges:
             self._quorum.failed(exchange)
         else:
@@ -156,7 +169,7 @@ class Replica:
         members that exist are known, others are let go. The zone found is this member's, unless it was given one."""
         self._membership.discovered(endpoints, members)
         if self.options.zone is None and zone is not None and zone != self.zone:
-            self.zone = zone
+            self.zone = self._membership.zone = zone
             self._announce(transaction, now_ms)
 
     def tick(self, transaction: Transaction, now_ms: int) -> None:
@@ -167,6 +180,7 @@ class Replica:
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
+        self._probing.tick(now_ms)
         if self._expirer.tick(transaction, now_ms):
             self._gossip.wrote(USER)
         self._collector.tick(transaction, now_ms)
@@ -178,6 +192,7 @@ class Replica:
     def leave(self, transaction: Transaction, now_ms: int) -> None:
         """Say in `sys.members` that this member goes of its own will. It comes back by starting again."""
         self._has_left = True
+        self._probing.swim.leave(True)
         self._announce(transaction, now_ms)
 
     def forget(self, transaction: Transaction, member: str, now_ms: int) -> Forgotten:
@@ -195,6 +210,10 @@ class Replica:
         self._membership.forget(replica)
         return Forgotten.DONE
 
+    def watch(self, *, is_watched: bool) -> None:
+        """Say in the effects what changes from here on, or no longer."""
+        self._store.watch(is_watched=is_watched)
+
     def finish(self, transaction: Transaction, now_ms: int) -> Effects:
         """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
         changed, self._gossip.changed = self._gossip.changed, {}
@@ -205,10 +224,16 @@ class Replica:
         outgoing = self._gossip.compose(transaction, now_ms)
         outgoing += self._quorum.compose(transaction, self._gossip.next_exchange)
         sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
+        sends += [
+            Send(probe.exchange, probe.endpoint, self._envelope(probe.messages, now_ms), probe.timeout_ms)
+            for probe in self._probing.compose()
+        ]
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
+        notices += self._probing.take_notices()
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
+        changes = self._store.take_changes(transaction.revision())
         is_fenced = self._membership.is_forgotten(self.identity.replica)
-        return Effects(sends, notices, self._arrivals(changed), resolved, is_fenced)
+        return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced)
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
         """Return to what is committed: the batch in which these exchanges began or ended has not happened."""
@@ -218,6 +243,7 @@ class Replica:
         self._store.replica = identity.replica
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
+        self._probing.forget(exchanges)
         self._quorum.forget_batch(exchanges)
         self._receipts.forget_batch()
         self._notices.clear()
@@ -247,6 +273,15 @@ class Replica:
 
     def status(self, now_ms: int) -> ReplicaStatus:
         return describe(self, self._store, self._membership, self._collector.blockers(), now_ms)
+
+    @property
+    def refutations(self) -> int:
+        """How often it has refuted words against it since it started."""
+        return self._probing.swim.life.refutations
+
+    @property
+    def started_ms(self) -> int:
+        return self._started_ms
 
     # The replica's own row, and those of others
 
@@ -280,11 +315,13 @@ class Replica:
             if (record.replica, record.incarnation) == (ours.replica, ours.incarnation):
                 # Of a word to leave, or of a zone found, whose commit failed nothing is left.
                 self._has_left = record.has_left
-                self.zone = record.zone
+                self.zone = self._membership.zone = record.zone
+                self._probing.swim.leave(record.has_left)
         elif self._membership.learn_record(member, record, row.winner.dot):
             self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
 
     def _announce(self, transaction: Transaction, now_ms: int) -> None:
+        self._probing.swim.begin_life(self.identity.incarnation)
         record = MemberRecord(
             self.identity.replica,
             self.identity.incarnation,
@@ -342,12 +379,21 @@ class Replica:
     def _check(self, envelope: Envelope) -> None:
         ours = self.identity
         if envelope.cluster != ours.cluster:
-            self._refuse("other_cluster", f"this is cluster {ours.cluster!r}, the sender is of {envelope.cluster!r}")
+            self._refuse(
+                envelope, "other_cluster", f"this is cluster {ours.cluster!r}, the sender is of {envelope.cluster!r}"
+            )
         if envelope.member == ours.member and envelope.replica != ours.replica:
-            self._refuse("name_taken", f"another running member is named {ours.member!r}: give each its own name")
+            self._refuse(
+                envelope, "name_taken", f"another running member is named {ours.member!r}: give each its own name"
+            )
 
-    def _refuse(self, reason: str, detail: str) -> None:
+    def _refuse(self, envelope: Envelope, reason: str, detail: str) -> None:
+        """Count it, and say it once per sender: it goes on sending."""
         self.tally.envelopes_refused[reason] += 1
+        sender = (reason, envelope.cluster, envelope.replica)
+        if sender not in self._refused and len(self._refused) < REFUSED_SENDERS_MAX:
+            self._refused.add(sender)
+            self._notices.append(Notice("envelope_refused", {"peer": envelope.member, "reason": detail}))
         raise RefusedEnvelopeError(reason, detail)
 
     # Conclusions

@@ -44,6 +44,8 @@ class Shard:
         self._record_changed = False
         self.collected = NOTHING_COLLECTED
         self._collected_changed = False
+        self.changed: dict[bytes, Row] | None = None
+        """Rows as they stand that were stored since they were last taken; None while no one watches."""
 
     @classmethod
     def load(cls, reader: Reader, name: str) -> Shard:
@@ -99,6 +101,8 @@ class Shard:
         self._count(address, old, new)
         self._move_deadlines(transaction, address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
+        if self.changed is not None:
+            self.changed[address] = new
 
     def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
         """Keep nothing of a row. Whoever covers less than it did cannot be served from the journal any more."""

@@ -45,6 +45,10 @@ class MemberStatus:
     clock_ahead_ms: int
     """How far its wall clock was ahead of this one's when last heard; travel time makes it less."""
     shards: dict[str, ShardStatus]
+    refutations: int = 0
+    """How often it has refuted words against it in this life, as far as known here."""
+    status_since_ms: int = 0
+    """How long it has had this status here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,12 @@ class Described(Protocol):
     is_ready: bool
     zone: str | None
 
+    @property
+    def refutations(self) -> int: ...
+
+    @property
+    def started_ms(self) -> int: ...
+
 
 def describe(
     replica: Described, store: Store, membership: Membership, blockers: list[str], now_ms: int
@@ -93,6 +103,8 @@ def describe(
         failures=0,
         clock_ahead_ms=0,
         shards={name: _own_shard(shard, membership, now_ms) for name, shard in store.shards.items()},
+        refutations=replica.refutations,
+        status_since_ms=max(0, now_ms - replica.started_ms),
     )
     others = [_describe_peer(peer, store, now_ms) for peer in membership.members()]
     return ReplicaStatus(
@@ -150,6 +162,8 @@ def _describe_peer(peer: Peer, store: Store, now_ms: int) -> MemberStatus:
         failures=peer.failures,
         clock_ahead_ms=peer.clock_ahead_ms,
         shards={name: _peer_shard(peer, shard, now_ms) for name, shard in store.shards.items()},
+        refutations=peer.standing.life.refutations,
+        status_since_ms=max(0, now_ms - peer.standing.since_ms),
     )
 
 

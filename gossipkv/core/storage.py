@@ -86,6 +86,11 @@ FIRST_DEADLINE = Deadline(0, b"")
 class Reader(Protocol):
     """A consistent view of the committed state (in a Transaction: with its own writes)."""
 
+    def revision(self) -> int:
+        """The number of the last commit that this sees; a transaction's own is the one that it would make. Numbers
+        grow as long as the storage is open."""
+        ...
+
     def identity(self) -> Identity | None: ...
 
     def shard_record(self, shard: str) -> ShardRecord | None: ...
@@ -104,8 +109,8 @@ class Reader(Protocol):
         """Rows with `start <= address < end`, tombstones included, by address; lazily."""
         ...
 
-    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
-        """The entries of an origin with `sequence > after`, ascending; lazily."""
+    def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
+        """The entries of an origin with `sequence > after`, ascending unless reversed; lazily."""
         ...
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:

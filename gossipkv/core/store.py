@@ -28,6 +28,7 @@ from gossipkv.core.row import (
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.tables import Tables
+from gossipkv.core.watching import Changes
 from gossipkv.core.write import (
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
@@ -67,6 +68,7 @@ class Store:
     ) -> None:
         self.replica = replica
         self.shards: dict[str, Shard] = {}
+        self._is_watched = False
         self.tables = Tables()
         self.notices: list[Notice] = []
         self._siblings_max = siblings_max
@@ -87,6 +89,26 @@ class Store:
             self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
         for name, context in stable.items():
             self.shards[name].stable = context
+        self.watch(is_watched=self._is_watched)
+
+    def watch(self, *, is_watched: bool) -> None:
+        """Collect changes from now on, or no longer."""
+        self._is_watched = is_watched
+        for shard in self.shards.values():
+            if not is_watched:
+                shard.changed = None
+            elif shard.changed is None:
+                # Who was watching already is still to be told of this batch.
+                shard.changed = {}
+
+    def take_changes(self, revision: int) -> list[Changes]:
+        """What has changed since they were last taken, and how far each shard's context has come."""
+        changes = []
+        for name, shard in self.shards.items():
+            if shard.changed is not None:
+                changes.append(Changes(name, revision, shard.changed, Context(shard.context)))
+                shard.changed = {}
+        return changes
 
     def renew(self, transaction: Transaction, replica: ReplicaId, now_ms: int) -> None:
         """Go on under another replica id: others know of writes under the present one that are not here, so the data

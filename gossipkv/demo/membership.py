@@ -14,26 +14,20 @@ async def membership(stage: Stage) -> None:
 
     say(f"\n{last} is killed without a word, as by a power cut.")
     await stage.kill(last)
-    await _until_status(stage, first, last, DEAD)
-    say(f"No message said so: exchanges with it fail, so {first} now counts it as dead: {await stage.statuses(first)}.")
+    await stage.until_status(first, last, DEAD)
+    say("No message said so: it answered no ping, direct or through the other, and refuted no suspicion.")
+    say(f"So {first} now counts it as dead: {await stage.statuses(first)}.")
 
     await stage.client(first).table("colours").put("sky", b"grey")
     say(f"Writes go on: {first} has changed the row meanwhile.")
 
     say(f"\n{last} starts again, with its disk.")
     await stage.start(last)
-    await _until_status(stage, first, last, ALIVE)
+    await stage.until_status(first, last, ALIVE)
     value = await stage.value(last, "colours", "sky")
     say(f"It is alive again, and was ready only after it had caught up: it answers {value!r}.")
 
     say(f"\nNow {last} is told to stop, and takes leave.")
     await stage.stop(last)
-    await _until_status(stage, first, last, LEFT)
+    await stage.until_status(first, last, LEFT)
     say(f"It has left, and is not looked for as a dead one is: {await stage.statuses(first)}.")
-
-
-async def _until_status(stage: Stage, seen_by: str, name: str, status: str) -> None:
-    async def holds() -> bool:
-        return (await stage.statuses(seen_by)).get(name) == status
-
-    await stage.until(holds, f"{seen_by} counts {name} as {status}")

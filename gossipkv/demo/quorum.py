@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossipkv.client import TooFewCopiesError, TooFewMembersError
+from gossipkv.core.member import DEAD
 from gossipkv.demo.stage import Stage
 
 
@@ -23,15 +24,10 @@ async def quorum(stage: Stage) -> None:
 
     say(f"\n{second} is killed as well.")
     await stage.kill(second)
-    for attempt in ("first", "next"):
-        try:
-            await stage.client(first).table("orders").put("1003", b"paid", w=2, write_wait="3s")
-        except TooFewCopiesError as error:
-            say(f"The {attempt} write waits its 3 s and is refused; it is stored here all the same: {error}")
-        except TooFewMembersError as error:
-            say(f"The {attempt} write waits its 3 s and is refused; it is not stored anywhere: {error}")
-        else:
-            say(f"The {attempt} write was taken.")
+    await _write_in_vain(stage, f"{first} does not know that yet. A write")
+    for gone in (second, last):
+        await stage.until_status(first, gone, DEAD)
+    await _write_in_vain(stage, f"{first} has found out that both are dead. The next write")
     await stage.client(first).table("orders").put("1004", b"paid")
     say(f"A write that asks for nothing more than {first} itself (w=1) is taken as ever.")
 
@@ -41,3 +37,15 @@ async def quorum(stage: Stage) -> None:
     await stage.until(stage.are_equal, "all hold the same")
     rows = [row.row async for row in stage.client(last).table("orders").range()]
     say(f"All hold the same: rows {', '.join(rows)}.")
+
+
+async def _write_in_vain(stage: Stage, which: str) -> None:
+    first = stage.names[0]
+    try:
+        await stage.client(first).table("orders").put("1003", b"paid", w=2, write_wait="1s")
+    except TooFewCopiesError as error:
+        stage.say(f"{which} waits its 1 s and is refused; it is stored here all the same: {error}")
+    except TooFewMembersError as error:
+        stage.say(f"{which} waits its 1 s and is refused; it is not stored anywhere: {error}")
+    else:
+        stage.say(f"{which} was taken.")

@@ -71,6 +71,14 @@ class Stage:
         """What a member thinks of each."""
         return {each["member"]: each["status"] for each in (await self._account(seen_by))["members"]}
 
+    async def until_status(self, seen_by: str, name: str, status: str) -> None:
+        """Raises DemoFailedError."""
+
+        async def holds() -> bool:
+            return (await self.statuses(seen_by)).get(name) == status
+
+        await self.until(holds, f"{seen_by} counts {name} as {status}")
+
     async def fingerprint(self, name: str) -> str:
         """Of the users' rows that a member holds."""
         own = next(each for each in (await self._account(name))["members"] if each["self"])

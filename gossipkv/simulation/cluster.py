@@ -96,6 +96,8 @@ class Cluster:
             audit_interval_ms=scenario.audit_interval_ms,
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
             retry_ms_max=RETRY_MS_MAX,
+            protocol_period_ms=scenario.gossip_interval_ms,
+            probe_timeout_ms=scenario.gossip_interval_ms // 2,
             clock_skew_ms_max=scenario.clock_skew_ms_max,
             fanout=scenario.fanout,
             tombstone_age_ms_min=scenario.tombstone_age_ms_min,
@@ -248,6 +250,8 @@ class Cluster:
             checker.leaving(host, envelope)
 
     def notice(self, host: Host, effects: Effects) -> None:
+        for checker in self._checkers:
+            checker.noticed(host, effects.notices)
         for notice in effects.notices:
             self.seen[notice.event] += 1
             fields = ", ".join(f"{name} {value}" for name, value in notice.fields.items())

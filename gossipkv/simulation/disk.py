@@ -34,7 +34,7 @@ class DiskTransaction(MemoryTransaction):
     __slots__ = ("_before", "_disk", "_identity", "_puts", "_records")
 
     def __init__(self, disk: Disk) -> None:
-        super().__init__(disk)
+        super().__init__(disk, disk.revision + 1)
         self._disk = disk
         self._puts: list[Put] = []
         self._before: dict[tuple[str, bytes], Row | None] = {}

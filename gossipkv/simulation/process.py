@@ -16,6 +16,7 @@ from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.storage import StorageError, StorageFullError
 from gossipkv.group_commit import GroupCommit, Prepared
+from gossipkv.simulation.feed import Feed
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.outcome import ViolationError
 from gossipkv.simulation.scenario import EXCHANGE_TIMEOUT_MS
@@ -68,6 +69,8 @@ class Process:
         self._tick_ms = tick_ms
         self._commit_ms_max = commit_ms_max
         self._is_woken = False
+        self.feed: Feed | None = None
+        """For those who watch here."""
 
     @property
     def replica(self) -> Replica:
@@ -166,6 +169,8 @@ class Process:
 
     def _carry_out(self, effects: Effects) -> None:
         self._world.notice(self.host, effects)
+        if self.feed is not None:
+            self.feed.publish(effects.changes)
         for ticket, outcome in effects.resolved:
             over = self.tickets.pop(ticket, None)
             if over is not None:
@@ -180,7 +185,8 @@ class Process:
         self.exchanges[send.exchange] = send.endpoint
         source = self.host.endpoint
         self._world.carry(source, send.endpoint, lambda: self._arrive(send, source, frame))
-        self._world.after(EXCHANGE_TIMEOUT_MS, lambda: self.fail(send.exchange, "no answer in time"))
+        timeout_ms = min(EXCHANGE_TIMEOUT_MS, send.timeout_ms or EXCHANGE_TIMEOUT_MS)
+        self._world.after(timeout_ms, lambda: self.fail(send.exchange, "no answer in time"))
 
     def _frame(self, envelope: Envelope) -> bytes:
         frame = encode(envelope)

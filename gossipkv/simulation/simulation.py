@@ -8,13 +8,15 @@ from collections.abc import Callable, Collection
 from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
+from gossipkv.core.member import DEAD
 from gossipkv.core.replica import Replica
 from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
+from gossipkv.core.watching import RECOVERY_BATCHES
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.deleted import overdue
 from gossipkv.simulation.checkers.derived import stored_rows
-from gossipkv.simulation.client import TTL_MS_MAX, Client, describe, kinds_of
+from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, Client, describe, kinds_of
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import EPOCH_MS, Host
@@ -25,6 +27,7 @@ from gossipkv.simulation.quorum_client import QuorumClient
 from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
+from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, Watcher
 
 EXAMINE_MS = 500
 QUORUM_MS = 60
@@ -36,6 +39,10 @@ LIVENESS_INTERVALS = 40
 ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
 TRANSFERS = 3
 """So often may all rows be brought over one by one, where messages hold no more."""
+WATCHED_TABLES = ("table0", "table0", BESIDE)
+"""One watcher each."""
+REVIVAL_PERIODS = 30
+"""Protocol periods, and the longest pause before a retry, after which no one may take a member that runs for dead."""
 QUIET_INTERVALS = 6
 """Gossip intervals to go on after that."""
 
@@ -62,6 +69,10 @@ class Simulation:
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
         self._quorum_client = QuorumClient(_child(rng), self.scenario, self._checkers, self._timeline.after, self._told)
+        self._watchers = [
+            Watcher(f"watcher-{number}", table, _child(rng), self._cluster, self._timeline, self._checkers)
+            for number, table in enumerate(WATCHED_TABLES)
+        ]
         self._is_over = False
 
     def run(self) -> Outcome:
@@ -87,6 +98,8 @@ class Simulation:
             self._cluster.add()
         self._history.note_requests(self._client.prefill(self._cluster.hosts[0]))
         self._nemesis.start()
+        for watcher in self._watchers:
+            watcher.step()
         self._repeat(self.scenario.write_interval_ms, self._act)
         self._repeat(QUORUM_MS, self._act_with_quorum)
         self._repeat(EXAMINE_MS, self._examine_one)
@@ -150,6 +163,8 @@ class Simulation:
         self._trace.line("liveness", "all faults end")
         self._is_over = True
         self._nemesis.stop()
+        for watcher in self._watchers:
+            watcher.calm()
         self._cluster.network.calm()
         self._retire_one()
         skew_ms_max = self.scenario.clock_skew_ms_max // 4
@@ -209,6 +224,10 @@ class Simulation:
             while host.process is not None and host.process.is_committing:
                 self._timeline.run_until(self._timeline.now_ms + 1)
             self._cluster.examine(host)
+        self._end_watches()
+        until_ms = self._timeline.now_ms + REVIVAL_PERIODS * scenario.gossip_interval_ms + RETRY_MS_MAX
+        while self._timeline.now_ms < until_ms and self._is_anyone_dead():
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
         for checker in self._checkers:
             checker.ended(self._cluster.hosts)
 
@@ -217,6 +236,25 @@ class Simulation:
         tick_ms = self.scenario.gossip_interval_ms // TICKS_PER_INTERVAL
         life_ms = MESSAGE_LIFE_MS * max(1, 4 * tick_ms // MESSAGE_LIFE_MS) + 2 * MESSAGE_LIFE_MS
         return self.scenario.tombstone_age_ms_min + self.scenario.clock_skew_ms_max + TTL_MS_MAX + 4 * life_ms
+
+    def _end_watches(self) -> None:
+        until_ms = self._timeline.now_ms + 2 * RESUME_TIMEOUT_MS + RECOVERY_BATCHES * self.scenario.gossip_interval_ms
+        while not all(watcher.has_been_told_all for watcher in self._watchers):
+            if self._timeline.now_ms >= until_ms:
+                raise ViolationError("watches", "a watcher does not come to the end of what there is to be told")
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
+        for checker in self._checkers:
+            checker.watches_ended({watcher.name: watcher.prefix for watcher in self._watchers}, self._cluster.hosts)
+        for watcher in self._watchers:
+            self.outcome.seen += watcher.seen_kinds
+
+    def _is_anyone_dead(self) -> bool:
+        """Whether anyone takes a member that runs for dead."""
+        running = {host.name for host in self._cluster.running()}
+        processes = [host.process for host in self._cluster.hosts if host.process is not None]
+        return any(
+            peer.status == DEAD and peer.member in running for process in processes for peer in process.replica.peers
+        )
 
     def _survey(self) -> tuple[int, int]:
         """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""

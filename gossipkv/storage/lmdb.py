@@ -139,6 +139,10 @@ class _LmdbReader:
         except lmdb.Error as error:
             raise StorageError(f"records cannot be read: {error}") from error
 
+    def revision(self) -> int:
+        revision: int = self._transaction.id()
+        return revision
+
     def identity(self) -> Identity | None:
         stored = self._found(_IDENTITY_KEY, self._databases.meta)
         return None if stored is None else encoding.decode_identity(stored)
@@ -171,11 +175,12 @@ class _LmdbReader:
         for key, stored in self._items(self._rows, prefix + start, prefix + end, reverse=reverse):
             yield key[skipped:], encoding.decode_row(stored)
 
-    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
+    def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
         prefix = _prefix(shard)
         sequence_at = len(prefix) + 8
         start = prefix + _pack_pair(origin, after + 1)
-        for key, address in self._items(self._databases.journal, start, _journal_end(prefix, origin)):
+        end = _journal_end(prefix, origin)
+        for key, address in self._items(self._databases.journal, start, end, reverse=reverse):
             yield JournalEntry(int.from_bytes(key[sequence_at:], "big"), address)
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:

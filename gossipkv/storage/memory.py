@@ -148,10 +148,11 @@ def _bounded(keys: list[Any], start: Any, end: Any, limit: int, reverse: bool) -
 class _MemoryReader:
     """What views and transactions have in common: reads."""
 
-    __slots__ = ("_maps", "_storage", "is_open")
+    __slots__ = ("_maps", "_revision", "_storage", "is_open")
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, storage: MemoryStorage, revision: int) -> None:
         self._storage = storage
+        self._revision = revision
         self._maps: dict[_MapName, _LayeredMap] = {}
         self.is_open = True
 
@@ -167,6 +168,9 @@ class _MemoryReader:
         # Without its maps a reader comes past the assertion in `layered` at the next call.
         self.is_open = False
         self._maps = {}
+
+    def revision(self) -> int:
+        return self._revision
 
     def identity(self) -> Identity | None:
         found: Identity | None = self.layered((_META, _STORE)).get("identity")
@@ -196,8 +200,8 @@ class _MemoryReader:
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
         return self.layered((_ROWS, shard)).scan(start, end, reverse=reverse)
 
-    def journal(self, shard: str, origin: ReplicaId, after: int) -> Iterator[JournalEntry]:
-        entries = self.layered((_JOURNAL, shard)).scan((origin, after + 1), (origin + 1, 0))
+    def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
+        entries = self.layered((_JOURNAL, shard)).scan((origin, after + 1), (origin + 1, 0), reverse=reverse)
         for (_, sequence), address in entries:
             yield JournalEntry(sequence, address)
 
@@ -300,6 +304,8 @@ class MemoryStorage:
         self.lock = threading.Lock()
         self.used_share: float = 0.0
         """As the protocol has it; set it to play a store that runs full."""
+        self.revision = 0
+        """The number of commits that changed something."""
         self._maps: dict[_MapName, _Map] = {}
         self._views: list[MemoryView] = []
         self._transaction: MemoryTransaction | None = None
@@ -307,8 +313,8 @@ class MemoryStorage:
         self._has_failed = False
 
     def view(self) -> MemoryView:
-        view = MemoryView(self)
         with self.lock:
+            view = MemoryView(self, self.revision)
             self._views.append(view)
         return view
 
@@ -316,7 +322,7 @@ class MemoryStorage:
         if self._has_failed:
             raise StorageFailedError("the storage has failed and takes no more writes")
         assert self._transaction is None, "a transaction is open"
-        self._transaction = MemoryTransaction(self)
+        self._transaction = MemoryTransaction(self, self.revision + 1)
         return self._transaction
 
     def close(self) -> None:
@@ -373,6 +379,7 @@ class MemoryStorage:
             self._has_failed = isinstance(error, StorageFailedError)
             raise error
         with self.lock:
+            self.revision += 1
             for name, layer in differences.items():
                 committed = self.committed(name)
                 for view in self._views:

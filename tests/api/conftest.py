@@ -145,6 +145,7 @@ async def running(
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             yield Api(node, server.port, session, metrics)
     finally:
+        node.end_watches()
         await server.stop()
         await node.stop()
 

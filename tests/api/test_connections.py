@@ -168,7 +168,6 @@ async def test_a_method_that_is_not_allowed_is_told_those_that_are(
         "/v1/",
         "/v1/usr",
         "/v2/usr/tables/t/rows/k",
-        "/v1/usr/tables/t/rows:watch",
         "/v1/usr/tables/t/columns",
         "/v1/usr/tables/t/columns/k",
         "/v1/cluster/receipts",

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gossipkv.api.watch import event_text
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.row import Row, Version
+from gossipkv.core.watching import Told
+
 from .conftest import Api, row_path, running
+from .event_stream import watching
 
 
 class Clock:
@@ -66,3 +72,28 @@ async def test_lines_of_a_batch_take_a_ttl(api: Api, clock: Clock) -> None:
     assert [result["status"] for result in results] == [201, 400]
     clock.now_ms += 60_000
     assert await api.keys() == []
+
+
+async def test_a_watcher_is_told_of_an_expiry_and_not_of_a_value_that_has_expired(api: Api, clock: Clock) -> None:
+    async with watching(api) as stream:
+        await put(api, "k", "1m")
+        await put(api, "l", "1m")
+        events = await stream.take(2)
+        clock.now_ms += 60_000
+        events += await stream.take(2)
+    assert [(event.kind, event.data["row"]) for event in events] == [
+        ("put", "k"),
+        ("put", "l"),
+        ("expired", "k"),
+        ("expired", "l"),
+    ]
+    async with watching(api, **{"Last-Event-ID": "anew"}) as stream:
+        assert [event.kind for event in await stream.take(2)] == ["reset", "current"]
+
+
+def test_a_value_that_expired_on_its_way_to_a_watcher_is_told_as_expired() -> None:
+    row = Row((Version(Dot(1, 1), 1, b"v", expires_ms=50),), Context({1: 1}))
+    for now_ms, kind in ((49, b"put"), (50, b"expired")):
+        text = event_text(Told(b"t\0k", row, "id"), row.visible_at(now_ms))
+        assert text.startswith(b"event: %s\nid: id\ndata: " % kind)
+        assert (b"value" in text) == (kind == b"put")

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import batches, http, machine, processes, propagation, rounds, wrk
+from benchmarks import (
+    batches,
+    copies,
+    http,
+    idle,
+    machine,
+    processes,
+    propagation,
+    rounds,
+    siblings,
+    watches,
+    wrk,
+)
 from benchmarks.__main__ import main
 from benchmarks.bench import Bench, Scale
 from benchmarks.figures import median, median_ratio, percentile
@@ -151,11 +163,13 @@ def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
 def test_an_unknown_section_is_refused_before_anything_is_measured() -> None:
     refused = CliRunner().invoke(main, ["--only", "a,z"])
     assert refused.exit_code == 2
-    assert "'z' is no section; there are a, b, c, d, e, f" in refused.output
+    assert "'z' is no section; there are a, b, c, d, e, f, g, h, i" in refused.output
 
 
 @pytest.mark.parametrize(
-    "measure", [batches.measure, propagation.measure, rounds.measure], ids=["batches", "propagation", "rounds"]
+    "measure",
+    [batches.measure, propagation.measure, rounds.measure, copies.measure, siblings.measure, watches.measure],
+    ids=["batches", "propagation", "rounds", "copies", "siblings", "watches"],
 )
 def test_a_section_runs_quickly_and_yields_numbers(measure: Callable[[Bench], list[Line]], bench: Bench) -> None:
     lines = measure(bench)
@@ -171,3 +185,11 @@ def test_the_server_that_is_not_ours_takes_the_same_requests(bench: Bench) -> No
     http.preload(contender, rows=2)
     method, path, body = contender.request(http.PUT, 1)
     assert processes.ask(contender.port, path, method, body.encode()) == (204, b"")
+
+
+def test_members_that_have_nothing_to_do_are_measured_and_ended(bench: Bench, tmp_path: Path) -> None:
+    found = idle.measure(bench.processes, tmp_path, members=2, duration_s=2, settle_s=0)
+    assert len(found.cpu_ms) == len(found.resident_bytes) == 2
+    assert 0 < found.frame_bytes < found.loopback_bytes
+    assert re.fullmatch(r"\| 2 \| [\d.]+ ms/s \| [\d.]+ ms/s \|.* MiB \|", idle.line(2, found))
+    assert not bench.processes._running

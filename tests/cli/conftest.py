@@ -64,6 +64,7 @@ async def running_member() -> AsyncIterator[int]:
     server = await serve(build_api(node, metrics, options), "127.0.0.1", 0, options)
     await node.wait_ready()
     yield server.port
+    node.end_watches()
     await server.stop()
     await node.stop()
 

@@ -191,6 +191,18 @@ async def test_something_that_is_no_gossipkv_is_said_to_be_none() -> None:
             await client.cluster()
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "ftp://127.0.0.1", "http://", "nonsense"])
+async def test_what_is_no_url_of_a_server_is_refused_by_every_call(url: str) -> None:
+    async with Client([url]) as client:
+        with pytest.raises(RefusedError, match="is no URL of a server"):
+            await client.table("t").get("a")
+        with pytest.raises(RefusedError, match="is no URL of a server"):
+            await client.is_ready()
+        async with client.table("t").watch() as changes:
+            with pytest.raises(RefusedError, match="is no URL of a server"):
+                await anext(changes)
+
+
 @pytest.mark.parametrize("is_idempotent", [False, True])
 async def test_a_call_that_passes_its_deadline_says_whether_it_may_stand(is_idempotent: bool) -> None:
     silence = asyncio.Event()

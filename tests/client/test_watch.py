@@ -121,6 +121,16 @@ def events(text: bytes) -> list[Event]:
     return [event for line in text.splitlines(keepends=True) if (event := parser.take(line)) is not None]
 
 
+async def test_an_event_longer_than_any_is_the_members_fault(
+    servers: list[ContractServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossipkv.client.requests.LINE_BYTES_MAX", 1_000)
+    await servers[0].store.write("a", "v" * 10_000)
+    async with Client([servers[0].url]) as client, client.table("t").watch(since="0") as watch:
+        with pytest.raises(RefusedError, match="does not answer like gossipkv"):
+            await next_of(watch)
+
+
 def test_an_event_stream_is_taken_apart() -> None:
     text = b": heartbeat\n\n: heartbeat\nid: 6\n\nevent: put\r\nid: 7\r\ndata: {\ndata:}\n\nevent: end\n\n"
     text += b"retry: 5\n\ndata: x\n\n"

@@ -9,7 +9,9 @@ from gossipkv.core.address import NAMESPACES, address_of
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.clock import TIMESTAMP_MAX
 from gossipkv.core.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
+from gossipkv.core.member import INCARNATION_END
 from gossipkv.core.row import Row, Version
+from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
 integers_64 = st.integers(0, 2**64 - 1)
 counts = st.integers(0, 2**63 - 1)
@@ -66,6 +68,12 @@ def _walk_sums(draw: st.DrawFn) -> m.WalkSums:
     return m.WalkSums(draw(shards), asked, tuple((few * length)[:length]))
 
 
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+lives = st.builds(Life, st.integers(0, INCARNATION_END - 1), st.integers(0, INCARNATION_END - 1))
+rumours = st.lists(
+    st.builds(Rumour, names, st.sampled_from(STATUSES), lives, st.just("") | names),
+    max_size=RUMOURS_PER_MESSAGE_MAX + 2,
+).map(tuple)
 entries = st.builds(m.LeafEntry, addresses, st.lists(dots, min_size=1, max_size=3).map(tuple))
 of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans()),
@@ -75,8 +83,11 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Delta: st.builds(m.Delta, shards, st.dictionaries(integers_64, _ranges(), max_size=3), row_copies, cursors),
     m.Offer: st.builds(m.Offer, shards),
     m.TooFar: st.builds(m.TooFar, shards),
+    m.Unlisted: st.builds(m.Unlisted, shards),
     m.WalkBegin: st.builds(m.WalkBegin, shards),
-    m.WalkRoot: st.builds(m.WalkRoot, shards, contexts, sums.map(lambda found: (found,) * NODES)),
+    m.WalkRoot: st.builds(
+        m.WalkRoot, shards, contexts, sums.map(lambda found: (found,) * NODES), st.integers(0, 2**64 - 1)
+    ),
     m.WalkNodes: st.builds(m.WalkNodes, shards, nodes),
     m.WalkSums: _walk_sums(),
     m.WalkList: st.builds(m.WalkList, shards, leaves, starts),
@@ -84,8 +95,10 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.WalkFetch: st.builds(m.WalkFetch, shards, leaves, starts),
     m.WalkFetchRows: st.builds(m.WalkFetchRows, shards, st.lists(addresses, max_size=3).map(tuple)),
     m.WalkRows: st.builds(m.WalkRows, shards, row_copies, positions),
+    m.Ping: st.builds(m.Ping, rumours),
+    m.PingRequest: st.builds(m.PingRequest, names, rumours),
+    m.Ack: st.builds(m.Ack, names, rumours),
 }
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
 
 def envelopes_of(found: st.SearchStrategy[m.Message]) -> st.SearchStrategy[m.Envelope]:

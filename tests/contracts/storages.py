@@ -7,8 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gossipkv.core.causality import Context, Dot
+from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import Counts, Expiry, Identity, Reader, ShardRecord, Storage, Transaction
+from gossipkv.core.storage import (
+    EXPIRIES,
+    FIRST_DEADLINE,
+    TOMBSTONES,
+    Counts,
+    Deadline,
+    Identity,
+    Reader,
+    ShardRecord,
+    Storage,
+    Transaction,
+)
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage
 
@@ -67,8 +79,14 @@ def everything(reader: Reader) -> dict[str, object]:
             "counts": list(reader.table_counts(shard).items()),
             "pages": list(reader.pages(shard)),
             "rows": list(reader.rows(shard, b"", b"\xff")),
-            "journal": {origin: list(reader.journal(shard, origin, 0)) for origin in (1, A, B)},
-            "expiries": list(reader.expiries(shard, Expiry(0, b""), 100)),
+            "journal": {
+                (origin, is_reverse): list(reader.journal(shard, origin, 0, reverse=is_reverse))
+                for origin in (1, A, B)
+                for is_reverse in (False, True)
+            },
+            "collected": reader.collected(shard),
+            "expiries": list(reader.deadlines(shard, EXPIRIES, FIRST_DEADLINE, 100)),
+            "tombstones": list(reader.deadlines(shard, TOMBSTONES, FIRST_DEADLINE, 100)),
             "heads": list(reader.journal_heads(shard).items()),
             "leaves": {leaf: list(reader.leaf(shard, leaf)) for leaf in (0, 7, 8, 65_535)},
         }
@@ -82,7 +100,9 @@ def put_one_of_each(transaction: Transaction) -> None:
     transaction.put_page("usr", 1023, b"\x01" * 1024)
     transaction.put_row("usr", b"table\0key", row(), 65_535, is_new=True)
     transaction.put_journal("usr", A, 1, b"table\0key")
-    transaction.put_expiry("usr", Expiry(9, b"table\0key"))
+    transaction.put_collected("usr", Collected(Context({A: 4}), 7 << 16))
+    transaction.put_deadline("usr", EXPIRIES, Deadline(9, b"table\0key"))
+    transaction.put_deadline("usr", TOMBSTONES, Deadline(8, b"table\0gone"))
 
 
 BESIDE = Row(

@@ -50,6 +50,20 @@ def test_a_new_storage_is_empty(storage: Storage) -> None:
     assert 0 <= storage.used_share < 0.1
 
 
+def test_revisions_number_the_commits_that_readers_see(storage: Storage) -> None:
+    with storage.view() as before:
+        with committing(storage) as transaction:
+            put_one_of_each(transaction)
+            own = transaction.revision()
+        with storage.view() as after:
+            assert before.revision() < own == after.revision()
+    aborted = storage.begin()
+    put_one_of_each(aborted)
+    aborted.abort()
+    with storage.view() as view:
+        assert view.revision() == own
+
+
 def test_what_is_committed_is_read_as_it_was_put(storage: Storage) -> None:
     with committing(storage) as transaction:
         put_one_of_each(transaction)
@@ -336,7 +350,7 @@ def test_a_leaf_lists_its_own_addresses_after_the_one_given(storage: Storage) ->
         assert list(view.leaf("usr", 5)) == []
 
 
-def test_the_journal_of_an_origin_ascends_from_after_the_sequence_given(storage: Storage) -> None:
+def test_the_journal_of_an_origin_comes_from_after_the_sequence_given_in_either_order(storage: Storage) -> None:
     sequences = (1, 2, 255, 256, 65_536, SEQUENCE_MAX)
     with committing(storage) as transaction:
         for origin in (B, 1, A, 2**64 - 2):
@@ -351,6 +365,10 @@ def test_the_journal_of_an_origin_ascends_from_after_the_sequence_given(storage:
         assert [entry.sequence for entry in view.journal("usr", B, SEQUENCE_MAX)] == []
         assert next(view.journal("usr", A, 1)) == JournalEntry(2, b"t\0other")
         assert list(view.journal("usr", 99, 0)) == []
+        assert [entry.sequence for entry in view.journal("usr", B, 0, reverse=True)] == list(reversed(sequences))
+        assert [entry.sequence for entry in view.journal("usr", A, 2, reverse=True)] == [65_536, 256, 255]
+        assert list(view.journal("usr", B, SEQUENCE_MAX, reverse=True)) == []
+        assert list(view.journal("usr", 99, 0, reverse=True)) == []
         heads = {1: SEQUENCE_MAX, A: 65_536, 2**64 - 2: SEQUENCE_MAX, B: SEQUENCE_MAX}
         assert list(view.journal_heads("usr").items()) == list(heads.items())
         assert view.journal_heads("sys") == {}

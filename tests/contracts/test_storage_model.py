@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipkv.core.row import Row
-from gossipkv.core.storage import Counts, Expiry, Transaction
+from gossipkv.core.storage import EXPIRIES, Counts, Deadline, Transaction
 from tests.contracts.storages import (
     BESIDE,
     SIBLINGS,
@@ -51,9 +51,9 @@ def apply(transaction: Transaction, shard: str, writes: Writes) -> None:
             case ("forget", int(origin), int(sequence)):
                 transaction.delete_journal(shard, origin, sequence)
             case ("expire", int(expires_ms), bytes(address)):
-                transaction.put_expiry(shard, Expiry(expires_ms, address))
+                transaction.put_deadline(shard, EXPIRIES, Deadline(expires_ms, address))
             case ("expire not", int(expires_ms), bytes(address)):
-                transaction.delete_expiry(shard, Expiry(expires_ms, address))
+                transaction.delete_deadline(shard, EXPIRIES, Deadline(expires_ms, address))
             case ("count", str(table), Counts() as counts):
                 transaction.put_table_counts(shard, table, counts)
             case ("page", int(page), bytes(content)):

@@ -23,6 +23,9 @@ from gossipkv.storage.memory import MemoryStorage
 START_MS = 1_700_000_000_000
 LIMITS = Limits()
 
+NO_PROBES_MS = 10**12
+"""A protocol period that does not end: probes would stand between the exchanges that a test is about."""
+
 
 def endpoint_of(name: str) -> str:
     return f"memory://{name}"
@@ -42,6 +45,7 @@ class Member:
     outbox: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     clock_ahead_ms: int = 0
+    is_fenced: bool = False
 
     @property
     def replica_id(self) -> int:
@@ -49,6 +53,7 @@ class Member:
 
     def keep(self, effects: Effects) -> None:
         self.outbox += effects.sends
+        self.is_fenced |= effects.is_fenced
         self.notices += effects.notices
 
     def rows(self, shard: str = USER) -> dict[bytes, Row]:
@@ -77,7 +82,15 @@ class Cluster:
     def start(self, name: str, storage: MemoryStorage | None = None, **settings: Any) -> Member:
         """Start a member; on new storage as a new replica, under the next small id."""
         options = ReplicaOptions(
-            **({"cluster": "test", "member": name, "endpoints": {"gossip": endpoint_of(name)}} | settings)
+            **(
+                {
+                    "cluster": "test",
+                    "member": name,
+                    "endpoints": {"gossip": endpoint_of(name)},
+                    "protocol_period_ms": NO_PROBES_MS,
+                }
+                | settings
+            )
         )
         if storage is None:
             storage = MemoryStorage()
@@ -125,8 +138,9 @@ class Cluster:
             self.run(name, Discovered(tuple(endpoint_of(other) for other in names)))
 
     def waiting(self, source: str, target: str) -> Send | None:
-        """The exchange under way from one to the other."""
+        """The exchange under way from one to the other; a ping only where there is nothing else."""
         sends = [send for send in self.members[source].outbox if send.endpoint == endpoint_of(target)]
+        sends.sort(key=lambda send: send.exchange < 0)
         return sends[0] if sends else None
 
     def deliver(self, source: str, target: str) -> tuple[Envelope, Envelope | Exception]:

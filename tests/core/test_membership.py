@@ -6,11 +6,13 @@ import random
 
 import pytest
 
-from gossipkv.core.causality import Context
-from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT, MemberRecord
-from gossipkv.core.membership import FANOUT_MARGIN, PUSH_TO_ALL_MAX, Membership
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.effects import Tally
+from gossipkv.core.member import ALIVE, DEAD, LEFT, MemberRecord
+from gossipkv.core.membership import CROSSING_ROUNDS, DEAD_ROUNDS, FANOUT_MARGIN, PUSH_TO_ALL_MAX, Membership
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.peer import DEAD_AFTER_FAILURES, Peer
+from gossipkv.core.peer import Peer
+from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
 
 OPTIONS = ReplicaOptions(
@@ -19,7 +21,11 @@ OPTIONS = ReplicaOptions(
 
 
 def membership(options: ReplicaOptions = OPTIONS) -> Membership:
-    return Membership(options, random.Random(1))
+    rng = random.Random(1)
+    return Membership(options, rng, Swim(options, rng, Tally(), 0))
+
+
+DOT = Dot(1, 1)
 
 
 def record(endpoint: str, *, replica: int = 7, incarnation: int = 1, has_left: bool = False) -> MemberRecord:
@@ -39,7 +45,7 @@ def names(peers: list[Peer]) -> list[str]:
 def with_members(count: int, options: ReplicaOptions = OPTIONS) -> Membership:
     known = membership(options)
     for number in range(count):
-        known.learn_record(f"m{number:02}", record(f"m{number:02}:1", replica=number + 1))
+        known.learn_record(f"m{number:02}", record(f"m{number:02}:1", replica=number + 1), DOT)
     return known
 
 
@@ -78,7 +84,7 @@ def test_a_contact_that_answers_as_this_member_is_an_own_endpoint_from_then_on()
 
 def test_a_contact_that_turns_out_to_be_a_known_member_is_no_second_peer() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"))
+    known.learn_record("a", record("a:1"), DOT)
     known.discovered(["alias-of-a:1"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     assert known.identified(contact, "a", 1, 0) is known.member("a")
@@ -88,7 +94,7 @@ def test_a_contact_that_turns_out_to_be_a_known_member_is_no_second_peer() -> No
 
 def test_a_later_life_that_answers_elsewhere_is_reached_there_though_the_old_address_has_not_failed_yet() -> None:
     known = membership()
-    known.learn_record("a", record("a:1", incarnation=1))
+    known.learn_record("a", record("a:1", incarnation=1), DOT)
     known.discovered(["a:2"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     assert known.identified(contact, "a", 2, 0) is known.member("a")
@@ -97,7 +103,7 @@ def test_a_later_life_that_answers_elsewhere_is_reached_there_though_the_old_add
 
 def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> None:
     known = membership()
-    known.learn_record("a", record("a:1", incarnation=1))
+    known.learn_record("a", record("a:1", incarnation=1), DOT)
     known.discovered(["a:2"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     known.identified(contact, "a", 1, 0)
@@ -108,7 +114,7 @@ def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> Non
 
 def test_a_member_that_is_gone_is_let_go_again_when_what_took_it_back_was_a_late_word() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"))
+    known.learn_record("a", record("a:1"), DOT)
     known.discovered([], frozenset({"self"}))
     gone = member(known, "a")
     known.heard_from(gone, 0)
@@ -122,7 +128,7 @@ def test_an_endpoint_that_another_member_answers_at_says_nothing_of_the_one_that
     gone = member(known, "m00")
     answering = known.identified(gone, "new", 1, 0)
     assert (answering.member, answering.endpoint) == ("new", "m00:1")
-    assert (gone.status, gone.replica) == (SUSPECT, 1)
+    assert (gone.failures, gone.replica) == (1, 1)
     assert known.identified(gone, "m00", 1, 0) is gone
 
 
@@ -130,42 +136,42 @@ def test_a_record_names_the_contact_at_its_endpoint() -> None:
     known = membership()
     known.discovered(["a:1"])
     [contact] = known.peers()
-    assert known.learn_record("a", record("a:1")) is contact
+    assert known.learn_record("a", record("a:1"), DOT) is contact
     assert list(known.peers()) == [contact]
-    assert known.learn_record("a", record("a:1")) is None, "it is no news any more"
+    assert known.learn_record("a", record("a:1"), DOT) is None, "it is no news any more"
 
 
 def test_the_own_record_and_one_without_a_gossip_endpoint_make_no_peer() -> None:
     known = membership()
-    assert known.learn_record("self", record("elsewhere:1")) is None
-    assert known.learn_record("a", MemberRecord(1, 1, {"http": "a:2"})) is None
+    assert known.learn_record("self", record("elsewhere:1"), DOT) is None
+    assert known.learn_record("a", MemberRecord(1, 1, {"http": "a:2"}), DOT) is None
     assert list(known.peers()) == []
 
 
 def test_a_member_that_moved_is_tried_at_its_new_endpoint_at_once() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"))
-    for _ in range(DEAD_AFTER_FAILURES):
-        known.failed(member(known, "a"), 0)
-    known.learn_record("a", record("a:2", incarnation=2))
+    known.learn_record("a", record("a:1"), DOT)
+    known.failed(member(known, "a"), 0)
+    member(known, "a").standing.status = DEAD
+    known.learn_record("a", record("a:2", incarnation=2), DOT)
     peer = member(known, "a")
     assert (peer.endpoint, peer.status, peer.is_idle(0), peer.is_sync_due) == ("a:2", ALIVE, True, True)
 
 
 def test_a_member_that_moves_to_the_endpoint_of_a_contact_takes_its_place() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"))
+    known.learn_record("a", record("a:1"), DOT)
     known.discovered(["a:2"])
-    known.learn_record("a", record("a:2", incarnation=2))
+    known.learn_record("a", record("a:2", incarnation=2), DOT)
     assert names(list(known.peers())) == ["a"]
 
 
 def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() -> None:
     known = membership()
-    known.learn_record("a", record("a:1", replica=7, incarnation=1))
+    known.learn_record("a", record("a:1", replica=7, incarnation=1), DOT)
     peer = member(known, "a")
     peer.learn_context("usr", Context({1: 5}))
-    known.learn_record("a", record("a:1", replica=8, incarnation=2))
+    known.learn_record("a", record("a:1", replica=8, incarnation=2), DOT)
     assert (peer.replica, peer.contexts) == (8, {})
     peer.become_replica(7, 1)
     assert peer.replica == 8, "an older incarnation is no news"
@@ -174,7 +180,7 @@ def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() ->
 
 def test_pauses_double_up_to_a_bound_and_end_with_the_first_success() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"))
+    known.learn_record("a", record("a:1"), DOT)
     peer = member(known, "a")
     pauses = []
     for _ in range(40):
@@ -189,22 +195,21 @@ def test_pauses_double_up_to_a_bound_and_end_with_the_first_success() -> None:
     assert not known.succeeded(peer)
 
 
-def test_a_failing_member_is_suspect_then_dead_and_never_forgotten() -> None:
+def test_a_dead_member_is_never_forgotten() -> None:
     known = with_members(1)
     peer = member(known, "m00")
-    statuses = [peer.status]
-    for _ in range(DEAD_AFTER_FAILURES):
+    for _ in range(20):
         known.failed(peer, 0)
-        statuses.append(peer.status)
-    assert statuses == [ALIVE] + [SUSPECT] * (DEAD_AFTER_FAILURES - 1) + [DEAD]
+    assert peer.status == ALIVE, "exchanges that fail are no proof"
+    peer.standing.status = DEAD
     assert known.sync_partner(10**9) is peer
-    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True))
+    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True), DOT)
     assert peer.status == LEFT
 
 
 def test_a_sync_partner_is_any_that_may_be_tried_now() -> None:
     known = with_members(4)
-    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True))
+    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True), DOT)
     known.failed(member(known, "m01"), 0)
     member(known, "m02").exchange = 1
     known.discovered(["new:1"])
@@ -235,10 +240,64 @@ def test_a_small_cluster_is_pushed_to_whole_and_a_large_one_in_part(
 
 def test_those_that_are_dead_or_have_left_are_not_pushed_to() -> None:
     known = with_members(3)
-    for _ in range(DEAD_AFTER_FAILURES):
-        known.failed(member(known, "m00"), 0)
-    known.learn_record("m01", record("m01:1", incarnation=2, has_left=True))
+    member(known, "m00").standing.status = DEAD
+    known.learn_record("m01", record("m01:1", incarnation=2, has_left=True), DOT)
     assert names(known.push_targets()) == ["m02"]
+
+
+def in_zones(near: int, far: int, fanout: int = 0) -> Membership:
+    known = membership(ReplicaOptions(member="self", zone="here", fanout=fanout))
+    for number in range(near + far):
+        zone = "here" if number < near else "there"
+        told = MemberRecord(number + 1, 1, {"gossip": f"m{number:02}:1"}, zone=zone)
+        known.learn_record(f"m{number:02}", told, DOT)
+        known.succeeded(member(known, f"m{number:02}"))
+    return known
+
+
+def test_rounds_stay_in_the_zone_but_for_one_in_every_few_which_never_fails_to_come() -> None:
+    known = in_zones(near=2, far=6)
+    zones = [peer.zone for peer in (known.sync_partner(0) for _ in range(10 * CROSSING_ROUNDS)) if peer is not None]
+    assert zones == (["here"] * (CROSSING_ROUNDS - 1) + ["there"]) * 10
+
+
+def test_where_no_one_is_in_the_zone_or_no_zone_is_known_all_are_tried() -> None:
+    assert {peer.zone for peer in (in_zones(0, 3).sync_partner(0) for _ in range(5)) if peer is not None} == {"there"}
+    known = with_members(3)
+    assert {peer.member for peer in (known.sync_partner(0) for _ in range(50)) if peer is not None} == {
+        "m00",
+        "m01",
+        "m02",
+    }
+
+
+def test_one_round_in_every_few_tries_a_dead_member() -> None:
+    known = with_members(3)
+    member(known, "m01").standing.status = DEAD
+    tried = [peer.status for peer in (known.sync_partner(0) for _ in range(10 * DEAD_ROUNDS)) if peer is not None]
+    assert tried == ([ALIVE] * (DEAD_ROUNDS - 1) + [DEAD]) * 10
+
+
+def test_where_all_are_dead_each_round_tries_one() -> None:
+    known = with_members(2)
+    for peer in known.members():
+        peer.standing.status = DEAD
+    assert {peer.member for peer in (known.sync_partner(0) for _ in range(30)) if peer is not None} == {"m00", "m01"}
+
+
+@pytest.mark.parametrize(("near", "far", "fanout"), [(6, 6, 4), (1, 6, 4), (20, 2, 9)])
+def test_a_push_to_some_goes_to_the_own_zone_first_and_to_others_too(near: int, far: int, fanout: int) -> None:
+    known = in_zones(near, far, fanout)
+    for _ in range(30):
+        zones = [peer.zone for peer in known.push_targets()]
+        assert len(zones) == fanout
+        assert 1 <= zones.count("there") <= max(fanout - near, -(-fanout // 3))
+
+
+def test_a_fanout_of_one_crosses_now_and_then() -> None:
+    known = in_zones(4, 4, 1)
+    crossed = sum(known.push_targets()[0].zone == "there" for _ in range(300))
+    assert 50 < crossed < 150
 
 
 def test_a_transfer_is_given_up_after_three_failures() -> None:
@@ -277,8 +336,8 @@ def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
 
 def test_a_member_that_is_silent_but_exists_is_never_let_go() -> None:
     known = with_members(1)
-    for _ in range(3 * DEAD_AFTER_FAILURES):
-        known.failed(member(known, "m00"), 0)
+    known.failed(member(known, "m00"), 0)
+    member(known, "m00").standing.status = DEAD
     known.discovered([], ALL)
     assert member(known, "m00").status == DEAD
     assert known.sync_partner(10**9) is member(known, "m00")
@@ -314,7 +373,7 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_speaks() -> None:
     known.failed(peer, 0)
     known.discovered([], ALL - {"m00"})
     known.heard_from(peer, 5)
-    assert (peer.status, peer.is_sync_due, peer.is_idle(5)) == (SUSPECT, True, True)
+    assert (peer.status, peer.failures, peer.is_sync_due, peer.is_idle(5)) == (ALIVE, 1, True, True)
 
 
 def test_a_member_that_was_let_go_is_taken_back_when_it_answers() -> None:
@@ -329,9 +388,9 @@ def test_a_member_that_was_let_go_is_taken_back_when_its_record_tells_of_a_later
     known = with_members(1)
     peer = member(known, "m00")
     known.discovered([], ALL - {"m00"})
-    known.learn_record("m00", record("m00:1", incarnation=1))
+    known.learn_record("m00", record("m00:1", incarnation=1), DOT)
     assert peer.status == LEFT
-    known.learn_record("m00", record("m00:2", incarnation=2))
+    known.learn_record("m00", record("m00:2", incarnation=2), DOT)
     assert (peer.status, peer.is_idle(0)) == (ALIVE, True)
 
 
@@ -339,15 +398,15 @@ def test_a_member_that_is_first_heard_of_after_it_has_gone_is_not_tried() -> Non
     known = membership()
     known.discovered([], frozenset({"self", "m00"}))
     for name in ("m00", "m01"):
-        known.learn_record(name, record(f"{name}:1"))
+        known.learn_record(name, record(f"{name}:1"), DOT)
     assert [peer.status for peer in known.members()] == [ALIVE, LEFT]
     known.discovered([], None)
-    known.learn_record("m02", record("m02:1"))
+    known.learn_record("m02", record("m02:1"), DOT)
     assert member(known, "m02").status == ALIVE
 
 
 def test_a_member_that_has_left_of_its_own_will_is_not_taken_back_by_a_list() -> None:
     known = with_members(1)
-    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True))
+    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True), DOT)
     known.discovered([], ALL)
     assert member(known, "m00").status == LEFT

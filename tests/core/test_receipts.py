@@ -12,10 +12,10 @@ from tests.core.cluster import Cluster, endpoint_of
 ADDRESS = address_of("t", b"row")
 
 
-def joined() -> Cluster:
+def joined(**settings: int) -> Cluster:
     cluster = Cluster()
     for name in ("a", "b"):
-        cluster.start(name)
+        cluster.start(name, **settings)
     cluster.introduce("a", "b")
     cluster.settle()
     return cluster
@@ -44,6 +44,28 @@ def test_a_member_that_is_merely_behind_gets_the_row_beside_its_transfer() -> No
     cluster.deliver("a", "b")
     assert cluster.members["b"].rows()[ADDRESS].winner.value == b"v"
     assert not cluster.members["b"].context().get(dot.replica), "a row without ranges claims nothing"
+    assert a.driver.replica.withdraw(1) is None, "the wait is over"
+
+
+def test_a_batch_that_one_message_does_not_hold_is_handed_over_in_several() -> None:
+    cluster = joined(part_bytes=1_000)
+    a, b = cluster.members["a"], cluster.members["b"]
+    [peer] = a.driver.replica.peers
+    peer.offered.add(USER)
+    operations = [Operation(address_of("t", b"row%02d" % number), bytes(300)) for number in range(7)]
+    results = cluster.answer_to("a", Write(USER, tuple(operations), 2))
+    assert isinstance(results, list)
+    dots = {one.address: result.dot for one, result in zip(operations, results, strict=True)}
+    a.outbox.clear()
+    last = dots[operations[-1].address]
+    cluster.run("a", Await(1, 2, Receipt(USER, last), dots))
+    held = []
+    while a.outbox and len(b.rows()) < len(dots):
+        assert a.driver.replica.coverage(Receipt(USER, last)).copies == 1
+        cluster.deliver("a", "b")
+        held.append(len(b.rows()))
+    assert held == [2, 4, 6, 7]
+    assert not b.context().get(last.replica)
     assert a.driver.replica.withdraw(1) is None, "the wait is over"
 
 

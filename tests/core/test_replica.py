@@ -120,6 +120,17 @@ def test_another_running_member_of_the_same_name_is_refused_and_told_why(cluster
     assert isinstance(outcomes[0], RefusedEnvelopeError)
     assert outcomes[0].reason == "name_taken"
     assert "give each its own name" in str(outcomes[0])
+    assert cluster.status("a").tally.envelopes_refused == {"name_taken": 1}
+
+
+def test_the_log_names_each_sender_that_is_refused_once(cluster: Cluster) -> None:
+    member = cluster.start("a")
+    for _ in range(3):
+        cluster.run("a", Received(Envelope("other", "b", 9, 1, START_MS, ())))
+        cluster.run("a", Received(Envelope("test", "a", 9, 1, START_MS, ())))
+    refused = [notice.fields for notice in member.notices if notice.event == "envelope_refused"]
+    assert [fields["peer"] for fields in refused] == ["b", "a"]
+    assert "'other'" in str(refused[0]["reason"])
 
 
 def test_an_answer_from_another_cluster_is_a_failed_exchange(cluster: Cluster) -> None:
@@ -268,10 +279,10 @@ def test_one_that_never_comes_back_delays_a_start_of_all_by_the_bootstrap_timeou
 
 
 def test_once_ready_a_member_stays_ready_when_the_others_are_gone(cluster: Cluster) -> None:
-    settled(cluster, "a", "b")
+    settled(cluster, "a", "b", protocol_period_ms=1_000)
     cluster.crash("b")
     for _ in range(20):
-        cluster.now_ms += 60_000
+        cluster.now_ms += 500
         cluster.tick("a")
         cluster.flow()
     status = cluster.status("a")

@@ -19,6 +19,7 @@ LAST_LINES = {
     "range_and_batch.py": "5001 operations carried out; package-01200 is b'1.0.1200'",
     "optimistic_update.py": "refused, as it should be: ",
     "siblings_cart.py": 'the cart is ["bread", "milk", "tea"]',
+    "watch.py": "the copy is {'colour': b'green', 'size': b'large'}",
     "quorum.py": "refused, as there are not so many: ",
     "embedded_member.py": "the second member has it, too: b'on', version ",
 }

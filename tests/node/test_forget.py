@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.replica import Forgotten
+from gossipkv.feed import Signal, Word
 from gossipkv.node import Node, StoppedError
 from gossipkv.storage.memory import MemoryStorage
 from tests.node.conftest import LocalCluster, eventually, get, put
@@ -75,6 +76,21 @@ async def test_a_write_that_is_on_its_way_when_the_data_become_outdated_is_not_a
     a.fenced.set()
     with pytest.raises(StoppedError, match="told to forget"):
         await writing
+
+
+async def test_watchers_of_a_member_whose_data_are_outdated_are_sent_to_others(cluster: LocalCluster) -> None:
+    a = await cluster.start("a")
+    b = await cluster.start("b", ("a",))
+    await asyncio.gather(a.wait_ready(), b.wait_ready())
+    await b.stop()
+    await a.forget("b")
+    b = await cluster.start("b", ("a",))
+    async with asyncio.timeout(20), b.watched(USER, address_of("t", b""), None, snapshot=False) as watcher:
+        words = [
+            item.signal for page in [page async for page in watcher.items()] for item in page if isinstance(item, Word)
+        ]
+    assert words[-1] is Signal.END
+    assert b.fenced.is_set()
 
 
 async def test_a_new_start_without_data_is_a_new_member(cluster: LocalCluster) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from gossipkv.consistency import TooFewAnswersError, TooFewCopiesError, TooFewMembersError, TooManyAskedError
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.member import DEAD
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Operation, Written
 from gossipkv.node import Node
@@ -58,12 +59,12 @@ async def test_more_copies_or_answers_than_members_are_refused_before_anything_i
     assert get(a, "row") is None
 
 
-async def test_with_too_few_members_that_answer_nothing_is_stored(cluster: LocalCluster) -> None:
-    a, _, _ = await started(cluster)
+async def test_with_too_few_members_that_are_alive_nothing_is_stored(cluster: LocalCluster) -> None:
+    a, _, _ = await started(cluster, protocol_period_ms=100, probe_timeout_ms=50)
     isolate_a(cluster)
 
     async def is_alone() -> bool:
-        return all(m.is_self or m.failures for m in (await a.status()).members)
+        return all(m.is_self or m.status == DEAD for m in (await a.status()).members)
 
     await eventually(is_alone)
     with pytest.raises(TooFewMembersError):

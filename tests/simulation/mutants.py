@@ -7,25 +7,34 @@ every checker is seen to bite by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, receipts, row, store, walk
+from gossipkv.core import pull, receipts, recent, row, store, walk, watching
+from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
+from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Range, WalkRows
+from gossipkv.core.messages import Cursor, Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row, Version
+from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
-from gossipkv.core.storage import JournalEntry, StorageError
+from gossipkv.core.storage import JournalEntry, Reader, StorageError
 from gossipkv.core.store import Intake, Store
+from gossipkv.core.suspicion import Suspicion
+from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
+from gossipkv.core.watch_position import WatchPosition
+from gossipkv.core.watching import CatchUp, Told
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
@@ -87,6 +96,7 @@ _seal = Walk.seal
 _finish_walk = Gossip._finish_walk
 _fill = pull._fill
 _leaf_rows = walk._leaf_rows
+_serve_recent = recent.serve
 
 
 def _cover_each_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
@@ -102,6 +112,21 @@ def _cover_each_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict
 def _claim_the_last_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
     pulling.ranges = None
     return _take(pulling, part, intake)
+
+
+def _begin_behind_the_newest(reader: Any, shard: Shard, asked: Any, part_bytes: int) -> Any:
+    """Take the newest rows for the beginning of the journal."""
+    parts = _serve_recent(reader, shard, asked, part_bytes)
+    match parts:
+        case (Delta(ranges=ranges, cursor=Cursor(origin=origin)) as part,) if asked.cursor is None:
+            return (replace(part, cursor=Cursor(origin, ranges[origin].through)),)
+    return parts
+
+
+def _claim_the_newest(reader: Any, shard: Shard, asked: Any, part_bytes: int) -> Any:
+    """Let the newest rows stand for all that is lacking."""
+    parts = _serve_recent(reader, shard, asked, part_bytes)
+    return (replace(parts[0], cursor=None),) if isinstance(parts[0], Delta) and asked.cursor is None else parts
 
 
 def _seal_over_refused_rows(finished: Walk) -> Context:
@@ -232,6 +257,21 @@ def _discover_endpoints_alone(membership: Membership, endpoints: Any, existing: 
     _discovered(membership, endpoints, None)
 
 
+_become = Swim._become
+
+
+def _keep_the_suspicion(swim: Swim, member: str, status: str, life: Life) -> None:
+    suspicion = swim.standings[member].suspicion
+    _become(swim, member, status, life)
+    if status == ALIVE:
+        swim.standings[member].suspicion = suspicion
+
+
+def _bury_for_good(swim: Swim, member: str, status: str, life: Life) -> None:
+    if (swim.standings[member].status, status) != (DEAD, ALIVE):
+        _become(swim, member, status, life)
+
+
 def _never(*_: Any, **__: Any) -> Any:
     return None
 
@@ -253,12 +293,52 @@ def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message
     _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
 
 
+# Watches
+
+_watch_page = CatchUp.page
+_is_due = CatchUp._is_due
+
+
+def _true(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def _read_above_the_lowest_entry(reading: CatchUp, reader: Reader, shard: str) -> list[Told]:
+    if reading._ends is None:
+        for origin in reader.journal_heads(shard):
+            reading._after[origin] = reading._after.get(origin, 0) + 1
+    return _watch_page(reading, reader, shard)
+
+
+def _is_due_when_covered(reading: CatchUp, found: Row, origin: ReplicaId) -> bool:
+    covered = WatchPosition(reading._target.context).covers_row(found)
+    return covered and _is_due(reading, found, origin)
+
+
+def _watch_from_here_on(one: Store, *, is_watched: bool) -> None:
+    one._is_watched = is_watched
+    for shard in one.shards.values():
+        shard.changed = {} if is_watched else None
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
 I4 = "I4_fingerprints"
 I5 = "I5_durability"
 SIBLINGS = "siblings"
+WATCHES = "watches"
+
+# Tombstones
+
+
+def _own_context(collector: Collector) -> Context:
+    return Context(collector._store.shards[USER].context)
+
+
+def _any(membership: Membership, _: ReplicaId) -> bool:
+    return bool(membership._forgotten)
+
 
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
@@ -285,6 +365,8 @@ MUTANTS = (
     Mutant("a walk is sealed with the context at its end", Gossip, "_finish_walk", _seal_with_the_end, I2),
     Mutant("a prefix of the journal counts as all of it", pull.Pulling, "take", _cover_each_part, I2, Emphasis.PARTS),
     Mutant("the last part's claim counts", pull.Pulling, "take", _claim_the_last_part, I2, Emphasis.PARTS),
+    Mutant("the newest rows are the journal's first", recent, "serve", _begin_behind_the_newest, I2, Emphasis.PARTS),
+    Mutant("the newest rows count as all", recent, "serve", _claim_the_newest, I2, Emphasis.PARTS),
     Mutant("what runs ahead of the context is not sent", pull, "_fill", _fill_up_to_the_context, I2, Emphasis.HEARSAY),
     Mutant("a walk leaves out tombstones", walk, "_leaf_rows", _visible_leaf_rows, I2),
     Mutant("a walk compares visible sums alone", Walk, "_differ", _differ_in_visible_rows, I2),
@@ -312,6 +394,9 @@ MUTANTS = (
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
     Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
     Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
+    Mutant("a suspicion runs out at once", Suspicion, "ends_ms", property(lambda _: 0), "living"),
+    Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
+    Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant(
@@ -321,5 +406,15 @@ MUTANTS = (
     Mutant("merge keeps one of several siblings", store, "merge", _merge_to_the_last, SIBLINGS),
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
+    Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
+    Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
+    Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
+    Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),
+    Mutant(
+        "a watch that goes on skips the rows ahead of the context", CatchUp, "_is_due", _is_due_when_covered, WATCHES
+    ),
+    Mutant("a watch that goes on skips an entry", CatchUp, "page", _read_above_the_lowest_entry, WATCHES),
+    Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
+    Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -66,6 +66,11 @@ SEEN = {
     "quorum_reads",
     "quorum_withdrawn",
     "reads_repaired",
+    "watches",
+    "watches_resumed_ahead",
+    "watch_events",
+    "watch_events_with_siblings",
+    "watch_resets",
 }
 """Of what clients and the core did: conditional writes that failed, commits that failed them, rounds by result, rows
 refused, transfers finished."""

@@ -11,10 +11,12 @@ from gossipkv.simulation.checkers.deleted import Collection, Deleted
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
 from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
+from gossipkv.simulation.checkers.living import Living
 from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.checkers.siblings import Siblings
+from gossipkv.simulation.checkers.watches import Watches
 from gossipkv.simulation.history import History
 
 __all__ = ["CHECKERS", "Checker", "all_checkers"]
@@ -35,11 +37,13 @@ CHECKERS: tuple[type[Checker], ...] = (
     Convergence,
     Rounds,
     LettingGo,
+    Living,
     Receipts,
     QuorumReads,
     Siblings,
     Expiries,
     Collection,
+    Watches,
 )
 """In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters
 what is collected."""

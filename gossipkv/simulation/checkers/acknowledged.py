@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gossipkv.core.causality import Dot, ReplicaId
-from gossipkv.core.row import Row
+from gossipkv.core.row import Row, Version
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Disk
@@ -26,7 +26,6 @@ Rank = tuple[int, ReplicaId]
 class Acknowledged(NamedTuple):
     rank: Rank
     dot: Dot
-    is_delete: bool
 
 
 class AcknowledgedWrites(Checker):
@@ -50,7 +49,7 @@ class AcknowledgedWrites(Checker):
                 host.name, "acknowledged", result.dot, "before it was durable",
             )  # fmt: skip
             if record is not None:
-                write = Acknowledged(record.rank, result.dot, record.value is None)
+                write = Acknowledged(record.rank, result.dot)
                 insort(self._writes[shard, operation.address], write)
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
@@ -67,21 +66,22 @@ class AcknowledgedWrites(Checker):
         for (shard, address), writes in self._writes.items():
             if not writes:
                 continue
-            for host in hosts:
-                row = host.disk.committed_row(shard, address)
+            rows = [host.disk.committed_row(shard, address) for host in hosts]
+            last = max((row.winner for row in rows if row is not None), key=lambda winner: winner.rank, default=None)
+            for host, row in zip(hosts, rows, strict=True):
                 self.require(
                     (row is not None and row.winner.rank >= writes[-1].rank)
-                    or _is_as_good(host, shard, row, writes[-1])
+                    or (last is not None and last.rank >= writes[-1].rank and _is_as_good(host, shard, row, last))
                     or self.history.is_outranked_by_collected(shard, address, writes[-1].rank),
                     host.name, "holds", row, "at", address, "where", writes[-1], "was acknowledged",
                 )  # fmt: skip
 
 
-def _is_as_good(host: Host, shard: str, row: Row | None, write: Acknowledged) -> bool:
-    """A delete by a lost replica, known to some member ahead of all contexts, need not reach a member where the row is
-    gone already: members that differ in tombstones alone count as equal."""
+def _is_as_good(host: Host, shard: str, row: Row | None, last: Version) -> bool:
+    """A delete or expiry by a lost replica, known to some member ahead of all contexts, need not reach one that has
+    no value of the row: members that differ in tombstones alone count as equal."""
     is_gone = row is None or row.winner.value is None
-    return write.is_delete and is_gone and not host.disk.context(shard).covers(write.dot)
+    return last.is_tombstone and is_gone and not host.disk.context(shard).covers(last.dot)
 
 
 def _best_rank(shard: str, address: bytes, disks: Sequence[Disk]) -> Rank | None:

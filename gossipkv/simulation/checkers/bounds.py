@@ -12,6 +12,9 @@ from gossipkv.simulation.host import Host
 
 INBOX_MAX = 150
 
+PROBES_MAX = 60
+"""Under way: its own, and those that each other member asked for, of several periods where frames are slow."""
+
 CONTACTS_DROPPED_MAX = 2
 """Peers with an exchange under way that the core has dropped: contacts that turned out to be a member it knows."""
 
@@ -24,10 +27,13 @@ class Bounds(Checker):
         assert process is not None
         self.require(len(process.inbox) <= INBOX_MAX, host.name, "has", len(process.inbox), "inputs waiting")
         peers = len(process.replica.peers)
+        gossip = sum(exchange > 0 for exchange in process.exchanges)
         self.require(
-            len(process.exchanges) - len(process.replica.direct_exchanges) <= peers + CONTACTS_DROPPED_MAX,
-            host.name, "has", len(process.exchanges), "exchanges under way with", peers, "peers",
+            gossip - len(process.replica.direct_exchanges) <= peers + CONTACTS_DROPPED_MAX,
+            host.name, "has", gossip, "exchanges under way with", peers, "peers",
         )  # fmt: skip
+        probes = len(process.exchanges) - gossip
+        self.require(probes <= PROBES_MAX, host.name, "has", probes, "probes under way")
 
     def examined(self, host: Host) -> None:
         process = host.process

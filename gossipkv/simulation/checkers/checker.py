@@ -6,10 +6,12 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from gossipkv.core.effects import Notice
 from gossipkv.core.messages import Envelope
 from gossipkv.core.row import Row
+from gossipkv.core.watching import Told
 from gossipkv.core.write import Operation, Result
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
@@ -41,8 +43,20 @@ class Checker:
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
         """A client has read a row."""
 
+    def told(self, watcher: str, told: Told) -> None:
+        """A watcher has been told of a row."""
+
+    def watch_reset(self, watcher: str) -> None:
+        """A watcher has been told that it cannot go on: it begins anew."""
+
+    def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
+        """These watchers, of addresses that begin so, have come to the end of what there is to be told."""
+
     def leaving(self, host: Host, envelope: Envelope) -> None:
         """An envelope goes onto the network."""
+
+    def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        """A member tells its log what has changed."""
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """A member's disk is gone for good; these are left."""

@@ -7,7 +7,20 @@ replica holds then never falls in rank, which I1 checks.
 from __future__ import annotations
 
 from gossipkv.core.causality import ReplicaId
-from gossipkv.core.messages import Covered, Delta, Envelope, Message, Pull, State, WalkRoot, WalkRows
+from gossipkv.core.messages import (
+    Ack,
+    Covered,
+    Delta,
+    Envelope,
+    Message,
+    OfShard,
+    Ping,
+    PingRequest,
+    Pull,
+    State,
+    WalkRoot,
+    WalkRows,
+)
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.host import Host
@@ -67,6 +80,8 @@ class Durability(Checker):
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
         for message in envelope.messages:
+            if isinstance(message, Ping | PingRequest | Ack):
+                continue
             self._check_rows(host, message)
             context = _claimed(message)
             if context is not None:
@@ -75,7 +90,7 @@ class Durability(Checker):
                     host.name, "claims to cover", context, "before it is durable",
                 )  # fmt: skip
 
-    def _check_rows(self, host: Host, message: Message) -> None:
+    def _check_rows(self, host: Host, message: OfShard) -> None:
         for address, row in message.rows if isinstance(message, Delta | WalkRows) else ():
             committed = host.disk.committed_row(message.shard, address)
             self.require(

@@ -40,9 +40,14 @@ class Siblings(Checker):
             self.require(found == self._maximal(address, row.context), member, "holds", row, "at", address)
             return
         (written,) = fresh
-        # Deletes have no values to tell them apart: one of those that were asked for must explain the row.
-        for seen in self.history.contexts_given[address, written.value]:
-            writes[written.dot] = _covered(writes, self._context_of(before, seen))
+        # Deletes have no values to tell them apart: one of those that were asked for must explain the row, which knows
+        # of all that its writer gave. First comes the one that explains its context, too: another may claim to have
+        # seen writes that this copy does not know of.
+        given = self.history.contexts_given[address, written.value]
+        known = [seen for seen in given if seen is None or row.context.covers_all(seen)]
+        contexts = [self._context_of(before, context) for context in known]
+        for seen in sorted(contexts, key=lambda seen: _context_after(before, seen, written.dot) != row.context):
+            writes[written.dot] = _covered(writes, seen)
             if found == self._maximal(address, row.context):
                 break
         self.require(
@@ -68,3 +73,9 @@ class Siblings(Checker):
 
 def _covered(writes: dict[Dot, frozenset[Dot]], context: Context) -> frozenset[Dot]:
     return frozenset(dot for dot in writes if context.covers(dot))
+
+
+def _context_after(before: Row | None, seen: Context, dot: Dot) -> Context:
+    context = seen.joined(before.context) if before is not None else Context(seen)
+    context.advance({dot.replica: dot.sequence})
+    return context

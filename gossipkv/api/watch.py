@@ -1,0 +1,124 @@
+"""`rows:watch`: changes as Server-Sent Events, until the client goes away or the member stops.
+
+`put` carries a row as in a listing, or all its values as the answer 300 does; `delete` and `expired` the row without a
+value; rows that keep siblings bring their context for who writes next. `reset`, `current`, `overflow` and `end` carry a
+reason. The id of an event is the watcher's position; any member goes on from it. Heartbeats are comments, and move the
+id on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from gossipkv.api import seen_header
+from gossipkv.api.json_rows import json_siblings, json_text, json_value
+from gossipkv.api.listing import key_parameter
+from gossipkv.api.options import ApiOptions
+from gossipkv.api.problem import ProblemError
+from gossipkv.api.readable import readable
+from gossipkv.api.target import Parameters, Target, namespace_of, table_of
+from gossipkv.core.address import address_of, key_of
+from gossipkv.core.row import Row, Version
+from gossipkv.core.watch_position import WatchPosition
+from gossipkv.core.watching import Told
+from gossipkv.feed import Signal, Watcher, Word
+from gossipkv.node import Node
+
+PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
+EVENT_STREAM = "text/event-stream"
+LAST_EVENT_ID = "Last-Event-ID"
+
+
+class Watch:
+    def __init__(self, node: Node, options: ApiOptions) -> None:
+        self._node = node
+        self._options = options
+
+    async def get(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
+        shard = namespace_of(target)
+        prefix = address_of(table_of(target), key_parameter("prefix", parameters))
+        snapshot = parameters.get("snapshot", "false")
+        if snapshot not in ("true", "false"):
+            raise ProblemError("invalid-parameter", "`snapshot` is `true` or `false`", parameter="snapshot")
+        last_id = request.headers.get(LAST_EVENT_ID) or parameters.get("last_event_id", "")
+        position = _position(last_id) if last_id else None
+        headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
+        async with self._node.watched(shard, prefix, position, snapshot=snapshot == "true") as watcher:
+            if last_id and position is None:
+                watcher.begin_anew("the current rows were not told in full")
+            await response.prepare(request)
+            try:
+                await self._pass_on(watcher, response)
+            except (ConnectionError, TimeoutError):
+                # The client is gone, or takes nothing off: whichever it is, it can go on from the last id it got.
+                response.force_close()
+                raise ConnectionAbortedError("the watch was cut off") from None
+        response.force_close()
+        return response
+
+    async def _pass_on(self, watcher: Watcher, response: web.StreamResponse) -> None:
+        await response.write(f": watching\nid: {watcher.first_id}\n\n".encode())
+        async for items in watcher.items():
+            text = b"".join([self._text(watcher.shard, item) for item in items])
+            async with asyncio.timeout(self._options.body_timeout_seconds):
+                await response.write(text)
+
+    def _text(self, shard: str, item: Told | Word) -> bytes:
+        if isinstance(item, Word):
+            return _word_text(item)
+        if not item.text:
+            # Many watchers are told the same.
+            item.text = event_text(item, self._visible(shard, item))
+        return item.text
+
+    def _visible(self, shard: str, told: Told) -> tuple[Version, ...]:
+        """As a reader finds it now."""
+        now_ms = self._node.now_ms()
+        if len(told.row.versions) == 1:
+            return told.row.visible_at(now_ms)
+        with self._node.view() as view:
+            return readable(view, shard, told.address, told.row, now_ms)
+
+
+def _position(text: str) -> WatchPosition | None:
+    try:
+        return WatchPosition.of_event(text)
+    except ValueError as error:
+        raise ProblemError(
+            "invalid-parameter", f"the last event id is none that a watch gave out: {error}", parameter="last_event_id"
+        ) from None
+
+
+def _word_text(word: Word) -> bytes:
+    event_id = f"id: {word.event_id}\n" if word.event_id else ""
+    if word.signal is Signal.HEARTBEAT:
+        return f": heartbeat\n{event_id}\n".encode()
+    data = json_text({"reason": word.reason} if word.reason else {})
+    return f"event: {word.signal.value}\n{event_id}data: {data}\n\n".encode()
+
+
+def event_text(told: Told, visible: tuple[Version, ...]) -> bytes:
+    """The event of a row in which a reader finds these versions."""
+    row = told.row
+    fields = f'{{"row":{json_text(key_of(told.address).decode())},"etag":"{row.etag}"'
+    if row.keeps_siblings or len(visible) > 1:
+        fields += f',"context":"{seen_header.text_of(told.address, row)}"'
+    if len(visible) > 1:
+        kind, fields = "put", f'{fields},"siblings":{json_siblings(visible)}'
+    elif visible:
+        kind, fields = "put", f'{fields},"value":{json_value(visible[0].value or b"")}'
+    else:
+        kind = "expired" if _has_expired(row) else "delete"
+    event_id = f"id: {told.event_id}\n" if told.event_id else ""
+    return f"event: {kind}\n{event_id}data: {fields}}}\n\n".encode()
+
+
+def _has_expired(row: Row) -> bool:
+    """Of a row that no reader finds: whether time took it, whatever has become of the value yet."""
+    return row.winner.expires_ms is not None

@@ -1,0 +1,79 @@
+"""`gossipkv watch`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import click
+
+from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
+from gossipkv.client import Change, Client, value_to_json
+
+
+@click.command("watch")
+@click.argument("table")
+@click.option("--prefix", metavar="TEXT", help="Only rows whose key begins so.")
+@click.option("--since", metavar="ID", help="Go on behind the event with this id, as -o json gives it.")
+@click.option("--snapshot", is_flag=True, help="Without --since: the rows as they are first.")
+@namespace_option
+@output_option
+@server_options
+@click.pass_obj
+def watch_command(
+    environment: dict[str, str],
+    table: str,
+    prefix: str | None,
+    since: str | None,
+    snapshot: bool,
+    namespace: str,
+    output: str,
+    servers: tuple[str, ...],
+) -> None:
+    """Write what changes in TABLE as it changes, until Ctrl-C; with -o json, a line of JSON for each event.
+
+    When the server that is asked goes away the watch goes on at the next one: nothing is missed or told twice. Where
+    that cannot be, the event `reset` says so, and the rows as they are follow it, up to `current`.
+    """
+
+    async def watched(client: Client) -> None:
+        watched_table = client.table(table, namespace=namespace)
+        async with watched_table.watch(prefix=prefix, since=since, snapshot=snapshot) as watch:
+            async for change in watch:
+                click.echo(_json_of(change) if output == "json" else _line_of(change))
+
+    with suppress(KeyboardInterrupt):
+        ask(servers, environment, watched)
+
+
+def _json_of(change: Change) -> str:
+    item: dict[str, object] = {"event": change.kind.value, "id": change.event_id}
+    if change.row:
+        item["row"] = change.row
+    if change.siblings:
+        item["siblings"] = [value_to_json(value) for value in change.siblings]
+    elif change.value is not None:
+        item["value"] = value_to_json(change.value)
+    if change.etag is not None:
+        item["etag"] = change.etag
+    if change.context is not None:
+        item["context"] = change.context
+    return json.dumps(item, ensure_ascii=False)
+
+
+def _line_of(change: Change) -> str:
+    values = change.siblings or (() if change.value is None else (change.value,))
+    shown = (_one_line(change.row), " | ".join(_shown(value) for value in values))
+    return "  ".join((change.kind.value.ljust(7), *shown)).rstrip()
+
+
+def _shown(value: bytes) -> str:
+    try:
+        return _one_line(value.decode())
+    except UnicodeDecodeError:
+        return f"{len(value):,} bytes"
+
+
+def _one_line(text: str) -> str:
+    """Without what moves a terminal's cursor."""
+    return text if text.isprintable() else json.dumps(text)

@@ -1,0 +1,49 @@
+"""How long a member may be suspect before it counts as dead.
+
+Lifeguard's suspicion: it begins long, for it may be the suspecting member's own fault, and shrinks with each other
+member that could not reach the suspect either. Source: Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for
+More Accurate Failure Detection", 2018. The shortest one is that of SWIM with suspicion (Das, Gupta, Motivala, "SWIM:
+Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002, section 4.2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+LONGEST = 6
+"""How many times the shortest suspicion the longest is; beta of the Lifeguard paper."""
+
+
+def shortest_ms(multiplier: int, members: int, period_ms: int) -> int:
+    """multiplier * log10(n + 1) * period: time for the word to reach the suspect and for its refutation to return."""
+    return round(multiplier * math.log10(members + 1) * period_ms)
+
+
+def confirmations_needed(multiplier: int, members: int) -> int:
+    """How many others must confirm it for the shortest suspicion; none where there are not as many others."""
+    needed = max(0, multiplier - 2)
+    return needed if needed <= members - 2 else 0
+
+
+@dataclass(slots=True)
+class Suspicion:
+    began_ms: int
+    shortest_ms: int
+    needed: int
+    accusers: set[str] = field(default_factory=set)
+
+    def confirm(self, accuser: str) -> bool:
+        """Another has said so; returns whether that is news that still counts."""
+        if accuser in self.accusers or len(self.accusers) > self.needed:
+            return False
+        self.accusers.add(accuser)
+        return True
+
+    @property
+    def ends_ms(self) -> int:
+        if self.needed == 0:
+            return self.began_ms + self.shortest_ms
+        share = math.log(len(self.accusers)) / math.log(self.needed + 1) if self.accusers else 0.0
+        longest_ms = LONGEST * self.shortest_ms
+        return self.began_ms + max(self.shortest_ms, round(longest_ms - share * (longest_ms - self.shortest_ms)))

@@ -1,0 +1,399 @@
+"""Who is alive: SWIM with the corrections of Lifeguard, for members known by name.
+
+Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002;
+Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2018.
+
+- Every protocol period one member is probed, in a shuffled order in which each comes once before any comes again. It is
+  pinged; if it does not answer in time, some others are asked to ping it. Who has answered an exchange begun here
+  within the period needs no probe, unless there are rumours to tell.
+- Whoever could not be reached is suspect, and dead when its suspicion has run out. It refutes with one refutation more.
+  Whoever is taken for suspect or dead is told so with every message, so that it learns of it first.
+- What is first-hand counts here: a suspect that answers is alive, and is told what is said of it. That it lives is for
+  itself to tell others.
+- Changes ride on pings and acks, each a bounded number of times. A dead member is pinged now and then.
+- Word of what is held against whom goes out beside the probes where it is called for, to each member once per protocol
+  period at most: two that do not believe each other do not keep each other busy.
+- A member that left is not probed. It stays left until a later life of it speaks.
+- Local health: probes that fail without the helpers' fault, refutations that were called for, and a late wake-up make a
+  member slower to judge; each probe that succeeds makes it quicker again.
+- Time here is the sum of the steps between inputs, each cut to a protocol period: no suspicion runs out while one is
+  paused or while its clock jumps. One that wakes up late forgets the probe under way, and declares no one dead until it
+  has heard from someone, or has tried for as long as a suspicion takes.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from gossipkv.core.effects import Notice, Tally
+from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.messages import Ack, Ping, PingRequest
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.probe import Probe, Request
+from gossipkv.core.rumours import UNBORN, Life, Rumour, Rumours, rank
+from gossipkv.core.standing import Standing
+from gossipkv.core.suspicion import Suspicion, confirmations_needed, shortest_ms
+
+HEALTH_MAX = 8
+"""The worst local health: timeouts are then nine times as long. S of the Lifeguard paper."""
+
+KNOCK_PERIODS = 5
+"""Every so many protocol periods a dead member is pinged."""
+
+
+@dataclass(slots=True)
+class Swim:
+    """The failure detector of one member. Times given are wall clocks in milliseconds."""
+
+    options: ReplicaOptions
+    rng: random.Random
+    tally: Tally
+    now_ms: int
+    life: Life = UNBORN
+    """This member's own."""
+    has_left: bool = False
+    health: int = 0
+    """0 at best, HEALTH_MAX at worst."""
+    standings: dict[str, Standing] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    """To be taken and begun."""
+    _time_ms: int = 0
+    _rumours: Rumours = field(default_factory=Rumours)
+    _order: list[str] = field(default_factory=list)
+    _probe: Probe | None = None
+    _probes: int = 0
+    _next_probe_ms: int = 0
+    _deaf_until_ms: int = 0
+    _live: int = 1
+
+    # What is known from elsewhere
+
+    def begin_life(self, start: int) -> None:
+        """This member runs as that incarnation."""
+        self.life = max(self.life, Life(start, 0))
+
+    def learn(self, member: str, start: int, has_left: bool = False) -> Standing:
+        """Hear of a member, or of a later life of it, or that it has left in this one."""
+        standing = self.standings.get(member)
+        if standing is None:
+            standing = self.standings[member] = Standing(life=Life(start, 0), since_ms=self.now_ms)
+            self._order.insert(self.rng.randint(0, len(self._order)), member)
+            if has_left:
+                standing.status = LEFT
+            self._count()
+            return standing
+        status = LEFT if has_left else ALIVE
+        if rank(status, Life(start, 0)) > rank(standing.status, standing.life):
+            self._become(member, status, Life(start, 0))
+        return standing
+
+    def replaced(self, member: str, start: int) -> None:
+        """It answers as this life, though one that was thought to be later has left: its clock was set back, its disk
+        lost. One that is merely held for dead refutes that, and goes on under the later life."""
+        standing = self.standings.get(member)
+        if standing is not None and standing.status == LEFT and standing.life.start > start:
+            # What it has refuted in this life stays refuted.
+            former = standing.former if standing.former.start == start else Life(start, 0)
+            standing.life, standing.former = former, standing.life
+            self._acquit(standing)
+            self._rumours.drop(member)
+
+    def let_go(self, member: str) -> None:
+        """It does not exist any more, as far as discovery knows: it is neither probed nor judged."""
+        standing = self.standings[member]
+        standing.is_probed = False
+        self._rumours.drop(member)
+        if standing.status == SUSPECT:
+            self._acquit(standing)
+        self._count()
+
+    def take_back(self, member: str) -> None:
+        """It exists after all. What was concluded before says nothing of it now."""
+        standing = self.standings[member]
+        standing.is_probed = True
+        if standing.status in (SUSPECT, DEAD):
+            self._acquit(standing)
+        self._count()
+
+    def _acquit(self, standing: Standing) -> None:
+        standing.status, standing.since_ms, standing.suspicion = ALIVE, self.now_ms, None
+        self._count()
+
+    def heard(self, member: str) -> None:
+        """It has answered an exchange that was begun here."""
+        self._deaf_until_ms = 0
+        standing = self.standings.get(member)
+        if standing is None:
+            return
+        standing.heard_ms = self._time_ms
+        if self._probe is not None and self._probe.target == member:
+            self._succeed("heard")
+        if standing.status in (SUSPECT, DEAD):
+            accusation = self._accusation(member)
+            self._become(member, ALIVE, standing.life)
+            self._rumours.drop(member)
+            self._tell(member, accusation)
+
+    def leave(self, has_left: bool) -> None:
+        """This member goes of its own will, or does not after all; some others are told at once, for there may be no
+        other period."""
+        if has_left == self.has_left:
+            return
+        self.has_left = has_left
+        self._rumours.drop(self.options.member)
+        if has_left:
+            self._rumours.add(self._word())
+            for member in self._some_live(self.options.indirect_probes, ""):
+                self.requests.append(Request(member, Ping(self._words_for(member))))
+
+    # Time
+
+    def tick(self) -> None:
+        """Due several times per protocol period."""
+        self._end_suspicions()
+        probe = self._probe
+        if probe is not None and not probe.is_acked and not probe.asked and self._time_ms >= probe.indirect_at_ms:
+            self._ask_others(probe)
+        if probe is not None and self._time_ms >= probe.ends_ms:
+            self._end_probe(probe)
+        if self._probe is None and self._time_ms >= self._next_probe_ms and not self.has_left:
+            self._begin_probe()
+
+    def advance(self, now_ms: int) -> None:
+        """Let time pass: to be called before anything else happens."""
+        passed_ms, self.now_ms = now_ms - self.now_ms, now_ms
+        period_ms = self.options.protocol_period_ms
+        self._time_ms += max(0, min(passed_ms, period_ms))
+        if passed_ms > period_ms:
+            self._wake_up_late()
+
+    def _wake_up_late(self) -> None:
+        self.health = min(HEALTH_MAX, self.health + 1)
+        self._probe = None
+        self._next_probe_ms = self._time_ms
+        self._deaf_until_ms = self._time_ms + self._shortest_suspicion_ms()
+        self.tally.wakes_late += 1
+        for standing in self.standings.values():
+            if standing.suspicion is not None:
+                standing.suspicion.began_ms = self._time_ms
+
+    def _end_suspicions(self) -> None:
+        if self._time_ms < self._deaf_until_ms:
+            return
+        for member, standing in self.standings.items():
+            if standing.suspicion is not None and self._time_ms >= standing.suspicion.ends_ms:
+                self._become(member, DEAD, standing.life)
+                self.tally.suspicions["dead"] += 1
+                self._rumours.add(Rumour(member, DEAD, standing.life))
+
+    # Probes
+
+    def _begin_probe(self) -> None:
+        period_ms = self.options.protocol_period_ms * (1 + self.health)
+        self._next_probe_ms = self._time_ms + period_ms
+        self._probes += 1
+        if self._probes % KNOCK_PERIODS == 0:
+            self._knock()
+        target = self._next_target()
+        if target is None:
+            return
+        timeout_ms = self.options.probe_timeout_ms * (1 + self.health)
+        self._probe = Probe(self._probes, target, self._time_ms + timeout_ms, self._next_probe_ms)
+        self.requests.append(Request(target, Ping(self._words_for(target)), self._probes))
+
+    def _knock(self) -> None:
+        dead = [member for member in sorted(self.standings) if self._is(member, DEAD)]
+        if dead:
+            member = self.rng.choice(dead)
+            self.requests.append(Request(member, Ping(self._words_for(member))))
+
+    def _next_target(self) -> str | None:
+        """The next in the order that is to be probed."""
+        for _ in range(len(self.standings)):
+            if not self._order:
+                self._order = sorted(self.standings)
+                self.rng.shuffle(self._order)
+            member = self._order.pop()
+            standing = self.standings[member]
+            heard_ms = standing.heard_ms
+            is_fresh = heard_ms is not None and self._time_ms - heard_ms < self.options.protocol_period_ms
+            if standing.is_living and (not is_fresh or self._rumours or standing.status == SUSPECT):
+                return member
+        return None
+
+    def _ask_others(self, probe: Probe) -> None:
+        helpers = self._some_live(self.options.indirect_probes, probe.target)
+        probe.asked = len(helpers)
+        for helper in helpers:
+            self.requests.append(Request(helper, PingRequest(probe.target, self._words_for(helper)), probe.number))
+
+    def _some_live(self, count: int, other_than: str) -> list[str]:
+        live = [member for member in sorted(self.standings) if self._is(member, ALIVE) and member != other_than]
+        return self.rng.sample(live, min(count, len(live)))
+
+    def _succeed(self, how: str) -> None:
+        probe = self._probe
+        if probe is not None and not probe.is_acked:
+            probe.is_acked = True
+            self.health = max(0, self.health - 1)
+            self.tally.probes[how] += 1
+
+    def _end_probe(self, probe: Probe) -> None:
+        self._probe = None
+        if probe.is_acked:
+            return
+        self.tally.probes["failed"] += 1
+        blame = probe.asked - probe.answers if probe.asked else 1
+        self.health = min(HEALTH_MAX, self.health + blame)
+        if self.standings[probe.target].is_living:
+            self._suspect(probe.target)
+
+    def _suspect(self, member: str) -> None:
+        standing = self.standings[member]
+        word = Rumour(member, SUSPECT, standing.life, self.options.member)
+        if standing.suspicion is None:
+            self.tally.suspicions["begun"] += 1
+            self._become(member, SUSPECT, standing.life)
+        if standing.suspicion is not None and standing.suspicion.confirm(word.accuser):
+            self._rumours.add(word)
+
+    # Messages
+
+    def receive(self, sender: str, message: Ping | PingRequest | Ack) -> Ack | None:
+        """The answer to what another member begins."""
+        self._deaf_until_ms = 0
+        is_accused = self._absorb(message.rumours)
+        if isinstance(message, Ack):
+            if self._probe is not None and self._probe.target == message.member:
+                self._succeed("indirect")
+            return None
+        if isinstance(message, PingRequest) and self._exists(message.member):
+            ping = Ping(self._words_for(message.member))
+            self.requests.append(Request(message.member, ping, on_behalf_of=sender))
+        return Ack(self.options.member, self._words_for(sender, is_accused))
+
+    def answered(self, request: Request, sender: str, answers: list[Ack]) -> None:
+        """A request has been answered, by whoever is reached there now."""
+        for ack in answers:
+            if self._absorb(ack.rumours):
+                self._tell(sender, (self._word(),))
+        if sender != request.target:
+            return
+        if self._probe is not None and request.probe == self._probe.number:
+            if isinstance(request.message, Ping):
+                self._succeed("direct")
+            else:
+                self._probe.answers += 1
+        self.heard(sender)
+        if request.on_behalf_of:
+            word = Ack(request.target, self._words_for(request.on_behalf_of))
+            self.requests.append(Request(request.on_behalf_of, word))
+
+    def failed(self, request: Request) -> None:
+        """A request has come to nothing: no need to wait for its timeout."""
+        probe = self._probe
+        is_own = probe is not None and request.probe == probe.number and isinstance(request.message, Ping)
+        if probe is not None and is_own and not probe.is_acked and not probe.asked:
+            self._ask_others(probe)
+
+    def forget(self, requests: list[Request]) -> None:
+        """These have not been begun, or what came of them was lost: nothing is concluded from the probe."""
+        if self._probe is not None and any(request.probe == self._probe.number for request in requests):
+            self._probe = None
+        self.requests.clear()
+
+    def _words_for(self, member: str, has_accused: bool = False) -> tuple[Rumour, ...]:
+        """What to tell it: first what is held against it, so that it can refute it; and this member's own word, where
+        it has held something against this one, for that may have been refuted long since."""
+        own = (self._word(),) if has_accused else ()
+        return self._accusation(member) + own + self._rumours.take(self._live)
+
+    def _tell(self, member: str, words: tuple[Rumour, ...]) -> None:
+        """Ping it now, unless it has been so within the period."""
+        standing = self.standings.get(member)
+        if standing is None:
+            return
+        if standing.told_ms is None or self._time_ms - standing.told_ms >= self.options.protocol_period_ms:
+            standing.told_ms = self._time_ms
+            self.requests.append(Request(member, Ping(words)))
+
+    def _accusation(self, member: str) -> tuple[Rumour, ...]:
+        standing = self.standings.get(member)
+        return () if standing is None else standing.accusation(member, self.options.member)
+
+    # Rumours
+
+    def _absorb(self, rumours: tuple[Rumour, ...]) -> bool:
+        """Take in what is said; returns whether that was something against this member."""
+        is_accused = False
+        for rumour in rumours:
+            if rumour.member == self.options.member:
+                is_accused |= rumour.status in (SUSPECT, DEAD)
+                self._defend(rumour)
+            elif rumour.member in self.standings:
+                self._believe(rumour, self.standings[rumour.member])
+        return is_accused
+
+    def _believe(self, rumour: Rumour, standing: Standing) -> None:
+        is_stale = rumour.life.start == standing.former.start and rumour.life < standing.former
+        if not standing.is_probed or is_stale:
+            return
+        if rumour.rank > rank(standing.status, standing.life):
+            self._become(rumour.member, rumour.status, rumour.life)
+        elif rumour.rank != rank(standing.status, standing.life) or rumour.status != SUSPECT:
+            return
+        if standing.suspicion is None or standing.suspicion.confirm(rumour.accuser):
+            self._rumours.add(rumour)
+
+    def _defend(self, rumour: Rumour) -> None:
+        """Someone says of this member what is not so."""
+        if rumour.status == ALIVE or rumour.life < self.life:
+            return
+        if rumour.status == LEFT and rumour.life.start <= self.life.start:
+            # Its own word.
+            return
+        self.life = Life(rumour.life.start + (rumour.status == LEFT), rumour.life.refutations + 1)
+        self.health = min(HEALTH_MAX, self.health + 1)
+        self.tally.refutations += 1
+        self._rumours.add(self._word())
+
+    def _word(self) -> Rumour:
+        return Rumour(self.options.member, LEFT if self.has_left else ALIVE, self.life)
+
+    # Standings
+
+    def _is(self, member: str, status: str) -> bool:
+        standing = self.standings.get(member)
+        return standing is not None and standing.is_probed and standing.status == status
+
+    def _exists(self, member: str) -> bool:
+        standing = self.standings.get(member)
+        return standing is not None and standing.is_probed and standing.status != LEFT
+
+    def _become(self, member: str, status: str, life: Life) -> None:
+        standing = self.standings[member]
+        before, was = standing.status, standing.life
+        if life.start > was.start:
+            standing.former = was
+        # To leave outdoes all that was said of a life, and unsays none of it.
+        life = max(life, was)
+        standing.status, standing.life, standing.suspicion = status, life, None
+        if status == SUSPECT:
+            needed = confirmations_needed(self.options.suspicion_multiplier, self._live)
+            standing.suspicion = Suspicion(self._time_ms, self._shortest_suspicion_ms(), needed)
+        if status == before:
+            return
+        standing.since_ms = self.now_ms
+        if before in (SUSPECT, DEAD) and status == ALIVE and life.start == was.start:
+            self.tally.suspicions["refuted" if before == SUSPECT else "false_dead"] += 1
+        fields = {"peer": member, "before": before, "incarnation": life.start, "refutations": life.refutations}
+        self.notices.append(Notice(f"member_{status}", fields))
+        self._count()
+
+    def _shortest_suspicion_ms(self) -> int:
+        return shortest_ms(self.options.suspicion_multiplier, self._live, self.options.protocol_period_ms)
+
+    def _count(self) -> None:
+        self._live = 1 + sum(standing.is_living for standing in self.standings.values())

@@ -1,0 +1,161 @@
+"""How far a watcher has been told, and the text that says so: the id of an event.
+
+A context says that every write up to it has been told, or what superseded it; dots name versions above it that have
+been told. Dots are needed for rows that run ahead of the context: for a moment while writes arrive, for good where
+their origin is gone and no one has all that it wrote.
+
+The id is the whole of it, so a watch goes on at any member that has all of it: whatever that member holds then is what
+the watcher has been told, or newer. A position of more dots than an id has room for has none of its own: who breaks off
+there begins anew.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
+from gossipkv.core.row import Row
+
+ANEW = "anew"
+"""The id of whoever cannot go on from where it is: only all current rows help it."""
+DOTS_MAX = 256
+"""In an id."""
+
+_FORM = 2
+"""The first byte of an id."""
+_REPLICA_BYTES = 8
+_ORIGINS_MAX = 10_000
+
+
+class WatchPosition:
+    """A context and dots above it. Changed in place only by whoever made it."""
+
+    __slots__ = ("context", "dots")
+
+    def __init__(self, context: Context | None = None, dots: Iterable[Dot] = ()) -> None:
+        self.context = Context(context or {})
+        self.dots = set(dots)
+
+    def copy(self) -> WatchPosition:
+        return WatchPosition(self.context, self.dots)
+
+    def covers(self, dot: Dot) -> bool:
+        return self.context.covers(dot) or dot in self.dots
+
+    def covers_row(self, row: Row) -> bool:
+        return all(self.covers(version.dot) for version in row.versions)
+
+    def add(self, row: Row) -> None:
+        self.dots.update([version.dot for version in row.versions if not self.context.covers(version.dot)])
+
+    def reach(self, context: Context) -> None:
+        """Cover a context."""
+        self.context.advance(context)
+        if self.dots:
+            self.dots = {dot for dot in self.dots if not self.context.covers(dot)}
+
+    def event_id(self) -> str:
+        """URL-safe text, equal for equal positions; ANEW where there are too many dots for it."""
+        if len(self.dots) > DOTS_MAX:
+            return ANEW
+        content = bytearray([_FORM])
+        _put_number(content, len(self.context))
+        for replica, sequence in sorted(self.context.items()):
+            content += replica.to_bytes(_REPLICA_BYTES, "big")
+            _put_number(content, sequence)
+        if self.dots:
+            self._put_dots(content)
+        return urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    def _put_dots(self, content: bytearray) -> None:
+        """Per origin, each sequence by its distance from the one before."""
+        origins: dict[ReplicaId, list[int]] = {}
+        for replica, sequence in sorted(self.dots):
+            origins.setdefault(replica, []).append(sequence)
+        _put_number(content, len(origins))
+        for replica, sequences in origins.items():
+            content += replica.to_bytes(_REPLICA_BYTES, "big")
+            _put_number(content, len(sequences))
+            last = 0
+            for sequence in sequences:
+                _put_number(content, sequence - last)
+                last = sequence
+
+    @classmethod
+    def of_event(cls, event_id: str) -> WatchPosition | None:
+        """None where whoever was given the id begins anew. Raises ValueError where the text is no id that `event_id`
+        gives."""
+        if event_id == ANEW:
+            return None
+        try:
+            content = urlsafe_b64decode(event_id.encode("ascii") + b"=" * (-len(event_id) % 4))
+        except (binascii.Error, UnicodeEncodeError):
+            raise ValueError("not base64") from None
+        if not content or content[0] != _FORM:
+            raise ValueError("of an unknown form")
+        position = _Content(content).position()
+        if position.event_id() != event_id:
+            raise ValueError("not as it was given out")
+        return position
+
+
+def _put_number(content: bytearray, number: int) -> None:
+    """Seven bits to a byte, the low ones first."""
+    while number > 0x7F:
+        content.append(number & 0x7F | 0x80)
+        number >>= 7
+    content.append(number)
+
+
+class _Content:
+    """An id, read from front to back. Every method raises ValueError."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._at = 1
+
+    def position(self) -> WatchPosition:
+        context = Context()
+        for _ in range(self._count(_ORIGINS_MAX)):
+            replica = self._replica()
+            context[replica] = self._sequence(0)
+        dots = []
+        for _ in range(self._count(DOTS_MAX) if self._at < len(self._content) else 0):
+            replica = self._replica()
+            sequence = 0
+            for _ in range(self._count(DOTS_MAX)):
+                sequence = self._sequence(sequence)
+                dots.append(Dot(replica, sequence))
+        if self._at != len(self._content):
+            raise ValueError("with something behind it")
+        return WatchPosition(context, dots)
+
+    def _number(self) -> int:
+        number = shift = 0
+        while self._at < len(self._content) and shift < 70:
+            byte = self._content[self._at]
+            self._at += 1
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return number
+        raise ValueError("cut off")
+
+    def _count(self, limit: int) -> int:
+        count = self._number()
+        if count > limit:
+            raise ValueError("too long")
+        return count
+
+    def _replica(self) -> ReplicaId:
+        found = self._content[self._at : self._at + _REPLICA_BYTES]
+        self._at += _REPLICA_BYTES
+        return int.from_bytes(found, "big")
+
+    def _sequence(self, last: int) -> int:
+        sequence = last + self._number()
+        if sequence > SEQUENCE_MAX:
+            raise ValueError("beyond all sequences")
+        return sequence

@@ -1,0 +1,63 @@
+"""No one is dead before its suspicion has run out, a refuted suspicion kills no one, and who runs does not stay dead.
+
+A word of death names the life that it is about. Someone must have suspected that very life before, for as long as the
+shortest suspicion lasts; clocks that jump may shorten it here to a part of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossipkv.core.effects import Notice
+from gossipkv.core.member import ALIVE, DEAD, SUSPECT
+from gossipkv.core.rumours import Life
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+SUSPICION_PERIODS_MIN = 0.5
+"""The shortest suspicion lasts 1.9 protocol periods; clocks that are put forward by less than a period shorten it."""
+
+
+class Living(Checker):
+    name = "living"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._suspected_ms: dict[tuple[str, Life], int] = {}
+        """When anyone first suspected a life of a member."""
+        self._refuted: dict[tuple[int, str, int], int] = {}
+        """Per process, member and start of a life, the most refutations that were heard of."""
+
+    def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        process = host.process
+        for notice in notices:
+            if process is None or notice.event not in (f"member_{ALIVE}", f"member_{SUSPECT}", f"member_{DEAD}"):
+                continue
+            member = str(notice.fields["peer"])
+            life = Life(int(str(notice.fields["incarnation"])), int(str(notice.fields["refutations"])))
+            now_ms = host.now_ms() - host.skew_ms
+            key = (id(process), member, life.start)
+            if notice.event == f"member_{SUSPECT}":
+                self._suspected_ms.setdefault((member, life), now_ms)
+            elif notice.event == f"member_{ALIVE}":
+                self._refuted[key] = max(life.refutations, self._refuted.get(key, 0))
+            else:
+                self._check_death(host, member, life, now_ms, self._refuted.get(key, 0))
+
+    def _check_death(self, host: Host, member: str, life: Life, now_ms: int, refuted: int) -> None:
+        assert host.process is not None
+        since_ms = self._suspected_ms.get((member, life), now_ms)
+        least_ms = SUSPICION_PERIODS_MIN * host.process.replica.options.protocol_period_ms
+        self.require(
+            now_ms - since_ms >= least_ms,
+            host.name, "takes", member, "in", life, "for dead after", now_ms - since_ms, "ms of suspicion",
+        )  # fmt: skip
+        self.require(life.refutations >= refuted, host.name, "takes", member, "for dead, which has refuted", life)
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        running = {host.name for host in hosts if host.is_up}
+        for host in hosts:
+            for peer in host.process.replica.peers if host.process is not None else ():
+                is_wrong = peer.member in running and peer.status == DEAD
+                self.require(not is_wrong, host.name, "still takes", peer.member, "for dead, which runs")

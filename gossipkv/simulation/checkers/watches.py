@@ -1,0 +1,54 @@
+"""Watchers are told each row in an order that never goes back, no version twice, and in the end as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gossipkv.core.causality import Dot
+from gossipkv.core.row import Row
+from gossipkv.core.watching import Told
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Watches(Checker):
+    name = "watches"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._last: dict[str, dict[bytes, Row]] = {}
+        """What each watcher was last told of each row, since it began or was reset."""
+
+    def watch_reset(self, watcher: str) -> None:
+        self._last.pop(watcher, None)
+
+    def told(self, watcher: str, told: Told) -> None:
+        rows = self._last.setdefault(watcher, {})
+        last = rows.get(told.address)
+        if last is not None:
+            known = _dots(last)
+            fresh = [dot for dot in _dots(told.row) if dot not in known]
+            self.require(bool(fresh), watcher, "was told", told.row, "of", told.address, "twice, after", last)
+            self.require(
+                not any(last.context.covers(dot) for dot in fresh),
+                *(watcher, "was told", told.row, "of", told.address, "after what superseded it,", last),
+            )
+        rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
+
+    def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
+        for address, row in stored_rows(hosts[0], "usr").items():
+            for watcher in [watcher for watcher, prefix in watchers.items() if address.startswith(prefix)]:
+                last = self._last.get(watcher, {}).get(address)
+                is_told = last is not None and last.has_same_versions(row)
+                # Members may differ in tombstones.
+                is_absent = not row.is_visible and (last is None or not last.is_visible)
+                self.require(
+                    is_told or is_absent,
+                    *(watcher, "was last told", last, "of", address, "where there is", row),
+                )
+
+
+def _dots(row: Row) -> list[Dot]:
+    return [version.dot for version in row.versions]

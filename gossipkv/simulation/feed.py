@@ -1,0 +1,45 @@
+"""The watches of one run of a member: a tail, moved on by what each batch has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gossipkv.core.address import USER
+from gossipkv.core.watch_position import WatchPosition
+from gossipkv.core.watching import BeginAnewError, Changes, Tail, Told
+from gossipkv.simulation.disk import Disk
+
+Follow = Callable[[WatchPosition | None, list[Told] | None], None]
+"""Given where the tail was, and what to tell, or None where that is to be read; no position where watchers are to begin
+anew."""
+
+
+class Feed:
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.followers: list[Follow] = []
+        with disk.view() as view:
+            self.tail = Tail(view, USER)
+
+    def publish(self, batch: list[Changes]) -> None:
+        for changes in batch:
+            if changes.shard == USER:
+                self._take(changes)
+
+    def _take(self, changes: Changes) -> None:
+        before: WatchPosition | None = self.tail.position
+        told = None
+        try:
+            told = self.tail.take(changes)
+        except BeginAnewError:
+            before = None
+        self._tell(before, told)
+        if self.tail.is_recovery_due:
+            before = self.tail.position
+            with self._disk.view() as view:
+                self.tail.recover(view)
+            self._tell(before, None)
+
+    def _tell(self, before: WatchPosition | None, told: list[Told] | None) -> None:
+        for follow in self.followers:
+            follow(before, told)

@@ -1,0 +1,61 @@
+"""Ids of events."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.row import Row, Version
+from gossipkv.core.watch_position import ANEW, DOTS_MAX, WatchPosition
+
+replicas = st.integers(0, 2**64 - 1)
+sequences = st.integers(1, SEQUENCE_MAX)
+
+
+@given(st.dictionaries(replicas, sequences, max_size=5), st.sets(st.builds(Dot, replicas, sequences), max_size=5))
+def test_an_id_comes_back_as_it_was(context: dict[int, int], dots: set[Dot]) -> None:
+    text = WatchPosition(Context(context), dots).event_id()
+    again = WatchPosition.of_event(text)
+    assert again is not None
+    assert (again.context, again.dots) == (context, dots)
+    assert text.replace("-", "").replace("_", "").isalnum()
+
+
+@given(st.text())
+def test_any_other_text_is_refused_by_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        position = WatchPosition.of_event(text)
+        assert position is not None
+        assert position.event_id() == text
+
+
+def test_covering_an_origin_takes_its_dots_in() -> None:
+    position = WatchPosition(Context({1: 1}), {Dot(1, 3), Dot(2, 2)})
+    position.reach(Context({1: 5}))
+    assert (position.context, position.dots) == ({1: 5}, {Dot(2, 2)})
+
+
+def test_a_row_is_covered_when_all_its_versions_are() -> None:
+    row = Row((Version(Dot(2, 2), 9, b""), Version(Dot(1, 4), 8, b"")), Context({1: 4, 2: 2}))
+    position = WatchPosition(Context({1: 4}))
+    assert not position.covers_row(row)
+    position.add(row)
+    assert position.covers_row(row)
+    assert position.dots == {Dot(2, 2)}
+
+
+def test_who_has_been_told_more_than_an_id_holds_begins_anew() -> None:
+    position = WatchPosition(dots=[Dot(1, 2 * number) for number in range(1, DOTS_MAX + 1)])
+    assert WatchPosition.of_event(position.event_id()) is not None
+    position.dots.add(Dot(1, 1))
+    assert position.event_id() == ANEW
+    assert WatchPosition.of_event(ANEW) is None
+
+
+def test_an_id_of_endless_entries_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        WatchPosition.of_event("Av____8P")
