@@ -7,17 +7,23 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from gossipkv.api.options import ApiOptions
 from gossipkv.codec import Limits
+from gossipkv.core.causality import ReplicaId
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.base import Discovery
 from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node, NodeOptions
+from gossipkv.node import Node, NodeOptions, wall_clock_ms
 from gossipkv.settings import Settings
 from gossipkv.storage.lmdb import LmdbStorage
+from gossipkv.storage.set_aside import all_set_aside, set_aside
 from gossipkv.transport.http import HttpTransport
+
+log = structlog.get_logger("gossipkv")
 
 
 def member_of(settings: Settings) -> str:
@@ -27,6 +33,7 @@ def member_of(settings: Settings) -> str:
 def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> Node:
     """A node that has not been started; `endpoints` says where others reach it, by protocol. Raises StorageError."""
     storage = LmdbStorage(Path(settings.data_dir), settings.storage_bytes_max)
+    metrics.set_aside.set(len(all_set_aside(Path(settings.data_dir))))
     transport = HttpTransport(
         settings.gossip_host,
         settings.gossip_port,
@@ -50,6 +57,8 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         indirect_probes=settings.indirect_probes,
         suspicion_multiplier=settings.suspicion_multiplier,
         clock_skew_ms_max=settings.clock_skew_ms_max,
+        tombstone_age_ms_min=settings.tombstone_age_ms_min,
+        message_life_ms=settings.message_life_ms,
         fanout=settings.fanout,
         siblings_max=settings.siblings_max,
     )
@@ -62,6 +71,20 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
     )
     return Node(options, storage, transport, discovery, metrics, node_options)
+
+
+def set_outdated_data_aside(settings: Settings, replica: ReplicaId) -> None:
+    """What a stopped node leaves to be done when it was fenced; the next one composed starts without data. Raises
+    StorageError."""
+    path = set_aside(Path(settings.data_dir), replica, wall_clock_ms()).resolve()
+    log.error(
+        "data_set_aside",
+        reason="the cluster was told to forget this member's data, which may hold rows that were deleted since",
+        consequence="this member starts again as a new replica, without them",
+        replica=f"{replica:016x}",
+        path=str(path),
+        remedy=f"to look at them: gossipkv export TABLE --data-dir {path}; then remove that directory",
+    )
 
 
 def api_options(settings: Settings) -> ApiOptions:

@@ -4,6 +4,10 @@ It is a member like any other: it has its own data directory, gossips with its p
 around it reads them in its own process, without a network hop, and its writes are durable when they return. A data
 directory belongs to one member at a time. `async with` starts it and, at the end, brings its last writes to the others.
 What it logs goes to the logger `gossipkv` and those below it, unless the program has configured structlog itself.
+
+If the cluster was told to forget it meanwhile, its data are outdated: it takes no more writes, which raise
+UnavailableError, and tells no one anything. The program, which may hold what it has read, decides when to go on:
+`wait_fenced` returns, and the next start sets the data aside, logs where, and begins as a new replica without them.
 """
 
 from __future__ import annotations
@@ -22,7 +26,6 @@ from gossipkv.api import seen_header
 from gossipkv.api.conditions import precondition_failed, refused
 from gossipkv.api.consistency import problem_of_copies
 from gossipkv.api.problem import problem_of
-from gossipkv.api.readable import readable
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.duration import seconds_of
@@ -30,7 +33,7 @@ from gossipkv.client.errors import UnresolvedSiblingsError, error_of
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
 from gossipkv.client.write import DeleteOptions, PutOptions
-from gossipkv.composition import api_options, composed
+from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import ROW_KEY_BYTES_MAX, USER, address_of, is_table_name, key_of
 from gossipkv.core.member import GOSSIP, HTTP
@@ -40,9 +43,10 @@ from gossipkv.core.storage import View
 from gossipkv.core.write import Declined, NotMatched, Operation
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
+from gossipkv.local_rows import local_row
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node as Driver
-from gossipkv.settings import Settings
+from gossipkv.settings import Settings, check_together
 
 _PAGE_ROWS = 500
 _PAGE_EXAMINED_ROWS_MAX = 5_000
@@ -52,7 +56,7 @@ class Node:
     """`peers`: gossip URLs of other members; a `discovery` of one's own takes their place. `gossip_port` is listened
     on; others reach it at `advertise_host`, or at `gossip_host` where that is not given. `http_port`: serve the HTTP
     API, too. `settings`: any other of docs/settings.md. Starting raises StorageError where the directory cannot be
-    used, and OSError where a port cannot be had."""
+    used, and OSError where a port cannot be had; making it raises SettingsError where settings do not go together."""
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Node:
             gossip_port=gossip_port,
             **settings,
         )
+        check_together(self._settings)
         self._serves_http = http_port is not None
         host = advertise_host or gossip_host
         host = f"[{host}]" if ":" in host else host
@@ -90,9 +95,11 @@ class Node:
     async def __aenter__(self) -> Node:
         if not structlog.is_configured():
             logs.hand_to_logging()
-        metrics = Metrics()
-        self._driver = composed(self._settings, self._endpoints, self._discovery, metrics)
-        await self._driver.start()
+        await self._start(metrics := Metrics())
+        if self._driver.fenced.is_set():
+            await self._driver.stop()
+            set_outdated_data_aside(self._settings, self._driver.identity.replica)
+            await self._start(metrics := Metrics())
         if self._serves_http:
             options = api_options(self._settings)
             api = build_api(self._driver, metrics, options)
@@ -102,6 +109,10 @@ class Node:
                 await self._driver.stop()
                 raise
         return self
+
+    async def _start(self, metrics: Metrics) -> None:
+        self._driver = composed(self._settings, self._endpoints, self._discovery, metrics)
+        await self._driver.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,6 +128,11 @@ class Node:
 
     async def wait_ready(self) -> None:
         await self._driver.wait_ready()
+
+    async def wait_fenced(self) -> None:
+        """Returns once the cluster is known to have been told to forget this member: leave the `async with`, and enter
+        it anew to begin without data."""
+        await self._driver.fenced.wait()
 
     def table(self, name: str, *, resolve: Resolve | None = None) -> NodeTable:
         """`resolve` makes one value of several that concurrent writes left. Raises ValueError."""
@@ -178,17 +194,12 @@ class NodeTable:
         return page, None
 
     def _shown(self, view: View, address: bytes, stored: StoredRow) -> Row | None:
-        visible = readable(view, USER, address, stored, self._node.now_ms())
-        if not visible:
-            return None
-        values = tuple([version.value or b"" for version in visible])
-        siblings = values if len(values) > 1 else ()
-        row = Row(key_of(address).decode(), values[0], stored.etag, seen_header.text_of(address, stored), siblings)
-        if not siblings:
+        row = local_row(view, USER, address, stored, self._node.now_ms())
+        if row is None or not row.siblings:
             return row
         if self._resolve is None:
             raise UnresolvedSiblingsError(row)
-        return replace(row, value=self._resolve(siblings))
+        return replace(row, value=self._resolve(row.siblings))
 
     def _address(self, key: str) -> bytes:
         encoded = key.encode()

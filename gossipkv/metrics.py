@@ -88,6 +88,11 @@ class Metrics:
             "gossipkv_discovered_endpoints", "Endpoints of others at the last look", registry=registry
         )
         self.discovery_failures = Counter("gossipkv_discovery_failures", "Looks that failed", registry=registry)
+        self.set_aside = Gauge(
+            "gossipkv_set_aside_directories",
+            "Sets of outdated data kept beside the data, at the start",
+            registry=registry,
+        )
         self.watchers = Gauge("gossipkv_watchers", "Watches under way", registry=registry)
         self.watches_dropped = Counter(
             "gossipkv_watches_dropped", "Watches ended because events were not taken off", registry=registry
@@ -254,6 +259,12 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
         ["peer"],
         (([member.member], member.clock_ahead_ms / 1000) for member in others),
     )
+    yield _gauge(
+        "collection_blocked",
+        "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise",
+        ["peer"],
+        (([peer], 1.0) for peer in status.collection_blocked_by),
+    )
 
 
 def _tally(status: ReplicaStatus) -> Iterable[Metric]:
@@ -291,6 +302,10 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     yield _counter(
         "siblings_over_limit", "Merges that left a row with more siblings than a writer may", [],
         [([], tally.siblings_over_limit)],
+    )  # fmt: skip
+    yield _counter(
+        "tombstones_collected", "Deleted rows that every member knew of, and that are forgotten", [],
+        [([], tally.tombstones_collected)],
     )  # fmt: skip
     yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
 

@@ -23,10 +23,11 @@ from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published
 from gossipkv.consistency import Consistency
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Discovered, Failed, Inspect, Leave, Tick, Watch, Write
+from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.receipts import Coverage, Reach, Receipt
+from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
@@ -49,7 +50,7 @@ class OverloadedError(Exception):
 
 
 class StoppedError(Exception):
-    """The node takes no more writes: it is about to end."""
+    """The node takes no more writes: it is about to end, or to start again without its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,10 @@ class Node:
         self._waiting_bytes = 0
         self._waiting_frames = 0
         self._is_stopping = False
+        self.fenced = asyncio.Event()
+        """Set once the data are known to be outdated: the cluster was told to forget this replica. It begins no more
+        exchanges, answers none, takes no writes, and sends watchers to other members. Stop it, set its data aside, and
+        start without any."""
         self._discovery_failure = ""
         self._is_alone = False
         self._ready = asyncio.Event()
@@ -128,11 +133,23 @@ class Node:
 
     async def stop(self) -> None:
         """Take no more writes, bring the last ones and the word that this member leaves to the others, and end. What
-        cannot be brought in time is on disk and goes out after the next start."""
+        cannot be brought in time is on disk and goes out after the next start. A fenced one tells no one anything."""
         if self._is_stopping:
             return
         self._is_stopping = True
         self.end_watches()
+        if not self.fenced.is_set():
+            await self._leave()
+        for task in [*self._loops, *self._exchanges]:
+            task.cancel()
+        await asyncio.gather(*self._loops, *self._exchanges, return_exceptions=True)
+        await self._discovery.close()
+        await self._transport.close()
+        await self._committer.stop()
+        self._storage.close()
+        log.info("stopped")
+
+    async def _leave(self) -> None:
         said = await self._committer.ask(Leave())
         if isinstance(said, Exception):
             log.warning("could_not_leave", reason=str(said), consequence="others will find this member dead")
@@ -142,14 +159,6 @@ class Node:
                     await asyncio.sleep(LEAVE_POLL_SECONDS)
         except (TimeoutError, StorageError):
             log.warning("left_before_all_was_pushed", consequence="it is on disk and goes out after the next start")
-        for task in [*self._loops, *self._exchanges]:
-            task.cancel()
-        await asyncio.gather(*self._loops, *self._exchanges, return_exceptions=True)
-        await self._discovery.close()
-        await self._transport.close()
-        await self._committer.stop()
-        self._storage.close()
-        log.info("stopped")
 
     # What others ask of a node
 
@@ -165,8 +174,7 @@ class Node:
         return self._consistency.write(shard, operations, copies, seconds)
 
     async def _store(self, shard: str, operations: Sequence[Operation], copies: int = 1) -> list[Result] | Reach:
-        if self._is_stopping:
-            raise StoppedError("the member is stopping")
+        self._check_taking_writes()
         size = sum([len(operation.value) for operation in operations if operation.value is not None])
         if (
             self._waiting_operations + len(operations) > self._node_options.inbox_operations_max
@@ -182,7 +190,25 @@ class Node:
             self._waiting_bytes -= size
         if isinstance(outcome, Exception):
             raise outcome
+        if self.fenced.is_set():
+            # It is on disk, among what is about to be set aside: that is no place to acknowledge a write at.
+            self._check_taking_writes()
         return cast(list[Result] | Reach, outcome)
+
+    def _check_taking_writes(self) -> None:
+        if self.fenced.is_set():
+            raise StoppedError("the cluster was told to forget this member's data: it starts again without them")
+        if self._is_stopping:
+            raise StoppedError("the member is stopping")
+
+    async def forget(self, member: str) -> Forgotten:
+        """Strike a member that is gone for good off the list: nothing waits for it any more. Durable here when it
+        returns. Raises StoppedError, StorageError, StepFailedError."""
+        self._check_taking_writes()
+        outcome = await self._committer.ask(Forget(member))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast(Forgotten, outcome)
 
     def defaults_of(self, namespace: str, table: str) -> tuple[int, int]:
         """How many copies a write into a table asks for, and how many members a read asks, unless they say."""
@@ -240,7 +266,7 @@ class Node:
     @property
     def is_ready(self) -> bool:
         """Whether it has been brought up to date once since it started; stays so."""
-        return self._ready.is_set() and not self._is_stopping
+        return self._ready.is_set() and not self._is_stopping and not self.fenced.is_set()
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -273,6 +299,11 @@ class Node:
             self._consistency.resolve(effects.resolved)
         for notice in effects.notices:
             log.info(notice.event, **notice.fields)
+        if effects.is_fenced and not self.fenced.is_set():
+            self.fenced.set()
+            self.end_watches()
+        if self.fenced.is_set():
+            return
         self._feed.publish(effects.changes)
         if effects.arrivals:
             self._metrics.observe_arrivals(effects.arrivals, self._clock_ms())
@@ -306,6 +337,8 @@ class Node:
 
     async def _serve(self, frame: bytes) -> bytes:
         """Answer a peer. Raises RefusedError."""
+        if self.fenced.is_set():
+            raise RefusedError("this member's data are outdated: it starts again without them")
         if self._waiting_frames >= self._node_options.inbox_frames_max:
             raise RefusedError("too many frames wait to be answered")
         self._waiting_frames += 1

@@ -193,6 +193,18 @@ class Settings:
         "milliseconds",
         maximum=86_400_000,
     )
+    tombstone_age_ms_min: int = _number(
+        _HOUR_MS,
+        "Deleted rows are remembered for so long at least; more than clock_skew_ms_max and message_life_ms together.",
+        "milliseconds",
+        maximum=365 * 24 * _HOUR_MS,
+    )
+    message_life_ms: int = _number(
+        60_000,
+        "No message between members arrives later than so long after it was sent; more than exchange_timeout_s.",
+        "milliseconds",
+        maximum=_HOUR_MS,
+    )
     fanout: int = _number(
         0,
         "Members that a write is pushed to at once; 0: as many as it takes to reach all.",
@@ -337,7 +349,26 @@ def load(
         else:
             sources[name] = "default"
             values[name] = default
-    return Settings(**values), sources
+    settings = Settings(**values)
+    check_together(settings)
+    return settings, sources
+
+
+def check_together(settings: Settings) -> None:
+    """Hold what settings have to do with each other. Raises SettingsError."""
+    life_ms, skew_ms = settings.message_life_ms, settings.clock_skew_ms_max
+    exchange_ms = round(settings.exchange_timeout_s * 1_000)
+    if life_ms <= exchange_ms:
+        raise SettingsError(
+            f"message_life_ms is {life_ms}, but must be above exchange_timeout_s ({exchange_ms} milliseconds): an "
+            "exchange that is still under way may bring what was sent at its beginning"
+        )
+    if settings.tombstone_age_ms_min <= skew_ms + life_ms:
+        raise SettingsError(
+            f"tombstone_age_ms_min is {settings.tombstone_age_ms_min}, but must be above clock_skew_ms_max and "
+            f"message_life_ms together ({skew_ms} + {life_ms}): a deletion must be remembered while something older "
+            "than it may arrive"
+        )
 
 
 def _read_file(path: Path) -> dict[str, Any]:

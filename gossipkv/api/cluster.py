@@ -7,7 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from gossipkv.api.json_rows import json_text
-from gossipkv.api.target import Parameters, Target
+from gossipkv.api.problem import ProblemError
+from gossipkv.api.target import Parameters, Target, member_of
+from gossipkv.core.replica import Forgotten
 from gossipkv.core.status import MemberStatus, ShardStatus
 from gossipkv.node import Node
 
@@ -24,6 +26,10 @@ class Cluster:
             "ready": status.is_ready,
             "members": [described(member) for member in status.members],
             "transfers": status.transfers,
+            "collection": {
+                "blocked_by": list(status.collection_blocked_by),
+                "collected": status.tally.tombstones_collected,
+            },
         }
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
 
@@ -31,6 +37,19 @@ class Cluster:
         status = await self._node.status()
         content = {"items": [described(member) for member in status.members], "next_cursor": None}
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
+
+    async def forget_member(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
+        forgotten = await self._node.forget(member_of(target))
+        if forgotten is Forgotten.DONE:
+            return web.Response(status=204)
+        raise ProblemError(_NOT_FORGOTTEN[forgotten], forgotten.value)
+
+
+_NOT_FORGOTTEN = {
+    Forgotten.UNKNOWN: "member-not-found",
+    Forgotten.ITSELF: "own-member",
+    Forgotten.ANSWERS: "member-answers",
+}
 
 
 def described(member: MemberStatus) -> dict[str, Any]:

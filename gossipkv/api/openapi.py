@@ -12,7 +12,7 @@ from gossipkv.api.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
 from gossipkv.api.siblings import MULTIPART
-from gossipkv.api.target import BATCH, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
+from gossipkv.api.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -56,6 +56,7 @@ def document(options: ApiOptions) -> Object:
         TABLE: _table(),
         "/v1/cluster": {"get": _operation("The cluster as this member sees it", {200: _json("Cluster")}, 503)},
         "/v1/cluster/members": {"get": _operation("The members alone", {200: _json("MemberPage")}, 503)},
+        MEMBER: {"delete": _forgetting()},
         RECEIPT: {"get": _receipt()},
         "/livez": {"get": _operation("Whether the process moves", {200: _content("Live", TEXT)}, 503)},
         "/readyz": {"get": _operation("Whether to send it requests", {200: _content("Ready", TEXT)}, 503)},
@@ -93,6 +94,13 @@ _PATH_PARAMETERS: dict[str, Object] = {
         "in": "path",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+    },
+    "member": {
+        "name": "member",
+        "in": "path",
+        "required": True,
+        "description": "The name of a member",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
     "receipt": {
         "name": "receipt",
@@ -237,6 +245,14 @@ def _receipt() -> Object:
             _query("timeout", _DURATION, "Answer as it stands after so long; 5s unless given"),
         ],
     )
+
+
+def _forgetting() -> Object:
+    summary = (
+        "Forget a member that is gone for good. What it alone holds is lost to the cluster; if it comes back, it sets "
+        "its data aside and joins as a new replica"
+    )
+    return _operation(summary, {204: _bare("Nothing waits for it any more")}, *(404, 409, 503, 507))
 
 
 def _table() -> Object:

@@ -35,6 +35,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
         Route("DELETE", target.TABLE, tables.delete),
         Route("GET", "/v1/cluster", cluster.get),
         Route("GET", "/v1/cluster/members", cluster.get_members),
+        Route("DELETE", target.MEMBER, cluster.forget_member),
         Route("GET", target.RECEIPT, consistency.Receipts(node).get, consistency.RECEIPT_PARAMETERS),
         Route("GET", "/livez", health.live),
         Route("GET", "/readyz", health.ready),

@@ -115,6 +115,16 @@ SCHEMAS: dict[str, Any] = {
             "ready": {"type": "boolean"},
             "members": {"type": "array", "items": _reference("Member")},
             "transfers": {"type": "object", "additionalProperties": _TEXT},
+            "collection": _record(
+                {
+                    "blocked_by": {
+                        "description": "Members not known to have heard of a deletion that could else be forgotten",
+                        "type": "array",
+                        "items": _TEXT,
+                    },
+                    "collected": _COUNT | {"description": "Deleted rows forgotten here since the member started"},
+                }
+            ),
         }
     ),
     "Coverage": _record(

@@ -20,6 +20,7 @@ TABLE = "/v1/{namespace}/tables/{table}"
 ROWS = "/v1/{namespace}/tables/{table}/rows"
 ROW = "/v1/{namespace}/tables/{table}/rows/{row}"
 RECEIPT = "/v1/cluster/receipts/{receipt}"
+MEMBER = "/v1/cluster/members/{member}"
 BATCH = "/v1/{namespace}/tables/{table}/rows:batch"
 WATCH = "/v1/{namespace}/tables/{table}/rows:watch"
 
@@ -39,6 +40,7 @@ class Target(NamedTuple):
     namespace: str
     table: str
     row: str
+    """Or what else a path names last: a receipt, a member."""
     query: str
 
 
@@ -60,6 +62,8 @@ def target_of(raw_path: str) -> Target:
             return Target(TABLES, parts[2], "", "", query)
     if count == 5 and parts[3] == "receipts" and parts[2] == "cluster" and parts[1] == "v1":
         return Target(RECEIPT, "", "", parts[4], query)
+    if count == 5 and parts[3] == "members" and parts[2] == "cluster" and parts[1] == "v1":
+        return Target(MEMBER, "", "", parts[4], query)
     return Target(path, "", "", "", query)
 
 
@@ -83,6 +87,10 @@ def _checked_table(encoded: str) -> str:
     if not is_table_name(table):
         raise ProblemError("invalid-table-name", "a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII")
     return table
+
+
+def member_of(target: Target) -> str:
+    return _decoded(target.row).decode()
 
 
 def row_address_of(target: Target) -> bytes:

@@ -35,7 +35,7 @@ _COMMANDS = {
         "export": "Write all rows of a table to a file.",
     },
     "Cluster": {
-        "members": "List members and where they are reached.",
+        "members": "List members and where they are reached; `members forget`: strike one off.",
         "status": "Compare the members: rows, fingerprints, lag.",
     },
     "Development": {

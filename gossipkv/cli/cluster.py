@@ -1,4 +1,4 @@
-"""`gossipkv members status`."""
+"""`gossipkv members` and `gossipkv status`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,42 @@ import click
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.output import print_table
-from gossipkv.cli.server_options import ask, output_option, server_options
+from gossipkv.cli.server_options import SERVER_VARIABLE, ask, output_option, server_options
 from gossipkv.client import Client
 from gossipkv.client.survey import MemberAnswer, Survey, age_text, endpoint_of, survey
 
 
-@click.command("members")
+@click.group("members", invoke_without_command=True)
 @output_option
 @server_options
-@click.pass_obj
-def members_command(environment: dict[str, str], output: str, servers: tuple[str, ...]) -> None:
+@click.pass_context
+def members_command(context: click.Context, output: str, servers: tuple[str, ...]) -> None:
     """List the members in the table `members` of `sys`: who they are, and where they are reached."""
+    if context.invoked_subcommand is None:
+        _list_members(context.obj, output, servers)
+    elif servers:
+        context.obj = {**context.obj, SERVER_VARIABLE: ",".join(servers)}
+
+
+@members_command.command("forget")
+@click.argument("member")
+@server_options
+@click.pass_obj
+def forget_command(environment: dict[str, str], member: str, servers: tuple[str, ...]) -> None:
+    """Strike MEMBER, which is gone for good, off the list of members.
+
+    Nothing waits for it any more: deleted rows that it kept the others remembering are forgotten. What it alone holds
+    is lost to the cluster. If it comes back, it sets its data aside and joins as a new replica.
+    """
+
+    async def forgotten(client: Client) -> None:
+        await client.forget(member)
+
+    ask(servers, environment, forgotten)
+    click.echo(f"{member} is forgotten; if it comes back, it starts without its data", err=True)
+
+
+def _list_members(environment: dict[str, str], output: str, servers: tuple[str, ...]) -> None:
 
     async def listed(client: Client) -> list[dict[str, Any]]:
         return [
@@ -77,6 +102,12 @@ def _print(found: Survey) -> None:
     for answer in found.members:
         if answer.failure is not None:
             click.echo(f"{answer.member} did not answer: {answer.failure}", err=True)
+    for name, waiting in found.collection_blocked_by.items():
+        click.echo(
+            f"deleted rows are kept at {', '.join(waiting)} until {name} has heard of them; if it is gone for good: "
+            f"gossipkv members forget {name}",
+            err=True,
+        )
     if not found.has_converged:
         click.echo("the members that answered do not hold the same rows", err=True)
 

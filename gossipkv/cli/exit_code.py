@@ -29,7 +29,7 @@ MEANINGS = {
     ExitCode.UNAVAILABLE: "no server answered, or it takes no requests now",
     ExitCode.NOT_CONVERGED: "status: members do not hold the same rows; put, receipt: too few have the write",
     ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port cannot be had",
-    ExitCode.DATA_DIRECTORY: "serve: the data directory is in use, another member's, or damaged",
+    ExitCode.DATA_DIRECTORY: "serve, export: the data directory is in use, damaged, or not what it should be",
     ExitCode.SIBLINGS: "get: the row has several values at once; standard output holds them as JSON",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.TERMINATED: "ended by SIGTERM; serve, once it has started, stops gracefully and ends with 0",

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import click
 
 from gossipkv.cli import row_format
+from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.format_option import format_option
 from gossipkv.cli.server_options import ask, namespace_option, server_options
@@ -26,6 +27,12 @@ _PAGE_ROWS = 1_000
 @click.argument("file", default="-")
 @format_option
 @namespace_option
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Read the data in this directory, which no member uses: those of one that is stopped, or data set aside.",
+)
 @server_options
 @click.pass_obj
 def export_command(
@@ -34,12 +41,15 @@ def export_command(
     file: str,
     format_name: str,
     namespace: str,
+    data_dir: Path | None,
     servers: tuple[str, ...],
 ) -> None:
     """Write all rows of TABLE to FILE, or to standard output, in order of their keys.
 
     FILE appears, or is replaced, only once it is complete. Rows that are written meanwhile may or may not be in it.
     """
+    if data_dir is not None and servers:
+        raise Failure("rows come from --server or from --data-dir, not from both", ExitCode.USAGE)
     if format_name == "auto":
         format_name = "tsv" if file.endswith(".tsv") else "ndjson"
     began = time.monotonic()
@@ -53,7 +63,19 @@ def export_command(
                 advance(rows)
         return rows
 
-    rows = ask(servers, environment, exported)
+    def exported_here(data_dir: Path) -> int:
+        # The storage is of no use to an export from a server, which need not wait for it.
+        from gossipkv.cli.stored_rows import stored_rows
+
+        rows = 0
+        with stored_rows(data_dir, namespace, table) as pages, _destination(file) as output, _progress() as advance:
+            for page in pages:
+                output.write(b"".join(row_format.render(row, format_name) for row in page))
+                rows += len(page)
+                advance(rows)
+        return rows
+
+    rows = ask(servers, environment, exported) if data_dir is None else exported_here(data_dir)
     click.echo(f"{rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
 
 

@@ -2,6 +2,10 @@
 
 SIGTERM and SIGINT stop it gracefully; the second one ends it at once. So does a graceful stop that takes too long:
 what is acknowledged is on disk by then, and goes out to others after the next start.
+
+A member whose data the cluster was told to forget stops, tells no one anything, sets them aside, and starts again in
+this process as a new replica. To be killed meanwhile does no harm: the next start finds them as they were, or set
+aside.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from gossipkv.cli.discovery import chosen_discovery
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.setting_options import loaded, setting_options
-from gossipkv.composition import api_options, composed, member_of
+from gossipkv.composition import api_options, composed, member_of, set_outdated_data_aside
 from gossipkv.core.member import GOSSIP, HTTP
 from gossipkv.core.storage import StorageError
 from gossipkv.metrics import Metrics
@@ -64,7 +68,33 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
     endpoints = _endpoints(settings)
     # A member whose API cannot be had must not join the others first.
     check_free(settings.http_host, settings.http_port, _remedy("http_port"))
-    metrics = Metrics()
+    stopping = asyncio.Event()
+    while not stopping.is_set():
+        node = await _started(settings, endpoints, metrics := Metrics())
+        _listen_for_stop_requests(stopping, stop_with_stdin)
+        server = await _api(settings, node, metrics)
+        log.info(
+            "serving",
+            member=node.identity.member,
+            cluster=node.identity.cluster,
+            replica=f"{node.identity.replica:016x}",
+            data_dir=settings.data_dir,
+            **endpoints,
+        )
+        await _first_of(stopping, node.fenced)
+        limit = asyncio.get_running_loop().call_later(settings.stop_timeout_s, _end_at_once)
+        if node.fenced.is_set():
+            await _make_way(settings, node, server)
+            limit.cancel()
+        else:
+            log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
+            node.end_watches()
+            await server.drain(settings.drain_s)
+            await node.stop()
+            await server.stop()
+
+
+async def _started(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
     node = _composed(settings, endpoints, metrics)
     try:
         await node.start()
@@ -72,23 +102,27 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
         raise _storage_failure(settings, error) from error
     except OSError as error:
         raise address_failure(settings.gossip_host, settings.gossip_port, _remedy("gossip_port"), error) from error
-    stopping = _stop_requests(stop_with_stdin)
-    server = await _api(settings, node, metrics)
-    log.info(
-        "serving",
-        member=node.identity.member,
-        cluster=node.identity.cluster,
-        replica=f"{node.identity.replica:016x}",
-        data_dir=settings.data_dir,
-        **endpoints,
-    )
-    await stopping.wait()
-    log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
-    asyncio.get_running_loop().call_later(settings.stop_timeout_s, _end_at_once)
-    node.end_watches()
-    await server.drain(settings.drain_s)
-    await node.stop()
+    return node
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait for any."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _make_way(settings: Settings, node: Node, server: Server) -> None:
+    """Stop a member whose data are outdated, and set them aside."""
+    replica = node.identity.replica
+    # Nothing is drained: it has no last word to say, and whoever asked it turns to another member.
     await server.stop()
+    await node.stop()
+    try:
+        set_outdated_data_aside(settings, replica)
+    except StorageError as error:
+        raise _storage_failure(settings, error) from error
 
 
 def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
@@ -145,10 +179,9 @@ def _storage_failure(settings: Settings, error: StorageError) -> Failure:
 # The end
 
 
-def _stop_requests(stop_with_stdin: bool) -> asyncio.Event:
-    """Set by what asks this process to stop."""
+def _listen_for_stop_requests(stopping: asyncio.Event, stop_with_stdin: bool) -> None:
+    """Set the event when something asks this process to stop. To listen once more changes nothing."""
     loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
 
     def requested() -> None:
         if stopping.is_set():
@@ -165,7 +198,6 @@ def _stop_requests(stop_with_stdin: bool) -> asyncio.Event:
                 stopping.set()
 
         loop.add_reader(sys.stdin.fileno(), readable)
-    return stopping
 
 
 def _end_at_once() -> None:

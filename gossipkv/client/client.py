@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from gossipkv.client.duration import Duration, seconds_of, text_of
 from gossipkv.client.endpoints import Choice, Endpoints
-from gossipkv.client.path import receipt_path
+from gossipkv.client.path import member_path, receipt_path
 from gossipkv.client.probe import probe
-from gossipkv.client.requests import Requests
+from gossipkv.client.requests import Request, Requests
 from gossipkv.client.table import Resolve, Table
 
 _RECEIPT_WAIT_S = 5.0
@@ -77,6 +77,13 @@ class Client:
     async def cluster(self) -> dict[str, Any]:
         """What the server knows of each member; shape as in the API's documentation."""
         return await self._requests.json("/v1/cluster")
+
+    async def forget(self, member: str) -> None:
+        """Strike a member that is gone for good off the cluster's list, so that nothing waits for it. What it alone
+        holds is lost to the cluster; if it comes back, it sets its data aside and joins as a new replica. Raises
+        NotFoundError, and RefusedError for a member that answers."""
+        # Were it repeated after a lost answer, it would not be found.
+        await self._requests.answer(Request("DELETE", member_path(member), is_repeatable=False))
 
     async def receipt(
         self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None

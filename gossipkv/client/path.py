@@ -21,6 +21,10 @@ def receipt_path(receipt: str) -> str:
     return f"/v1/cluster/receipts/{_segment(receipt)}"
 
 
+def member_path(member: str) -> str:
+    return f"/v1/cluster/members/{_segment(member)}"
+
+
 def _segment(text: str) -> str:
     """One segment of a path. `.` and `..` would be taken for steps, were they not encoded."""
     return quote(text, safe="") if text not in (".", "..") else text.replace(".", "%2E")

@@ -27,6 +27,8 @@ class MemberAnswer:
     """The member's own, per shard; None where it does not answer."""
     failure: str | None
     """Why it does not."""
+    collection_blocked_by: tuple[str, ...] = ()
+    """Members that it is not known to it to have heard of deletions, which it therefore keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class Survey:
         answers = [answer.figures for answer in self.members if answer.figures is not None]
         sums = {tuple(sorted((shard, held["fingerprint"]) for shard, held in each.items())) for each in answers}
         return len(sums) == 1
+
+    @property
+    def collection_blocked_by(self) -> dict[str, list[str]]:
+        """Members that keep deleted rows from being forgotten, and at which members."""
+        names = sorted({name for answer in self.members for name in answer.collection_blocked_by})
+        return {name: [a.member for a in self.members if name in a.collection_blocked_by] for name in names}
 
 
 async def survey(client: Client) -> Survey:
@@ -76,7 +84,9 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
             raise UnavailableError(f"{endpoint} is {account['member']} of {account['cluster']} by now")
     except ClientError as error:
         return MemberAnswer(name, endpoint, status, is_ready=False, figures=None, failure=str(error))
-    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], failure=None)
+    # A member of an earlier version does not tell.
+    blocked_by = tuple(account.get("collection", {}).get("blocked_by", ()))
+    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], None, blocked_by)
 
 
 def age_text(seconds: float | None) -> str:

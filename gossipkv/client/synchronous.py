@@ -89,6 +89,9 @@ class SyncClient:
     def cluster(self) -> dict[str, Any]:
         return self._ask(self._client.cluster())
 
+    def forget(self, member: str) -> None:
+        self._ask(self._client.forget(member))
+
     def receipt(self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None) -> dict[str, Any]:
         return self._ask(self._client.receipt(receipt, wait=wait, within=within))
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from gossipkv.core.storage import StorageError
 
+DATA_FILE = "data.mdb"
+"""All of a store; what else LMDB writes beside it is made anew when the store is opened."""
+
 
 class DataDirectory:
     """Created when absent. Raises StorageError when it cannot be used or another process uses it."""

@@ -51,7 +51,7 @@ from gossipkv.core.storage import (
     StorageFullError,
 )
 from gossipkv.storage import encoding
-from gossipkv.storage.directory import DataDirectory
+from gossipkv.storage.directory import DATA_FILE, DataDirectory
 
 MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
 """Address space, not memory nor disk: it costs nothing until it is used."""
@@ -328,12 +328,16 @@ class LmdbTransaction(_LmdbReader):
 class LmdbStorage:
     """The store in a data directory, which is created when it is absent.
 
-    `map_size_bytes` is the most that the store can grow to, a multiple of 4,096. Raises StorageError when the
-    directory cannot be used or is in use, and when the data are damaged or of a newer format.
+    `map_size_bytes` is the most that the store can grow to, a multiple of 4,096. Where `must_exist`, nothing is
+    created. Raises StorageError when the directory cannot be used or is in use, and when the data are damaged, of a
+    newer format, or not there as they must be.
     """
 
-    def __init__(self, path: Path, map_size_bytes: int = MAP_SIZE_BYTES_DEFAULT) -> None:
+    def __init__(self, path: Path, map_size_bytes: int = MAP_SIZE_BYTES_DEFAULT, *, must_exist: bool = False) -> None:
         self._path = path
+        self._must_exist = must_exist
+        if must_exist and not (path / DATA_FILE).is_file():
+            raise StorageError(f"{path} holds no data of a member")
         self._transaction: LmdbTransaction | None = None
         self._failure: str | None = None
         self._directory = DataDirectory(path)
@@ -361,6 +365,8 @@ class LmdbStorage:
         with self._environment.begin(write=True) as transaction:
             meta = self._environment.open_db(b"meta", transaction)
             stored = transaction.get(_FORMAT_KEY, db=meta)
+            if stored is None and self._must_exist:
+                raise StorageError("they are not a member's")
             if stored is None:
                 transaction.put(_FORMAT_KEY, b"%d" % encoding.FORMAT_VERSION, db=meta)
             elif int(stored) > encoding.FORMAT_VERSION:
@@ -399,7 +405,7 @@ class LmdbStorage:
         try:
             with self._environment.begin() as transaction:
                 tables = [self._environment.stat(), *(transaction.stat(database) for database in self._databases)]
-            taken_bytes = (self._path / "data.mdb").stat().st_blocks * 512
+            taken_bytes = (self._path / DATA_FILE).stat().st_blocks * 512
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"the size of the store cannot be found out: {error}") from error
         pages = sum(table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"] for table in tables)

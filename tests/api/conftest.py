@@ -125,13 +125,16 @@ def row_path(row: str, table: str = "t") -> str:
 
 @asynccontextmanager
 async def running(
-    options: ApiOptions = OPTIONS, storage: Storage | None = None, clock_ms: Callable[[], int] = wall_clock_ms
+    options: ApiOptions = OPTIONS,
+    storage: Storage | None = None,
+    clock_ms: Callable[[], int] = wall_clock_ms,
+    network: MemoryNetwork | None = None,
 ) -> AsyncIterator[Api]:
     metrics = Metrics()
     node = Node(
         ReplicaOptions(bootstrap_timeout_ms=1, gossip_interval_ms=50, endpoints={"http": "http://m0:7080"}),
         storage or MemoryStorage(),
-        MemoryTransport(MemoryNetwork(), "m0"),
+        MemoryTransport(network or MemoryNetwork(), "m0"),
         StaticDiscovery(()),
         metrics,
         clock_ms=clock_ms,

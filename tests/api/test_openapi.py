@@ -20,6 +20,7 @@ ROWS = "/v1/{namespace}/tables/{table}/rows"
 BATCH = "/v1/{namespace}/tables/{table}/rows:batch"
 TABLES = "/v1/{namespace}/tables"
 TABLE = "/v1/{namespace}/tables/{table}"
+MEMBER = "/v1/cluster/members/{member}"
 
 
 def route_table(api: Api) -> RouteTable:
@@ -94,6 +95,8 @@ EXCHANGES: list[tuple[str, str, str, int, dict[str, Any]]] = [
     ("GET", TABLE, "", 404, {}),
     ("GET", "/v1/cluster", "", 200, {}),
     ("GET", "/v1/cluster/members", "", 200, {}),
+    ("DELETE", MEMBER, "gossipkv-0", 409, {}),
+    ("DELETE", MEMBER, "gossipkv-9", 404, {}),
     ("GET", "/livez", "", 200, {}),
     ("GET", "/readyz", "", 200, {}),
     ("GET", "/metrics", "", 200, {}),
@@ -105,7 +108,7 @@ EXCHANGES: list[tuple[str, str, str, int, dict[str, Any]]] = [
 async def test_answers_are_as_described(api: Api) -> None:
     await api.node.wait_ready()
     for method, template, row, status, arguments in EXCHANGES:
-        path = template.format(namespace="usr", table="t", row=row)
+        path = template.format(namespace="usr", table="t", row=row, member=row)
         answer = await api.ask(method, path, **arguments)
         case = (method, template, status)
         assert answer.status == status, case

@@ -98,6 +98,17 @@ def test_members_shows_where_each_is_reached(run: Run) -> None:
     assert json.loads(run("members", "-o", "json").out)["member"] == "gossipkv-0"
 
 
+def test_only_another_member_that_is_there_can_be_forgotten(run: Run, member: str) -> None:
+    assert "does not forget itself" in run("members", "forget", "gossipkv-0", code=ExitCode.ERROR).err
+    assert "no such member" in run("members", "forget", "gossipkv-9", code=ExitCode.NOT_FOUND).err
+    nowhere = "http://127.0.0.1:1"
+    run("members", "forget", "gossipkv-0", "--server", nowhere, code=ExitCode.UNAVAILABLE)
+    run("members", "--server", nowhere, "forget", "gossipkv-0", code=ExitCode.UNAVAILABLE)
+    run("members", "--server", nowhere, code=ExitCode.UNAVAILABLE)
+    run("members", "recall", "gossipkv-0", code=ExitCode.USAGE)
+    run("members", "forget", code=ExitCode.USAGE)
+
+
 def test_status_marks_a_member_that_does_not_answer_for_itself(run: Run) -> None:
     # The member of these tests has told of no HTTP endpoint, so no one has figures to compare.
     outcome = run("status", code=ExitCode.NOT_CONVERGED)

@@ -114,6 +114,27 @@ def test_a_written_settings_file_reads_back_the_same(file: Path) -> None:
     assert load({}, {}, str(file))[0] == values
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"tombstone_age_ms_min": "660000"}, r"tombstone_age_ms_min is 660000.*\(600000 \+ 60000\)"),
+        ({"clock_skew_ms_max": "3600000"}, r"tombstone_age_ms_min is 3600000"),
+        ({"message_life_ms": "10000"}, r"message_life_ms is 10000.*exchange_timeout_s \(10000 milliseconds\)"),
+        ({"exchange_timeout_s": "60"}, r"message_life_ms is 60000"),
+    ],
+)
+def test_a_deletion_is_remembered_for_longer_than_what_is_older_can_be_under_way(
+    flags: dict[str, str], named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load(flags, {})
+
+
+def test_a_deletion_may_be_remembered_for_just_longer_than_that() -> None:
+    values, _ = load({"tombstone_age_ms_min": "660001", "message_life_ms": "60000"}, {})
+    assert values.tombstone_age_ms_min == 660_001
+
+
 def test_every_default_is_allowed() -> None:
     for name, (_, default, rule) in settings.rules().items():
         assert rule.permits(default), name

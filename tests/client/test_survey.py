@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gossipkv.client.survey import MemberAnswer, Survey, age_text
@@ -24,6 +26,13 @@ def test_members_have_converged_when_all_that_answer_have_the_same_fingerprints(
     members: list[MemberAnswer], has_converged: bool
 ) -> None:
     assert Survey("gossipkv", members).has_converged is has_converged
+
+
+def test_who_blocks_the_collection_of_deleted_rows_is_told_with_those_that_wait() -> None:
+    waiting = [replace(answer(name, "1"), collection_blocked_by=("c", "d")) for name in ("a", "b")]
+    other = replace(answer("d", "1"), collection_blocked_by=("c",))
+    found = Survey("gossipkv", [*waiting, answer("c", None), other]).collection_blocked_by
+    assert found == {"c": ["a", "b", "d"], "d": ["a", "b"]}
 
 
 @pytest.mark.parametrize(

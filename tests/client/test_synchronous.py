@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gossipkv.client import Delete, Kind, Put, RefusedError, UnavailableError
+from gossipkv.client import Delete, Kind, NotFoundError, Put, RefusedError, UnavailableError
 from gossipkv.client.synchronous import SyncClient
 from tests.cli.conftest import running_member, served
 from tests.client.contract_server import ContractServer
@@ -56,6 +56,10 @@ def test_errors_are_raised_where_the_call_was_made(member: str) -> None:
         client.table("t").get("a")
     with SyncClient([member]) as client, pytest.raises(RefusedError):
         client.receipt("no-such-receipt")
+    with SyncClient([member]) as client, pytest.raises(RefusedError, match="does not forget itself"):
+        client.forget("gossipkv-0")
+    with SyncClient([member]) as client, pytest.raises(NotFoundError, match="no such member"):
+        client.forget("no/such member")
 
 
 def test_one_client_serves_many_threads(member: str) -> None:

@@ -37,7 +37,7 @@ def status_of_two_members() -> ReplicaStatus:
     tally = Tally()
     tally.rows_refused["clock_skew"] = tally.envelopes_refused["other_cluster"] = 1
     tally.conflicts["usr", "table"] = 1
-    return ReplicaStatus(Identity("c", "a", 1, 1), True, True, members, {}, totals, {}, tally)
+    return ReplicaStatus(Identity("c", "a", 1, 1), True, True, members, {}, totals, ("b",), {}, tally)
 
 
 def labels_by_metric() -> dict[str, set[str]]:

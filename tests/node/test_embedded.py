@@ -15,8 +15,10 @@ from gossipkv import (
     ContextRequiredError,
     Node,
     RefusedError,
+    UnavailableError,
     UnresolvedSiblingsError,
 )
+from gossipkv.settings import SettingsError
 from tests.processes.members import eventually, free_port
 
 
@@ -126,3 +128,44 @@ async def test_members_replicate_and_keep_their_rows_over_a_restart(tmp_path: Pa
         row = second.table("t").get("a")
         assert row is not None
         assert row.value == b"1"
+
+
+async def test_a_member_that_was_forgotten_begins_without_data_at_its_next_start(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    peers = [f"http://127.0.0.1:{port}" for port in ports]
+    http_port = free_port()
+
+    def member(number: int) -> Node:
+        return Node(
+            data_dir=tmp_path / str(number),
+            member=f"m{number}",
+            peers=peers,
+            gossip_port=ports[number],
+            http_port=None if number else http_port,
+            **settings(),
+        )
+
+    async with member(0) as first, Client([f"http://127.0.0.1:{http_port}"]) as client:
+        async with member(1) as second:
+            await second.wait_ready()
+            await second.table("t").put("a", b"1", w=2)
+        await client.forget("m1")
+        await first.table("t").delete("a")
+        async with member(1) as second:
+            await asyncio.wait_for(second.wait_fenced(), 20)
+            with pytest.raises(UnavailableError, match="told to forget"):
+                await second.table("t").put("b", b"2")
+            row = second.table("t").get("a")
+            assert row is not None, "its reader may still look at what it has"
+        async with member(1) as second:
+            await second.wait_ready()
+            assert second.table("t").get("a") is None
+            await second.table("t").put("c", b"3", w=2)
+            (kept,) = (tmp_path / "1" / "set-aside").iterdir()
+            assert (kept / "data.mdb").is_file()
+        assert first.table("t").get("c") is not None
+
+
+def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="tombstone_age_ms_min"):
+        Node(data_dir=tmp_path, member="m0", tombstone_age_ms_min=1_000)

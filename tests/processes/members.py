@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from gossipkv.settings import variable_of
+
 DEADLINE_SECONDS = 60.0
 PROXY_HOST = "127.0.0.2"
 """Members advertise this address; what listens there passes on to the member."""
@@ -74,8 +76,9 @@ class Proxy:
 class Member:
     """One member: its ports, its directory, and its process while it runs."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, **settings: object) -> None:
         self.name = name
+        self.settings = settings
         self.data_dir = directory / name
         self.log_path = directory / f"{name}.log"
         self.http_port = free_port()
@@ -98,6 +101,7 @@ class Member:
             "GOSSIPKV_GOSSIP_INTERVAL_MS": "200",
             "GOSSIPKV_RETRY_MS_MAX": "1000",
             "GOSSIPKV_EXCHANGE_TIMEOUT_S": "3",
+            **{variable_of(name): str(value) for name, value in self.settings.items()},
         }
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -120,10 +124,10 @@ class Member:
 
 
 class Members:
-    """Some members, each told of all; use as `async with`."""
+    """Some members, each told of all, and with these settings; use as `async with`."""
 
-    def __init__(self, directory: Path, count: int = 3) -> None:
-        self.all = [Member(f"gossipkv-{number}", directory) for number in range(count)]
+    def __init__(self, directory: Path, count: int = 3, **settings: object) -> None:
+        self.all = [Member(f"gossipkv-{number}", directory, **settings) for number in range(count)]
 
     async def __aenter__(self) -> Members:
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))

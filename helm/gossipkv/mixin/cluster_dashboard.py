@@ -304,6 +304,21 @@ DATA = Section(
             (Query("sum by (cluster, namespace, pod, shard) (gossipkv_tombstones{SELECTED})", "{{pod}}, {{shard}}"),),
         ),
         Panel(
+            "Tombstones collected, and who blocks it",
+            "Deleted rows forgotten in a second, and at how many members they wait for one that has not heard of them.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod) (rate(gossipkv_tombstones_collected_total{SELECTED}"
+                    "[$__rate_interval]))",
+                    "{{pod}}",
+                ),
+                Query(
+                    "count by (cluster, namespace, peer) (gossipkv_collection_blocked{SELECTED})",
+                    "wait for {{peer}}",
+                ),
+            ),
+        ),
+        Panel(
             "Commit time (p99)",
             "A batch through core and fsync. It bounds the latency of writes.",
             (

@@ -1,0 +1,33 @@
+"""Rows in a data directory that no process uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.failure import Failure
+from gossipkv.client import Row
+from gossipkv.core.address import NAMESPACES, is_table_name
+from gossipkv.core.storage import StorageError
+from gossipkv.local_rows import local_pages
+from gossipkv.storage.lmdb import LmdbStorage
+
+
+@contextmanager
+def stored_rows(data_dir: Path, namespace: str, table: str) -> Iterator[Iterator[list[Row]]]:
+    """All rows of a table in order of their keys, some thousand at a time, as a reader finds them now. The directory
+    must be writable, for it is locked meanwhile. Raises Failure."""
+    assert namespace in NAMESPACES
+    if not is_table_name(table):
+        raise Failure("a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII", ExitCode.USAGE)
+    try:
+        storage = LmdbStorage(data_dir, must_exist=True)
+        try:
+            yield local_pages(storage, namespace, table, time.time_ns() // 1_000_000)
+        finally:
+            storage.close()
+    except StorageError as error:
+        raise Failure(str(error), ExitCode.DATA_DIRECTORY) from error

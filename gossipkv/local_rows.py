@@ -1,0 +1,41 @@
+"""Rows read from a store in this process, as clients see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gossipkv.api import seen_header
+from gossipkv.api.readable import readable
+from gossipkv.client.row import Row
+from gossipkv.core.address import address_of, key_of
+from gossipkv.core.row import Row as StoredRow
+from gossipkv.core.storage import Storage, View
+
+_PAGE_EXAMINED_ROWS_MAX = 5_000
+
+
+def local_row(view: View, namespace: str, address: bytes, stored: StoredRow, now_ms: int) -> Row | None:
+    """None where a reader finds no row."""
+    visible = readable(view, namespace, address, stored, now_ms)
+    if not visible:
+        return None
+    values = tuple([version.value or b"" for version in visible])
+    siblings = values if len(values) > 1 else ()
+    return Row(key_of(address).decode(), values[0], stored.etag, seen_header.text_of(address, stored), siblings)
+
+
+def local_pages(storage: Storage, namespace: str, table: str, now_ms: int) -> Iterator[list[Row]]:
+    """All rows of a table in order of their keys, some thousand at a time. Raises StorageError."""
+    first: bytes | None = address_of(table, b"")
+    end = table.encode() + b"\x01"
+    while first is not None:
+        page: list[Row] = []
+        with storage.view() as view:
+            rows, first = view.rows(namespace, first, end), None
+            for examined, (address, stored) in enumerate(rows):
+                if examined == _PAGE_EXAMINED_ROWS_MAX:
+                    first = address
+                    break
+                if row := local_row(view, namespace, address, stored, now_ms):
+                    page.append(row)
+        yield page

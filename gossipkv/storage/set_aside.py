@@ -1,0 +1,70 @@
+"""Data set aside: kept, and no longer a member's.
+
+A member whose data are outdated, because the cluster was told to forget its replica, starts again without them. They
+stay on its volume for whoever wants to look what was in them, and are never removed by the program:
+
+    DIRECTORY/data.mdb                                        the data in use
+    DIRECTORY/set-aside/20260102T030405Z-9258018b7fc8043c/    each set of outdated data: the time, the replica
+
+One rename moves the data, so that at every moment they are either where they were, and found outdated again at the next
+start, or set aside. The directory is locked meanwhile, and what has been set aside is never written over.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.storage import StorageError
+from gossipkv.storage.directory import DATA_FILE, DataDirectory
+
+SET_ASIDE = "set-aside"
+
+
+def set_aside(data_dir: Path, replica: ReplicaId, now_ms: int) -> Path:
+    """Move the data of a closed store aside; returns their directory, which `gossipkv export --data-dir` reads. Raises
+    StorageError; then they may be where they were."""
+    directory = DataDirectory(data_dir)
+    try:
+        target = _new_directory(data_dir / SET_ASIDE, replica, now_ms)
+        # The way to the data is on disk before they are behind it.
+        _sync(data_dir / SET_ASIDE)
+        _sync(data_dir)
+        (data_dir / DATA_FILE).rename(target / DATA_FILE)
+        _sync(target)
+        _sync(data_dir)
+    except OSError as error:
+        raise StorageError(f"the data in {data_dir} cannot be set aside: {error.strerror}") from error
+    finally:
+        directory.close()
+    return target
+
+
+def all_set_aside(data_dir: Path) -> list[Path]:
+    """Every set of data that was set aside in a data directory and is still there, oldest first."""
+    return sorted(data.parent for data in (data_dir / SET_ASIDE).glob(f"*/{DATA_FILE}"))
+
+
+def _new_directory(parent: Path, replica: ReplicaId, now_ms: int) -> Path:
+    """A directory of this name; a later number where one was begun in the same second, or by a clock set back."""
+    parent.mkdir(exist_ok=True)
+    name = f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y%m%dT%H%M%SZ}-{replica:016x}"
+    number = 1
+    while True:
+        target = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            target.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return target
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
