@@ -22,7 +22,7 @@ _QUERIES = {"w=1": "", "w=2": "?w=2"}
 
 def measure(bench: Bench) -> list[Line]:
     require("wrk", "wrk")
-    directory = bench.new_directory("copies")
+    directory = bench.new_directory("copies-load")
     port, *_ = start_members(bench, "copies")
     loads: dict[str, list[Load]] = {copies: [] for copies in _QUERIES}
     for copies, query in _QUERIES.items():
