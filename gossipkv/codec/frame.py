@@ -216,7 +216,7 @@ _DIGEST = {
 
 _LAYOUTS = (
     _Layout(1, Digest, _DIGEST),
-    _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT}),
+    _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT, "marks": _CONTEXT}),
     _Layout(3, Covered, {"shard": _SHARD, "context": _CONTEXT}),
     _Layout(4, Pull, {"shard": _SHARD, "context": _CONTEXT, "cursor": _CURSOR}),
     _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR}),

@@ -96,6 +96,8 @@ class Gossip:
         """Shards written to since `compose` was last called."""
         self.is_outrun = False
         """Others cover more of this replica's writes than there are here: the data are an old copy."""
+        self.is_outdated = False
+        """Others have collected tombstones that this replica has not heard of."""
         self.changed: dict[str, list[RowCopy]] = {}
         """Per shard, rows that came in changed since they were last taken."""
 
@@ -245,7 +247,7 @@ class Gossip:
         if peer is not None:
             peer.heard[shard.name] = Heard(theirs, now_ms)
         if (ours.context_hash, ours.fingerprint) != (theirs.context_hash, theirs.fingerprint):
-            return [ours, State(shard.name, Context(shard.context))]
+            return [ours, State(shard.name, Context(shard.context), shard.collected.marks)]
         if peer is not None:
             peer.learn_context(shard.name, shard.context)
             self._synced(peer, shard.name, now_ms)
@@ -308,7 +310,7 @@ class Gossip:
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             if digest.shard in states:
-                self._reconcile(reader, peer, digest, states[digest.shard].context, now_ms)
+                self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
                 peer.learn_context(digest.shard, asked[digest.shard])
                 self._synced(peer, digest.shard, now_ms)
@@ -316,8 +318,12 @@ class Gossip:
             self._tally.rounds["in_sync"] += 1
         self.progress.note_vouched(peer, told)
 
-    def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, context: Context, now_ms: int) -> None:
-        shard = self._store.shards[theirs.shard]
+    def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int) -> None:
+        shard, context = self._store.shards[theirs.shard], state.context
+        if shard.is_outdated(state.marks):
+            self.is_outdated = True
+            self._note("data_are_outdated", peer, shard=shard.name)
+            return
         self._watch_own(shard.name, context)
         peer.replace_context(shard.name, context)
         they_lack = shard.context.missing_from(context)
@@ -394,7 +400,7 @@ class Gossip:
         shard.adopt(finished.seal())
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
-        shard.note_collected(Collected(Context(), min(finished.collected_timestamp, latest)))
+        shard.note_collected(Collected(Context(), min(finished.collected_timestamp, latest), Context()))
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, now_ms)
 

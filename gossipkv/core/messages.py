@@ -83,10 +83,11 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The whole context of the sender's shard."""
+    """The whole context of the sender's shard, and the marks of what it has collected."""
 
     shard: str
     context: Context
+    marks: Context = field(default_factory=Context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ class Replica:
         notices += self._probing.take_notices()
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         changes = self._store.take_changes(transaction.revision())
-        is_fenced = self._membership.is_forgotten(self.identity.replica)
+        is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced)
 
     def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
@@ -406,6 +406,7 @@ class Replica:
         waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
         if self._gossip.progress.is_brought_up_to_date() or (waited and self._gossip.progress.can_expect_nothing()):
             self.is_ready = True
+            self._store.shards[USER].note_ready()
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 
     def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:

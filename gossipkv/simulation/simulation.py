@@ -74,6 +74,7 @@ class Simulation:
             for number, table in enumerate(WATCHED_TABLES)
         ]
         self._is_over = False
+        self._retired: Host | None = None
 
     def run(self) -> Outcome:
         outcome = self.outcome
@@ -183,17 +184,59 @@ class Simulation:
             self._nemesis.fired["retire"] += 1
             host = self._rng.choice(down)
             self._cluster.retire(host)
+            self._retired = host
             self._forget(host)
 
     def _forget(self, host: Host) -> None:
         """Tombstones wait for a member that is gone until someone says so; nobody says so while it seems to answer."""
-
         running = self._cluster.running()
         if any(peer.member == host.name for other in running for peer in _replica(other).peers):
             self._cluster.forget(self._rng.choice(running), host.name)
-        self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
+        if self._retired is host:
+            self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
+
+    def _bring_back(self) -> bool:
+        """Often someone returns once all is collected: a member that was forgotten, or an old disk of one."""
+        if self._rng.random() < 0.3:
+            return False
+        host, self._retired = self._retired, None
+        if host is not None:
+            self._nemesis.fired["return"] += 1
+            self._cluster.hosts.append(host)
+        else:
+            replaced = [host for host in self._cluster.hosts if host.lost_disk is not None]
+            if not replaced:
+                return False
+            self._nemesis.fired["put_back_late"] += 1
+            host = self._rng.choice(replaced)
+            self._cluster.stop(host, "is stopped")
+            self._cluster.put_back(host)
+        host.skew_ms = 0
+        self._cluster.start(host)
+        return True
 
     def _converge(self) -> None:
+        ended_ms = self._timeline.now_ms
+        self._become_equal()
+        self.outcome.converged_ms = self._timeline.now_ms - ended_ms
+        if self._bring_back():
+            self._become_equal()
+        self._trace.line("liveness", "all members are equal")
+        for checker in self._checkers:
+            checker.converged(self._cluster.hosts)
+        self._timeline.run_until(self._timeline.now_ms + QUIET_INTERVALS * self.scenario.gossip_interval_ms)
+        for host in self._cluster.hosts:
+            while host.process is not None and host.process.is_committing:
+                self._timeline.run_until(self._timeline.now_ms + 1)
+            self._cluster.examine(host)
+        self._end_watches()
+        until_ms = self._timeline.now_ms + REVIVAL_PERIODS * self.scenario.gossip_interval_ms + RETRY_MS_MAX
+        while self._timeline.now_ms < until_ms and self._is_anyone_dead():
+            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
+        for checker in self._checkers:
+            checker.ended(self._cluster.hosts)
+
+    def _become_equal(self) -> None:
         scenario = self.scenario
         ended_ms = self._timeline.now_ms
         rows, acceptable_ms = self._survey()
@@ -215,21 +258,6 @@ class Simulation:
                 left = {host.name: [a for a, _ in overdue(host)] for host in self._cluster.hosts}
                 raise ViolationError("collection", f"tombstones still wait: {left}, or {self._differences()}")
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
-        self.outcome.converged_ms = self._timeline.now_ms - ended_ms
-        self._trace.line("liveness", "all members are equal")
-        for checker in self._checkers:
-            checker.converged(self._cluster.hosts)
-        self._timeline.run_until(self._timeline.now_ms + QUIET_INTERVALS * scenario.gossip_interval_ms)
-        for host in self._cluster.hosts:
-            while host.process is not None and host.process.is_committing:
-                self._timeline.run_until(self._timeline.now_ms + 1)
-            self._cluster.examine(host)
-        self._end_watches()
-        until_ms = self._timeline.now_ms + REVIVAL_PERIODS * scenario.gossip_interval_ms + RETRY_MS_MAX
-        while self._timeline.now_ms < until_ms and self._is_anyone_dead():
-            self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
-        for checker in self._checkers:
-            checker.ended(self._cluster.hosts)
 
     def _collection_ms_max(self) -> int:
         """Until the youngest tombstone is old enough by all clocks, and what is stable has settled."""

@@ -125,14 +125,15 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
 
 
 def encode_collected(collected: Collected) -> bytes:
-    return _pack([collected.timestamp, *_pairs(collected.marks)])
+    marks = [*_pairs(collected.marks)]
+    return _pack([collected.timestamp, len(marks), *marks, *_pairs(collected.ready_at)])
 
 
 def decode_collected(stored: bytes) -> Collected:
     """Raises UndecodableRecordError."""
     try:
-        timestamp, *pairs = _unpack(stored)
-        return Collected(_context_of(pairs), timestamp)
+        timestamp, length, *pairs = _unpack(stored)
+        return Collected(_context_of(pairs[:length]), timestamp, _context_of(pairs[length:]))
     except (ValueError, TypeError) as error:
         raise UndecodableRecordError("the record of what was collected cannot be decoded") from error
 

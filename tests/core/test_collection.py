@@ -137,6 +137,45 @@ def test_a_record_of_a_forgotten_replica_counts_for_nothing_though_it_is_the_lat
     assert peer.record is None
 
 
+def test_an_old_disk_that_is_put_back_after_it_was_replaced_is_fenced_for_what_was_deleted_meanwhile() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    storage = cluster.members["c"].storage
+    cluster.crash("c")
+    start(cluster, "c")
+    cluster.introduce("a", "b", "c")
+    cluster.write("a", Operation(ROW, None))
+    live(cluster, 100)
+    assert not any(is_there(member) for member in cluster.members.values())
+    cluster.crash("c")
+    returned = start(cluster, "c", storage)
+    cluster.introduce("a", "b", "c")
+    live(cluster, 20)
+    assert returned.is_fenced
+    assert "data_are_outdated" in returned.events()
+    assert not is_there(cluster.members["a"])
+    assert not is_there(cluster.members["b"])
+
+
+def test_an_old_disk_that_is_put_back_and_lacks_no_deletion_goes_on() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    storage = cluster.members["c"].storage
+    cluster.crash("c")
+    start(cluster, "c")
+    cluster.introduce("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"newer"))
+    live(cluster, 20)
+    cluster.crash("c")
+    returned = start(cluster, "c", storage)
+    cluster.introduce("a", "b", "c")
+    live(cluster, 20)
+    assert not returned.is_fenced
+    assert returned.rows()[ROW].winner.value == b"newer"
+
+
 def test_who_was_forgotten_is_told_by_rows_of_their_own_for_good() -> None:
     cluster = clustered("a", "b", "c")
     replica = cluster.members["c"].replica_id

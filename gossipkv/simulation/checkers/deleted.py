@@ -71,7 +71,8 @@ class Deleted(Checker):
 
 
 class Collection(Checker):
-    """Tombstones go once everyone has heard of them; and no replica is fenced that was not forgotten."""
+    """Tombstones go once everyone has heard of them; and no replica is fenced that neither was forgotten nor had been
+    replaced."""
 
     name = "collection"
 
@@ -83,8 +84,9 @@ class Collection(Checker):
         copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]
         self._forgotten.update(forgotten_in(copies))
 
-    def fenced(self, host: Host) -> None:
-        self.require(host.disk.replica in self._forgotten, host.name, "is fenced, which no one has forgotten")
+    def fenced(self, host: Host, *, was_put_back: bool) -> None:
+        is_due = was_put_back or host.disk.replica in self._forgotten
+        self.require(is_due, host.name, "is fenced, which no one has forgotten")
 
     def ended(self, hosts: Sequence[Host]) -> None:
         for host in hosts:
