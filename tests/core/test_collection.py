@@ -43,6 +43,17 @@ def live(cluster: Cluster, seconds: int) -> None:
                 break
 
 
+def replacing_c(cluster: Cluster) -> MemoryStorage:
+    """Let all hold the row, and c go on with an empty disk; returns the one that it had."""
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    storage = cluster.members["c"].storage
+    cluster.crash("c")
+    start(cluster, "c")
+    cluster.introduce("a", "b", "c")
+    return storage
+
+
 def is_there(member: Member) -> bool:
     """Whether the row is there, deleted or not."""
     return ROW in member.rows()
@@ -139,12 +150,7 @@ def test_a_record_of_a_forgotten_replica_counts_for_nothing_though_it_is_the_lat
 
 def test_an_old_disk_that_is_put_back_after_it_was_replaced_is_fenced_for_what_was_deleted_meanwhile() -> None:
     cluster = clustered("a", "b", "c")
-    cluster.write("a", Operation(ROW, b"value"))
-    live(cluster, 5)
-    storage = cluster.members["c"].storage
-    cluster.crash("c")
-    start(cluster, "c")
-    cluster.introduce("a", "b", "c")
+    storage = replacing_c(cluster)
     cluster.write("a", Operation(ROW, None))
     live(cluster, 100)
     assert not any(is_there(member) for member in cluster.members.values())
@@ -160,12 +166,7 @@ def test_an_old_disk_that_is_put_back_after_it_was_replaced_is_fenced_for_what_w
 
 def test_an_old_disk_that_is_put_back_and_lacks_no_deletion_goes_on() -> None:
     cluster = clustered("a", "b", "c")
-    cluster.write("a", Operation(ROW, b"value"))
-    live(cluster, 5)
-    storage = cluster.members["c"].storage
-    cluster.crash("c")
-    start(cluster, "c")
-    cluster.introduce("a", "b", "c")
+    storage = replacing_c(cluster)
     cluster.write("a", Operation(ROW, b"newer"))
     live(cluster, 20)
     cluster.crash("c")
