@@ -4,7 +4,7 @@ them.
 Whoever was listed when a tombstone went covers it. A replica that does not, though it was brought up to date once with
 some who did, was not waited for: its disk was lost for the others and has come back, or was set back to an old copy. It
 may hold what was deleted, so it sets its data aside and joins as a new one. A newcomer lacks as much and holds nothing
-of the kind: when it was ready first, it covered nothing that the marks tell of.
+of the kind: what counts is what was covered when the process began, by a replica that had been ready before.
 """
 
 from __future__ import annotations
@@ -24,15 +24,11 @@ class Collected(NamedTuple):
     """The greatest of all tombstones collected. What is written where nothing is left must outrank what was there, for
     others may still hold its tombstone."""
 
-    ready_at: Context
-    """What the replica covered when it was ready last."""
+    has_been_ready: bool
+    """Whether the replica has ever been brought up to date."""
 
     def joined(self, other: Collected) -> Collected:
         return self._replace(marks=self.marks.joined(other.marks), timestamp=max(self.timestamp, other.timestamp))
 
-    def is_outdated(self, context: Context, marks: Context) -> bool:
-        """Whether this replica, of this context, may hold what another one with these marks knows to be deleted."""
-        return any(origin in self.ready_at for origin in marks) and not context.covers_all(marks)
 
-
-NOTHING_COLLECTED = Collected(Context(), 0, Context())
+NOTHING_COLLECTED = Collected(Context(), 0, has_been_ready=False)

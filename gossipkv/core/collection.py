@@ -99,4 +99,4 @@ class Collector:
             elif self.blocked is None and shard.context.covers_all(row.context):
                 self.blocked = row.context
         if marks:
-            shard.note_collected(Collected(marks, timestamp, Context()))
+            shard.note_collected(Collected(marks, timestamp, has_been_ready=True))

@@ -320,7 +320,7 @@ class Gossip:
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int) -> None:
         shard, context = self._store.shards[theirs.shard], state.context
-        if shard.is_outdated(state.marks):
+        if self._store.is_outdated(shard.name, state.marks):
             self.is_outdated = True
             self._note("data_are_outdated", peer, shard=shard.name)
             return
@@ -400,7 +400,7 @@ class Gossip:
         shard.adopt(finished.seal())
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
-        shard.note_collected(Collected(Context(), min(finished.collected_timestamp, latest), Context()))
+        shard.note_collected(Collected(Context(), min(finished.collected_timestamp, latest), has_been_ready=True))
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, now_ms)
 

@@ -122,12 +122,9 @@ class Shard:
 
     def note_ready(self) -> None:
         """The replica has been brought up to date."""
-        self.collected = self.collected._replace(ready_at=Context(self.context))
-        self._collected_changed = True
-
-    def is_outdated(self, marks: Context) -> bool:
-        """Whether rows here may be deleted for good elsewhere, where these are the marks."""
-        return self.collected.is_outdated(self.context, marks)
+        if not self.collected.has_been_ready:
+            self.collected = self.collected._replace(has_been_ready=True)
+            self._collected_changed = True
 
     def _raise_floors(self, context: Context) -> None:
         if not self.floors.covers_all(context):

@@ -75,6 +75,8 @@ class Store:
         self._tally = tally or Tally()
         self._sequences_at_start: dict[str, int] = {}
         """Per shard, this replica's last write before the process began."""
+        self._known_at_start: dict[str, Context] = {}
+        """Per shard, what it covered then, if it had ever been ready."""
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
@@ -87,6 +89,9 @@ class Store:
         self.notices.clear()
         if not self._sequences_at_start:
             self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
+            self._known_at_start = {
+                name: Context(shard.context) for name, shard in self.shards.items() if shard.collected.has_been_ready
+            }
         for name, context in stable.items():
             self.shards[name].stable = context
         self.watch(is_watched=self._is_watched)
@@ -288,6 +293,11 @@ class Store:
         assert not row.is_visible, "only tombstones are collected"
         self.shards[shard_name].remove(transaction, address, row)
         self._tally.tombstones_collected += 1
+
+    def is_outdated(self, shard_name: str, marks: Context) -> bool:
+        """Whether rows here may be deleted for good elsewhere, by a replica with these marks."""
+        known = self._known_at_start.get(shard_name, Context())
+        return any(origin in known for origin in marks) and not self.shards[shard_name].context.covers_all(marks)
 
     def set_stable(self, shard_name: str, contexts: list[Context]) -> None:
         """Learn what every member covers: the least of their contexts."""

@@ -155,11 +155,12 @@ class Process:
             if self.dies_after_commit is not None:
                 self.dies_after_commit()
                 return
-            self._conclude(concluding, batch.outcomes)
-            self._carry_out(batch.effects)
             if batch.effects.is_fenced:
+                self._world.notice(self.host, batch.effects)
                 self._world.fence(self.host)
                 return
+            self._conclude(concluding, batch.outcomes)
+            self._carry_out(batch.effects)
         self._wake()
 
     def _conclude(self, concluding: list[Conclude | None], outcomes: list[Answer | Exception]) -> None:

@@ -125,15 +125,14 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
 
 
 def encode_collected(collected: Collected) -> bytes:
-    marks = [*_pairs(collected.marks)]
-    return _pack([collected.timestamp, len(marks), *marks, *_pairs(collected.ready_at)])
+    return _pack([collected.timestamp, collected.has_been_ready, *_pairs(collected.marks)])
 
 
 def decode_collected(stored: bytes) -> Collected:
     """Raises UndecodableRecordError."""
     try:
-        timestamp, length, *pairs = _unpack(stored)
-        return Collected(_context_of(pairs[:length]), timestamp, _context_of(pairs[length:]))
+        timestamp, has_been_ready, *pairs = _unpack(stored)
+        return Collected(_context_of(pairs), timestamp, has_been_ready)
     except (ValueError, TypeError) as error:
         raise UndecodableRecordError("the record of what was collected cannot be decoded") from error
 

@@ -100,7 +100,7 @@ def put_one_of_each(transaction: Transaction) -> None:
     transaction.put_page("usr", 1023, b"\x01" * 1024)
     transaction.put_row("usr", b"table\0key", row(), 65_535, is_new=True)
     transaction.put_journal("usr", A, 1, b"table\0key")
-    transaction.put_collected("usr", Collected(Context({A: 4}), 7 << 16, Context({A: 3, B: 1})))
+    transaction.put_collected("usr", Collected(Context({A: 4}), 7 << 16, has_been_ready=True))
     transaction.put_deadline("usr", EXPIRIES, Deadline(9, b"table\0key"))
     transaction.put_deadline("usr", TOMBSTONES, Deadline(8, b"table\0gone"))
 

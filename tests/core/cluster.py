@@ -169,13 +169,14 @@ class Cluster:
         return send
 
     def flow(self) -> bool:
-        """Carry out what is under way once; returns whether anything was."""
+        """Carry out what is under way once; returns whether anything was. Who is fenced has stopped."""
         moved = False
-        for source in sorted(self.members):
+        running = [name for name in sorted(self.members) if not self.members[name].is_fenced]
+        for source in running:
             for send in list(self.members[source].outbox):
                 target = send.endpoint.removeprefix("memory://")
                 moved = True
-                if target in self.members:
+                if target in running:
                     self.deliver(source, target)
                 else:
                     self.drop(source, target)
