@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gossipkv.core.causality import ReplicaId
 from gossipkv.core.effects import Effects, Tally
 from gossipkv.core.inputs import Answer, Discovered, Forget
 from gossipkv.core.member import GOSSIP
@@ -48,7 +47,6 @@ class Cluster:
         self._scenario = scenario
         self._timeline = timeline
         self._checkers = checkers
-        self._put_back: set[ReplicaId] = set()
         self._unplaced: set[str] = set()
         """Members that are on their way to another address: as long as they are, they do not exist."""
 
@@ -117,25 +115,16 @@ class Cluster:
         host.disk.crash()
 
     def lose_disk(self, host: Host) -> None:
-        """What was on it is gone, as far as anyone knows; the host has an empty one."""
+        """What was on it is gone for good; the host has an empty one."""
         self.trace.line(host.name, "loses its disk")
-        host.lost_disk = host.disk
         host.disk = Disk(host.name, self._committed)
-        self._tell_of_lost_disk()
-
-    def put_back(self, host: Host) -> None:
-        """The disk that the host had lost is found again, and what was written to the new one is gone."""
-        assert host.lost_disk is not None
-        self.trace.line(host.name, "gets its old disk back")
-        host.disk, host.lost_disk = host.lost_disk, None
-        self._put_back.add(host.disk.replica)
         self._tell_of_lost_disk()
 
     def fence(self, host: Host) -> None:
         """Its data are outdated: it sets them aside and starts again as a new replica."""
         self.seen["fenced"] += 1
         for checker in self._checkers:
-            checker.fenced(host, was_put_back=host.disk.replica in self._put_back)
+            checker.fenced(host)
         self.stop(host, "sets its data aside")
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()

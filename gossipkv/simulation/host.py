@@ -22,8 +22,6 @@ class Host:
         self.disk = disk
         self.skew_ms = skew_ms
         """How far the clock is ahead of virtual time."""
-        self.lost_disk: Disk | None = None
-        """The last one that was lost: it may be put back."""
         self.process: Process | None = None
         self._timeline = timeline
 

@@ -40,7 +40,6 @@ class Nemesis:
             "jump_forward": (self._jump_forward, 3),
             "jump_back": (self._jump_back, 3),
             "lose_disk": (self._lose_disk, 2),
-            "put_back": (self._put_back, 1),
             "join": (self._join, 2),
             "leave": (self._leave, 2),
             "move": (self._move, 2),
@@ -151,18 +150,6 @@ class Nemesis:
         if host.is_up:
             self._cluster.stop(host, "crashes")
         self._cluster.lose_disk(host)
-        self._later(lambda: self._cluster.start(host))
-        return True
-
-    def _put_back(self) -> bool:
-        """A disk that was lost is found again, after the host has gone on with another."""
-        hosts = [host for host in self._cluster.hosts if host.lost_disk is not None]
-        if not hosts:
-            return False
-        host = self._rng.choice(hosts)
-        if host.is_up:
-            self._cluster.stop(host, "crashes")
-        self._cluster.put_back(host)
         self._later(lambda: self._cluster.start(host))
         return True
 

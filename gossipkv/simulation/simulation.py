@@ -14,7 +14,7 @@ from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.watching import RECOVERY_BATCHES
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
-from gossipkv.simulation.checkers.deleted import overdue
+from gossipkv.simulation.checkers.deleted import TombstoneCollection, overdue
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, Client, describe, kinds_of
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
@@ -34,6 +34,8 @@ QUORUM_MS = 60
 DISCOVER_MS = 400
 LOOK_MS = 40
 FORGET_AGAIN_MS = 300
+FORGOTTEN_SHARE = 0.6
+"""Of those that never come back, how many someone forgets."""
 LIVENESS_INTERVALS = 40
 """Gossip intervals within which all must be equal, once clocks have caught up with the timestamps of one that was
 ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
@@ -76,6 +78,9 @@ class Simulation:
         self._objecting = objecting
         self._is_over = False
         self._retired: Host | None = None
+        self._is_blocked = False
+        """The one that retired has not been forgotten: tombstones wait for it for ever."""
+        self._collection = next(checker for checker in self._checkers if isinstance(checker, TombstoneCollection))
 
     def run(self) -> Outcome:
         outcome = self.outcome
@@ -186,7 +191,10 @@ class Simulation:
             host = self._rng.choice(down)
             self._cluster.retire(host)
             self._retired = host
-            self._forget(host)
+            if self._rng.random() < FORGOTTEN_SHARE:
+                self._forget(host)
+            else:
+                self._is_blocked = self._collection.is_blocked = True
 
     def _forget(self, host: Host) -> None:
         """Tombstones wait for a member that is gone until someone says so; nobody says so while it seems to answer."""
@@ -197,21 +205,13 @@ class Simulation:
             self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
 
     def _bring_back(self) -> bool:
-        """Often someone returns once all is collected: a member that was forgotten, or an old disk of one."""
-        if self._rng.random() < 0.3:
+        """Often a member that was forgotten returns once all is collected, with all that it had."""
+        host = self._retired
+        if host is None or self._is_blocked or self._rng.random() < 0.3:
             return False
-        host, self._retired = self._retired, None
-        if host is not None:
-            self._nemesis.fired["return"] += 1
-            self._cluster.hosts.append(host)
-        else:
-            replaced = [host for host in self._cluster.hosts if host.lost_disk is not None]
-            if not replaced:
-                return False
-            self._nemesis.fired["put_back_late"] += 1
-            host = self._rng.choice(replaced)
-            self._cluster.stop(host, "is stopped")
-            self._cluster.put_back(host)
+        self._retired = None
+        self._nemesis.fired["return"] += 1
+        self._cluster.hosts.append(host)
         host.skew_ms = 0
         self._cluster.start(host)
         return True
@@ -252,12 +252,13 @@ class Simulation:
             "expiry",
             lambda: f"rows still expire, or members differ: {self._differences()}",
         )
-        self._await(
-            lambda: not self._overdue() and self._are_equal(),
-            self._timeline.now_ms + self._collection_ms_max() + bound_ms,
-            "collection",
-            lambda: f"tombstones still wait: {self._overdue()}, or {self._differences()}",
-        )
+        if not self._is_blocked:
+            self._await(
+                lambda: not self._overdue() and self._are_equal(),
+                self._timeline.now_ms + self._collection_ms_max() + bound_ms,
+                "collection",
+                lambda: f"tombstones still wait: {self._overdue()}, or {self._differences()}",
+            )
 
     def _await(self, is_done: Callable[[], bool], until_ms: int, checker: str, words: Callable[[], str]) -> None:
         """Let time pass until it is done. Where this checker is silent, the run goes on when the time is over."""

@@ -407,7 +407,6 @@ MUTANTS = (
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
     Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
-    Mutant("data that lack what was collected are not set aside", Store, "is_outdated", _false, "deleted"),
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
     Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),

@@ -7,7 +7,7 @@ from gossipkv.simulation.checkers.bounds import Bounds
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
-from gossipkv.simulation.checkers.deleted import Collection, Deleted
+from gossipkv.simulation.checkers.deleted import Deleted, TombstoneCollection
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
 from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
@@ -42,7 +42,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     QuorumReads,
     Siblings,
     Expiries,
-    Collection,
+    TombstoneCollection,
     Watches,
 )
 """In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters

@@ -61,8 +61,8 @@ class Checker:
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """A member's disk is gone for good; these are left."""
 
-    def fenced(self, host: Host, *, was_put_back: bool) -> None:
-        """A member sets its data aside; its disk had been lost before, or not."""
+    def fenced(self, host: Host) -> None:
+        """A member sets its data aside."""
 
     def examined(self, host: Host) -> None:
         """A good moment for a check of everything that a member holds; it is up and between batches."""

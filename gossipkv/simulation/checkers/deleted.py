@@ -70,26 +70,26 @@ class Deleted(Checker):
             self._check(host.name, USER, address, row, host.disk.context(USER))
 
 
-class Collection(Checker):
-    """Tombstones go once everyone has heard of them; and no replica is fenced that neither was forgotten nor had been
-    replaced."""
+class TombstoneCollection(Checker):
+    """Tombstones go once everyone has heard of them; and no replica is fenced that was not forgotten."""
 
     name = "collection"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
+        self.is_blocked = False
+        """A member is gone and no one has forgotten it."""
         self._forgotten: set[ReplicaId] = set()
 
     def committed(self, commit: Commit) -> None:
         copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]
         self._forgotten.update(forgotten_in(copies))
 
-    def fenced(self, host: Host, *, was_put_back: bool) -> None:
-        is_due = was_put_back or host.disk.replica in self._forgotten
-        self.require(is_due, host.name, "is fenced, which no one has forgotten")
+    def fenced(self, host: Host) -> None:
+        self.require(host.disk.replica in self._forgotten, host.name, "is fenced, which no one has forgotten")
 
     def ended(self, hosts: Sequence[Host]) -> None:
-        for host in hosts:
+        for host in [] if self.is_blocked else hosts:
             left = list(overdue(host))
             self.require(not left, host.name, "has not collected", left)
 
