@@ -21,10 +21,18 @@ PROXY_HOST = "127.0.0.2"
 """Members advertise this address; what listens there passes on to the member."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that no one listens on, and that was not given out before: it may be in use by the next call, or not yet."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:

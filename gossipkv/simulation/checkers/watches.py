@@ -41,13 +41,15 @@ class Watches(Checker):
         for address, row in stored_rows(hosts[0], "usr").items():
             for watcher in [watcher for watcher, prefix in watchers.items() if address.startswith(prefix)]:
                 last = self._last.get(watcher, {}).get(address)
-                is_told = last is not None and last.has_same_versions(row)
-                # Members may differ in tombstones.
-                is_absent = not row.is_visible and (last is None or not last.is_visible)
                 self.require(
-                    is_told or is_absent,
+                    _values(last) == _values(row),
                     *(watcher, "was last told", last, "of", address, "where there is", row),
                 )
+
+
+def _values(row: Row | None) -> list[Dot]:
+    """What a reader finds: members may differ in tombstones, beside values too."""
+    return [version.dot for version in row.versions if version.value is not None] if row is not None else []
 
 
 def _dots(row: Row) -> list[Dot]:
