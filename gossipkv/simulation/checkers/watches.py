@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gossipkv.core.address import USER
 from gossipkv.core.causality import Dot
 from gossipkv.core.row import Row
 from gossipkv.core.watching import Told
@@ -38,7 +39,10 @@ class Watches(Checker):
         rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
 
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
-        for address, row in stored_rows(hosts[0], "usr").items():
+        for address, row in stored_rows(hosts[0], USER).items():
+            if self.history.is_outranked_by_collected(USER, address, row.winner.rank):
+                # A newcomer's write, concurrent with a tombstone that outranked it, as long as that was remembered.
+                continue
             for watcher in [watcher for watcher, prefix in watchers.items() if address.startswith(prefix)]:
                 last = self._last.get(watcher, {}).get(address)
                 self.require(
