@@ -261,9 +261,9 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
     )
     yield _gauge(
         "collection_blocked",
-        "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise",
+        "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise, else 0",
         ["peer"],
-        (([peer], 1.0) for peer in status.collection_blocked_by),
+        (([member.member], float(member.member in status.collection_blocked_by)) for member in others),
     )
 
 

@@ -313,7 +313,7 @@ DATA = Section(
                     "{{pod}}",
                 ),
                 Query(
-                    "count by (cluster, namespace, peer) (gossipkv_collection_blocked{SELECTED})",
+                    "sum by (cluster, namespace, peer) (gossipkv_collection_blocked{SELECTED})",
                     "wait for {{peer}}",
                 ),
             ),
