@@ -139,10 +139,14 @@ class Members:
 
     async def __aenter__(self) -> Members:
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
-        for member in self.all:
-            await member.proxy.start()
-            await member.start(self.all)
-        await eventually(self.are_ready, "all members ready")
+        try:
+            for member in self.all:
+                await member.proxy.start()
+                await member.start(self.all)
+            await eventually(self.are_ready, "all members ready")
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
