@@ -9,6 +9,7 @@ member that names the forgotten replica counts for nothing, whenever it was writ
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 
 from gossipkv.core.address import FORGOTTEN_TABLE, SYSTEM, address_of, key_of, table_of
@@ -16,6 +17,8 @@ from gossipkv.core.causality import ReplicaId
 from gossipkv.core.messages import RowCopy
 from gossipkv.core.storage import Reader
 from gossipkv.core.write import Operation
+
+_REPLICA = re.compile(rb"[0-9a-f]{16}")
 
 
 def forgetting(replica: ReplicaId, member: str) -> Operation:
@@ -27,7 +30,9 @@ def forgetting(replica: ReplicaId, member: str) -> Operation:
 
 def forgotten_in(copies: Iterable[RowCopy]) -> list[ReplicaId]:
     """The replicas that rows of the shard `sys` say to be forgotten."""
-    return [int(key_of(address), 16) for address, _ in copies if table_of(address) == FORGOTTEN_TABLE]
+    keys = [key_of(address) for address, _ in copies if table_of(address) == FORGOTTEN_TABLE]
+    # One row that no member has written so must stop no one.
+    return [int(key, 16) for key in keys if _REPLICA.fullmatch(key)]
 
 
 def all_forgotten(reader: Reader) -> list[ReplicaId]:

@@ -6,6 +6,7 @@ import pytest
 
 from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of, table_of
 from gossipkv.core.causality import Context, Dot
+from gossipkv.core.forgotten import forgotten_in
 from gossipkv.core.inputs import Forget
 from gossipkv.core.messages import Delta, Range, RowCopy, Unlisted
 from gossipkv.core.replica import Forgotten
@@ -230,6 +231,14 @@ def test_a_stranger_that_sends_rows_of_the_users_is_told_that_it_is_not_listed()
     transaction.abort()
     assert answer.messages == (Unlisted(USER),)
     assert not is_there(cluster.members["a"])
+
+
+def test_a_row_that_names_no_replica_is_passed_over_among_the_forgotten() -> None:
+    row = Row((Version(Dot(1, 1), 1, b"{}"),), Context({1: 1}))
+    copies = [
+        RowCopy(address_of(FORGOTTEN_TABLE, key), row) for key in (b"nonsense", b"-1", b"00000000000000ff", b"ff")
+    ]
+    assert forgotten_in(copies) == [255]
 
 
 def test_what_is_written_where_a_tombstone_was_outranks_it_though_the_clock_was_set_back() -> None:
