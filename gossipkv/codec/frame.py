@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 import msgpack
 
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
-from gossipkv.codec.reader import LEAF, Reader
+from gossipkv.codec.reader import ID, LEAF, Reader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_rows
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.collected import Collected, Proofs
 from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
 from gossipkv.core.messages import (
     Ack,
@@ -184,6 +186,26 @@ def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:
         items += (member, STATUSES.index(status), *life, accuser or None)
 
 
+def _write_proofs(items: Items, proofs: Proofs) -> None:
+    items.append(len(proofs))
+    for marks, listed, known in proofs:
+        items += (packed(PAIR, marks.items()), _ids(sorted(listed)), _ids(sorted(known)))
+
+
+def _write_lineage(items: Items, lineage: tuple[ReplicaId, ...]) -> None:
+    items.append(_ids(lineage))
+
+
+def _write_collected(items: Items, collected: Collected) -> None:
+    _write_proofs(items, collected.proofs)
+    items.append(collected.timestamp)
+    _write_lineage(items, collected.lineage)
+
+
+def _ids(replicas: Iterable[ReplicaId]) -> bytes:
+    return b"".join(map(ID.pack, replicas))
+
+
 _SHARD = _Kind(list.append, Reader.shard)
 _HASH = _Kind(list.append, Reader.integer)
 _COUNT = _Kind(list.append, Reader.count)
@@ -204,6 +226,9 @@ _ENTRIES = _Kind(_write_entries, Reader.entries)
 _ROWS = _Kind(write_rows, Reader.rows)
 _NAME = _Kind(list.append, Reader.text)
 _RUMOURS = _Kind(_write_rumours, Reader.rumours)
+_PROOFS = _Kind(_write_proofs, Reader.proofs)
+_LINEAGE = _Kind(_write_lineage, Reader.lineage)
+_COLLECTED = _Kind(_write_collected, Reader.collected)
 
 _DIGEST = {
     "shard": _SHARD,
@@ -212,11 +237,12 @@ _DIGEST = {
     "rows": _COUNT,
     "tombstones": _COUNT,
     "is_ahead": _BOOLEAN,
+    "proofs_hash": _HASH,
 }
 
 _LAYOUTS = (
     _Layout(1, Digest, _DIGEST),
-    _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT, "marks": _CONTEXT}),
+    _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT, "proofs": _PROOFS, "lineage": _LINEAGE}),
     _Layout(3, Covered, {"shard": _SHARD, "context": _CONTEXT}),
     _Layout(4, Pull, {"shard": _SHARD, "context": _CONTEXT, "cursor": _CURSOR}),
     _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR}),
@@ -224,7 +250,7 @@ _LAYOUTS = (
     _Layout(7, TooFar, {"shard": _SHARD}),
     _Layout(20, Unlisted, {"shard": _SHARD}),
     _Layout(8, WalkBegin, {"shard": _SHARD}),
-    _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected_timestamp": _HASH}),
+    _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected": _COLLECTED}),
     _Layout(10, WalkNodes, {"shard": _SHARD, "nodes": _NODES}),
     _Layout(11, WalkSums, {"shard": _SHARD, "nodes": _NODES, "leaves": _SUMS}),
     _Layout(12, WalkList, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),

@@ -7,13 +7,15 @@ import struct
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 from gossipkv.codec.rows import PAIR, TRIPLE, read_context, read_row
 from gossipkv.core.address import NAMESPACES, is_address
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
+from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import Sums, sums_of
 from gossipkv.core.member import INCARNATION_END
 from gossipkv.core.messages import Cursor, LeafEntry, Position, Range, RefusedRow, RowCopy
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
 LEAF = struct.Struct(">H")
+ID = struct.Struct(">Q")
 
 _INTEGER_64_MAX = 2**64 - 1
 _COUNT_MAX = 2**63 - 1
@@ -112,6 +114,27 @@ class Reader:
 
     def context(self) -> Context:
         return read_context(self.item(), self._limits)
+
+    def proofs(self) -> Proofs:
+        return tuple([self._proof() for _ in range(self.length(PROOFS_MAX))])
+
+    def _proof(self) -> Proof:
+        return Proof(self.context(), frozenset(self._ids()), frozenset(self._ids()))
+
+    def lineage(self) -> tuple[ReplicaId, ...]:
+        lineage = self._ids()
+        if len(lineage) > LINEAGE_MAX:
+            raise DecodeError(MALFORMED, "a lineage of too many replicas")
+        return lineage
+
+    def collected(self) -> Collected:
+        return Collected(self.proofs(), self.integer(), self.lineage())
+
+    def _ids(self) -> tuple[ReplicaId, ...]:
+        ids = tuple([replica for (replica,) in ID.iter_unpack(self.packed(ID.size))])
+        if len(ids) > self._limits.context_entries_max:
+            raise DecodeError(MALFORMED, "too many replicas")
+        return ids
 
     def ranges(self) -> dict[int, Range]:
         packed = self.packed(TRIPLE.size)

@@ -17,9 +17,9 @@ is being collected itself.
 
 from __future__ import annotations
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Context
-from gossipkv.core.collected import Collected
+from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.collected import Proof
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Transaction
@@ -41,6 +41,9 @@ class Collector:
         self._age_ms_min = options.tombstone_age_ms_min
         self._message_life_ms = options.message_life_ms
         self._settled = Context()
+        self._listed: frozenset[ReplicaId] = frozenset()
+        self._known: frozenset[ReplicaId] = frozenset()
+        """The replicas that were listed, and all heard of, when that was last found out."""
         self._settling = Context()
         self._settling_for_ms = 0
         self._ticked_ms: int | None = None
@@ -67,6 +70,9 @@ class Collector:
         if self._settling_for_ms >= self._message_life_ms:
             stable = self._stable()
             self._settled, self._settling = self._settling.met(stable), stable
+            self._known = frozenset(self._store.shards[SYSTEM].context)
+            listed = [peer.record.replica for peer in self._membership.listed() if peer.record is not None]
+            self._listed = frozenset([self._store.replica, *listed])
             self._settling_for_ms = 0
             if self._swept is None:
                 self._swept = FIRST_DEADLINE
@@ -99,4 +105,5 @@ class Collector:
             elif self.blocked is None and shard.context.covers_all(row.context):
                 self.blocked = row.context
         if marks:
-            shard.note_collected(Collected(marks, timestamp, has_been_ready=True))
+            shard.note_collection(Proof(marks, self._listed, self._known), timestamp, self._settled)
+            shard.inherit((), self._store.replica)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from gossipkv.core import pull, recent, walk
-from gossipkv.core.address import SYSTEM
+from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
-from gossipkv.core.collected import Collected
+from gossipkv.core.collected import Collected, is_outdated
 from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
@@ -52,6 +52,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.progress import Progress
 from gossipkv.core.pushes import Pushes
+from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
@@ -173,7 +174,13 @@ class Gossip:
             for name, shard in self._store.shards.items():
                 peer.asked.contexts[name] = Context(shard.context)
                 messages.append(shard.digest(reader))
+            if peer.is_outdated:
+                messages.append(self._state(self._store.shards[USER]))
         return tuple(messages)
+
+    def _state(self, shard: Shard, *, has_same_proofs: bool = False) -> State:
+        collected = shard.collected
+        return State(shard.name, Context(shard.context), () if has_same_proofs else collected.proofs, collected.lineage)
 
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
         if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
@@ -208,7 +215,8 @@ class Gossip:
 
     def _answer(self, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int) -> list[Message]:
         shard = self._store.shards[message.shard]
-        if not isinstance(message, Digest | Covered | Offer) and not self.progress.may_exchange(peer, shard.name):
+        is_about_rows = not isinstance(message, Digest | State | Covered | Offer)
+        if is_about_rows and not self.progress.may_exchange(peer, shard.name):
             return [Unlisted(shard.name)]
         match message:
             case Digest():
@@ -226,6 +234,8 @@ class Gossip:
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
                 advanced = self._store.cover(shard.name, message.ranges, intake)
+                if peer is not None:
+                    peer.has_given |= bool(advanced) and shard.name == USER
                 self._pushes.forward(shard.name, advanced)
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
                 return [Covered(shard.name, Context(covered))]
@@ -233,6 +243,8 @@ class Gossip:
                 served = walk.serve(transaction, shard, message, self._options.part_bytes)
                 self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
                 return [served]
+            case State() if peer is not None:
+                self._judge_own_data(peer, message)
             case Covered() if peer is not None:
                 peer.learn_context(shard.name, message.context)
             case Offer() if peer is not None:
@@ -246,12 +258,12 @@ class Gossip:
         ours = shard.digest(reader)
         if peer is not None:
             peer.heard[shard.name] = Heard(theirs, now_ms)
-        if (ours.context_hash, ours.fingerprint) != (theirs.context_hash, theirs.fingerprint):
-            return [ours, State(shard.name, Context(shard.context), shard.collected.marks)]
-        if peer is not None:
+        is_in_sync = (ours.context_hash, ours.fingerprint) == (theirs.context_hash, theirs.fingerprint)
+        if is_in_sync and peer is not None:
             peer.learn_context(shard.name, shard.context)
-            self._synced(peer, shard.name, now_ms)
-        return [ours]
+            self._caught_up(peer, shard.name, now_ms)
+        has_same_proofs = ours.proofs_hash == theirs.proofs_hash
+        return [ours] if is_in_sync and has_same_proofs else [ours, self._state(shard, has_same_proofs=has_same_proofs)]
 
     def take_in(
         self, transaction: Transaction, message: Delta | WalkRows, now_ms: int, *, is_repair: bool = False
@@ -313,19 +325,23 @@ class Gossip:
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
                 peer.learn_context(digest.shard, asked[digest.shard])
-                self._synced(peer, digest.shard, now_ms)
+                self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:
             self._tally.rounds["in_sync"] += 1
         self.progress.note_vouched(peer, told)
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int) -> None:
         shard, context = self._store.shards[theirs.shard], state.context
-        if self._store.is_outdated(shard.name, state.marks):
-            self.is_outdated = True
-            self._note("data_are_outdated", peer, shard=shard.name)
+        self._judge_own_data(peer, state)
+        self._judge_data_of(peer, state)
+        if self.is_outdated or (peer.is_outdated and shard.name == USER):
             return
         self._watch_own(shard.name, context)
         peer.replace_context(shard.name, context)
+        if shard.name == USER:
+            peer.collected = Collected(state.proofs, 0, state.lineage)
+            # Members come to collect at different times, each of the others having covered it long since.
+            shard.adopt_proofs(state.proofs)
         they_lack = shard.context.missing_from(context)
         if they_lack:
             self._pushes.freshen(shard.name, they_lack, [peer])
@@ -333,9 +349,28 @@ class Gossip:
             self._start_pull(peer, shard.name)
             return
         self._tally.rounds["delta"] += 1
-        self._synced(peer, shard.name, now_ms)
+        self._caught_up(peer, shard.name, now_ms)
         if not they_lack and theirs.fingerprint != shard.fingerprint.root.visible:
             self._repair(reader, peer, theirs)
+
+    def _judge_own_data(self, peer: Peer, state: State) -> None:
+        """Find out whether rows may stand here that the peer knows to be deleted."""
+        if not self.is_outdated and self._store.is_outdated(state.shard, state.proofs):
+            self.is_outdated = True
+            self._note("data_are_outdated", peer, shard=state.shard)
+
+    def _judge_data_of(self, peer: Peer, state: State) -> None:
+        """Find out whether the peer may hold rows that are known here to be deleted. It is told with the next round."""
+        if state.shard != USER or peer.replica is None:
+            return
+        was_outdated = peer.is_outdated
+        proofs = self._store.shards[USER].collected.proofs
+        peer.is_outdated = is_outdated(proofs, peer.replica, state.lineage, state.context)
+        if peer.is_outdated and not was_outdated:
+            peer.pulls.pop(USER, None)
+            peer.walks.pop(USER, None)
+            peer.is_sync_due = True
+            self._note("member_data_are_outdated", peer, consequence="none of its rows are taken")
 
     def _repair(self, reader: Reader, peer: Peer, theirs: Digest) -> None:
         """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
@@ -348,6 +383,8 @@ class Gossip:
 
     def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]
+        if isinstance(message, Delta | WalkRows) and not self.progress.may_exchange(peer, shard.name):
+            return
         pulling = _same(peer.pulls.get(shard.name), asked.pulls.get(shard.name))
         walking = _same(peer.walks.get(shard.name), asked.walks.get(shard.name))
         match message:
@@ -388,7 +425,7 @@ class Gossip:
             advanced = self._store.cover(part.shard, ranges, pulling.intake)
             self._pushes.forward(part.shard, advanced)
             self._tally.rounds["delta"] += 1
-            self._transferred(peer, part.shard, now_ms)
+            self._transferred(peer, part.shard, now_ms, is_complete=not pulling.intake.refused)
 
     def _finish_walk(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         finished = peer.walks.pop(shard_name)
@@ -400,15 +437,30 @@ class Gossip:
         shard.adopt(finished.seal())
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
-        shard.note_collected(Collected(Context(), min(finished.collected_timestamp, latest), has_been_ready=True))
+        shard.note_timestamp(min(finished.collected.timestamp, latest))
+        peer.collected = finished.collected
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
-        self._transferred(peer, shard_name, now_ms)
+        self._transferred(peer, shard_name, now_ms, is_complete=not finished.intake.refused)
 
-    def _transferred(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+    def _transferred(self, peer: Peer, shard_name: str, now_ms: int, *, is_complete: bool) -> None:
+        """A transfer has ended; not completely if a row was refused."""
         peer.notes.add(shard_name)
+        peer.has_given |= shard_name == USER
         if shard_name == SYSTEM:
             # Rows of the users may have waited until it is known that both are members.
             peer.is_sync_due = True
+        if is_complete:
+            self._caught_up(peer, shard_name, now_ms)
+        else:
+            self._synced(peer, shard_name, now_ms)
+
+    def _caught_up(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+        """What the peer covered a moment ago is covered here: the data are now as old as the peer's are."""
+        if shard_name == USER and peer.replica is not None:
+            shard = self._store.shards[USER]
+            shard.adopt_proofs(peer.collected.proofs)
+            if peer.has_given:
+                shard.inherit((*peer.collected.lineage, peer.replica), self._store.replica)
         self._synced(peer, shard_name, now_ms)
 
     def _synced(self, peer: Peer, shard_name: str, now_ms: int) -> None:

@@ -8,7 +8,7 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | Digest | Digest alone when in sync, else Digest and State |
 | Pull | Delta, or TooFar and a Delta of the newest rows |
 | Delta | Covered |
-| Covered, Offer | nothing |
+| Covered, Offer, State | nothing |
 | WalkBegin | WalkRoot |
 | WalkNodes | WalkSums |
 | WalkList | WalkEntries |
@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proofs
 from gossipkv.core.fingerprint import Sums
 from gossipkv.core.row import Row
 from gossipkv.core.rumours import Rumour
@@ -79,15 +80,20 @@ class Digest:
     is_ahead: bool
     """The sender holds rows whose dots its context does not cover yet: its fingerprint may differ legitimately from
     one of equal context."""
+    proofs_hash: int
+    """Of the proofs of what has been collected; see `core/collected.py`."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The whole context of the sender's shard, and the marks of what it has collected."""
+    """The whole context of the sender's shard. Asked, it tells a peer that its data are outdated."""
 
     shard: str
     context: Context
-    marks: Context = field(default_factory=Context)
+    proofs: Proofs = ()
+    """Of what has been collected; left out if the receiver has the same."""
+    lineage: tuple[ReplicaId, ...] = ()
+    """Of the sender's data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +162,8 @@ class WalkRoot:
     shard: str
     context: Context
     nodes: tuple[Sums, ...]
-    collected_timestamp: int = 0
-    """The greatest of the tombstones that the sender has collected."""
+    collected: Collected = NOTHING_COLLECTED
+    """What the sender remembers of tombstones that are gone."""
 
 
 @dataclass(frozen=True, slots=True)

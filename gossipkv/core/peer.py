@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.collected import NOTHING_COLLECTED, Collected
 from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
@@ -51,6 +52,12 @@ class Peer:
     """The last exchange that had been begun here when this replica was last heard from."""
     contexts: dict[str, Context] = field(default_factory=dict)
     """Per shard, what the peer durably covers, as far as it has said. Never more than it does."""
+    collected: Collected = NOTHING_COLLECTED
+    """Proofs and lineage of its users' shard, as it last told them."""
+    has_given: bool = False
+    """Whether rows of the users have been taken from it: so it knew of this member when it gave them."""
+    is_outdated: bool = False
+    """Its data may hold what was deleted: it is given no rows of the users, none are taken from it, and it is told."""
     vouched: Context = field(default_factory=Context)
     """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
     by then is listed here."""
@@ -144,6 +151,8 @@ class Peer:
         self.replica = replica
         self.contexts.clear()
         self.vouched = Context()
+        self.collected = NOTHING_COLLECTED
+        self.has_given = self.is_outdated = False
         self.heard.clear()
         self.offered.clear()
         self.ahead.clear()

@@ -22,8 +22,11 @@ class Progress:
 
     def may_exchange(self, peer: Peer | None, shard_name: str) -> bool:
         """Whether rows of the shard may go to the peer and come from it. Those of the users only if it is listed: then
-        whoever knows what this replica covers, and all members that it knows of, knows of everyone it gave rows to."""
-        return shard_name == SYSTEM or self._membership.lists(peer, self._store.shards[SYSTEM].context)
+        whoever knows what this replica covers, and all members that it knows of, knows of everyone it gave rows to.
+        Never if its data are outdated."""
+        if shard_name == SYSTEM:
+            return True
+        return self._membership.lists(peer, self._store.shards[SYSTEM].context) and not (peer and peer.is_outdated)
 
     def is_transferring(self, shard_name: str) -> bool:
         """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice. Audits, which

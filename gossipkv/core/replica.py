@@ -406,7 +406,6 @@ class Replica:
         waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
         if self._gossip.progress.is_brought_up_to_date() or (waited and self._gossip.progress.can_expect_nothing()):
             self.is_ready = True
-            self._store.shards[USER].note_ready()
             self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
 
     def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:

@@ -13,8 +13,11 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.collected import NOTHING_COLLECTED, Collected
+from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.messages import Digest
 from gossipkv.core.row import Row, without_stable
@@ -51,7 +54,7 @@ class Shard:
     def load(cls, reader: Reader, name: str) -> Shard:
         record = reader.shard_record(name) or ShardRecord(Context(), Context())
         shard = cls(name, Context(record.context), Context(record.floors), reader.table_counts(name))
-        shard.collected = reader.collected(name) or NOTHING_COLLECTED
+        shard.collected = _collected(reader, name)
         for page, content in reader.pages(name):
             shard.fingerprint.load_page(page, content)
         return shard
@@ -114,16 +117,25 @@ class Shard:
         self._move_deadlines(transaction, address, old, None)
         transaction.delete_row(self.name, address, leaf)
 
-    def note_collected(self, collected: Collected) -> None:
-        joined = self.collected.joined(collected)
-        if joined != self.collected:
-            self.collected = joined
-            self._collected_changed = True
+    def note_collection(self, proof: Proof, timestamp: int, settled: Context) -> None:
+        """Tombstones have been collected; see `Collected.extended`."""
+        self._keep_collected(self.collected.extended(proof, timestamp, settled))
 
-    def note_ready(self) -> None:
-        """The replica has been brought up to date."""
-        if not self.collected.has_been_ready:
-            self.collected = self.collected._replace(has_been_ready=True)
+    def note_timestamp(self, timestamp: int) -> None:
+        """Outrank from here on tombstones that others have collected."""
+        self._keep_collected(self.collected._replace(timestamp=max(timestamp, self.collected.timestamp)))
+
+    def adopt_proofs(self, proofs: Proofs) -> None:
+        """Take over the proofs of a peer that are covered here."""
+        self._keep_collected(self.collected.adopting(proofs, self.context))
+
+    def inherit(self, replicas: Iterable[ReplicaId], own: ReplicaId) -> None:
+        """Note that the data descend from these replicas as well."""
+        self._keep_collected(self.collected.inheriting(replicas, own))
+
+    def _keep_collected(self, collected: Collected) -> None:
+        if collected != self.collected:
+            self.collected = collected
             self._collected_changed = True
 
     def _raise_floors(self, context: Context) -> None:
@@ -194,11 +206,23 @@ class Shard:
             totals.rows,
             totals.tombstones,
             self.is_ahead(reader),
+            self.collected.digest(),
         )
 
     def is_ahead(self, reader: Reader) -> bool:
         """Whether rows are held whose dots the context does not cover yet."""
         return not self.context.covers_all(reader.journal_heads(self.name))
+
+
+def _collected(reader: Reader, name: str) -> Collected:
+    """What was stored. A proof of version 0.1.0 does not say whom its collector knew: all that are known now."""
+    collected = reader.collected(name) or NOTHING_COLLECTED
+    if any(not proof.known for proof in collected.proofs):
+        record = reader.shard_record(SYSTEM)
+        known = frozenset(record.context if record is not None else ())
+        proofs = tuple([proof if proof.known else Proof(proof.marks, known, known) for proof in collected.proofs])
+        return collected._replace(proofs=proofs)
+    return collected
 
 
 _NO_DEADLINES: frozenset[tuple[str, int]] = frozenset()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from gossipkv.core.address import NAMESPACES, SYSTEM, USER, key_of, table_of
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
+from gossipkv.core.collected import Proofs, is_outdated
 from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
 from gossipkv.core.row import (
@@ -75,8 +76,6 @@ class Store:
         self._tally = tally or Tally()
         self._sequences_at_start: dict[str, int] = {}
         """Per shard, this replica's last write before the process began."""
-        self._known_at_start: dict[str, Context] = {}
-        """Per shard, what it covered then, if it had ever been ready."""
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
@@ -89,9 +88,6 @@ class Store:
         self.notices.clear()
         if not self._sequences_at_start:
             self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
-            self._known_at_start = {
-                name: Context(shard.context) for name, shard in self.shards.items() if shard.collected.has_been_ready
-            }
         for name, context in stable.items():
             self.shards[name].stable = context
         self.watch(is_watched=self._is_watched)
@@ -120,6 +116,7 @@ class Store:
         are an old copy. What was written here since the start may bear names that stand for other writes elsewhere;
         it is written again under the new id."""
         renounced, self.replica = self.replica, replica
+        self.shards[USER].inherit([renounced], replica)
         for name, shard in self.shards.items():
             start = self._sequences_at_start[name]
             for entry in list(transaction.journal(name, renounced, start)):
@@ -227,6 +224,7 @@ class Store:
         """Merge rows that arrived. A row that is refused changes nothing and disturbs no other. `is_repair`: they come
         from a walk of a replica that covers this one's marks, so a value among them has not been deleted."""
         shard = self.shards[shard_name]
+        marks = shard.collected.marks
         intake = Intake()
         timestamp_max = 0
         for copy in copies:
@@ -236,8 +234,8 @@ class Store:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "clock_skew"))
                 continue
             current = transaction.row(shard_name, address)
-            if shard.collected.marks:
-                news = without_collected(arrived, current, shard.collected.marks, is_repair=is_repair)
+            if marks:
+                news = without_collected(arrived, current, marks, is_repair=is_repair)
                 if news is None:
                     continue
                 arrived = news
@@ -289,15 +287,15 @@ class Store:
             shard.save(transaction)
 
     def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: Row) -> None:
-        """Forget a tombstone. Its marks are raised by `note_collected` of the shard, in the same transaction."""
+        """Forget a tombstone. The proof is noted by `note_collection` of the shard, in the same transaction."""
         assert not row.is_visible, "only tombstones are collected"
         self.shards[shard_name].remove(transaction, address, row)
         self._tally.tombstones_collected += 1
 
-    def is_outdated(self, shard_name: str, marks: Context) -> bool:
-        """Whether rows here may be deleted for good elsewhere, by a replica with these marks."""
-        known = self._known_at_start.get(shard_name, Context())
-        return any(origin in known for origin in marks) and not self.shards[shard_name].context.covers_all(marks)
+    def is_outdated(self, shard_name: str, proofs: Proofs) -> bool:
+        """Whether rows here may be deleted for good elsewhere, by a replica with these proofs."""
+        shard = self.shards[shard_name]
+        return is_outdated(proofs, self.replica, shard.collected.lineage, shard.context)
 
     def set_stable(self, shard_name: str, contexts: list[Context]) -> None:
         """Learn what every member covers: the least of their contexts."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gossipkv.core.causality import Context
+from gossipkv.core.collected import NOTHING_COLLECTED
 from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums
 from gossipkv.core.messages import (
     LeafEntry,
@@ -60,7 +61,7 @@ class Walk:
         """What the peer covered at the start."""
         self.intake = Intake()
         """The refused rows of the whole walk."""
-        self.collected_timestamp = 0
+        self.collected = NOTHING_COLLECTED
         """As the peer had it at the start."""
         self.rows_received = 0
         self.nodes_left = 0
@@ -108,7 +109,7 @@ class Walk:
     def take_root(self, shard: Shard, root: WalkRoot) -> None:
         self._answered(WalkBegin)
         self.claim = Context(root.context)
-        self.collected_timestamp = root.collected_timestamp
+        self.collected = root.collected
         ours = shard.fingerprint.nodes()
         self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]
         self.nodes_left = len(self._nodes)
@@ -184,7 +185,7 @@ def serve(
                 shard.name,
                 Context(shard.context),
                 tuple(shard.fingerprint.nodes()),
-                shard.collected.timestamp,
+                shard.collected,
             )
         case WalkNodes(nodes=nodes):
             leaves = [sums for node in nodes for sums in shard.fingerprint.leaves_of(node)]

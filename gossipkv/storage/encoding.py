@@ -23,7 +23,7 @@ from typing import Any
 import msgpack
 
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.collected import Collected
+from gossipkv.core.collected import Collected, Proof
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
 
@@ -125,15 +125,32 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
 
 
 def encode_collected(collected: Collected) -> bytes:
-    return _pack([collected.timestamp, collected.has_been_ready, *_pairs(collected.marks)])
+    fields: list[int] = [collected.timestamp, len(collected.lineage), *collected.lineage]
+    for marks, listed, known in collected.proofs:
+        fields += (len(marks), *_pairs(marks), len(listed), *sorted(listed), len(known), *sorted(known))
+    return _pack(fields)
 
 
 def decode_collected(stored: bytes) -> Collected:
     """Raises UndecodableRecordError."""
     try:
-        timestamp, has_been_ready, *pairs = _unpack(stored)
-        return Collected(_context_of(pairs), timestamp, has_been_ready)
-    except (ValueError, TypeError) as error:
+        timestamp, length, *fields = _unpack(stored)
+        if isinstance(length, bool):
+            # Version 0.1.0 kept one context of marks, and whether the replica had ever been ready.
+            marks = _context_of(fields)
+            return Collected((Proof(marks, frozenset(), frozenset()),) if marks else (), timestamp)
+        lineage, at = tuple(fields[:length]), length
+        proofs = []
+        while at < len(fields):
+            end = at + 1 + 2 * fields[at]
+            marks, at = _context_of(fields[at + 1 : end]), end
+            end = at + 1 + fields[at]
+            listed, at = frozenset(fields[at + 1 : end]), end
+            end = at + 1 + fields[at]
+            known, at = frozenset(fields[at + 1 : end]), end
+            proofs.append(Proof(marks, listed, known))
+        return Collected(tuple(proofs), timestamp, lineage)
+    except (ValueError, TypeError, LookupError) as error:
         raise UndecodableRecordError("the record of what was collected cannot be decoded") from error
 
 

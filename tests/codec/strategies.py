@@ -8,6 +8,7 @@ from gossipkv.core import messages as m
 from gossipkv.core.address import NAMESPACES, address_of
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.clock import TIMESTAMP_MAX
+from gossipkv.core.collected import LINEAGE_MAX, Collected, Proof
 from gossipkv.core.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
 from gossipkv.core.member import INCARNATION_END
 from gossipkv.core.row import Row, Version
@@ -74,10 +75,13 @@ rumours = st.lists(
     st.builds(Rumour, names, st.sampled_from(STATUSES), lives, st.just("") | names),
     max_size=RUMOURS_PER_MESSAGE_MAX + 2,
 ).map(tuple)
+replicas = st.frozensets(integers_64, max_size=3)
+proofs = st.lists(st.builds(Proof, contexts, replicas, replicas), max_size=3).map(tuple)
+lineages = st.lists(integers_64, max_size=LINEAGE_MAX).map(tuple)
 entries = st.builds(m.LeafEntry, addresses, st.lists(dots, min_size=1, max_size=3).map(tuple))
 of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
-    m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans()),
-    m.State: st.builds(m.State, shards, contexts),
+    m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans(), integers_64),
+    m.State: st.builds(m.State, shards, contexts, proofs, lineages),
     m.Covered: st.builds(m.Covered, shards, contexts),
     m.Pull: st.builds(m.Pull, shards, contexts, cursors),
     m.Delta: st.builds(m.Delta, shards, st.dictionaries(integers_64, _ranges(), max_size=3), row_copies, cursors),
@@ -86,7 +90,11 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Unlisted: st.builds(m.Unlisted, shards),
     m.WalkBegin: st.builds(m.WalkBegin, shards),
     m.WalkRoot: st.builds(
-        m.WalkRoot, shards, contexts, sums.map(lambda found: (found,) * NODES), st.integers(0, 2**64 - 1)
+        m.WalkRoot,
+        shards,
+        contexts,
+        sums.map(lambda found: (found,) * NODES),
+        st.builds(Collected, proofs, integers_64, lineages),
     ),
     m.WalkNodes: st.builds(m.WalkNodes, shards, nodes),
     m.WalkSums: _walk_sums(),

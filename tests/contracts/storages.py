@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.collected import Collected
+from gossipkv.core.collected import Collected, Proof
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import (
     EXPIRIES,
@@ -100,7 +100,8 @@ def put_one_of_each(transaction: Transaction) -> None:
     transaction.put_page("usr", 1023, b"\x01" * 1024)
     transaction.put_row("usr", b"table\0key", row(), 65_535, is_new=True)
     transaction.put_journal("usr", A, 1, b"table\0key")
-    transaction.put_collected("usr", Collected(Context({A: 4}), 7 << 16, has_been_ready=True))
+    proof = Proof(Context({A: 4}), frozenset({B}), frozenset({A, B}))
+    transaction.put_collected("usr", Collected((proof,), 7 << 16, (B,)))
     transaction.put_deadline("usr", EXPIRIES, Deadline(9, b"table\0key"))
     transaction.put_deadline("usr", TOMBSTONES, Deadline(8, b"table\0gone"))
 

@@ -61,6 +61,9 @@ class Checker:
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """A member's disk is gone for good; these are left."""
 
+    def set_back(self, host: Host) -> None:
+        """A member that is down has an old copy of its disk from now on."""
+
     def fenced(self, host: Host) -> None:
         """A member sets its data aside."""
 

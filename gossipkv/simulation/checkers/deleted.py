@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.collected import NOTHING_COLLECTED
 from gossipkv.core.forgotten import forgotten_in
 from gossipkv.core.messages import RowCopy
 from gossipkv.core.row import Row
@@ -71,7 +72,8 @@ class Deleted(Checker):
 
 
 class TombstoneCollection(Checker):
-    """Tombstones go once everyone has heard of them; and no replica is fenced that was not forgotten."""
+    """Tombstones go once everyone has heard of them; and no data are fenced but those of a replica that was forgotten,
+    those of an old volume, and what descends from such data."""
 
     name = "collection"
 
@@ -79,14 +81,21 @@ class TombstoneCollection(Checker):
         super().__init__(history)
         self.is_blocked = False
         """A member is gone and no one has forgotten it."""
-        self._forgotten: set[ReplicaId] = set()
+        self._old: set[ReplicaId] = set()
+        """Replicas that were forgotten, or set back to an old copy."""
 
     def committed(self, commit: Commit) -> None:
         copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]
-        self._forgotten.update(forgotten_in(copies))
+        self._old.update(forgotten_in(copies))
+
+    def set_back(self, host: Host) -> None:
+        self._old.add(host.disk.replica)
 
     def fenced(self, host: Host) -> None:
-        self.require(host.disk.replica in self._forgotten, host.name, "is fenced, which no one has forgotten")
+        with host.disk.view() as view:
+            collected = view.collected(USER) or NOTHING_COLLECTED
+        ids = {host.disk.replica, *collected.lineage}
+        self.require(bool(ids & self._old), host.name, "is fenced, whose data are neither forgotten nor old")
 
     def ended(self, hosts: Sequence[Host]) -> None:
         for host in [] if self.is_blocked else hosts:

@@ -1,0 +1,327 @@
+"""Old volumes: disks that come back, or were set back to an old copy. None of them brings back what was deleted.
+
+The counterexamples behind `core/collected.py`, each with the order of events that breaks a weaker rule.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipkv.core.address import USER, address_of
+from gossipkv.core.causality import Context
+from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
+from gossipkv.core.inputs import Forget
+from gossipkv.core.replica import Forgotten
+from gossipkv.core.watch_position import WatchPosition
+from gossipkv.core.watching import Footing, Tail, standing
+from gossipkv.core.write import Operation
+from gossipkv.storage.encoding import decode_collected
+from gossipkv.storage.memory import MemoryStorage
+from tests.core.cluster import Cluster, Member
+from tests.core.test_collection import AGE_MS, ROW, clustered, is_there, live, start
+
+OTHER = address_of("table", b"other")
+COLLECTED_SECONDS = AGE_MS // 1_000 + 40
+
+
+def copy_of(member: Member) -> MemoryStorage:
+    """A copy of the volume as it is now."""
+    storage = MemoryStorage()
+    storage.restore(member.storage.snapshot())
+    return storage
+
+
+def delete_and_collect(cluster: Cluster, by: str) -> None:
+    cluster.write(by, Operation(ROW, None))
+    live(cluster, COLLECTED_SECONDS)
+    assert not any(is_there(member) for member in cluster.members.values()), "the tombstone is collected"
+
+
+def replace_disk(cluster: Cluster, name: str, *others: str) -> Member:
+    """Let a member lose its disk, come back, and fill itself from the others."""
+    cluster.crash(name)
+    member = start(cluster, name)
+    cluster.introduce(name, *others)
+    live(cluster, 20)
+    return member
+
+
+def restart_on(cluster: Cluster, name: str, storage: MemoryStorage, *others: str) -> Member:
+    """Let a member start on this volume and meet the others."""
+    if name in cluster.members:
+        cluster.crash(name)
+    member = start(cluster, name, storage)
+    cluster.introduce(name, *others)
+    return member
+
+
+def copied_then_deleted(deleter: str = "a") -> tuple[Cluster, MemoryStorage]:
+    """Three members hold a row, c is copied, the row is deleted by a member and collected by all."""
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    copy = copy_of(cluster.members["c"])
+    delete_and_collect(cluster, deleter)
+    return cluster, copy
+
+
+@pytest.mark.parametrize("deleter", ["a", "b", "c"])
+def test_a_volume_set_back_is_outdated_for_a_member_that_filled_itself_after_the_collection(deleter: str) -> None:
+    cluster, copy = copied_then_deleted(deleter)
+    replace_disk(cluster, "b", "a", "c")
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    returned = restart_on(cluster, "c", copy, "b")
+    live(cluster, 20)
+    assert returned.is_fenced
+    assert not is_there(cluster.members["b"])
+    restart_on(cluster, "a", storage, "b")
+    live(cluster, 20)
+    assert not is_there(cluster.members["a"])
+    assert not is_there(cluster.members["b"])
+
+
+def test_proofs_outlive_the_replacement_of_every_member_that_collected() -> None:
+    cluster, copy = copied_then_deleted()
+    replace_disk(cluster, "b", "a", "c")
+    replace_disk(cluster, "a", "b", "c")
+    returned = restart_on(cluster, "c", copy, "a", "b")
+    live(cluster, 20)
+    assert returned.is_fenced
+    assert not is_there(cluster.members["a"])
+    assert not is_there(cluster.members["b"])
+
+
+def test_a_copy_that_knew_none_of_those_who_deleted_is_outdated_too() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    copy = copy_of(cluster.members["c"])
+    # Every replica that writes from here on is one that the copy has never heard of.
+    replace_disk(cluster, "a", "b", "c")
+    replace_disk(cluster, "b", "a", "c")
+    cluster.write("a", Operation(OTHER, b"later"))
+    delete_and_collect(cluster, "a")
+    returned = restart_on(cluster, "c", copy, "a", "b")
+    live(cluster, 20)
+    assert returned.is_fenced
+    assert not is_there(cluster.members["a"])
+
+
+def test_a_replaced_disk_that_comes_back_to_a_member_that_filled_itself_is_outdated() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    old = cluster.members["c"].storage
+    replace_disk(cluster, "c", "a", "b")
+    delete_and_collect(cluster, "b")
+    replace_disk(cluster, "b", "a", "c")
+    cluster.crash("a")
+    returned = restart_on(cluster, "c", old, "b")
+    live(cluster, 20)
+    assert returned.is_fenced
+    assert not is_there(cluster.members["b"])
+
+
+def test_a_newcomer_that_filled_itself_from_an_old_volume_is_as_outdated_as_its_source() -> None:
+    cluster, copy = copied_then_deleted()
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    cluster.crash("b")
+    # Nobody who is up remembers the deletion: the old copy is all that a new b finds.
+    restart_on(cluster, "c", copy)
+    filled = start(cluster, "b")
+    cluster.introduce("b", "c")
+    live(cluster, 30)
+    assert is_there(filled)
+    restart_on(cluster, "a", storage, "b")
+    cluster.crash("c")
+    live(cluster, 30)
+    assert filled.is_fenced
+    assert not is_there(cluster.members["a"])
+
+
+def test_an_old_volume_that_became_a_new_replica_on_its_way_is_still_outdated() -> None:
+    cluster, copy = copied_then_deleted()
+    # c wrote after the copy was made, so whoever has heard of that makes the copy take a new id.
+    cluster.write("c", Operation(OTHER, b"by c"))
+    live(cluster, 5)
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    member = cluster.members["b"]
+    proofs = member.driver.replica.shards[USER].collected.proofs
+    assert proofs
+    # A member that has everything but the proofs, as in version 0.1.0 after it had filled itself.
+    shard = member.driver.replica.shards[USER]
+    shard._keep_collected(Collected())
+    returned = restart_on(cluster, "c", copy, "b")
+    renewed = returned.replica_id
+    cluster.crash("b")
+    live(cluster, 2)
+    restart_on(cluster, "a", storage, "c")
+    live(cluster, 20)
+    assert returned.is_fenced or not is_there(returned)
+    assert not is_there(cluster.members["a"])
+    assert renewed
+
+
+def test_a_watch_from_before_a_deletion_is_reset_at_a_member_that_filled_itself_after_the_collection() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    told = WatchPosition(Context(cluster.members["b"].context()))
+    delete_and_collect(cluster, "a")
+    cluster.write("b", Operation(OTHER, b"later"))
+    filled = replace_disk(cluster, "b", "a", "c")
+    newcomer = start(cluster, "d")
+    cluster.introduce("a", "d")
+    live(cluster, 20)
+    for member in (cluster.members["a"], filled, newcomer):
+        with member.storage.view() as view:
+            assert standing(view, USER, told, Tail(view, USER)) is Footing.FORGOTTEN
+            now = WatchPosition(Context(member.context()))
+            assert standing(view, USER, now, Tail(view, USER)) is Footing.HELD
+
+
+def test_an_old_volume_gives_nothing_to_a_member_that_dials_it_first() -> None:
+    cluster, copy = copied_then_deleted()
+    cluster.write("b", Operation(OTHER, b"later"))
+    live(cluster, 5)
+    returned = restart_on(cluster, "c", copy)
+    # Only a asks; c never begins an exchange of its own.
+    for _ in range(30):
+        cluster.now_ms += 1_000
+        cluster.tick("a")
+        cluster.tick("b")
+        returned.outbox.clear()
+        for source, target in (("a", "c"), ("b", "c"), ("a", "b"), ("b", "a")):
+            while cluster.waiting(source, target) is not None and not returned.is_fenced:
+                cluster.deliver(source, target)
+    assert returned.is_fenced
+    assert not is_there(cluster.members["a"])
+    assert not is_there(cluster.members["b"])
+
+
+def test_a_newcomer_is_not_outdated_whatever_was_collected_before_it_came() -> None:
+    cluster, _ = copied_then_deleted()
+    newcomer = start(cluster, "d")
+    cluster.write("d", Operation(OTHER, b"written alone"))
+    live(cluster, 15)
+    cluster.introduce("a", "d")
+    live(cluster, 30)
+    assert not newcomer.is_fenced
+    assert all(OTHER in member.rows() for member in cluster.members.values())
+    assert cluster.members["a"].driver.replica.shards[USER].collected.proofs
+    assert newcomer.driver.replica.shards[USER].collected.proofs
+
+
+def test_a_newcomer_that_restarts_in_the_midst_of_filling_itself_is_not_outdated() -> None:
+    cluster, _ = copied_then_deleted()
+    cluster.write("a", *[Operation(address_of("table", b"%d" % row), b"x" * 100_000) for row in range(100)])
+    live(cluster, 5)
+    newcomer = start(cluster, "d")
+    cluster.write("d", Operation(OTHER, b"written alone"))
+    cluster.introduce("a", "d")
+    while len(newcomer.rows()) < 20:
+        cluster.flow()
+        cluster.now_ms += 50
+        cluster.tick("d")
+    assert len(newcomer.rows()) < 100, "it is in the midst of filling itself"
+    storage = newcomer.storage
+    restarted = restart_on(cluster, "d", storage, "a")
+    live(cluster, 60)
+    assert not restarted.is_fenced
+    assert len(restarted.rows()) == 101
+
+
+def test_parts_of_a_cluster_that_never_met_keep_their_proofs_apart_until_all_have_met() -> None:
+    cluster, _ = copied_then_deleted()
+    for name in ("x", "y"):
+        start(cluster, name)
+    live_apart = [("a", "b", "c"), ("x", "y")]
+    cluster.introduce("x", "y")
+    live(cluster, 20)
+    cluster.write("x", Operation(OTHER, b"value"))
+    live(cluster, 5)
+    cluster.write("x", Operation(OTHER, None))
+    live(cluster, COLLECTED_SECONDS)
+    assert live_apart
+    cluster.introduce("a", "x")
+    live(cluster, 60)
+    assert not any(member.is_fenced for member in cluster.members.values())
+    cluster.write("y", Operation(ROW, b"value"))
+    live(cluster, 5)
+    delete_and_collect(cluster, "b")
+    live(cluster, 30)
+    assert {len(m.driver.replica.shards[USER].collected.proofs) for m in cluster.members.values()} == {1}
+    assert len({m.driver.replica.shards[USER].collected.digest() for m in cluster.members.values()}) == 1
+
+
+def test_a_forgotten_volume_that_comes_back_to_a_member_that_filled_itself_is_outdated() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    live(cluster, 5)
+    old = cluster.members["c"].storage
+    cluster.crash("c")
+    live(cluster, 20)
+    assert cluster.answer_to("a", Forget("c")) is Forgotten.DONE
+    delete_and_collect(cluster, "a")
+    replace_disk(cluster, "b", "a")
+    cluster.crash("a")
+    returned = restart_on(cluster, "c", old, "b")
+    live(cluster, 20)
+    assert returned.is_fenced
+    assert not is_there(cluster.members["b"])
+
+
+# Proofs by themselves
+
+
+def proof(marks: dict[int, int], *known: int, listed: tuple[int, ...] = ()) -> Proof:
+    return Proof(Context(marks), frozenset(listed), frozenset(known))
+
+
+def test_only_what_a_proof_knows_and_what_does_not_cover_it_is_outdated() -> None:
+    proofs = (proof({1: 5}, 1, 2, listed=(2,)), proof({3: 2}, 3))
+    assert is_outdated(proofs, 2, (), Context({1: 4}))
+    assert is_outdated(proofs, 9, (2,), Context({1: 4}))
+    assert not is_outdated(proofs, 9, (1,), Context({1: 4})), "the source was replaced, and no one waited for it"
+    assert not is_outdated(proofs, 2, (), Context({1: 5}))
+    assert not is_outdated(proofs, 9, (), Context())
+    assert not is_outdated(proofs, 3, (), Context({3: 2}))
+    assert not is_outdated((), 1, (), Context())
+
+
+def test_a_proof_is_adopted_once_it_is_covered_and_takes_the_place_of_those_it_implies() -> None:
+    collected = Collected((proof({1: 5}, 1, 2),))
+    assert collected.adopting((proof({1: 6}, 1, 2, 3),), Context({1: 5})) == collected
+    assert collected.adopting((proof({1: 6}, 1, 2, 3),), Context({1: 6})).proofs == (proof({1: 6}, 1, 2, 3),)
+    assert collected.adopting((proof({1: 4}, 1),), Context({1: 6})) == collected
+    assert len(collected.adopting((proof({2: 1}, 9),), Context({2: 1})).proofs) == 2
+
+
+def test_proofs_become_one_when_every_listed_member_covers_both() -> None:
+    collected = Collected((proof({1: 5}, 1), proof({2: 5}, 2)))
+    extended = collected.extended(proof({1: 6}, 1, 3), 7, settled=Context({1: 6}))
+    assert extended.proofs == (proof({2: 5}, 2), proof({1: 6}, 1, 3))
+    assert extended.extended(proof({1: 7}, 1), 7, Context({1: 7, 2: 5})).proofs == (proof({1: 7, 2: 5}, 1, 2, 3),)
+
+
+def test_a_collection_that_another_proof_implies_adds_none() -> None:
+    collected = Collected((proof({1: 5, 2: 5}, 1, 2),))
+    assert collected.extended(proof({1: 5}, 1), 7, settled=Context({1: 5})).proofs == collected.proofs
+
+
+def test_proofs_and_lineages_are_bounded() -> None:
+    collected = Collected()
+    for replica in range(1, 100):
+        collected = collected.adopting((proof({replica: 1}, replica),), Context({replica: 1})).inheriting([replica], 0)
+    assert len(collected.proofs) == PROOFS_MAX
+    assert collected.lineage == tuple(range(100 - LINEAGE_MAX, 100))
+    assert collected.marks == Context(dict.fromkeys(range(1, 100), 1))
+    assert collected.adopting((proof({1: 1}, 0),), Context({1: 1})).inheriting([7], 0).lineage == ()
+
+
+def test_what_version_0_1_0_stored_is_read() -> None:
+    stored = bytes.fromhex("94cd1234c30107")
+    assert decode_collected(stored) == Collected((proof({1: 7}),), 0x1234)
