@@ -57,10 +57,14 @@ class Collector:
             self._sweep(transaction, now_ms)
 
     def blockers(self) -> list[str]:
-        """The members that are not known to cover the oldest tombstone that is old enough, by name."""
+        """The members that are not known to cover the oldest tombstone that is old enough, by name. If it runs ahead of
+        what is covered here, those that alone can tell what came before."""
         if self.blocked is None:
             return []
         peers = self._membership.listed()
+        lacking = self.blocked.missing_from(self._store.shards[USER].context)
+        if lacking:
+            return [peer.member for peer in peers if peer.member and peer.replica in lacking]
         return [peer.member for peer in peers if peer.member and not peer.vouched.covers_all(self.blocked)]
 
     def _settle(self, now_ms: int) -> None:
@@ -102,7 +106,7 @@ class Collector:
                 self._store.collect(transaction, USER, address, row)
                 marks.advance(row.context)
                 timestamp = max(timestamp, row.winner.timestamp)
-            elif self.blocked is None and shard.context.covers_all(row.context):
+            elif self.blocked is None or not shard.context.covers_all(self.blocked):
                 self.blocked = row.context
         if marks:
             shard.note_collection(Proof(marks, self._listed, self._known), timestamp, self._settled)

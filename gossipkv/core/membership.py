@@ -87,6 +87,11 @@ class Membership:
         """The members' names by replica id, of those that have one known here."""
         return {peer.replica: member for member, peer in self._members.items() if peer.replica is not None}
 
+    def replicas(self) -> set[ReplicaId]:
+        """Those that the other members run as, by their records or by what they have said."""
+        spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}
+        return spoken | {peer.record.replica for peer in self._members.values() if peer.record is not None}
+
     def discovered(self, endpoints: Iterable[str], existing: frozenset[str] | None = None) -> None:
         """Take endpoints to try. Those that are known, or this member's own, are not new. `existing` names all members
         that exist, where that is known."""

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
+from gossipkv.core.adoption import Adopter
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
@@ -78,6 +79,7 @@ class Replica:
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
         self._expirer = Expirer(self._store, self._membership, options.member)
         self._collector = Collector(self._store, self._membership, options)
+        self._adopter = Adopter(self._store, self._membership, options)
         self._notices: list[Notice] = []
         self._refused: set[tuple[str, str, int]] = set()
         """Senders of whom the log has been told that they are refused."""
@@ -184,6 +186,8 @@ class Replica:
         if self._expirer.tick(transaction, now_ms):
             self._gossip.wrote(USER)
         self._collector.tick(transaction, now_ms)
+        for shard in self._adopter.tick(transaction, now_ms):
+            self._gossip.wrote(shard)
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()
@@ -229,8 +233,9 @@ class Replica:
             for probe in self._probing.compose()
         ]
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
-        notices += self._probing.take_notices()
+        notices += self._probing.take_notices() + self._adopter.notices
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
+        self._adopter.notices = []
         changes = self._store.take_changes(transaction.revision())
         is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced)
@@ -247,6 +252,7 @@ class Replica:
         self._quorum.forget_batch(exchanges)
         self._receipts.forget_batch()
         self._notices.clear()
+        self._adopter.notices.clear()
         self._membership.notices.clear()
         self._load_members(reader)
 

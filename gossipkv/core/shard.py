@@ -117,6 +117,13 @@ class Shard:
         self._move_deadlines(transaction, address, old, None)
         transaction.delete_row(self.name, address, leaf)
 
+    def drop_entry(self, transaction: Transaction, address: bytes, row: Row, origin: ReplicaId) -> None:
+        """Take an origin out of a row's context: every member holds what has superseded its writes."""
+        context = Context(row.context)
+        del context[origin]
+        self._raise_floors(Context({origin: row.context[origin]}))
+        self.store(transaction, address, row, Row(row.versions, context))
+
     def note_collection(self, proof: Proof, timestamp: int, settled: Context) -> None:
         """Tombstones have been collected; see `Collected.extended`."""
         self._keep_collected(self.collected.extended(proof, timestamp, settled))

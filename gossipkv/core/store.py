@@ -22,6 +22,7 @@ from gossipkv.core.row import (
     expired,
     lost,
     merge,
+    resolved,
     without_collected,
     written,
     written_beside,
@@ -206,6 +207,23 @@ class Store:
         assert current is not None, "the index of expiries names a row that is not there"
         row = expired(current, shard.next_dot(self.replica), now_ms)
         self._store_own(transaction, shard, address, current, row)
+
+    def adopt(self, transaction: Transaction, shard_name: str, address: bytes, origin: ReplicaId) -> None:
+        """Write the versions of an origin that is gone again, under names of this replica; see `core/adoption.py`."""
+        shard = self.shards[shard_name]
+        current = transaction.row(shard_name, address)
+        assert current is not None, "a row is adopted that is not there"
+        context = Context(current.context)
+        versions = []
+        for version in current.versions:
+            if version.dot.replica == origin:
+                # Just above what it replaces, and as little as can be: a client's later write must outrank it.
+                above = version.timestamp + (self.replica < origin)
+                version = version._replace(dot=shard.next_dot(self.replica), timestamp=above)
+                shard.advance(*version.dot)
+                context.advance({version.dot.replica: version.dot.sequence})
+            versions.append(version)
+        shard.store(transaction, address, current, Row(resolved(versions), context))
 
     def _store_own(self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row) -> None:
         """Store a row with this replica's next write in it."""
