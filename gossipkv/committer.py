@@ -8,6 +8,7 @@ gathers, so batches grow with load. Frames are decoded and encoded here too, off
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +22,9 @@ from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
 from gossipkv.core.messages import Envelope
+from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import RefusedEnvelopeError
+from gossipkv.core.storage import Storage
 from gossipkv.group_commit import Batch, GroupCommit
 
 INPUTS_PER_BATCH_MAX = 256
@@ -93,7 +96,11 @@ class _Job(NamedTuple):
 
 
 class Committer:
-    """Runs a GroupCommit on a thread of its own. Its methods are called on the event loop."""
+    """Runs a GroupCommit on a thread of its own. Its methods are called on the event loop.
+
+    The replica belongs to the thread: it changes in the middle of a batch, and a batch may fail. The loop never reads
+    it; what the loop needs to know is in the snapshot of each durable batch.
+    """
 
     def __init__(
         self,
@@ -111,6 +118,21 @@ class Committer:
         self._busy_since: float | None = None
         self._gathering_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="gossipkv-storage", daemon=True)
+
+    @classmethod
+    def open(
+        cls,
+        storage: Storage,
+        options: ReplicaOptions,
+        rng: random.Random,
+        limits: Limits,
+        clock_ms: Callable[[], int],
+        publish: Callable[[Published], None],
+    ) -> tuple[Committer, Effects]:
+        """Open the replica that the storage holds; returns the effects of its first batch, which is durable. Raises
+        StorageError."""
+        group_commit, effects = GroupCommit.open(storage, options, rng, clock_ms())
+        return cls(group_commit, limits, clock_ms, publish), effects
 
     def start(self) -> None:
         self._thread.start()

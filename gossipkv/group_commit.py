@@ -18,6 +18,7 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, step
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
+from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction
 
 USED_SHARE_MAX = 0.9
@@ -49,9 +50,11 @@ class Prepared:
 class GroupCommit:
     """Drives one replica over one storage; used by one thread at a time."""
 
-    def __init__(self, storage: Storage, replica: Replica) -> None:
+    def __init__(self, storage: Storage, replica: Replica, durable: ReplicaSnapshot) -> None:
         self._storage = storage
         self.replica = replica
+        self._durable = durable
+        """The replica as of the last commit."""
 
     @classmethod
     def open(
@@ -66,7 +69,7 @@ class GroupCommit:
             transaction.abort()
             raise
         transaction.commit()
-        return cls(storage, replica), effects
+        return cls(storage, replica, _snapshot_of(effects)), effects
 
     def run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
         """Take inputs in and make them durable. Never raises: what fails is an outcome.
@@ -92,6 +95,7 @@ class GroupCommit:
                 [resolved for batch in batches for resolved in batch.effects.resolved],
                 [changes for batch in batches for changes in batch.effects.changes],
                 any(batch.effects.is_fenced for batch in batches),
+                next((b.effects.snapshot for b in reversed(batches) if b.effects.snapshot is not None), None),
             ),
         )
 
@@ -115,6 +119,7 @@ class GroupCommit:
         except BaseException:
             self._return_to_disk(prepared.inputs, prepared.batch.effects)
             raise
+        self._durable = _snapshot_of(prepared.batch.effects)
         return prepared.batch
 
     def _outcome(self, transaction: Transaction, happened: Input, is_full: bool, now_ms: int) -> Answer | Exception:
@@ -133,4 +138,9 @@ class GroupCommit:
         """Exchanges that would have begun, or whose end the batch held, are not under way any more."""
         ended = [one.exchange for one in inputs if isinstance(one, Answered | Failed)]
         with self._storage.view() as view:
-            self.replica.reload(view, [*(send.exchange for send in effects.sends), *ended])
+            self.replica.reload(view, self._durable, [*(send.exchange for send in effects.sends), *ended])
+
+
+def _snapshot_of(effects: Effects) -> ReplicaSnapshot:
+    assert effects.snapshot is not None, "every batch that goes through the core leaves a snapshot"
+    return effects.snapshot

@@ -23,19 +23,20 @@ from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published
 from gossipkv.consistency import Consistency
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.receipts import Coverage, Reach, Receipt
-from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Row
+from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher
-from gossipkv.group_commit import GroupCommit, StepFailedError
+from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 
@@ -118,13 +119,17 @@ class Node:
 
     async def start(self) -> None:
         """Open the replica, then answer and begin exchanges. Raises StorageError, OSError."""
-        self._group_commit, effects = GroupCommit.open(self._storage, self._options, self._rng, self._clock_ms())
         limits = Limits.for_values(self._node_options.value_bytes_max)
-        self._committer = Committer(self._group_commit, limits, self._clock_ms, self._published)
+        self._committer, effects = Committer.open(
+            self._storage, self._options, self._rng, limits, self._clock_ms, self._published
+        )
+        assert effects.snapshot is not None, "a replica that has been opened has a snapshot"
+        self._snapshot = effects.snapshot
         self._consistency = Consistency(self._committer, self._store, self._metrics)
+        sends = encoded(effects.sends)
         self._committer.start()
         await self._transport.start(self._serve)
-        self._carry_out(effects, encoded(effects.sends))
+        self._carry_out(effects, sends)
         self._loops = [
             asyncio.create_task(self._supervise("discovery", self._discover)),
             asyncio.create_task(self._supervise("tick", self._tick)),
@@ -214,7 +219,7 @@ class Node:
         """How many copies a write into a table asks for, and how many members a read asks, unless they say."""
         if namespace != USER:
             return 1, 1
-        settings = self._group_commit.replica.settings_of(table)
+        settings = self._snapshot.settings_of(table)
         return settings.w, settings.r
 
     async def read(self, shard: str, address: bytes, members: int) -> Row | None:
@@ -229,7 +234,7 @@ class Node:
 
     def conflicts(self, shard: str, table: str) -> int:
         """Concurrent versions of the table's rows that gave way to a later write here, since the process began."""
-        return self._group_commit.replica.tally.conflicts[shard, table]
+        return self._snapshot.conflicts.get((shard, table), 0)
 
     def now_ms(self) -> int:
         """The member's wall clock, milliseconds since the Unix epoch."""
@@ -278,7 +283,12 @@ class Node:
 
     @property
     def identity(self) -> Identity:
-        return self._group_commit.replica.identity
+        return self._snapshot.identity
+
+    @property
+    def snapshot(self) -> ReplicaSnapshot:
+        """What the replica shows of itself as of the last batch that became durable here."""
+        return self._snapshot
 
     # Batches that have become durable
 
@@ -295,6 +305,8 @@ class Node:
         self._carry_out(batch.effects, batch.sends)
 
     def _carry_out(self, effects: Effects, sends: list[EncodedSend]) -> None:
+        if effects.snapshot is not None:
+            self._snapshot = effects.snapshot
         if effects.resolved:
             self._consistency.resolve(effects.resolved)
         for notice in effects.notices:
@@ -307,7 +319,7 @@ class Node:
         self._feed.publish(effects.changes)
         if effects.arrivals:
             self._metrics.observe_arrivals(effects.arrivals, self._clock_ms())
-        if self._group_commit.replica.is_ready:
+        if self._snapshot.is_ready:
             self._ready.set()
         for send in sends:
             task = asyncio.create_task(self._exchange(send))

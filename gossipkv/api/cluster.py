@@ -9,7 +9,7 @@ from aiohttp import web
 from gossipkv.api.json_rows import json_text
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, member_of
-from gossipkv.core.replica import Forgotten
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.status import MemberStatus, ShardStatus
 from gossipkv.node import Node
 

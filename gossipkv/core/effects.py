@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
 from gossipkv.core.resolution import Resolved
+from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.watching import Changes
 
 
@@ -49,6 +50,8 @@ class Effects:
     """Only while someone watches."""
     is_fenced: bool = False
     """The data are outdated: set them aside and start again without any."""
+    snapshot: ReplicaSnapshot | None = None
+    """What the replica shows of itself from now on. None: as before, because nothing of the batch stands."""
 
 
 @dataclass(slots=True)
@@ -78,9 +81,15 @@ class Tally:
     """Copies that a read of several members found behind, and that were given the merge."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    has_new_conflicts: bool = False
+    """Whether `conflicts` has changed since the last snapshot."""
     tombstones_collected: int = 0
     siblings_over_limit: int = 0
     """Rows that a merge has left with more siblings than a writer may."""
+
+    def count_conflicts(self, namespace: str, table: str, versions: int) -> None:
+        self.conflicts[namespace, table] += versions
+        self.has_new_conflicts = True
 
     def copy(self) -> Tally:
         return Tally(
@@ -96,6 +105,7 @@ class Tally:
             self.wakes_late,
             self.reads_repaired,
             Counter(self.conflicts),
+            self.has_new_conflicts,
             self.tombstones_collected,
             self.siblings_over_limit,
         )

@@ -8,6 +8,7 @@ member that names the forgotten replica counts for nothing, whenever it was writ
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Iterable
@@ -19,6 +20,15 @@ from gossipkv.core.storage import Reader
 from gossipkv.core.write import Operation
 
 _REPLICA = re.compile(rb"[0-9a-f]{16}")
+
+
+class Forgotten(enum.Enum):
+    """What became of the request to forget a member; text for the client that asked."""
+
+    DONE = "done"
+    UNKNOWN = "no member has this name"
+    ITSELF = "a member does not forget itself: ask another one"
+    ANSWERS = "the member answers: stop it first"
 
 
 def forgetting(replica: ReplicaId, member: str) -> Operation:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.causality import Dot
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.messages import Envelope
 from gossipkv.core.quorum import Found, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Waiting
-from gossipkv.core.replica import Forgotten, Replica
+from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Transaction
 from gossipkv.core.write import Operation, Result

@@ -7,9 +7,10 @@ If a step or the commit fails it aborts and calls `reload`, and nothing of the b
 
 from __future__ import annotations
 
-import enum
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.adoption import Adopter
@@ -17,7 +18,7 @@ from gossipkv.core.clock import milliseconds
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.expiry import Expirer
-from gossipkv.core.forgotten import all_forgotten, forgetting, forgotten_in
+from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.messages import Envelope, Message, RowCopy
@@ -29,10 +30,10 @@ from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
 from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
+from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
-from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation, Result
 
 REFUSED_SENDERS_MAX = 100
@@ -45,15 +46,6 @@ class RefusedEnvelopeError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
-
-
-class Forgotten(enum.Enum):
-    """What became of the wish that a member be forgotten; text for whoever asked."""
-
-    DONE = "done"
-    UNKNOWN = "no member has this name"
-    ITSELF = "a member does not forget itself: ask another one"
-    ANSWERS = "the member answers: stop it first"
 
 
 class Replica:
@@ -80,6 +72,8 @@ class Replica:
         self._expirer = Expirer(self._store, self._membership, options.member)
         self._collector = Collector(self._store, self._membership, options)
         self._adopter = Adopter(self._store, self._membership, options)
+        self._conflicts: Mapping[tuple[str, str], int] = MappingProxyType({})
+        """As the last snapshot has them."""
         self._notices: list[Notice] = []
         self._refused: set[tuple[str, str, int]] = set()
         """Senders of whom the log has been told that they are refused."""
@@ -238,13 +232,27 @@ class Replica:
         self._adopter.notices = []
         changes = self._store.take_changes(transaction.revision())
         is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
-        return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced)
+        snapshot = self._snapshot(is_fenced=is_fenced)
+        return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
 
-    def reload(self, reader: Reader, exchanges: Sequence[int]) -> None:
-        """Return to what is committed: the batch in which these exchanges began or ended has not happened."""
+    def _snapshot(self, *, is_fenced: bool) -> ReplicaSnapshot:
+        if self.tally.has_new_conflicts:
+            self._conflicts = MappingProxyType(dict(self.tally.conflicts))
+            self.tally.has_new_conflicts = False
+        return ReplicaSnapshot(
+            self.identity, self.is_ready, is_fenced, self.zone, self._store.tables.settings, self._conflicts
+        )
+
+    def reload(self, reader: Reader, durable: ReplicaSnapshot, exchanges: Sequence[int]) -> None:
+        """Return to what is committed, of which `durable` is the snapshot: the batch in which these exchanges began or
+        ended has not happened."""
         identity = reader.identity()
         assert identity is not None, "a replica writes its identity before anything else"
         self.identity = identity
+        self.is_ready = durable.is_ready
+        self._conflicts = durable.conflicts
+        self.tally.conflicts = Counter(durable.conflicts)
+        self.tally.has_new_conflicts = False
         self._store.replica = identity.replica
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
@@ -257,10 +265,6 @@ class Replica:
         self._load_members(reader)
 
     # Questions
-
-    def settings_of(self, table: str) -> TableSettings:
-        """Of a table of the users, as this member knows them."""
-        return self._store.tables.of(table)
 
     @property
     def shards(self) -> dict[str, Shard]:

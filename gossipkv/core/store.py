@@ -277,7 +277,7 @@ class Store:
 
     def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
         if losers := lost(current, arrived, merged):
-            self._tally.conflicts[shard_name, table_of(address)] += losers
+            self._tally.count_conflicts(shard_name, table_of(address), losers)
         if len(merged.versions) > self._siblings_max >= len(current.versions):
             # Members accept writes apart from each other, so a merge may hold up to so many for each of them.
             self._tally.siblings_over_limit += 1

@@ -9,7 +9,8 @@ siblings from their next write on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gossipkv.core.address import SYSTEM, TABLES_TABLE, address_of, key_of, table_of
@@ -58,28 +59,29 @@ class Tables:
     """The settings of all tables that have any, in memory."""
 
     def __init__(self) -> None:
-        self._settings: dict[str, TableSettings] = {}
+        self.settings: Mapping[str, TableSettings] = MappingProxyType({})
+        """By table. Replaced, never changed: snapshots hold it."""
         self.with_siblings: frozenset[bytes] = frozenset()
         """Names of the tables that keep siblings. Replaced, never changed: other threads may look at it."""
 
     def load(self, reader: Reader) -> None:
         prefix = address_of(TABLES_TABLE, b"")
-        self._settings = {}
-        self.follow(RowCopy(address, row) for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
+        self._follow({}, (RowCopy(address, row) for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1")))
 
     def follow(self, changed: Iterable[RowCopy]) -> None:
         """Learn from rows of `sys` as they now stand."""
-        for address, row in changed:
-            if table_of(address) != TABLES_TABLE:
-                continue
-            settings = settings_in(row)
-            if settings is None:
-                self._settings.pop(key_of(address).decode(), None)
-            else:
-                self._settings[key_of(address).decode()] = settings
-        self.with_siblings = frozenset(
-            table.encode() for table, held in self._settings.items() if held.conflicts is Conflicts.SIBLINGS
-        )
+        rows = [copy for copy in changed if table_of(copy.address) == TABLES_TABLE]
+        if rows:
+            self._follow(dict(self.settings), rows)
 
-    def of(self, table: str) -> TableSettings:
-        return self._settings.get(table, DEFAULTS)
+    def _follow(self, settings: dict[str, TableSettings], rows: Iterable[RowCopy]) -> None:
+        for address, row in rows:
+            held = settings_in(row)
+            if held is None:
+                settings.pop(key_of(address).decode(), None)
+            else:
+                settings[key_of(address).decode()] = held
+        self.settings = MappingProxyType(settings)
+        self.with_siblings = frozenset(
+            table.encode() for table, held in settings.items() if held.conflicts is Conflicts.SIBLINGS
+        )

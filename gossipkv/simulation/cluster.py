@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gossipkv.core.effects import Effects, Tally
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Answer, Discovered, Forget
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.replica import Forgotten
 from gossipkv.core.storage import StorageError
 from gossipkv.group_commit import GroupCommit
 from gossipkv.simulation.checkers import Checker

@@ -6,10 +6,9 @@ import pytest
 
 from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of, table_of
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.forgotten import forgotten_in
+from gossipkv.core.forgotten import Forgotten, forgotten_in
 from gossipkv.core.inputs import Forget
 from gossipkv.core.messages import Delta, Range, RowCopy, Unlisted
-from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Row, Version, without_collected
 from gossipkv.core.write import Operation
 from gossipkv.storage.memory import MemoryStorage

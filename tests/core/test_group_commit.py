@@ -10,10 +10,12 @@ from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Inspect, Tick, Write
 from gossipkv.core.messages import Envelope
+from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.tables import TableSettings, settings_address
 from gossipkv.core.write import NotMatched, Operation, Written
-from gossipkv.group_commit import USED_SHARE_MAX, StepFailedError
+from gossipkv.group_commit import USED_SHARE_MAX, Batch, StepFailedError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.disks import at
 
@@ -177,3 +179,52 @@ def test_a_replica_that_cannot_be_opened_leaves_its_storage_free_for_the_next_tr
     with pytest.raises(StorageError, match="belongs to member"):
         cluster.start("c", storage)
     assert cluster.start("a", storage).replica_id == 1
+
+
+def snapshot_of(batch: Batch) -> ReplicaSnapshot:
+    assert batch.effects.snapshot is not None
+    return batch.effects.snapshot
+
+
+def settings(table: str, copies: int) -> Write:
+    return Write(SYSTEM, (Operation(settings_address(table), TableSettings(w=copies).to_json()),))
+
+
+def test_each_batch_leaves_a_snapshot_and_copies_only_what_it_has_changed(cluster: Cluster) -> None:
+    first = snapshot_of(cluster.run("a", settings("t", 2)))
+    second = snapshot_of(cluster.run("a", put("row")))
+    third = snapshot_of(cluster.run("a", settings("u", 3)))
+    assert (first.settings_of("t").w, first.settings_of("u").w) == (2, 1)
+    assert second.settings is first.settings
+    assert second.conflicts is first.conflicts
+    assert (third.settings_of("t").w, third.settings_of("u").w) == (2, 3)
+    assert dict(first.settings) == {"t": TableSettings(w=2)}, "what was handed out never changes"
+
+
+def test_conflicts_count_once_their_merge_is_durable(cluster: Cluster) -> None:
+    for name in "ab":
+        cluster.run(name, put("row", name.encode()))
+    cluster.members["b"].storage.fail_next_commit(StorageFullError("no room"))
+    cluster.deliver("a", "b")
+    assert snapshot_of(cluster.run("b", Tick())).conflicts == {}
+    cluster.settle()
+    shown = [dict(snapshot_of(cluster.run(name, Tick())).conflicts) for name in "ab"]
+    assert sorted(sum(counts.values()) for counts in shown) == [0, 1]
+    assert sum(cluster.status("b").tally.conflicts.values()) <= 1, "a merge that was taken back is not counted"
+
+
+def test_a_member_that_got_ready_in_a_batch_that_failed_is_not_ready_and_says_so_later() -> None:
+    cluster = Cluster()
+    member = cluster.start("a", bootstrap_timeout_ms=100)
+    cluster.now_ms += 200
+    member.storage.fail_next_commit(StorageFullError("no room"))
+    failed = cluster.run("a", Tick())
+    assert failed.effects.snapshot is None
+    assert not cluster.members["a"].driver.replica.is_ready
+    batch = cluster.run("a", Tick())
+    assert snapshot_of(batch).is_ready
+    assert "ready" in [notice.event for notice in batch.effects.notices]
+    with member.storage.view() as view:
+        collected = view.collected(USER)
+    assert collected is not None
+    assert collected.has_been_ready, "a later start knows that it has been ready once"

@@ -10,6 +10,7 @@ import pytest
 
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.replica import Replica
 from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
@@ -76,6 +77,11 @@ def get(node: Node, row: str, table: str = "t") -> bytes | None:
     with node.view() as view:
         found = view.row(USER, address_of(table, row.encode()))
     return None if found is None else found.winner.value
+
+
+def replica_of(node: Node) -> Replica:
+    """The replica that belongs to the node's storage thread: for conditions that are asked again and again."""
+    return node._committer._group_commit.replica
 
 
 async def fingerprints(*nodes: Node) -> set[tuple[int, int]]:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.member import MemberRecord
-from gossipkv.core.replica import Forgotten
 from gossipkv.feed import Signal, Word
 from gossipkv.node import Node, StoppedError
 from gossipkv.storage.memory import MemoryStorage

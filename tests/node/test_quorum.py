@@ -12,7 +12,7 @@ from gossipkv.core.member import DEAD
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Operation, Written
 from gossipkv.node import Node
-from tests.node.conftest import LocalCluster, eventually, get
+from tests.node.conftest import LocalCluster, eventually, get, replica_of
 
 ADDRESS = address_of("t", b"row")
 LONG = 20.0
@@ -27,7 +27,7 @@ async def started(cluster: LocalCluster, **options: object) -> tuple[Node, Node,
     async def all_answer() -> bool:
         return all(
             len(node.peers) == 2 and all(peer.is_answering and len(peer.contexts) == 2 for peer in node.peers)
-            for node in (a._group_commit.replica, b._group_commit.replica, c._group_commit.replica)
+            for node in (replica_of(a), replica_of(b), replica_of(c))
         )
 
     await eventually(all_answer)

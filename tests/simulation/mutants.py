@@ -215,7 +215,8 @@ _forget_batch = Gossip.forget_batch
 
 def _send_before_commit(process: Process, prepared: Prepared, concluding: Any) -> None:
     process._carry_out(prepared.batch.effects)
-    unsent = Prepared(prepared.transaction, Batch(prepared.batch.outcomes, Effects()), prepared.inputs)
+    told = Effects(snapshot=prepared.batch.effects.snapshot)
+    unsent = Prepared(prepared.transaction, Batch(prepared.batch.outcomes, told), prepared.inputs)
     _await_commit(process, unsent, concluding)
 
 

@@ -1,0 +1,36 @@
+"""What a replica shows of itself outside a batch.
+
+A replica changes in the middle of a batch, and a batch may fail. So nothing outside of it reads the replica: each batch
+leaves a snapshot among its effects, which is handed out once the batch is durable. After a batch that failed the
+snapshot before it stands, and the replica returns to it.
+
+A snapshot never changes, and neither does what it holds. A mapping in it is copied by the batch that changes it; the
+batches that follow pass the same object on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gossipkv.core.storage import Identity
+from gossipkv.core.tables import DEFAULTS, TableSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSnapshot:
+    """The state of a replica after one batch."""
+
+    identity: Identity
+    is_ready: bool
+    is_fenced: bool
+    """The data are outdated: see `Effects.is_fenced`."""
+    zone: str | None
+    settings: Mapping[str, TableSettings]
+    """By table of the users, for the tables that have any."""
+    conflicts: Mapping[tuple[str, str], int]
+    """See `Tally.conflicts`."""
+
+    def settings_of(self, table: str) -> TableSettings:
+        """The settings of a table of the users; the defaults if it has none."""
+        return self.settings.get(table, DEFAULTS)

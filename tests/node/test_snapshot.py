@@ -1,0 +1,139 @@
+"""The event loop sees what is durable: never a batch that is not committed, never a replica that is being reloaded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gossipkv.committer import Committer
+from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.effects import Effects
+from gossipkv.core.replica import Replica
+from gossipkv.core.storage import StorageFullError
+from gossipkv.core.store import Store
+from gossipkv.core.tables import TableSettings, settings_address
+from gossipkv.core.write import Operation
+from gossipkv.group_commit import GroupCommit
+from gossipkv.node import Node
+from tests.node.commanded_storage import CommandedStorage, Gate
+from tests.node.conftest import DEADLINE_SECONDS, LocalCluster, put
+
+
+async def started(cluster: LocalCluster, **options: object) -> tuple[Node, CommandedStorage]:
+    storage = CommandedStorage()
+    cluster.storages["a"] = storage
+    return await cluster.start("a", **options), storage  # type: ignore[arg-type]
+
+
+async def reached(gate: Gate) -> None:
+    assert await asyncio.to_thread(gate.reached.wait, DEADLINE_SECONDS), "the storage thread comes to the gate"
+
+
+async def configure(node: Node, table: str, copies: int) -> None:
+    settings = TableSettings(w=copies, r=copies)
+    await node.write(SYSTEM, [Operation(settings_address(table), settings.to_json())])
+
+
+async def test_settings_of_a_table_count_once_they_are_durable(cluster: LocalCluster) -> None:
+    node, storage = await started(cluster)
+    storage.commit.shut()
+    configuring = asyncio.create_task(configure(node, "t", 2))
+    await reached(storage.commit)
+    try:
+        assert node.defaults_of(USER, "t") == (1, 1)
+    finally:
+        storage.commit.open()
+    await configuring
+    assert node.defaults_of(USER, "t") == (2, 2)
+
+
+async def test_settings_stand_while_a_batch_that_failed_is_taken_back(cluster: LocalCluster) -> None:
+    node, storage = await started(cluster)
+    await configure(node, "t", 3)
+    identity = node.identity
+    storage.reload.shut()
+    storage.fail_next_commit(StorageFullError("no room"))
+    writing = asyncio.create_task(put(node, "row", b"lost"))
+    await reached(storage.reload)
+    try:
+        assert node.defaults_of(USER, "t") == (3, 3)
+        assert node.identity == identity
+    finally:
+        storage.reload.open()
+    with pytest.raises(StorageFullError):
+        await writing
+    assert node.defaults_of(USER, "t") == (3, 3)
+
+
+async def test_settings_whose_commit_fails_never_count(cluster: LocalCluster) -> None:
+    node, storage = await started(cluster)
+    storage.fail_next_commit(StorageFullError("no room"))
+    with pytest.raises(StorageFullError):
+        await configure(node, "t", 2)
+    assert node.defaults_of(USER, "t") == (1, 1)
+    await put(node, "row", b"value")
+    assert node.defaults_of(USER, "t") == (1, 1)
+
+
+async def test_a_member_is_ready_once_the_batch_that_says_so_is_durable(cluster: LocalCluster) -> None:
+    node, storage = await started(cluster, bootstrap_timeout_ms=300)
+    storage.commit.shut()
+    await reached(storage.commit)
+    try:
+        # Other batches become known to the loop meanwhile; none of them says that the member is ready.
+        node._carry_out(Effects(), [])
+        assert not node.is_ready
+        assert not node.snapshot.is_ready
+    finally:
+        storage.commit.open()
+    await asyncio.wait_for(node.wait_ready(), DEADLINE_SECONDS)
+
+
+async def test_nothing_in_a_snapshot_can_be_changed(cluster: LocalCluster) -> None:
+    node, _ = await started(cluster)
+    await configure(node, "t", 2)
+    settings, conflicts = node.snapshot.settings, node.snapshot.conflicts
+    with pytest.raises(TypeError):
+        settings["t"] = TableSettings()  # type: ignore[index]
+    with pytest.raises(TypeError):
+        conflicts[USER, "t"] = 1  # type: ignore[index]
+    await put(node, "row", b"value")
+    assert node.snapshot.settings is settings, "a batch that changes no settings copies none"
+
+
+def held_by(owner: object) -> Iterator[object]:
+    """What an object holds and a reader could go on from."""
+    match owner:
+        case dict():
+            yield from owner.keys()
+            yield from owner.values()
+        case list() | tuple() | set() | frozenset():
+            yield from owner
+        case partial():
+            yield from (owner.func, owner.args, owner.keywords)
+        case _:
+            yield from getattr(owner, "__dict__", {}).values()
+            yield from (getattr(owner, slot) for slot in getattr(type(owner), "__slots__", ()) if hasattr(owner, slot))
+            yield getattr(owner, "__self__", None)
+            yield from (cell.cell_contents for cell in getattr(owner, "__closure__", None) or ())
+
+
+async def test_no_way_leads_from_a_node_to_its_replica_but_through_the_storage_thread(cluster: LocalCluster) -> None:
+    node, _ = await started(cluster)
+    await put(node, "row", b"value")
+    seen: dict[int, object] = {}
+    found: list[object] = [node]
+    while found:
+        one: Any = found.pop()
+        # The committer owns the replica, and whatever else knows of the replica belongs to the committer.
+        if id(one) in seen or isinstance(one, Committer | type | threading.Thread | asyncio.AbstractEventLoop):
+            continue
+        seen[id(one)] = one
+        found += held_by(one)
+    assert len(seen) > 100, "the walk has come further than the node itself"
+    assert [one for one in seen.values() if isinstance(one, Replica | Store | GroupCommit)] == []
