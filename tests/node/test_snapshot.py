@@ -12,7 +12,6 @@ import pytest
 
 from gossipkv.committer import Committer
 from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.effects import Effects
 from gossipkv.core.replica import Replica
 from gossipkv.core.storage import StorageFullError
 from gossipkv.core.store import Store
@@ -78,20 +77,6 @@ async def test_settings_whose_commit_fails_never_count(cluster: LocalCluster) ->
     assert node.defaults_of(USER, "t") == (1, 1)
     await put(node, "row", b"value")
     assert node.defaults_of(USER, "t") == (1, 1)
-
-
-async def test_a_member_is_ready_once_the_batch_that_says_so_is_durable(cluster: LocalCluster) -> None:
-    node, storage = await started(cluster, bootstrap_timeout_ms=300)
-    storage.commit.shut()
-    await reached(storage.commit)
-    try:
-        # Other batches become known to the loop meanwhile; none of them says that the member is ready.
-        node._carry_out(Effects(), [])
-        assert not node.is_ready
-        assert not node.snapshot.is_ready
-    finally:
-        storage.commit.open()
-    await asyncio.wait_for(node.wait_ready(), DEADLINE_SECONDS)
 
 
 async def test_nothing_in_a_snapshot_can_be_changed(cluster: LocalCluster) -> None:
