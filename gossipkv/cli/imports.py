@@ -69,7 +69,8 @@ def import_command(
     value; \t, \n, \r and \\ stand for tab, line feed, carriage return and backslash.
 
     An import that was interrupted goes on where it stopped when the same command is run again. When a server fails,
-    it goes on with the next. Lines that are rejected are reported with their number; then the exit code is 1.
+    it goes on with the next. A batch whose answer is lost is sent again: a row that others change meanwhile may be set
+    back to the value in FILE. Lines that are rejected are reported with their number; then the exit code is 1.
     """
     with _opened(file) as source:
         if source.size_bytes is None:
