@@ -43,7 +43,7 @@ from gossipkv.core.storage import View
 from gossipkv.core.write import Declined, NotMatched, Operation
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.local_rows import local_row
+from gossipkv.local_rows import PAGE_BYTES_MAX, local_row
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node as Driver
 from gossipkv.settings import Settings, check_together
@@ -183,12 +183,14 @@ class NodeTable:
     def _page(self, first: bytes, last: bytes, prefix: bytes) -> tuple[list[Row], bytes | None]:
         """Some rows, and where the next ones begin; None at the end."""
         page: list[Row] = []
+        left_bytes = PAGE_BYTES_MAX
         with self._node.view() as view:
             for examined, (address, stored) in enumerate(view.rows(USER, first, last)):
                 if not key_of(address).startswith(prefix):
                     break
-                if len(page) == _PAGE_ROWS or examined == _PAGE_EXAMINED_ROWS_MAX:
+                if len(page) == _PAGE_ROWS or examined == _PAGE_EXAMINED_ROWS_MAX or left_bytes <= 0:
                     return page, address
+                left_bytes -= stored.value_bytes
                 if row := self._shown(view, address, stored):
                     page.append(row)
         return page, None

@@ -14,7 +14,7 @@ from typing import Any
 from gossipkv.client.duration import Duration, seconds_of, text_of
 from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, error_of
 from gossipkv.client.requests import Answer, Request, Requests
-from gossipkv.client.row import value_to_json
+from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
 
 REQUEST_ROWS_MAX = 500
@@ -140,11 +140,11 @@ def _line(operation: Operation) -> bytes:
     if isinstance(operation, Delete):
         entry["delete"] = True
     else:
-        entry["value"] = value_to_json(operation.value)
+        entry["value"] = value_to_send(operation.value)
         if operation.ttl is not None:
             entry["ttl"] = text_of(operation.ttl)
     if operation.etag is not None:
         entry["etag"] = operation.etag
     if operation.context is not None:
         entry["context"] = operation.context
-    return json.dumps(entry).encode()
+    return line_of(entry)

@@ -17,8 +17,8 @@ NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _RETRIED_BY_AIOHTTP = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-HEADER_BYTES_MAX = 16 * 1024
-"""Of one header. The largest `Gossipkv-Context` that a member takes is 8.4 KiB."""
+HEADER_BYTES_MAX = 32 * 1024
+"""Of one header of an answer. A `Gossipkv-Context` of many replicas is longer than the 8 KiB of aiohttp's default."""
 
 
 class ConnectionBrokenError(aiohttp.ClientConnectionError):
