@@ -29,7 +29,7 @@ from gossipkv.api.problem import problem_of
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.duration import seconds_of
-from gossipkv.client.errors import UnresolvedSiblingsError, error_of
+from gossipkv.client.errors import UnresolvedSiblingsError, write_error_of
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
 from gossipkv.client.write import DeleteOptions, PutOptions
@@ -225,7 +225,7 @@ class NodeTable:
             problem = problem_of_copies(error) if isinstance(error, TooFewCopiesError) else problem_of(error, 0)
             if problem is None:
                 raise
-            raise error_of(problem.status, problem.fields()) from error
+            raise write_error_of(problem.status, problem.fields()) from error
         etag = None if value is None else result.etag
         return Written(etag, seen_header.text_of(address, result.row), str(Receipt(USER, result.dot)))
 

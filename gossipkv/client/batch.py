@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossipkv.client.duration import Duration, seconds_of, text_of
-from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, error_of
+from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, write_error_of
 from gossipkv.client.requests import Answer, Request, Requests
 from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
@@ -108,7 +108,7 @@ def _outcomes(answer: Answer, lines: int) -> list[BatchOutcome]:
 
 def _outcome(result: dict[str, Any]) -> BatchOutcome:
     status: int = result["status"]
-    error = None if status < 400 else error_of(status, result.get("problem", {}))
+    error = None if status < 400 else write_error_of(status, result.get("problem", {}))
     return BatchOutcome(result.get("row"), result.get("etag"), result.get("receipt"), error)
 
 

@@ -42,6 +42,7 @@ from gossipkv.client.errors import (
     TooFewMembersError,
     UnavailableError,
     error_of,
+    has_stored_nothing,
     kind_of,
 )
 from gossipkv.client.session import NEVER_SENT, new_session
@@ -55,8 +56,6 @@ _LOST = (aiohttp.ClientError, TimeoutError, OSError)
 _PASS_PAUSE_S = 0.1
 _PASS_PAUSE_S_MAX = 5.0
 _MAY_STAND = "the request may have been carried out"
-_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
-"""Problem types. Whatever answers without one may stand between here and a server that has stored the write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +184,10 @@ class Requests:
                 self.endpoints.succeeded(endpoint)
             return error
         retry_after_s = _seconds(answer.headers.get("Retry-After"))
-        has_done_nothing = answer.status == 429 or kind_of(error.problem) in _NOTHING_STORED
         refusal = type(error)(
             f"{endpoint.url}: {error}",
             error.problem,
-            may_stand=request.is_write and not has_done_nothing,
+            may_stand=request.is_write and not has_stored_nothing(answer.status, error.problem),
             retry_after_s=retry_after_s,
         )
         # One that others do not answer is as well as any itself, and the next time it may be their turn to have waited.

@@ -199,7 +199,7 @@ def test_siblings_of_the_largest_size_come_out_by_every_way(ways: Ways) -> None:
 
 
 def test_a_row_of_many_siblings_has_an_etag_that_headers_and_lines_hold(ways: Ways) -> None:
-    key, count = "\0" * 400, 600
+    key, count = "\0" * 400, 450
     with ways.client() as client:
         table = client.table("crowd", resolve=lambda values: b",".join(sorted(values)))
         table.configure(conflicts="siblings")
