@@ -29,7 +29,7 @@ from gossipkv.api.problem import problem_of
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.duration import seconds_of
-from gossipkv.client.errors import UnresolvedSiblingsError, error_of
+from gossipkv.client.errors import UnresolvedSiblingsError, write_error_of
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
 from gossipkv.client.write import DeleteOptions, PutOptions
@@ -43,7 +43,7 @@ from gossipkv.core.storage import View
 from gossipkv.core.write import Declined, NotMatched, Operation
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.local_rows import local_row
+from gossipkv.local_rows import PAGE_BYTES_MAX, local_row
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node as Driver
 from gossipkv.settings import Settings, check_together
@@ -183,12 +183,14 @@ class NodeTable:
     def _page(self, first: bytes, last: bytes, prefix: bytes) -> tuple[list[Row], bytes | None]:
         """Some rows, and where the next ones begin; None at the end."""
         page: list[Row] = []
+        left_bytes = PAGE_BYTES_MAX
         with self._node.view() as view:
             for examined, (address, stored) in enumerate(view.rows(USER, first, last)):
                 if not key_of(address).startswith(prefix):
                     break
-                if len(page) == _PAGE_ROWS or examined == _PAGE_EXAMINED_ROWS_MAX:
+                if len(page) == _PAGE_ROWS or examined == _PAGE_EXAMINED_ROWS_MAX or left_bytes <= 0:
                     return page, address
+                left_bytes -= stored.value_bytes
                 if row := self._shown(view, address, stored):
                     page.append(row)
         return page, None
@@ -223,7 +225,7 @@ class NodeTable:
             problem = problem_of_copies(error) if isinstance(error, TooFewCopiesError) else problem_of(error, 0)
             if problem is None:
                 raise
-            raise error_of(problem.status, problem.fields()) from error
+            raise write_error_of(problem.status, problem.fields()) from error
         etag = None if value is None else result.etag
         return Written(etag, seen_header.text_of(address, result.row), str(Receipt(USER, result.dot)))
 

@@ -12,6 +12,8 @@ from gossipkv.core.row import Row as StoredRow
 from gossipkv.core.storage import Storage, View
 
 _PAGE_EXAMINED_ROWS_MAX = 5_000
+PAGE_BYTES_MAX = 8 * 1024 * 1024
+"""Of the values in a page, but for a single row."""
 
 
 def local_row(view: View, namespace: str, address: bytes, stored: StoredRow, now_ms: int) -> Row | None:
@@ -25,17 +27,19 @@ def local_row(view: View, namespace: str, address: bytes, stored: StoredRow, now
 
 
 def local_pages(storage: Storage, namespace: str, table: str, now_ms: int) -> Iterator[list[Row]]:
-    """All rows of a table in order of their keys, some thousand at a time. Raises StorageError."""
+    """All rows of a table in order of their keys, some thousand at a time, fewer of large ones. Raises StorageError."""
     first: bytes | None = address_of(table, b"")
     end = table.encode() + b"\x01"
     while first is not None:
         page: list[Row] = []
         with storage.view() as view:
             rows, first = view.rows(namespace, first, end), None
+            left_bytes = PAGE_BYTES_MAX
             for examined, (address, stored) in enumerate(rows):
-                if examined == _PAGE_EXAMINED_ROWS_MAX:
+                if examined == _PAGE_EXAMINED_ROWS_MAX or left_bytes <= 0:
                     first = address
                     break
+                left_bytes -= stored.value_bytes
                 if row := local_row(view, namespace, address, stored, now_ms):
                     page.append(row)
         yield page

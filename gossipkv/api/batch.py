@@ -126,26 +126,28 @@ class _Stream:
         """What has arrived, in groups of lines; a problem stands for a line that could not be had."""
         rows_max = self._options.batch_group_rows_max
         bytes_max = self._options.batch_line_bytes_max
-        rest = b""
+        # Of a line whose end has not come. They are joined once, for a line may come in many pieces.
+        parts: list[bytes] = []
+        parts_bytes = 0
         is_skipping = False
         while True:
             chunk = await self._next(content)
             if isinstance(chunk, ProblemError):
                 yield [chunk]
                 return
-            lines: list[bytes | ProblemError]
-            *complete, rest = (rest + chunk).split(b"\n")
-            lines = [*complete]
-            if is_skipping and lines:
-                lines[0] = b""
-                is_skipping = False
+            *complete, rest = chunk.split(b"\n")
+            lines: list[bytes | ProblemError] = [*complete]
+            if complete:
+                lines[0] = b"" if is_skipping else b"".join([*parts, complete[0]])
+                parts, parts_bytes, is_skipping = [], 0, False
+            if rest and not is_skipping:
+                parts.append(rest)
+                parts_bytes += len(rest)
             if not chunk:
-                lines.append(b"" if is_skipping else rest)
-            elif is_skipping:
-                rest = b""
-            elif len(rest) > bytes_max:
+                lines.append(b"".join(parts))
+            elif parts_bytes > bytes_max:
                 lines.append(_line_too_long(bytes_max))
-                rest, is_skipping = b"", True
+                parts, parts_bytes, is_skipping = [], 0, True
             for at in range(0, len(lines), rows_max):
                 yield lines[at : at + rows_max]
             if not chunk:
@@ -199,7 +201,9 @@ class _Stream:
 
 def _line_too_long(bytes_max: int) -> ProblemError:
     return ProblemError(
-        "line-too-long", f"a line is at most {bytes_max} bytes; a value that JSON has to escape fits in base64"
+        "line-too-long",
+        f"a line is at most {bytes_max} bytes, which any row that is allowed fits into; `siblings` need not be sent",
+        bytes_max=bytes_max,
     )
 
 

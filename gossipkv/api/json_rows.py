@@ -28,10 +28,10 @@ def json_row(key: bytes, value: bytes, etag: str) -> str:
     return f'{{"row":{json_text(key.decode())},"value":{json_value(value)},"etag":"{etag}"}}'
 
 
-def json_siblings(versions: Iterable[Version]) -> str:
+def json_siblings(versions: Iterable[Version], *, separator: str = ",") -> str:
     """Values that stand beside each other, each with the etag of its version."""
     items = [f'{{"value":{json_value(each.value or b"")},"etag":"{each.dot}"}}' for each in versions]
-    return f"[{','.join(items)}]"
+    return f"[{separator.join(items)}]"
 
 
 def json_key(key: bytes, etag: str) -> str:

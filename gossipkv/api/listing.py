@@ -1,8 +1,8 @@
 """The rows of a table, in pages, in the order of their keys' UTF-8 bytes.
 
-A page is read in one short view, and bounded three ways: by rows, by bytes, and by how many rows it looks at, for a
-table may hold many deleted rows and few others. The cursor names the last row looked at; it holds whatever is written
-between two pages.
+A page is read in one short view, and bounded three ways: by rows, by bytes, and by how many rows and values it looks
+at, for a table may hold many deleted rows and few others. A page of large rows is cut short; one row alone is a page
+however large it is. The cursor names the last row looked at; it holds whatever is written between two pages.
 """
 
 from __future__ import annotations
@@ -93,10 +93,13 @@ class Listing:
         rows = view.rows(query.namespace, query.first, query.end)
         items: list[str] = []
         left_bytes = self._options.page_bytes_max
+        left_examined_bytes = self._options.page_examined_bytes_max
         last = None
         for examined, (address, row) in enumerate(rows):
-            if len(items) == query.rows_max or examined == self._options.page_examined_rows_max:
+            has_looked_enough = left_examined_bytes <= 0 or examined == self._options.page_examined_rows_max
+            if has_looked_enough or len(items) == query.rows_max:
                 return Page(items, last)
+            left_examined_bytes -= row.value_bytes
             if visible := readable(view, query.namespace, address, row, now_ms):
                 item = _json_item(address, row, visible, query.keys_only)
                 left_bytes -= len(item.encode())

@@ -198,8 +198,9 @@ def _listing(options: ApiOptions) -> Object:
 
 def _batch(options: ApiOptions) -> Object:
     description = (
-        f"An operation per line, each line at most {options.batch_line_bytes_max} bytes. Results are streamed while "
-        "lines still come: take them off while sending."
+        f"An operation per line, each line at most {options.batch_line_bytes_max} bytes: room for the largest key and "
+        "value, as text with each byte escaped or in base64, and for what else a line may have; `siblings` need not be "
+        "sent. Results are streamed while lines still come: take them off while sending."
     )
     return _operation(
         "Put and delete many rows",

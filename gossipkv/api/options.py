@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from gossipkv.core.address import ROW_KEY_BYTES_MAX
 
+JSON_BYTES_PER_BYTE_MAX = 6
+"""A character of one byte may be written as an escape such as `\\u0000`; no other form is longer for its bytes."""
+_LINE_REST_BYTES_MAX = 32 * 1024
+"""Of a line of a batch, besides row and value: the context, which is the longest, is bounded as a header is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
@@ -17,9 +22,11 @@ class ApiOptions:
     page_rows_default: int = 100
     page_bytes_max: int = 4 * 1024 * 1024
     """Of encoded rows in one page; a page holds one row however large."""
+    page_examined_bytes_max: int = 32 * 1024 * 1024
+    """Of values that one page reads, shown or not: keys alone are read with their values. A page that reaches this
+    bound or the next one is shorter than asked, perhaps empty, and has a cursor."""
     page_examined_rows_max: int = 5_000
-    """Rows, deleted ones included, that one page looks at: what the event loop does at a time. A page that ends for
-    this is shorter than asked, perhaps empty, and has a cursor."""
+    """Rows, deleted ones included, that one page looks at: what the event loop does at a time."""
     batch_group_rows_max: int = 2_000
     """Lines of a batch that are written in one transaction."""
     batch_groups_in_flight: int = 2
@@ -37,5 +44,6 @@ class ApiOptions:
 
     @property
     def batch_line_bytes_max(self) -> int:
-        """Room for the largest value in base64, the largest key with every byte escaped, an etag and the names."""
-        return self.value_bytes_max * 4 // 3 + ROW_KEY_BYTES_MAX * 6 + 2 * 1024
+        """Of a line without `siblings`: room for the largest value and the largest key with every byte escaped, a
+        context, an etag and the names. So the line of a listing or an export of one value is always taken."""
+        return (self.value_bytes_max + ROW_KEY_BYTES_MAX) * JSON_BYTES_PER_BYTE_MAX + _LINE_REST_BYTES_MAX

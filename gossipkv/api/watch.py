@@ -29,6 +29,7 @@ from gossipkv.node import Node
 PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
 EVENT_STREAM = "text/event-stream"
 LAST_EVENT_ID = "Last-Event-ID"
+_NEXT_DATA_LINE = "\ndata: "
 
 
 class Watch:
@@ -110,7 +111,8 @@ def event_text(told: Told, visible: tuple[Version, ...]) -> bytes:
     if row.keeps_siblings or len(visible) > 1:
         fields += f',"context":"{seen_header.text_of(told.address, row)}"'
     if len(visible) > 1:
-        kind, fields = "put", f'{fields},"siblings":{json_siblings(visible)}'
+        # A line of data for each, joined by what JSON takes for space: none is longer than a value can make it.
+        kind, fields = "put", f'{fields},"siblings":{json_siblings(visible, separator=f",{_NEXT_DATA_LINE}")}'
     elif visible:
         kind, fields = "put", f'{fields},"value":{json_value(visible[0].value or b"")}'
     else:

@@ -18,8 +18,10 @@ from gossipkv.client import BatchOutcome, UnavailableError
 
 BATCH_LINES_MAX = 5_000
 BATCH_BYTES_MAX = 4 * 2**20
-LINE_BYTES_MAX = 8 * 2**20
-"""The longest value, with every byte of it escaped."""
+VALUE_BYTES_MAX = 4 * 2**20
+"""The most that any member may be set to take."""
+LINE_BYTES_MAX = 6 * VALUE_BYTES_MAX + 64 * 1024
+"""Of what is held of a line: the longest value with every byte of it escaped, and its key."""
 _RETRY_PAUSE_S = 0.2
 _RETRY_PAUSE_S_MAX = 5.0
 
@@ -96,15 +98,17 @@ class Importer:
             line += 1
             digest.update(raw)
             offset += len(raw)
-            is_too_long = len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n")
+            held = raw
             while len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n"):
                 raw = self._file.readline(LINE_BYTES_MAX)
                 digest.update(raw)
                 offset += len(raw)
-            if is_too_long:
-                self._reject(line, f"longer than {LINE_BYTES_MAX:,} bytes")
+            if held is not raw:
+                held = row_format.without_siblings(held) if self._format == "ndjson" else b""
+            if held:
+                self._add(batch, held, line)
             else:
-                self._add(batch, raw, line)
+                self._reject(line, f"longer than {LINE_BYTES_MAX:,} bytes: no member takes so large a value")
         return batch, offset, line, digest, False
 
     def _add(self, batch: _Batch, raw: bytes, number: int) -> None:

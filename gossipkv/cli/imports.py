@@ -65,11 +65,13 @@ def import_command(
 ) -> None:
     r"""Put the rows of FILE, or of standard input, into TABLE.
 
-    NDJSON: {"row": "…", "value": "…"} on each line, {"base64": "…"} for a value that is not UTF-8. TSV: row, tab,
-    value; \t, \n, \r and \\ stand for tab, line feed, carriage return and backslash.
+    NDJSON: {"row": "…", "value": "…"} on each line, {"base64": "…"} for a value that is not UTF-8; of a row that was
+    exported with siblings the value is taken, which is that of the last write. TSV: row, tab, value; \t, \n, \r and \\
+    stand for tab, line feed, carriage return and backslash.
 
     An import that was interrupted goes on where it stopped when the same command is run again. When a server fails,
-    it goes on with the next. Lines that are rejected are reported with their number; then the exit code is 1.
+    it goes on with the next. A batch whose answer is lost is sent again: a row that others change meanwhile may be set
+    back to the value in FILE. Lines that are rejected are reported with their number; then the exit code is 1.
     """
     with _opened(file) as source:
         if source.size_bytes is None:

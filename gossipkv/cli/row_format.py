@@ -1,9 +1,9 @@
 r"""Rows as lines of a file.
 
-NDJSON: `{"row": "…", "value": "…"}`, where a value that is not UTF-8 is `{"base64": "…"}`; an `etag`, as `export`
-writes it, means nothing to `import`. TSV: row, tab, value, as bytes; in both, `\t`, `\n`, `\r` and `\\` stand for tab,
-line feed, carriage return and backslash. A line may end with a carriage return before its line feed; empty lines count
-as lines and are no rows.
+NDJSON: `{"row": "…", "value": "…"}`, where a value that is not UTF-8 is `{"base64": "…"}`. To `import`, an `etag` and
+`siblings`, as `export` writes them, mean nothing: what is put is the value. TSV: row, tab, value, as bytes; in both,
+`\t`, `\n`, `\r` and `\\` stand for tab, line feed, carriage return and backslash. A line may end with a carriage return
+before its line feed; empty lines count as lines and are no rows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from gossipkv.client import Row, value_from_json, value_to_json
+from gossipkv.client.row import line_of, value_to_send
 
 FORMATS = ("ndjson", "tsv")
 _NDJSON_SUFFIXES = (".ndjson", ".jsonl", ".json")
@@ -20,6 +21,7 @@ _NDJSON_SUFFIXES = (".ndjson", ".jsonl", ".json")
 _ESCAPES = {b"\t": rb"\t", b"\n": rb"\n", b"\r": rb"\r", b"\\": rb"\\"}
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 _ESCAPED = re.compile(rb"\\.?", re.DOTALL)
+_SIBLINGS = re.compile(rb',\s*"siblings"\s*:\s*\[')
 _TO_ESCAPE = re.compile(rb"[\t\n\r\\]")
 
 
@@ -47,13 +49,20 @@ def render(row: Row, row_format: str) -> bytes:
     if row.siblings:
         item["siblings"] = [{"value": value_to_json(sibling)} for sibling in row.siblings]
         item["context"] = row.context
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return line_of(item) + b"\n"
 
 
 def batch_line(row: str, value: bytes) -> bytes:
     """The line for a put in a batch."""
-    item = {"row": row, "value": value_to_json(value)}
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
+    return line_of({"row": row, "value": value_to_send(value)})
+
+
+def without_siblings(beginning: bytes) -> bytes:
+    """The line of an export, of which this is the beginning, up to its siblings; empty if they do not begin there. An
+    import takes the row's value, so that siblings of any number and size need not be held."""
+    # Inside of a text each quotation mark has a backslash before it: no value can hold this.
+    match = _SIBLINGS.search(beginning)
+    return b"" if match is None else beginning[: match.start()] + b"}"
 
 
 def _parse_ndjson(line: bytes) -> tuple[str, bytes]:

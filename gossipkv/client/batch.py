@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossipkv.client.duration import Duration, seconds_of, text_of
-from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, error_of
+from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, write_error_of
 from gossipkv.client.requests import Answer, Request, Requests
-from gossipkv.client.row import value_to_json
+from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
 
 REQUEST_ROWS_MAX = 500
@@ -108,7 +108,7 @@ def _outcomes(answer: Answer, lines: int) -> list[BatchOutcome]:
 
 def _outcome(result: dict[str, Any]) -> BatchOutcome:
     status: int = result["status"]
-    error = None if status < 400 else error_of(status, result.get("problem", {}))
+    error = None if status < 400 else write_error_of(status, result.get("problem", {}))
     return BatchOutcome(result.get("row"), result.get("etag"), result.get("receipt"), error)
 
 
@@ -140,11 +140,11 @@ def _line(operation: Operation) -> bytes:
     if isinstance(operation, Delete):
         entry["delete"] = True
     else:
-        entry["value"] = value_to_json(operation.value)
+        entry["value"] = value_to_send(operation.value)
         if operation.ttl is not None:
             entry["ttl"] = text_of(operation.ttl)
     if operation.etag is not None:
         entry["etag"] = operation.etag
     if operation.context is not None:
         entry["context"] = operation.context
-    return json.dumps(entry).encode()
+    return line_of(entry)

@@ -114,6 +114,10 @@ _OF_KIND: dict[str, type[ClientError]] = {
 }
 
 
+_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
+"""Problem types."""
+
+
 def error_of(status: int, problem: dict[str, Any]) -> ClientError:
     """The error that an answer with a status of 400 or more stands for."""
     title = problem.get("title") or f"status {status}"
@@ -135,6 +139,20 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
             return RefusedError(message, problem)
         case _:
             return ServerFailedError(message, problem)
+
+
+def write_error_of(status: int, problem: dict[str, Any]) -> ClientError:
+    """The same of a write, which may stand unless the answer says that nothing was stored."""
+    error = error_of(status, problem)
+    if isinstance(error, UnavailableError) and not has_stored_nothing(status, problem):
+        error.may_stand = True
+    return error
+
+
+def has_stored_nothing(status: int, problem: dict[str, Any]) -> bool:
+    """Whether an answer says so. One without a type may come from something between here and a server that has stored
+    the write."""
+    return status == 429 or kind_of(problem) in _NOTHING_STORED
 
 
 def kind_of(problem: dict[str, Any]) -> str:

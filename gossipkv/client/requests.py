@@ -6,7 +6,11 @@
 | 429, or a problem of a type that says that nothing was stored | next server | next server |
 | the answer was lost or cut, 502, 504, any other 503 | next server | given up: it may stand |
 | `too-few-copies`: it is stored | | raised |
+| a redirect | raised | raised |
 | any other answer | the answer | the answer |
+
+Nothing but this table sends a request again: see `session.py` for what aiohttp would do. A redirect is not followed,
+for it would send the request to a server that the caller has not named.
 
 A write that is declared repeatable is treated as a read. When every server has been tried, it begins anew after a
 pause, as often as `passes` says, while the deadline lasts; but not after `too-few-members` and `too-few-answers`, for
@@ -20,14 +24,13 @@ import io
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from gossipkv.client.endpoints import Endpoint, Endpoints
@@ -39,18 +42,20 @@ from gossipkv.client.errors import (
     TooFewMembersError,
     UnavailableError,
     error_of,
+    has_stored_nothing,
     kind_of,
 )
+from gossipkv.client.session import NEVER_SENT, new_session
 
-LINE_BYTES_MAX = 8 * 2**20
-"""Of an answer to a batch, and of an event."""
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+LINE_BYTES_MAX = 32 * 2**20
+"""Of a stream. The longest that a member sends holds a value of 4 MiB, the most that a member may be set to take, of
+which JSON writes each byte in six."""
+_READ_BYTES = 256 * 1024
+"""Of an answer, before the server has to wait for its reader."""
 _LOST = (aiohttp.ClientError, TimeoutError, OSError)
 _PASS_PAUSE_S = 0.1
 _PASS_PAUSE_S_MAX = 5.0
 _MAY_STAND = "the request may have been carried out"
-_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
-"""Problem types. Whatever answers without one may stand between here and a server that has stored the write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Requests:
         self._rng = random.Random()
 
     async def open(self) -> None:
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=LINE_BYTES_MAX)
+        self._session = new_session(read_bufsize=_READ_BYTES)
 
     async def close(self) -> None:
         await self._session.close()
@@ -156,11 +161,12 @@ class Requests:
             async with self._sent(endpoint, request, self._timeout_s + request.wait_s) as response:
                 body = await response.read()
                 answer = Answer(response.status, response.headers, body, endpoint.url)
-        except _NEVER_SENT as error:
+        except NEVER_SENT as error:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
         except _LOST as error:
             lost = UnavailableError(f"{endpoint.url}: {reason(error)}", may_stand=request.is_write)
             raise self._failed(endpoint, lost) from error
+        _refuse_redirect(answer)
         if answer.status >= 400 and not (request.may_be_absent and _is_absence(answer)):
             raise self._refusal(endpoint, request, answer)
         if request.check is not None:
@@ -178,11 +184,10 @@ class Requests:
                 self.endpoints.succeeded(endpoint)
             return error
         retry_after_s = _seconds(answer.headers.get("Retry-After"))
-        has_done_nothing = answer.status == 429 or kind_of(error.problem) in _NOTHING_STORED
         refusal = type(error)(
             f"{endpoint.url}: {error}",
             error.problem,
-            may_stand=request.is_write and not has_done_nothing,
+            may_stand=request.is_write and not has_stored_nothing(answer.status, error.problem),
             retry_after_s=retry_after_s,
         )
         # One that others do not answer is as well as any itself, and the next time it may be their turn to have waited.
@@ -202,26 +207,26 @@ class Requests:
         # A file in memory is sent in pieces, and a new one for each attempt from its start.
         body = None if request.data is None else io.BytesIO(request.data)
         async with self._session.request(
-            request.method, url, headers=request.headers, data=body, timeout=timeout
+            request.method, url, headers=request.headers, data=body, timeout=timeout, allow_redirects=False
         ) as response:
             yield response
 
     @asynccontextmanager
     async def stream(
         self, endpoint: Endpoint, request: Request, silence_s: float
-    ) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of one server's answer as it comes. Raises ClientError, also for what breaks while it is read."""
+    ) -> AsyncIterator[AsyncGenerator[bytes]]:
+        """The lines of one server's answer as they come. Raises ClientError, also for what breaks while it is read."""
         try:
             async with self._sent(endpoint, request, silence_s) as response:
-                if response.status >= 400:
+                if response.status >= 300:
                     answer = Answer(response.status, response.headers, await response.read(), endpoint.url)
+                    _refuse_redirect(answer)
                     raise self._refusal(endpoint, request, answer)
                 self.endpoints.succeeded(endpoint)
-                yield response.content
+                async with aclosing(_lines(response.content, endpoint.url)) as lines:
+                    yield lines
         except _LOST as error:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
-        except HttpProcessingError as error:
-            raise RefusedError(f"{endpoint.url} does not answer like gossipkv: {error.message}") from error
 
     async def json(self, path: str, query: Mapping[str, str] | None = None, *, wait_s: float = 0.0) -> dict[str, Any]:
         answer = await self.answer(Request("GET", path, query, {"Accept": "application/json"}, wait_s=wait_s))
@@ -272,6 +277,36 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "did not answer in time"
     return str(error) or type(error).__name__
+
+
+async def _lines(content: aiohttp.StreamReader, server: str) -> AsyncGenerator[bytes]:
+    """Lines without their ends; one that is cut off is none. Raises RefusedError for one that is too long."""
+    parts: list[bytes] = []
+    size_bytes = 0
+    async for chunk in content.iter_any():
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            _refuse_long_line(size_bytes + len(end), server)
+            yield b"".join([*parts, end]) if parts else end
+            parts, size_bytes = [], 0
+        parts.append(rest)
+        size_bytes += len(rest)
+        _refuse_long_line(size_bytes, server)
+
+
+def _refuse_long_line(size_bytes: int, server: str) -> None:
+    if size_bytes > LINE_BYTES_MAX:
+        raise RefusedError(f"{server} does not answer like gossipkv: a line of more than {LINE_BYTES_MAX} bytes")
+
+
+def _refuse_redirect(answer: Answer) -> None:
+    """A row with siblings is answered 300, which redirects no one."""
+    if 300 < answer.status < 400:
+        target = answer.headers.get("Location", "no address")
+        raise RefusedError(
+            f"{answer.server} answered {answer.status}, a redirect to {target}, which is not followed: "
+            "give the URL of a member"
+        )
 
 
 def _is_absence(answer: Answer) -> bool:

@@ -21,10 +21,13 @@ import enum
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import xxhash
+
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import milliseconds
 
 _REPLICA_MAX = 2**64 - 1
+_ETAG_DOTS_MAX = 64
 
 
 class Conflicts(enum.Enum):
@@ -121,15 +124,26 @@ class Row(NamedTuple):
         return False
 
     @property
+    def value_bytes(self) -> int:
+        """Of all versions, seen by readers or not."""
+        return sum([len(version.value) for version in self.versions if version.value is not None])
+
+    @property
     def seen(self) -> Seen:
         """What a reader of the row has seen."""
         return Seen(self.context, self.versions[0].timestamp, max([version.outranks for version in self.versions])[0])
 
     @property
     def etag(self) -> str:
-        """The entity tag, without quotes: the dots of the versions."""
+        """The entity tag, without quotes: the dots of the versions, or their number and a hash if they are many. A
+        header and a line of a batch have bounds, and the number of versions has none."""
         first, *others = self.versions
-        return str(first.dot) if not others else "+".join(str(version.dot) for version in self.versions)
+        if not others:
+            return str(first.dot)
+        dots = "+".join([str(version.dot) for version in self.versions])
+        if len(self.versions) <= _ETAG_DOTS_MAX:
+            return dots
+        return f"{len(self.versions)}-{xxhash.xxh3_128_hexdigest(dots.encode())}"
 
     def has_same_versions(self, other: Row) -> bool:
         return [version.dot for version in self.versions] == [version.dot for version in other.versions]

@@ -61,7 +61,8 @@ class Wire:
 
     async def pass_on(self, member: PlannedMember, frame: bytes) -> web.Response:
         url = f"http://{HOST}:{member.gossip_port}{PATH}"
-        async with self._session.post(url, data=frame, headers={"Content-Type": CONTENT_TYPE}) as answer:
+        headers = {"Content-Type": CONTENT_TYPE}
+        async with self._session.post(url, data=frame, headers=headers, allow_redirects=False) as answer:
             return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
 

@@ -29,19 +29,23 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.last_id = ""
+        self.longest_line_bytes = 0
 
     async def next(self) -> Event:
         fields: dict[str, str] = {}
         async with asyncio.timeout(DEADLINE_SECONDS):
             while True:
-                line = (await self._response.content.readline()).decode().rstrip("\n")
+                raw = await self._response.content.readline()
+                self.longest_line_bytes = max(self.longest_line_bytes, len(raw))
+                line = raw.decode().rstrip("\n")
                 if not line:
                     self.last_id = fields.get("id", self.last_id)
                     if "data" in fields:
                         return Event(fields["event"], fields.get("id", ""), json.loads(fields["data"]))
                     fields = {}
                 name, _, value = line.partition(": ")
-                fields[name] = value
+                # Lines of data are joined with line ends.
+                fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
 
     async def take(self, count: int) -> list[Event]:
         return [await self.next() for _ in range(count)]

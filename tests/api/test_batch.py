@@ -9,6 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gossipkv.api.seen_header import text_of
+from gossipkv.core.address import address_of
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import StorageFullError
 from gossipkv.node import OverloadedError
 
@@ -102,6 +106,18 @@ async def test_a_bad_line_is_an_error_of_its_own(api: Api, line: Any, status: in
     assert [result["status"] for result in results] == [201] * 5 + [status] + [201] * 5
     assert kind(results[5]) == problem
     assert sorted(api.contents()) == [b"t\0good%d" % n for n in range(10)]
+
+
+async def test_a_line_holds_the_longest_that_each_of_its_fields_may_be(api: Api) -> None:
+    key = b"\0" * 400
+    many = Row((Version(Dot(1, 1), 1, b""),), Context(dict.fromkeys(range(1, 401), 1)))
+    etag = "+".join(str(Dot(2**64 - 1, 2**63 + number)) for number in range(64))
+    escaped = {"row": key.decode(), "value": "\0" * OPTIONS.value_bytes_max, "etag": etag}
+    line = escaped | {"context": text_of(address_of("t", key), many), "ttl": "36500d"}
+    [result] = await api.batch([line])
+    assert (result["row"], result["status"]) == (key.decode(), 412), "what is wrong is the etag, of a row not there"
+    del line["etag"]
+    assert [each["status"] for each in await api.batch([line])] == [201]
 
 
 async def test_blank_lines_are_no_lines(api: Api) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from gossipkv.api.listing import cursor_of
 
-from .conftest import Api
+from .conftest import OPTIONS, Api, running
 
 ROWS = "/v1/usr/tables/t/rows"
 ODD_KEYS = ["a", "a\0", "a\0b", "a b", "a%2Fb", "a+b", "a/", "a/b", "b", "..", "é", "z", "🦆", "\uffff"]
@@ -138,3 +140,13 @@ async def test_the_interval_of_a_number_and_the_names_of_parameters_are_told(api
 async def test_the_system_namespace_can_be_listed(api: Api) -> None:
     items = (await api.ask("GET", "/v1/sys/tables/members/rows")).json["items"]
     assert [item["row"] for item in items] == ["gossipkv-0"]
+
+
+async def test_a_page_reads_no_more_values_than_a_loop_can_spend_time_on() -> None:
+    """Keys alone are read with their values."""
+    async with running(dataclasses.replace(OPTIONS, page_examined_bytes_max=2_500)) as api:
+        for key in "abcdefg":
+            await api.put(key, b"x" * 900)
+        page = (await api.ask("GET", f"{ROWS}?limit=50&keys_only=true")).json
+        assert [item["row"] for item in page["items"]] == ["a", "b", "c"]
+        assert await api.keys() == list("abcdefg")

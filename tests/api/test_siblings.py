@@ -11,6 +11,7 @@ import pytest
 from gossipkv.storage.memory import MemoryStorage
 
 from .conftest import Answer, Api, row_path, running
+from .event_stream import watching
 
 TABLES = "/v1/usr/tables"
 
@@ -143,3 +144,15 @@ async def test_a_deleted_table_has_no_siblings_left(api: Api) -> None:
     assert (await api.ask("DELETE", f"{TABLES}/t")).status == 204
     assert (await api.get("k")).status == 404
     assert (await api.ask("GET", f"{TABLES}/t")).status == 404
+
+
+async def test_an_event_has_a_line_of_data_for_each_of_its_siblings(api: Api) -> None:
+    """So no line of a stream is longer than a value can make it, however many there are."""
+    await keep_siblings(api)
+    values = ["\0" * 900, '"' * 900, "\n" * 900]
+    async with watching(api) as stream:
+        for value in values:
+            await write(api, value.encode())
+        event = (await stream.take(3))[-1]
+        assert [each["value"] for each in event.data["siblings"]] == values[::-1]
+    assert 6 * 900 < stream.longest_line_bytes < 6 * 900 + 500

@@ -11,6 +11,7 @@ import pytest
 
 from gossipkv import Node, SyncClient
 from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.stored_rows import stored_rows
 from gossipkv.storage.lmdb import LmdbStorage
 from tests.cli.conftest import Run, served
 from tests.processes.members import free_port
@@ -65,6 +66,17 @@ def test_a_large_table_is_exported_whole(run: Run, tmp_path: Path) -> None:
     out = run("export", "large", tmp_path / "out.tsv", "--data-dir", data_dir)
     assert "6,000 rows" in out.err
     assert (tmp_path / "out.tsv").read_text() == source.read_text()
+
+
+def test_of_large_rows_few_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipkv.local_rows.PAGE_BYTES_MAX", 2_500)
+    keys = [f"{number}" for number in range(8)]
+    with member_on(tmp_path) as url, SyncClient([url]) as client:
+        for key in keys:
+            client.table("t").put(key, b"v" * (1_000 if key != "5" else 10_000))
+    with stored_rows(tmp_path, "usr", "t") as pages:
+        lengths = [len(page) for page in pages]
+    assert lengths == [3, 3, 2]
 
 
 def test_what_is_no_members_data_is_told(run: Run, tmp_path: Path) -> None:

@@ -124,6 +124,30 @@ def test_a_line_that_is_far_too_long_is_rejected_without_being_held(monkeypatch:
     assert (importing.offset, importing.line) == (len(content), 3)
 
 
+def test_of_a_line_that_is_long_for_its_siblings_the_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer_module, "LINE_BYTES_MAX", 64)
+    rejected: list[int] = []
+    sent: list[bytes] = []
+
+    def send(lines: list[bytes]) -> list[BatchOutcome]:
+        sent.extend(lines)
+        return [BatchOutcome(None, None, None, None)] * len(lines)
+
+    siblings = json.dumps([{"value": "x" * 10}] * 50)
+    lines = [
+        f'{{"row":"a","value":"1","etag":"e","siblings":{siblings},"context":"c"}}',
+        f'{{"row":"b","siblings":{siblings},"value":"1"}}',
+        f'{{"row":"c","value":"{"x" * 100}","siblings":{siblings}}}',
+        '{"row":"d","value":"4"}',
+    ]
+    content = "\n".join(lines).encode()
+    importing = Importer(io.BytesIO(content), "ndjson", send, lambda line, _: rejected.append(line), lambda *_: None)
+    list(importing.run())
+    assert [json.loads(line) for line in sent] == [{"row": "a", "value": "1"}, {"row": "d", "value": "4"}]
+    assert rejected == [2, 3]
+    assert (importing.offset, importing.line) == (len(content), 4)
+
+
 def test_an_import_that_was_cut_short_goes_on_behind_what_is_done(run: Run, source: Path, gate: OpenGate) -> None:
     with gate(2) as (closing, url):
         outcome = run("import", "resumed", source, "--retries", "0", "--server", url, code=ExitCode.UNAVAILABLE)

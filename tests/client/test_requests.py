@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
 
-from gossipkv.client import Choice, Client, ClientError, RefusedError, ServerFailedError, TooFewCopiesError
+from gossipkv.client import Choice, Client, ClientError, Put, RefusedError, ServerFailedError, TooFewCopiesError
 from gossipkv.client import UnavailableError as Unavailable
 from tests.client.contract_server import ContractServer, Store, problem
 
@@ -99,3 +100,27 @@ async def test_requests_go_in_turn_to_those_that_do_well_and_to_all_when_they_ar
             while len(first.requests) < 5:
                 await table.get("0")
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "may_stand"),
+    [
+        (503, "overloaded", False),
+        (503, "stopping", False),
+        (503, "too-few-members", False),
+        (409, "context-ahead", False),
+        (503, "storage-stuck", True),
+        (503, "too-few-copies", True),
+        (503, "of a later version", True),
+    ],
+)
+async def test_what_becomes_of_a_line_of_a_batch_says_whether_it_may_stand(
+    servers: list[ContractServer], status: int, kind: str, may_stand: bool
+) -> None:
+    """As the answer to a write of its own says it."""
+    result = {"row": "a", "status": status, "problem": {"type": f"urn:gossipkv:problem:{kind}", "status": status}}
+    servers[0].refusals = [lambda: web.Response(text=json.dumps(result))]
+    async with Client([servers[0].url]) as client:
+        [outcome] = [each async for each in client.table("t").batch([Put("a", b"1")])]
+    assert isinstance(outcome.error, Unavailable)
+    assert outcome.error.may_stand is may_stand

@@ -169,3 +169,18 @@ def test_copies_that_each_supersede_the_other_are_an_error() -> None:
     other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
     with pytest.raises(InconsistentRowError):
         merge(one, other)
+
+
+def test_the_etag_of_many_versions_is_short_and_names_exactly_them() -> None:
+    def many(count: int) -> Row:
+        versions = [Version(Dot(1, number), number, b"value", siblings_above=0) for number in range(count, 0, -1)]
+        return Row(tuple(versions), Context({1: count}))
+
+    rows = [many(count) for count in range(1, 200)]
+    assert len({row.etag for row in rows}) == len(rows)
+    assert max(len(row.etag) for row in rows) < 2_000
+    assert [len(row.etag) < 50 for row in rows[64:]] == [True] * len(rows[64:])
+    assert many(100).etag == many(100).etag
+    assert (
+        Row(many(100).versions[1:], many(100).context).etag != many(99)._replace(versions=many(100).versions[:99]).etag
+    )

@@ -18,6 +18,8 @@ from gossipkv import (
     UnavailableError,
     UnresolvedSiblingsError,
 )
+from gossipkv.core.storage import View
+from gossipkv.node import Node as Driver
 from gossipkv.settings import SettingsError
 from tests.processes.members import eventually, free_port
 
@@ -48,6 +50,26 @@ async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: 
         await table.put("a", b"2", if_match=written.etag)
         await table.delete("a")
         assert table.get("a") is None
+
+
+async def test_of_large_rows_few_are_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipkv.embedded.PAGE_BYTES_MAX", 2_500)
+    views = 0
+
+    def counted(node: Driver) -> View:
+        nonlocal views
+        views += 1
+        return view(node)
+
+    view = Driver.view
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+        table = member.table("t")
+        for number in range(8):
+            await table.put(f"{number}", b"v" * 1_000)
+        monkeypatch.setattr(Driver, "view", counted)
+        rows = [row.row async for row in table.range()]
+    assert rows == [f"{number}" for number in range(8)]
+    assert views == 3
 
 
 async def test_siblings_contexts_lives_and_copies_are_as_with_a_client(tmp_path: Path) -> None:

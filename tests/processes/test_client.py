@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.client import Client, UnavailableError
+from gossipkv.client import Client, ConditionFailedError, UnavailableError
 from tests.processes.members import Members, eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -86,3 +86,63 @@ async def test_a_plain_write_either_stands_or_says_that_it_may(tmp_path: Path) -
         await eventually(members.are_ready, "the member is back")
         await eventually(members.are_equal, "equal fingerprints")
         assert set(acknowledged) <= set(await members.rows(members.all[2]))
+
+
+async def test_a_single_writer_meets_no_conflict_but_is_told_what_may_stand(tmp_path: Path) -> None:
+    """Each row has one writer, which reads it after a write that may stand. So a condition that fails would be the
+    client's doing: a write that it has sent twice."""
+    writers = [f"writer-{number}" for number in range(16)]
+    async with Members(tmp_path, 1, bootstrap_timeout_ms=200) as members, Client([members.all[0].url]) as client:
+        member, table = members.all[0], client.table("t")
+        acknowledged = dict.fromkeys(writers, 0)
+        doubtful: list[str] = []
+        conflicts: list[str] = []
+        is_over = asyncio.Event()
+
+        async def stored(name: str) -> tuple[int, str | None]:
+            """The number that the row holds, and its etag, once a member tells."""
+            while True:
+                try:
+                    row = await table.get(name)
+                    return (0, None) if row is None else (int(row.value or b""), row.etag)
+                except UnavailableError:
+                    await asyncio.sleep(0.05)
+
+        async def write(name: str) -> None:
+            number, etag = 0, None
+            while not is_over.is_set():
+                value = b"%d" % (number + 1)
+                try:
+                    if etag is None:
+                        etag = (await table.put(name, value, if_absent=True)).etag
+                    else:
+                        etag = (await table.put(name, value, if_match=etag)).etag
+                    number += 1
+                    acknowledged[name] = number
+                except UnavailableError as error:
+                    if error.may_stand:
+                        doubtful.append(name)
+                        found, etag = await stored(name)
+                        assert found in (number, number + 1), "what was acknowledged stands, and at most one write more"
+                        number = found
+                except ConditionFailedError:
+                    conflicts.append(name)
+                    number, etag = await stored(name)
+
+        async def have_written(more: int) -> bool:
+            return all(acknowledged[name] >= before[name] + more for name in writers)
+
+        async with asyncio.TaskGroup() as writing:
+            for name in writers:
+                writing.create_task(write(name))
+            before = dict(acknowledged)
+            await eventually(lambda: have_written(5), "the writers are under way")
+            await member.kill()
+            await member.start(members.all)
+            await eventually(members.are_ready, "the member is back")
+            before = dict(acknowledged)
+            await eventually(lambda: have_written(5), "they go on")
+            is_over.set()
+        assert conflicts == []
+        assert 1 <= len(doubtful) == len(set(doubtful)), "each writer had at most one write under way"
+        assert {name: (await stored(name))[0] for name in writers} == acknowledged

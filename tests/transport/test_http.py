@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from gossipkv.transport import http
 from gossipkv.transport.base import ExchangeError, Fault
 from gossipkv.transport.http import CONTENT_TYPE, PATH, HttpTransport
+from tests.client.dying_server import Death, DyingServer
 
 FRAME_BYTES_MAX = 64 * 1024
 
@@ -353,3 +354,12 @@ async def test_a_peer_that_goes_away_before_its_answer_is_no_error_here(caplog: 
     is_gone.set()
     await transport.close()
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("death", list(Death), ids=lambda death: death.name.lower())
+async def test_a_frame_is_sent_once_whatever_becomes_of_its_connection(transport: HttpTransport, death: Death) -> None:
+    async with DyingServer(death).running() as peer:
+        for sent in (1, 2):
+            with pytest.raises(ExchangeError):
+                await transport.exchange(peer.url, b"frame")
+            assert peer.requests == [f"POST {PATH}"] * sent
