@@ -174,8 +174,8 @@ def _write_addresses(items: Items, addresses: tuple[bytes, ...]) -> None:
 
 def _write_entries(items: Items, entries: tuple[LeafEntry, ...]) -> None:
     items.append(len(entries))
-    for address, dots in entries:
-        items += (address, packed(PAIR, dots))
+    for address, versions in entries:
+        items += (address, packed(TRIPLE, [(*dot, term) for dot, term in versions]))
 
 
 def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:

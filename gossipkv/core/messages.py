@@ -179,7 +179,7 @@ class WalkSums:
 
 @dataclass(frozen=True, slots=True)
 class WalkList:
-    """Asks for the addresses and dots in these leaves."""
+    """Asks for the addresses, dots and contents in these leaves."""
 
     shard: str
     leaves: tuple[int, ...]
@@ -187,9 +187,17 @@ class WalkList:
     """Start behind this address in the first leaf."""
 
 
+class LeafVersion(NamedTuple):
+    """A version by its name and by what it holds."""
+
+    dot: Dot
+    term: int
+    """Its term in the fingerprint: versions of one dot and other contents differ in it."""
+
+
 class LeafEntry(NamedTuple):
     address: bytes
-    dots: tuple[Dot, ...]
+    versions: tuple[LeafVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Row(NamedTuple):
         return str(first.dot) if not others else "+".join(str(version.dot) for version in self.versions)
 
     def has_same_versions(self, other: Row) -> bool:
-        return [version.dot for version in self.versions] == [version.dot for version in other.versions]
+        return self.versions == other.versions
 
 
 def written(current: Row | None, version: Version) -> Row:

@@ -11,7 +11,7 @@ an absent expiry. Where any version keeps siblings the number of versions is neg
 last one is `siblings_above`.
 
 `FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps
-it beside the data and refuses what is newer than itself.
+it beside the data, refuses what is newer than itself, and brings what is older up to date (`storage/upgrade.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import lmdb
+import structlog
 
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected
@@ -52,6 +53,9 @@ from gossipkv.core.storage import (
 )
 from gossipkv.storage import encoding
 from gossipkv.storage.directory import DATA_FILE, DataDirectory
+from gossipkv.storage.upgrade import rebuild_fingerprints
+
+log = structlog.get_logger(__name__)
 
 MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
 """Address space, not memory nor disk: it costs nothing until it is used."""
@@ -142,6 +146,11 @@ class _LmdbReader:
     def revision(self) -> int:
         revision: int = self._transaction.id()
         return revision
+
+    def format_version(self) -> int:
+        stored = self._found(_FORMAT_KEY, self._databases.meta)
+        assert stored is not None, "a store that is open has a format"
+        return int(stored)
 
     def identity(self) -> Identity | None:
         stored = self._found(_IDENTITY_KEY, self._databases.meta)
@@ -263,6 +272,9 @@ class LmdbTransaction(_LmdbReader):
         self.abort()
         raise failure from error
 
+    def put_format_version(self, version: int) -> None:
+        self._write(_FORMAT_KEY, b"%d" % version, self._databases.meta)
+
     def put_identity(self, identity: Identity) -> None:
         self._write(_IDENTITY_KEY, encoding.encode_identity(identity), self._databases.meta)
 
@@ -357,6 +369,7 @@ class LmdbStorage:
             raise StorageError(f"the data in {path} cannot be opened: {error}") from error
         try:
             self._databases = self._opened_databases()
+            self._upgrade()
         except (lmdb.Error, StorageError) as error:
             self.close()
             raise StorageError(f"the data in {path} cannot be opened: {error}") from error
@@ -376,6 +389,23 @@ class LmdbStorage:
                 )
             names = _Databases._fields[1:]
             return _Databases(meta, *(self._environment.open_db(name.encode(), transaction) for name in names))
+
+    def _upgrade(self) -> None:
+        """Bring data of an older format to the present one. Where they must exist they are only read, which needs
+        nothing that has changed."""
+        with self.view() as view:
+            stored = view.format_version()
+        if stored == encoding.FORMAT_VERSION or self._must_exist:
+            return
+        log.info("data_upgrade_started", stored_format=stored, new_format=encoding.FORMAT_VERSION)
+        transaction = self.begin()
+        try:
+            rows = rebuild_fingerprints(transaction)
+            transaction.put_format_version(encoding.FORMAT_VERSION)
+            transaction.commit()
+        finally:
+            transaction.abort()
+        log.info("data_upgrade_finished", new_format=encoding.FORMAT_VERSION, rows=rows)
 
     def view(self) -> LmdbView:
         """Raises StorageError when too many views are open."""

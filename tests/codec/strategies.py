@@ -74,7 +74,8 @@ rumours = st.lists(
     st.builds(Rumour, names, st.sampled_from(STATUSES), lives, st.just("") | names),
     max_size=RUMOURS_PER_MESSAGE_MAX + 2,
 ).map(tuple)
-entries = st.builds(m.LeafEntry, addresses, st.lists(dots, min_size=1, max_size=3).map(tuple))
+leaf_versions = st.builds(m.LeafVersion, dots, st.integers(0, 2**64 - 1))
+entries = st.builds(m.LeafEntry, addresses, st.lists(leaf_versions, min_size=1, max_size=3).map(tuple))
 of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans()),
     m.State: st.builds(m.State, shards, contexts),
