@@ -23,7 +23,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from gossipkv.codec.rows import UNDECODABLE, VALUE_TOO_LARGE
-from gossipkv.core.effects import Arrival
+from gossipkv.core.effects import ANOMALIES, Arrival
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.transport.base import Fault
@@ -307,7 +307,9 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         "tombstones_collected", "Deleted rows that every member knew of, and that are forgotten", [],
         [([], tally.tombstones_collected)],
     )  # fmt: skip
-    yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
+    yield _counter(
+        "anomalies", "What should never be, and is repaired", ["kind"], _by_reason(ANOMALIES, tally.anomalies)
+    )
 
 
 def _by_reason(known: Iterable[str], counted: Mapping[str, int]) -> Iterable[tuple[list[str], float]]:

@@ -19,7 +19,7 @@ from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected
-from gossipkv.core.effects import Notice, Tally
+from gossipkv.core.effects import FINGERPRINTS_DIFFER, Notice, Tally
 from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
@@ -262,6 +262,8 @@ class Gossip:
             self._tally.rows_refused[row.reason] += 1
         self._tally.rows_received += len(message.rows)
         self.changed.setdefault(message.shard, []).extend(intake.changed)
+        if intake.has_written:
+            self.wrote(message.shard)
         if message.shard == SYSTEM:
             self._learn(intake.changed)
         return intake
@@ -342,7 +344,7 @@ class Gossip:
         anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
         shard = self._store.shards[theirs.shard]
         if not theirs.is_ahead and not shard.is_ahead(reader):
-            self._tally.anomalies += 1
+            self._tally.anomalies[FINGERPRINTS_DIFFER] += 1
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
         self._start_walk(peer, shard.name)
 

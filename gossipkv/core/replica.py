@@ -68,7 +68,9 @@ class Replica:
         self._started_ms = now_ms
         self._has_left = False
         self._must_refute = False
-        self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
+        self._store = Store(
+            identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally, options.member
+        )
         self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
         self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)

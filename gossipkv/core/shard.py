@@ -3,7 +3,8 @@
 `store` and `remove` are the only places where rows change. In the same transaction it keeps
 
 - the journal: for every entry `(origin, sequence)` of a row's context, `journal[(origin, sequence)] = address`, and no
-  other entries. A row that is overwritten takes its entry with it to the new sequence;
+  other entries. A row that is overwritten takes its entry with it to the new sequence. If two rows bear one dot, which
+  takes two processes on copies of one volume, the journal names the later one and its floor is raised;
 - the index of expiries: an entry for each time at which a value of a row expires; and the index of tombstones: an entry
   for each row that is deleted, by when it was;
 - the fingerprint table and the counts per table.
@@ -12,6 +13,8 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected
@@ -27,6 +30,15 @@ from gossipkv.core.storage import (
     ShardRecord,
     Transaction,
 )
+
+
+class Collision(NamedTuple):
+    """Two rows that bear one dot: two processes have run on copies of one volume."""
+
+    dot: Dot
+    one: bytes
+    other: bytes
+    """The addresses."""
 
 
 class Shard:
@@ -46,6 +58,8 @@ class Shard:
         self._collected_changed = False
         self.changed: dict[bytes, Row] | None = None
         """Rows as they stand that were stored since they were last taken; None while no one watches."""
+        self.collisions: list[Collision] = []
+        """Found since they were last taken."""
 
     @classmethod
     def load(cls, reader: Reader, name: str) -> Shard:
@@ -107,7 +121,7 @@ class Shard:
     def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
         """Keep nothing of a row. Whoever covers less than it did cannot be served from the journal any more."""
         for origin, sequence in old.context.items():
-            transaction.delete_journal(self.name, origin, sequence)
+            transaction.delete_journal(self.name, origin, sequence, address)
         self._raise_floors(old.context)
         leaf = self.fingerprint.replace(address, old.versions, ())
         self._count(address, old, None)
@@ -142,10 +156,14 @@ class Shard:
         before = old.context if old else Context()
         for origin, sequence in before.items():
             if new.context.get(origin) != sequence:
-                transaction.delete_journal(self.name, origin, sequence)
+                transaction.delete_journal(self.name, origin, sequence, address)
         for origin, sequence in new.context.items():
             if before.get(origin) != sequence:
-                transaction.put_journal(self.name, origin, sequence, address)
+                other = transaction.put_journal(self.name, origin, sequence, address)
+                if other is not None:
+                    # The journal has no entry for the other row any more, and must not serve those who lack it.
+                    self._raise_floors(Context({origin: sequence}))
+                    self.collisions.append(Collision(Dot(origin, sequence), other, address))
 
     def _move_deadlines(self, transaction: Transaction, address: bytes, old: Row | None, new: Row | None) -> None:
         before = _deadlines(old) if old else _NO_DEADLINES

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gossipkv.core.address import NAMESPACES, SYSTEM, USER, key_of, table_of
-from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
-from gossipkv.core.effects import Notice, Tally
+from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
 from gossipkv.core.row import (
     InconsistentRowError,
     Row,
     Version,
+    collisions,
     expired,
     lost,
     merge,
+    resolved,
     without_collected,
     written,
     written_beside,
@@ -42,6 +44,9 @@ from gossipkv.core.write import (
 
 SIBLINGS_MAX = 64
 
+COLLISIONS_MAX = 10_000
+"""Collisions of dots that are remembered as logged."""
+
 
 @dataclass(slots=True)
 class Intake:
@@ -50,6 +55,8 @@ class Intake:
     changed: list[RowCopy] = field(default_factory=list)
     """Rows as they now stand, of those that changed."""
     refused: list[RefusedRow] = field(default_factory=list)
+    has_written: bool = False
+    """Whether rows came under dots of this replica that it has given to other writes, and were written again."""
 
     def holds_back(self, origin: ReplicaId) -> bool:
         """Whether a refused row keeps the context from advancing over this origin's range."""
@@ -65,6 +72,7 @@ class Store:
         clock_skew_ms_max: int,
         siblings_max: int = SIBLINGS_MAX,
         tally: Tally | None = None,
+        own_member: str = "",
     ) -> None:
         self.replica = replica
         self.shards: dict[str, Shard] = {}
@@ -77,6 +85,9 @@ class Store:
         """Per shard, this replica's last write before the process began."""
         self._known_at_start: dict[str, Context] = {}
         """Per shard, what it covered then, if it had ever been ready."""
+        self._collisions: set[tuple[str, Dot, bytes]] = set()
+        """By shard, dot and address: those that the log has been told of."""
+        self._own_records = frozenset([address_of(MEMBERS_TABLE, own_member.encode())])
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
@@ -246,18 +257,81 @@ class Store:
             except InconsistentRowError:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent"))
                 continue
-            if current is not None and row == current:
+            pairs = collisions(current, arrived) if current is not None else []
+            for version, _ in pairs:
+                self._note_collision(shard_name, version.dot, address)
+            own = self._reissued(shard, address, current, row, pairs)
+            if own is not None:
+                row = own
+                intake.has_written = True
+            elif current is not None and row == current:
                 continue
             timestamp_max = max(timestamp_max, winner.timestamp)
-            if current is not None:
+            if current is not None and not pairs:
                 self._count_conflicts(shard_name, address, current, arrived, row)
             shard.store(transaction, address, current, row)
             if current is None or not row.has_same_versions(current):
                 intake.changed.append(RowCopy(address, row))
+        for dot, one, other in shard.collisions:
+            for address in (one, other):
+                self._note_collision(shard_name, dot, address)
+        shard.collisions.clear()
         self._clock.observe(timestamp_max)
         if shard_name == SYSTEM:
             self.tables.follow(intake.changed)
         return intake
+
+    def _reissued(
+        self, shard: Shard, address: bytes, current: Row | None, merged: Row, pairs: list[tuple[Version, Version]]
+    ) -> Row | None:
+        """The row with fresh dots for the versions that stand under a dot of this replica and are not the write that it
+        has given the dot to; None if there are none. Another process has run on a copy of this volume. Its write was
+        acknowledged, and so was the one here: both are written again as they were, the timestamps too, in a row that
+        covers the dot, so that no copy under the old name wins over them. A member's own record is left alone: the
+        member announces itself again (`Replica`)."""
+        own = self.replica
+        if own not in merged.context or address in self._own_records:
+            return None
+        held = {version.dot for version in current.versions} if current is not None else set()
+        doubtful = {version.dot for version, _ in pairs if version.dot.replica == own}
+        doubtful |= {
+            version.dot
+            for version in merged.versions
+            if version.dot.replica == own and version.dot not in held and shard.context.covers(version.dot)
+        }
+        if not doubtful:
+            return None
+        kept = [version for version in merged.versions if version.dot not in doubtful or version.dot not in held]
+        kept += [version for pair in pairs for version in pair if version.dot in doubtful]
+        context = Context(merged.context)
+        versions = resolved(kept)
+        if not any(version.dot in doubtful for version in versions):
+            return None
+        named = []
+        for version in versions:
+            if version.dot in doubtful:
+                self._note_collision(shard.name, version.dot, address)
+                version = version._replace(dot=shard.next_dot(own))
+                shard.advance(*version.dot)
+                context.advance({own: version.dot.sequence})
+            named.append(version)
+        return Row(resolved(named), context)
+
+    def _note_collision(self, shard_name: str, dot: Dot, address: bytes) -> None:
+        """Count and log it once: its copies go on arriving until all members have the row that puts it right."""
+        collision = (shard_name, dot, address)
+        if collision in self._collisions:
+            return
+        if len(self._collisions) >= COLLISIONS_MAX:
+            self._collisions.clear()
+        self._collisions.add(collision)
+        self._tally.anomalies[DOT_COLLISION] += 1
+        self.notices.append(
+            Notice(
+                "dot_collision",
+                {"namespace": shard_name, "table": table_of(address), "row": _text(address), "dot": str(dot)},
+            )
+        )
 
     def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
         if losers := lost(current, arrived, merged):
@@ -268,7 +342,7 @@ class Store:
             self.notices.append(
                 Notice(
                     "siblings_over_limit",
-                    {"table": table_of(address), "row": key_of(address).decode(), "siblings": len(merged.versions)},
+                    {"table": table_of(address), "row": _text(address), "siblings": len(merged.versions)},
                 )
             )
 
@@ -305,6 +379,11 @@ class Store:
         self.shards[shard_name].stable = Context(
             {origin: min([sequence, *(other.get(origin, 0) for other in others)]) for origin, sequence in first.items()}
         )
+
+
+def _text(address: bytes) -> str:
+    """The key of a row, for the log."""
+    return key_of(address).decode()
 
 
 def _condition_holds(operation: Operation, current: Row | None, *, exists: bool) -> bool:

@@ -252,10 +252,11 @@ class LmdbTransaction(_LmdbReader):
         self._is_open = True
         self._put = transaction.put
 
-    def _write(self, key: bytes, value: bytes, database: Any) -> None:
+    def _write(self, key: bytes, value: bytes, database: Any, *, overwrite: bool = True) -> bool:
+        """Returns whether it was written, which it is unless the key is there and must not be written over."""
         assert self._is_open, "write after the end of the transaction"
         try:
-            self._put(key, value, True, True, False, database)
+            return bool(self._put(key, value, True, overwrite, False, database))
         except lmdb.Error as error:
             self._fail(error)
 
@@ -305,11 +306,20 @@ class LmdbTransaction(_LmdbReader):
         self._delete(prefix + address, self._rows)
         self._delete(prefix + _pack_short(leaf) + address, self._databases.leaves)
 
-    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
-        self._write(_prefix(shard) + _pack_pair(origin, sequence), address, self._databases.journal)
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
+        key = _prefix(shard) + _pack_pair(origin, sequence)
+        if self._write(key, address, self._databases.journal, overwrite=False):
+            return None
+        named = self._found(key, self._databases.journal)
+        if named == address:
+            return None
+        self._write(key, address, self._databases.journal)
+        return named
 
-    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
-        self._delete(_prefix(shard) + _pack_pair(origin, sequence), self._databases.journal)
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        key = _prefix(shard) + _pack_pair(origin, sequence)
+        if self._found(key, self._databases.journal) == address:
+            self._delete(key, self._databases.journal)
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
         key = _prefix(shard) + _pack_long(deadline.at_ms) + deadline.address

@@ -270,12 +270,15 @@ class MemoryTransaction(_MemoryReader):
         self._put((_ROWS, shard), address, None)
         self._put((_LEAVES, shard), (leaf, address), None)
 
-    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
         assert 0 < sequence <= SEQUENCE_MAX, sequence
+        named: bytes | None = self.layered((_JOURNAL, shard)).get((origin, sequence))
         self._put((_JOURNAL, shard), (origin, sequence), address)
+        return None if named == address else named
 
-    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
-        self._put((_JOURNAL, shard), (origin, sequence), None)
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        if self.layered((_JOURNAL, shard)).get((origin, sequence)) == address:
+            self._put((_JOURNAL, shard), (origin, sequence), None)
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
         self._put((index, shard), tuple(deadline), True)

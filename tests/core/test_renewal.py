@@ -83,7 +83,7 @@ def test_a_replica_restored_from_an_old_copy_becomes_a_new_one_and_no_write_is_l
         b"5": b"after the backup",
         b"6": b"after the restore",
     }
-    assert b.group_commit.replica.tally.anomalies == 0
+    assert b.group_commit.replica.tally.anomalies.total() == 0
 
 
 def test_the_new_id_outlives_a_restart_and_a_third_member_converges_with_both() -> None:

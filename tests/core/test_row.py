@@ -164,8 +164,14 @@ def test_the_losers_of_a_merge_are_those_that_nobody_replaced() -> None:
     assert lost(*beside, merge(*beside)) == 0
 
 
-def test_copies_that_each_supersede_the_other_are_an_error() -> None:
-    one = Row(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
-    other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
+def test_siblings_that_each_supersede_the_other_are_an_error() -> None:
+    one = Row(row(1, 1, 10, siblings_above=0).versions, Context({1: 1, 2: 1}))
+    other = Row(row(2, 1, 20, siblings_above=0).versions, Context({1: 1, 2: 1}))
     with pytest.raises(InconsistentRowError):
         merge(one, other)
+
+
+def test_of_last_writes_that_each_claim_to_have_superseded_the_other_the_later_one_stays() -> None:
+    one = Row(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
+    other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
+    assert merge(one, other) == merge(other, one) == other

@@ -120,7 +120,7 @@ def test_rows_that_are_deleted_give_their_room_back(storage: LmdbStorage) -> Non
         transaction = storage.begin()
         for deleted in range(first, first + 20):
             transaction.delete_row("usr", address_of(deleted), 7)
-            transaction.delete_journal("usr", A, deleted + 1)
+            transaction.delete_journal("usr", A, deleted + 1, address_of(deleted))
         transaction.commit()
     assert storage.used_share < 0.3 < full
 

@@ -102,7 +102,7 @@ class Anomalies(Checker):
     def examined(self, host: Host) -> None:
         assert host.process is not None
         tally = host.process.replica.tally
-        self.require(self._has_cause or tally.anomalies == 0, host.name, "met equal contexts with unequal fingerprints")
+        self.require(self._has_cause or not tally.anomalies, host.name, "met equal contexts with unequal fingerprints")
 
 
 class Journal(Checker):
