@@ -212,6 +212,7 @@ _DIGEST = {
     "rows": _COUNT,
     "tombstones": _COUNT,
     "is_ahead": _BOOLEAN,
+    "is_withholding": _BOOLEAN,
 }
 
 _LAYOUTS = (

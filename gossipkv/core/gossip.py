@@ -48,6 +48,7 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
+from gossipkv.core.names import latest_names
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.progress import Progress
@@ -94,8 +95,6 @@ class Gossip:
         self.notices: list[Notice] = []
         self._written: set[str] = set()
         """Shards written to since `compose` was last called."""
-        self.is_outrun = False
-        """Others cover more of this replica's writes than there are here: the data are an old copy."""
         self.is_outdated = False
         """Others have collected tombstones that this replica has not heard of."""
         self.changed: dict[str, list[RowCopy]] = {}
@@ -116,6 +115,7 @@ class Gossip:
             return
         self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
         self.progress.learn_stable()
+        self.progress.learn_certain()
         peer = self._membership.sync_partner(now_ms)
         if peer is None:
             return
@@ -159,7 +159,7 @@ class Gossip:
             if peer.fresh.get(name):
                 messages += self._pushes.push(reader, peer, name)
             if name in peer.notes:
-                messages.append(Covered(name, Context(shard.context)))
+                messages.append(Covered(name, Context(shard.shown)))
             if not peer.holds_back(name):
                 if name in peer.pulls:
                     peer.asked.pulls[name] = peer.pulls[name]
@@ -171,7 +171,7 @@ class Gossip:
         if peer.is_sync_due:
             peer.is_sync_due = False
             for name, shard in self._store.shards.items():
-                peer.asked.contexts[name] = Context(shard.context)
+                peer.asked.contexts[name] = Context(shard.shown)
                 messages.append(shard.digest(reader))
         return tuple(messages)
 
@@ -214,7 +214,6 @@ class Gossip:
             case Digest():
                 return self._compare(transaction, peer, message, now_ms)
             case Pull():
-                self._watch_own(shard.name, message.context)
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                     peer.offered.add(shard.name)
@@ -230,6 +229,8 @@ class Gossip:
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
                 return [Covered(shard.name, Context(covered))]
             case WalkBegin() | WalkNodes() | WalkList() | WalkFetch() | WalkFetchRows():
+                if not isinstance(message, WalkBegin | WalkNodes):
+                    self._store.tell(shard.name)
                 served = walk.serve(transaction, shard, message, self._options.part_bytes)
                 self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
                 return [served]
@@ -247,10 +248,11 @@ class Gossip:
         if peer is not None:
             peer.heard[shard.name] = Heard(theirs, now_ms)
         if (ours.context_hash, ours.fingerprint) != (theirs.context_hash, theirs.fingerprint):
-            return [ours, State(shard.name, Context(shard.context), shard.collected.marks)]
+            return [ours, State(shard.name, Context(shard.shown), shard.collected.marks)]
         if peer is not None:
-            peer.learn_context(shard.name, shard.context)
+            peer.learn_context(shard.name, shard.shown)
             self._synced(peer, shard.name, now_ms)
+        self._store.tell(shard.name)
         return [ours]
 
     def take_in(
@@ -311,9 +313,12 @@ class Gossip:
         told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
+            self._store.tell(digest.shard)
             if digest.shard in states:
+                self._note_compared(peer, digest.shard, asked.get(digest.shard, Context()))
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
+                self._note_compared(peer, digest.shard, asked[digest.shard])
                 peer.learn_context(digest.shard, asked[digest.shard])
                 self._synced(peer, digest.shard, now_ms)
         if digests and not states:
@@ -326,7 +331,6 @@ class Gossip:
             self.is_outdated = True
             self._note("data_are_outdated", peer, shard=shard.name)
             return
-        self._watch_own(shard.name, context)
         peer.replace_context(shard.name, context)
         they_lack = shard.context.missing_from(context)
         if they_lack:
@@ -335,6 +339,8 @@ class Gossip:
             self._start_pull(peer, shard.name)
             return
         self._tally.rounds["delta"] += 1
+        if theirs.is_withholding:
+            return
         self._synced(peer, shard.name, now_ms)
         if not they_lack and theirs.fingerprint != shard.fingerprint.root.visible:
             self._repair(reader, peer, theirs)
@@ -451,11 +457,21 @@ class Gossip:
         self.notices.clear()
         self.changed.clear()
 
-    def _watch_own(self, shard_name: str, context: Context) -> None:
-        """Look for one's own writes among what a peer covers."""
-        own = self._store.replica
-        if context.get(own, 0) > self._store.shards[shard_name].context.get(own, 0):
-            self.is_outrun = True
+    def speaks_of_unknown_names(self, envelope: Envelope) -> bool:
+        """Whether it names writes of this replica that others cannot have heard of from it. To be asked before
+        anything of the envelope counts: by such a name the writes here may seem to be known, or replaced."""
+        latest = latest_names(envelope, self._store.replica)
+        if any(sequence > self._store.shards[name].told for name, sequence in latest.items()):
+            return True
+        for message in envelope.messages:
+            if isinstance(message, State | Pull):
+                self._store.tell(message.shard)
+        return False
+
+    def _note_compared(self, peer: Peer, shard_name: str, asked: Context) -> None:
+        """A comparison that began with this context showed nothing wrong with the names of this replica."""
+        own = asked.get(self._store.replica, 0)
+        peer.compared[shard_name] = max(own, peer.compared.get(shard_name, 0))
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))

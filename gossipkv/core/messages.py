@@ -79,6 +79,9 @@ class Digest:
     is_ahead: bool
     """The sender holds rows whose dots its context does not cover yet: its fingerprint may differ legitimately from
     one of equal context."""
+    is_withholding: bool = False
+    """The sender does not tell yet what it has written itself (`core/names.py`): to have all that it tells of is not
+    to be in sync with it."""
 
 
 @dataclass(frozen=True, slots=True)

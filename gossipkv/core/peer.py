@@ -51,6 +51,8 @@ class Peer:
     """The last exchange that had been begun here when this replica was last heard from."""
     contexts: dict[str, Context] = field(default_factory=dict)
     """Per shard, what the peer durably covers, as far as it has said. Never more than it does."""
+    compared: dict[str, int] = field(default_factory=dict)
+    """Per shard, this replica's last write when the two last began to compare and nothing was wrong with its names."""
     vouched: Context = field(default_factory=Context)
     """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
     by then is listed here."""
@@ -143,6 +145,7 @@ class Peer:
             return
         self.replica = replica
         self.contexts.clear()
+        self.compared.clear()
         self.vouched = Context()
         self.heard.clear()
         self.offered.clear()

@@ -75,7 +75,7 @@ class Replica:
         self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
         self._quorum = Quorum(
-            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_exchange
+            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_hand_over
         )
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
         self._expirer = Expirer(self._store, self._membership, options.member)
@@ -130,6 +130,8 @@ class Replica:
         self._check(envelope)
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
+        if self._gossip.speaks_of_unknown_names(envelope):
+            self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
         answers = self._gossip.receive(transaction, envelope, now_ms) + self._probing.receive(envelope)
         return self._envelope(tuple(answers), now_ms)
@@ -141,6 +143,8 @@ class Replica:
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
+        if self._gossip.speaks_of_unknown_names(envelope):
+            self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
         if self._probing.answered(exchange, envelope, now_ms):
             return
@@ -176,9 +180,6 @@ class Replica:
 
     def tick(self, transaction: Transaction, now_ms: int) -> None:
         """Let time pass: due several times per gossip interval."""
-        if self._gossip.is_outrun:
-            self._gossip.is_outrun = False
-            self._renew(transaction, now_ms)
         if self._must_refute:
             self._must_refute = False
             self._refute(transaction, now_ms)
@@ -336,13 +337,15 @@ class Replica:
         self.write(transaction, SYSTEM, [Operation(address, record.to_json())], now_ms)
 
     def _renew(self, transaction: Transaction, now_ms: int) -> None:
-        """The volume was set back to an old copy, and a sequence must never be used twice: be a new replica."""
+        """The volume was set back to an old copy, or another process runs on a copy of it, and a sequence must never be
+        used twice: be a new replica. To be called at any time in a batch, for the record of the member is written with
+        it: what is then made of messages counts for the new replica."""
         renounced = self.identity.replica
         self.identity = self.identity._replace(
             replica=self._rng.getrandbits(64), incarnation=max(self.identity.incarnation + 1, now_ms)
         )
         transaction.put_identity(self.identity)
-        self._store.renew(transaction, self.identity.replica, now_ms)
+        self._store.renew(transaction, self.identity.replica)
         self._notices.append(
             Notice(
                 "data_are_an_old_copy",

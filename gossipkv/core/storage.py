@@ -58,6 +58,9 @@ class ShardRecord(NamedTuple):
     context: Context
     floors: Context
     """Per origin, the sequence below which the journal may have gaps."""
+    told: int | None = None
+    certain: int | None = None
+    """See `core/names.py`; None in data of format 3."""
 
 
 class JournalEntry(NamedTuple):

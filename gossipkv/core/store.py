@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.causality import Context, Dot, ReplicaId
@@ -43,6 +44,9 @@ from gossipkv.core.write import (
 )
 
 SIBLINGS_MAX = 64
+
+RENAMED_AT_ONCE = 1_000
+"""Journal entries that a renewal holds in memory."""
 
 COLLISIONS_MAX = 10_000
 """Collisions of dots that are remembered as logged."""
@@ -81,8 +85,9 @@ class Store:
         self.notices: list[Notice] = []
         self._siblings_max = siblings_max
         self._tally = tally or Tally()
-        self._sequences_at_start: dict[str, int] = {}
-        """Per shard, this replica's last write before the process began."""
+        self._telling: set[str] = set()
+        """The shards of which others may hear of all writes of this replica."""
+        self._is_loaded = False
         self._known_at_start: dict[str, Context] = {}
         """Per shard, what it covered then, if it had ever been ready."""
         self._collisions: set[tuple[str, Dot, bytes]] = set()
@@ -98,8 +103,13 @@ class Store:
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
         self.tables.load(reader)
         self.notices.clear()
-        if not self._sequences_at_start:
-            self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
+        if not self._is_loaded and self.replica not in self.shards[SYSTEM].context:
+            # The id is new: a replica announces itself with the first transaction.
+            self._telling.update(self.shards)
+        for shard in self.shards.values():
+            shard.belong_to(self.replica, tells_all=shard.name in self._telling)
+        if not self._is_loaded:
+            self._is_loaded = True
             self._known_at_start = {
                 name: Context(shard.context) for name, shard in self.shards.items() if shard.collected.has_been_ready
             }
@@ -126,33 +136,51 @@ class Store:
                 shard.changed = {}
         return changes
 
-    def renew(self, transaction: Transaction, replica: ReplicaId, now_ms: int) -> None:
+    def tell(self, shard_name: str) -> None:
+        """Others may hear of all writes of this replica in the shard from now on: it has compared with one of them and
+        found nothing wrong, or its id is new."""
+        if shard_name not in self._telling:
+            self._telling.add(shard_name)
+            if shard_name in self.shards:
+                self.shards[shard_name].tell_all()
+
+    def renew(self, transaction: Transaction, replica: ReplicaId) -> None:
         """Go on under another replica id: others know of writes under the present one that are not here, so the data
-        are an old copy. What was written here since the start may bear names that stand for other writes elsewhere;
-        it is written again under the new id."""
+        are an old copy, or another process runs on a copy of them. Names above the certain ones (`core/names.py`) may
+        stand for other writes elsewhere. What bears them here is written again under the new id, as it was: with a new
+        timestamp an old value would win over a later one that someone else was told is stored."""
         renounced, self.replica = self.replica, replica
         for name, shard in self.shards.items():
-            start = self._sequences_at_start[name]
-            for entry in list(transaction.journal(name, renounced, start)):
-                current = transaction.row(name, entry.address)
-                assert current is not None, "a journal entry names a row that is not there"
-                renamed = self._renamed(shard, current, renounced, start, now_ms)
-                shard.store(transaction, entry.address, current, renamed)
-            shard.withdraw(renounced, start)
+            certain = shard.certain
+            shard.be_renewed(replica)
+            after = certain
+            while entries := list(islice(transaction.journal(name, renounced, after), RENAMED_AT_ONCE)):
+                for entry in entries:
+                    current = transaction.row(name, entry.address)
+                    assert current is not None, "a journal entry names a row that is not there"
+                    renamed = self._renamed(shard, current, renounced, certain)
+                    shard.store(transaction, entry.address, current, renamed)
+                after = entries[-1].sequence
+            shard.withdraw(renounced, certain)
+        self._telling.update(self.shards)
 
-    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, start: int, now_ms: int) -> Row:
-        """The row with versions of its own for those that the renounced replica has written since `start`."""
+    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, certain: int) -> Row:
+        """The row with versions of its own for those of the renounced replica above the certain names.
+
+        A row that keeps siblings goes on covering the certain names of the renounced replica: it may have replaced one
+        of them, which must not come back beside what replaced it. Others do without: what was replaced is outranked.
+        """
         context = Context({origin: sequence for origin, sequence in current.context.items() if origin != renounced})
-        above = current.winner.timestamp
+        if current.keeps_siblings and certain:
+            context[renounced] = certain
         versions = []
         for version in current.versions:
-            if version.dot.replica == renounced and version.dot.sequence > start:
-                above = self._clock.next(now_ms, above)
-                version = version._replace(dot=shard.next_dot(self.replica), timestamp=above)
+            if version.dot.replica == renounced and version.dot.sequence > certain:
+                version = version._replace(dot=shard.next_dot(self.replica))
                 shard.advance(*version.dot)
             context.advance({version.dot.replica: version.dot.sequence})
             versions.append(version)
-        return Row(tuple(sorted(versions, key=lambda each: (each.rank, each.dot), reverse=True)), context)
+        return Row(resolved(versions), context)
 
     def write(self, transaction: Transaction, shard_name: str, operation: Operation, now_ms: int) -> Result:
         """Put or delete one row. Every write makes a new version, one that repeats the value too: were it swallowed,

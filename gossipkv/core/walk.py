@@ -194,7 +194,7 @@ def serve(
         case WalkBegin():
             return WalkRoot(
                 shard.name,
-                Context(shard.context),
+                Context(shard.shown),
                 tuple(shard.fingerprint.nodes()),
                 shard.collected.timestamp,
             )

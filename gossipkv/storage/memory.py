@@ -181,7 +181,7 @@ class _MemoryReader:
         if found is None:
             return None
         # The owner of a context advances it in place: what is committed must not move with it.
-        return ShardRecord(Context(found.context), Context(found.floors))
+        return found._replace(context=Context(found.context), floors=Context(found.floors))
 
     def collected(self, shard: str) -> Collected | None:
         found: Collected | None = self.layered((_META, shard)).get("collected")
@@ -249,7 +249,7 @@ class MemoryTransaction(_MemoryReader):
         self._put((_META, _STORE), "identity", identity)
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
-        copied = ShardRecord(Context(record.context), Context(record.floors))
+        copied = record._replace(context=Context(record.context), floors=Context(record.floors))
         self._put((_META, shard), "record", copied)
 
     def put_collected(self, shard: str, collected: Collected) -> None:

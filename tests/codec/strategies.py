@@ -77,7 +77,7 @@ rumours = st.lists(
 leaf_versions = st.builds(m.LeafVersion, dots, st.integers(0, 2**64 - 1))
 entries = st.builds(m.LeafEntry, addresses, st.lists(leaf_versions, min_size=1, max_size=3).map(tuple))
 of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
-    m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans()),
+    m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans(), st.booleans()),
     m.State: st.builds(m.State, shards, contexts),
     m.Covered: st.builds(m.Covered, shards, contexts),
     m.Pull: st.builds(m.Pull, shards, contexts, cursors),
