@@ -40,6 +40,8 @@ from gossipkv.core.messages import (
 from gossipkv.core.rumours import STATUSES, Rumour
 
 _TEXT_BYTES_MAX = 255
+_ENDPOINT_LENGTH_MAX = 63
+"""As many characters as always fit into a text."""
 _NIL = b"\xc0"
 
 Items = list[Any]
@@ -54,6 +56,10 @@ def encode(envelope: Envelope) -> bytes:
         envelope.incarnation,
         envelope.now_ms,
         envelope.is_ready,
+        envelope.started,
+        envelope.token,
+        envelope.born,
+        envelope.endpoint[:_ENDPOINT_LENGTH_MAX] or None,
         len(envelope.messages),
     ]
     for message in envelope.messages:
@@ -85,6 +91,10 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         incarnation=reader.count(),
         now_ms=reader.count(),
         is_ready=reader.boolean(),
+        started=reader.count(),
+        token=reader.integer(),
+        born=reader.integer(),
+        endpoint=reader.optional_text(),
         messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
     )
     if not reader.is_at_end:

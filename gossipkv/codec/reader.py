@@ -69,6 +69,15 @@ class Reader:
             raise DecodeError(MALFORMED, "not a name")
         return item
 
+    def optional_text(self) -> str:
+        """Empty where there is none."""
+        item = self.item()
+        if item is None:
+            return ""
+        if type(item) is not str:
+            raise DecodeError(MALFORMED, "not a text")
+        return item
+
     def rumours(self) -> tuple[Rumour, ...]:
         # One on the receiver and one on the sender come on top of the others.
         return tuple([self._rumour() for _ in range(self.length(RUMOURS_PER_MESSAGE_MAX + 2))])

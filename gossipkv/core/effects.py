@@ -28,6 +28,8 @@ class Notice:
 
     event: str
     fields: dict[str, object]
+    is_warning: bool = False
+    """Someone must act on it."""
 
 
 class Arrival(NamedTuple):

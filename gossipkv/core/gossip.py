@@ -272,6 +272,11 @@ class Gossip:
 
     # Exchanges begun here
 
+    @property
+    def last_exchange(self) -> int:
+        """The number of the last exchange that was begun."""
+        return self._last_exchange
+
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
         dialled = self._exchanges.pop(exchange, None)
         if dialled is None:

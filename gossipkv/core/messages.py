@@ -296,3 +296,11 @@ class Envelope:
     is_ready: bool = True
     """Whether the sender has been brought up to date since it started: a sync with it then brings another up to date
     too, which one between two newcomers does not."""
+    started: int = 0
+    """The incarnation of the sender when its process began."""
+    token: int = 0
+    """Drawn by the sender's process when it began; 0: none."""
+    born: ReplicaId = 0
+    """The replica id of the sender when its process began."""
+    endpoint: str = ""
+    """Where the sender is reached; for people to read."""

@@ -103,7 +103,20 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
 
 
 def envelopes_of(found: st.SearchStrategy[m.Message]) -> st.SearchStrategy[m.Envelope]:
-    return st.builds(m.Envelope, names, names, integers_64, counts, counts, st.lists(found, max_size=3).map(tuple))
+    return st.builds(
+        m.Envelope,
+        names,
+        names,
+        integers_64,
+        counts,
+        counts,
+        st.lists(found, max_size=3).map(tuple),
+        st.booleans(),
+        counts,
+        integers_64,
+        integers_64,
+        st.just("") | st.just("http://10.0.0.1:7081"),
+    )
 
 
 envelopes = envelopes_of(st.one_of(*of_type.values()))

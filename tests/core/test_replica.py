@@ -54,8 +54,10 @@ def settle_after_a_tick(cluster: Cluster, name: str) -> None:
 
 
 def own_record(member: Member, name: str | None = None) -> MemberRecord:
+    """The record but for the process that wrote it."""
     address = address_of(MEMBERS_TABLE, (name or member.name).encode())
-    return MemberRecord.from_json(member.rows(SYSTEM)[address].winner.value or b"")
+    record = MemberRecord.from_json(member.rows(SYSTEM)[address].winner.value or b"")
+    return replace(record, started=0, token=0, born=0)
 
 
 def overwrite_record(cluster: Cluster, writer: str, name: str, record: MemberRecord) -> None:
