@@ -260,6 +260,12 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
         (([member.member], member.clock_ahead_ms / 1000) for member in others),
     )
     yield _gauge(
+        "member_processes",
+        "Processes that run under the member's name: 2 where that was noticed, else 1",
+        ["member"],
+        (([member.member], 1 if member.sighting is None else 2) for member in status.members),
+    )
+    yield _gauge(
         "collection_blocked",
         "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise, else 0",
         ["peer"],
