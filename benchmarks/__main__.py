@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import click
 
-from benchmarks import batches, bulk, copies, http, machine, propagation, rounds, siblings, watches
+from benchmarks import batches, bulk, contents, copies, http, machine, propagation, rounds, siblings, watches
 from benchmarks.bench import Bench, Scale
 from benchmarks.processes import Processes, StepError
 from benchmarks.report import Report, to_page
@@ -42,6 +42,7 @@ SECTIONS = {
     "g": Section(copies.TITLE, copies.METHOD, copies.measure),
     "h": Section(siblings.TITLE, siblings.METHOD, siblings.measure),
     "i": Section(watches.TITLE, watches.METHOD, watches.measure),
+    "j": Section(contents.TITLE, contents.METHOD, contents.measure),
 }
 
 

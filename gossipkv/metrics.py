@@ -23,7 +23,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from gossipkv.codec.rows import UNDECODABLE, VALUE_TOO_LARGE
-from gossipkv.core.effects import Arrival
+from gossipkv.core.effects import ANOMALIES, Arrival
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.transport.base import Fault
@@ -260,6 +260,12 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
         (([member.member], member.clock_ahead_ms / 1000) for member in others),
     )
     yield _gauge(
+        "member_processes",
+        "Processes that run under the member's name: 2 where that was noticed, else 1",
+        ["member"],
+        (([member.member], 1 if member.sighting is None else 2) for member in status.members),
+    )
+    yield _gauge(
         "collection_blocked",
         "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise, else 0",
         ["peer"],
@@ -307,7 +313,9 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         "tombstones_collected", "Deleted rows that every member knew of, and that are forgotten", [],
         [([], tally.tombstones_collected)],
     )  # fmt: skip
-    yield _counter("anomalies", "Equal contexts with unequal fingerprints", [], [([], tally.anomalies)])
+    yield _counter(
+        "anomalies", "What should never be, and is repaired", ["kind"], _by_reason(ANOMALIES, tally.anomalies)
+    )
 
 
 def _by_reason(known: Iterable[str], counted: Mapping[str, int]) -> Iterable[tuple[list[str], float]]:

@@ -310,7 +310,8 @@ class Node:
         if effects.resolved:
             self._consistency.resolve(effects.resolved)
         for notice in effects.notices:
-            log.info(notice.event, **notice.fields)
+            tell = log.warning if notice.is_warning else log.info
+            tell(notice.event, **notice.fields)
         if effects.is_fenced and not self.fenced.is_set():
             self.fenced.set()
             self.end_watches()

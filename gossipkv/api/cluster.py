@@ -10,7 +10,7 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, member_of
 from gossipkv.core.forgotten import Forgotten
-from gossipkv.core.status import MemberStatus, ShardStatus
+from gossipkv.core.status import MemberStatus, Seen, ShardStatus
 from gossipkv.node import Node
 
 
@@ -65,8 +65,22 @@ def described(member: MemberStatus) -> dict[str, Any]:
         "zone": member.zone,
         "version": member.version,
         "failures": member.failures,
+        "runs_twice": None if member.sighting is None else _seen(member.sighting),
         "clock_ahead_seconds": member.clock_ahead_ms / 1000,
         "shards": {name: _shard(shard) for name, shard in sorted(member.shards.items())},
+    }
+
+
+def _seen(seen: Seen) -> dict[str, Any]:
+    processes = [
+        {"replica": f"{process.replica:016x}", "endpoint": process.endpoint, "incarnation": process.started}
+        for process in (seen.older, seen.younger)
+    ]
+    return {
+        "processes": processes,
+        "copies_of_one_volume": seen.are_twins,
+        "seconds": seen.known_ms / 1000,
+        "remedy": seen.remedy,
     }
 
 

@@ -90,6 +90,18 @@ SCHEMAS: dict[str, Any] = {
             "heard_seconds": _SECONDS,
         }
     ),
+    "Processes": _record(
+        {
+            "processes": {
+                "description": "Those that run under one member's name, the older one first",
+                "type": "array",
+                "items": _record({"replica": _HEX, "endpoint": _TEXT, "incarnation": {"type": "integer"}}),
+            },
+            "copies_of_one_volume": {"type": "boolean"},
+            "seconds": {"type": "number", "minimum": 0, "description": "Since it was noticed here"},
+            "remedy": _TEXT,
+        }
+    ),
     "Member": _record(
         {
             "member": _TEXT,
@@ -103,6 +115,7 @@ SCHEMAS: dict[str, Any] = {
             "zone": {"type": ["string", "null"]},
             "version": _TEXT,
             "failures": _COUNT,
+            "runs_twice": {"anyOf": [_reference("Processes"), {"type": "null"}]},
             "clock_ahead_seconds": {"type": "number"},
             "shards": _record({"usr": _reference("Shard"), "sys": _reference("Shard")}),
         }

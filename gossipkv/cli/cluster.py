@@ -97,8 +97,10 @@ def status_command(context: click.Context, output: str, servers: tuple[str, ...]
 def _print(found: Survey) -> None:
     print_table(
         ("member", "status", "ready", "rows", "tombstones", "fingerprint", "of sys", "rows behind", "last sync"),
-        [_cells(answer) for answer in found.members],
+        [_cells(answer, runs_twice=answer.member in found.run_twice) for answer in found.members],
     )
+    for remedy in found.run_twice.values():
+        click.echo(remedy, err=True)
     for answer in found.members:
         if answer.failure is not None:
             click.echo(f"{answer.member} did not answer: {answer.failure}", err=True)
@@ -112,13 +114,14 @@ def _print(found: Survey) -> None:
         click.echo("the members that answered do not hold the same rows", err=True)
 
 
-def _cells(answer: MemberAnswer) -> tuple[str, ...]:
+def _cells(answer: MemberAnswer, *, runs_twice: bool) -> tuple[str, ...]:
+    status = f"{answer.status}, runs twice" if runs_twice else answer.status
     if answer.figures is None:
-        return (answer.member, answer.status, "no answer", "", "", "", "", "", "")
+        return (answer.member, status, "no answer", "", "", "", "", "", "")
     user, system = answer.figures["usr"], answer.figures["sys"]
     return (
         answer.member,
-        answer.status,
+        status,
         "yes" if answer.is_ready else "no",
         f"{user['rows']:,}",
         f"{user['tombstones']:,}",

@@ -6,7 +6,8 @@ One server names the members; each is then asked at its own HTTP endpoint, since
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gossipkv.client.client import Client
@@ -29,6 +30,8 @@ class MemberAnswer:
     """Why it does not."""
     collection_blocked_by: tuple[str, ...] = ()
     """Members that it is not known to it to have heard of deletions, which it therefore keeps."""
+    run_twice: Mapping[str, str] = field(default_factory=dict)
+    """Members under whose name two processes run, as far as it has noticed, with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class Survey:
         """Members that keep deleted rows from being forgotten, and at which members."""
         names = sorted({name for answer in self.members for name in answer.collection_blocked_by})
         return {name: [a.member for a in self.members if name in a.collection_blocked_by] for name in names}
+
+    @property
+    def run_twice(self) -> dict[str, str]:
+        """Members under whose name two processes run, as any member has noticed, with the remedy."""
+        found = [pair for answer in self.members for pair in answer.run_twice.items()]
+        return dict(sorted(found))
 
 
 async def survey(client: Client) -> Survey:
@@ -86,7 +95,8 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         return MemberAnswer(name, endpoint, status, is_ready=False, figures=None, failure=str(error))
     # A member of an earlier version does not tell.
     blocked_by = tuple(account.get("collection", {}).get("blocked_by", ()))
-    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], None, blocked_by)
+    run_twice = {each["member"]: each["runs_twice"]["remedy"] for each in account["members"] if each.get("runs_twice")}
+    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], None, blocked_by, run_twice)
 
 
 def age_text(seconds: float | None) -> str:

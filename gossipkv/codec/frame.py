@@ -42,6 +42,8 @@ from gossipkv.core.messages import (
 from gossipkv.core.rumours import STATUSES, Rumour
 
 _TEXT_BYTES_MAX = 255
+_ENDPOINT_LENGTH_MAX = 63
+"""As many characters as always fit into a text."""
 _NIL = b"\xc0"
 
 Items = list[Any]
@@ -56,6 +58,10 @@ def encode(envelope: Envelope) -> bytes:
         envelope.incarnation,
         envelope.now_ms,
         envelope.is_ready,
+        envelope.started,
+        envelope.token,
+        envelope.born,
+        envelope.endpoint[:_ENDPOINT_LENGTH_MAX] or None,
         len(envelope.messages),
     ]
     for message in envelope.messages:
@@ -87,6 +93,10 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         incarnation=reader.count(),
         now_ms=reader.count(),
         is_ready=reader.boolean(),
+        started=reader.count(),
+        token=reader.integer(),
+        born=reader.integer(),
+        endpoint=reader.optional_text(),
         messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
     )
     if not reader.is_at_end:
@@ -176,8 +186,8 @@ def _write_addresses(items: Items, addresses: tuple[bytes, ...]) -> None:
 
 def _write_entries(items: Items, entries: tuple[LeafEntry, ...]) -> None:
     items.append(len(entries))
-    for address, dots in entries:
-        items += (address, packed(PAIR, dots))
+    for address, versions in entries:
+        items += (address, packed(TRIPLE, [(*dot, term) for dot, term in versions]))
 
 
 def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:
@@ -238,6 +248,7 @@ _DIGEST = {
     "tombstones": _COUNT,
     "is_ahead": _BOOLEAN,
     "proofs_hash": _HASH,
+    "is_withholding": _BOOLEAN,
 }
 
 _LAYOUTS = (

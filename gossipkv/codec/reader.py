@@ -11,7 +11,7 @@ from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import Sums, sums_of
 from gossipkv.core.member import INCARNATION_END
-from gossipkv.core.messages import Cursor, LeafEntry, Position, Range, RefusedRow, RowCopy
+from gossipkv.core.messages import Cursor, LeafEntry, LeafVersion, Position, Range, RefusedRow, RowCopy
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
 LEAF = struct.Struct(">H")
@@ -69,6 +69,15 @@ class Reader:
         item = self.item()
         if type(item) is not str or not item:
             raise DecodeError(MALFORMED, "not a name")
+        return item
+
+    def optional_text(self) -> str:
+        """Empty where there is none."""
+        item = self.item()
+        if item is None:
+            return ""
+        if type(item) is not str:
+            raise DecodeError(MALFORMED, "not a text")
         return item
 
     def rumours(self) -> tuple[Rumour, ...]:
@@ -176,13 +185,14 @@ class Reader:
         return tuple([self.address() for _ in range(self.length())])
 
     def entries(self) -> tuple[LeafEntry, ...]:
-        return tuple([LeafEntry(self.address(), self.dots()) for _ in range(self.length())])
+        return tuple([LeafEntry(self.address(), self.leaf_versions()) for _ in range(self.length())])
 
-    def dots(self) -> tuple[Dot, ...]:
-        dots = tuple(map(Dot._make, PAIR.iter_unpack(self.packed(PAIR.size))))
-        if not dots or not all(1 <= dot.sequence <= SEQUENCE_MAX for dot in dots):
+    def leaf_versions(self) -> tuple[LeafVersion, ...]:
+        packed = self.packed(TRIPLE.size)
+        versions = [LeafVersion(Dot(replica, sequence), term) for replica, sequence, term in TRIPLE.iter_unpack(packed)]
+        if not versions or not all(1 <= version.dot.sequence <= SEQUENCE_MAX for version in versions):
             raise DecodeError(MALFORMED, "not dots")
-        return dots
+        return tuple(versions)
 
     def rows(self) -> tuple[RowCopy, ...]:
         length = self.length(self._rows_max)

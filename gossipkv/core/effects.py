@@ -29,6 +29,8 @@ class Notice:
 
     event: str
     fields: dict[str, object]
+    is_warning: bool = False
+    """Someone must act on it."""
 
 
 class Arrival(NamedTuple):
@@ -54,6 +56,13 @@ class Effects:
     """What the replica shows of itself from now on. None: as before, because nothing of the batch stands."""
 
 
+FINGERPRINTS_DIFFER = "fingerprints_differ"
+"""Equal contexts with unequal fingerprints."""
+DOT_COLLISION = "dot_collision"
+"""Two writes under one dot: two processes have run on copies of one volume."""
+ANOMALIES = (FINGERPRINTS_DIFFER, DOT_COLLISION)
+
+
 @dataclass(slots=True)
 class Tally:
     """Counted since the process began; only ever grows."""
@@ -65,8 +74,8 @@ class Tally:
     rows_received: int = 0
     """Rows that arrived, known ones included."""
     rows_sent: int = 0
-    anomalies: int = 0
-    """Equal contexts with unequal fingerprints."""
+    anomalies: Counter[str] = field(default_factory=Counter)
+    """What should never be, by kind; see `ANOMALIES`."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
     probes: Counter[str] = field(default_factory=Counter)
@@ -97,7 +106,7 @@ class Tally:
             Counter(self.rows_refused),
             self.rows_received,
             self.rows_sent,
-            self.anomalies,
+            Counter(self.anomalies),
             Counter(self.envelopes_refused),
             Counter(self.probes),
             Counter(self.suspicions),

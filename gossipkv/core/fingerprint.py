@@ -1,7 +1,9 @@
 """The two-level fingerprint table.
 
-The fingerprint of a set of row versions is the sum, modulo 2^64, of `xxh3_64(address, dot)`: it does not depend on
-order and follows each write in constant time. Rows fall into 256 x 256 leaves by the hash of their address; a leaf, a
+The fingerprint of a set of row versions is the sum, modulo 2^64, of one *term* for each version: a hash of the address
+and of everything that the version holds, its value included. So equal fingerprints mean equal contents, even if two
+processes have given one dot to two writes. The sum does not depend on order and follows each write in constant time.
+Rows fall into 256 x 256 leaves by the hash of their address; a leaf, a
 node (256 leaves) and the root each carry two sums, over visible versions and over tombstones. Two members that compare
 sums level by level find the leaves they differ in without looking at a row.
 
@@ -33,7 +35,9 @@ LEAVES_PER_PAGE = 64
 PAGES = LEAVES // LEAVES_PER_PAGE
 
 _MASK = 2**64 - 1
-_DOT = struct.Struct(">QQ")
+_HEAD = struct.Struct(">BQQQ").pack
+_LONG_HEAD = struct.Struct(">BQQQQQ").pack
+_IS_VALUE, _HAS_EXPIRY, _KEEPS_SIBLINGS = 1, 2, 4
 _SWAPS_BYTES = sys.byteorder == "big"
 
 
@@ -47,6 +51,7 @@ class Sums(NamedTuple):
 EMPTY = Sums(0, 0)
 
 _sums = partial(tuple.__new__, Sums)
+_hash = xxhash.xxh3_64_intdigest
 
 
 def sums_of(pairs: Iterable[tuple[int, int]]) -> Iterator[Sums]:
@@ -56,7 +61,21 @@ def sums_of(pairs: Iterable[tuple[int, int]]) -> Iterator[Sums]:
 
 def leaf_of(address: bytes) -> int:
     """The leaf, 0 to 65,535, that a row belongs to; the node is `leaf >> 8`."""
-    return xxhash.xxh3_64_intdigest(address) >> 48
+    return _hash(address) >> 48
+
+
+def term_of(address: bytes, version: Version) -> int:
+    """The term of one version of a row. The hash of all but the value seeds the hash of the value, so that no value is
+    copied. The first byte tells which fields follow it, so that no two versions are hashed from the same bytes."""
+    (replica, sequence), timestamp, value, expires_ms, siblings_above = version
+    if expires_ms is None and siblings_above is None:
+        head = _HEAD(value is not None, replica, sequence, timestamp)
+    else:
+        kind = _IS_VALUE * (value is not None)
+        kind |= _HAS_EXPIRY * (expires_ms is not None) | _KEEPS_SIBLINGS * (siblings_above is not None)
+        head = _LONG_HEAD(kind, replica, sequence, timestamp, expires_ms or 0, siblings_above or 0)
+    seed = _hash(head + address)
+    return seed if value is None else _hash(value, seed)
 
 
 class FingerprintTable:
@@ -96,7 +115,7 @@ class FingerprintTable:
         visible = tombstones = 0
         for sign, versions in ((1, new), (-1, old)):
             for version in versions:
-                term = sign * xxhash.xxh3_64_intdigest(address + _DOT.pack(*version.dot))
+                term = sign * term_of(address, version)
                 if version.value is None:
                     tombstones += term
                 else:

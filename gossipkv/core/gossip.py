@@ -19,7 +19,7 @@ from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected, is_outdated
-from gossipkv.core.effects import Notice, Tally
+from gossipkv.core.effects import FINGERPRINTS_DIFFER, Notice, Tally
 from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
@@ -48,6 +48,7 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
+from gossipkv.core.names import latest_names
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.progress import Progress
@@ -95,8 +96,6 @@ class Gossip:
         self.notices: list[Notice] = []
         self._written: set[str] = set()
         """Shards written to since `compose` was last called."""
-        self.is_outrun = False
-        """Others cover more of this replica's writes than there are here: the data are an old copy."""
         self.is_outdated = False
         """Others have collected tombstones that this replica has not heard of."""
         self.changed: dict[str, list[RowCopy]] = {}
@@ -117,6 +116,7 @@ class Gossip:
             return
         self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
         self.progress.learn_stable()
+        self.progress.learn_certain()
         peer = self._membership.sync_partner(now_ms)
         if peer is None:
             return
@@ -160,7 +160,7 @@ class Gossip:
             if peer.fresh.get(name):
                 messages += self._pushes.push(reader, peer, name)
             if name in peer.notes:
-                messages.append(Covered(name, Context(shard.context)))
+                messages.append(Covered(name, Context(shard.shown)))
             if not peer.holds_back(name):
                 if name in peer.pulls:
                     peer.asked.pulls[name] = peer.pulls[name]
@@ -172,7 +172,7 @@ class Gossip:
         if peer.is_sync_due:
             peer.is_sync_due = False
             for name, shard in self._store.shards.items():
-                peer.asked.contexts[name] = Context(shard.context)
+                peer.asked.contexts[name] = Context(shard.shown)
                 messages.append(shard.digest(reader))
             if peer.is_outdated:
                 messages.append(self._state(self._store.shards[USER]))
@@ -180,7 +180,7 @@ class Gossip:
 
     def _state(self, shard: Shard, *, has_same_proofs: bool = False) -> State:
         collected = shard.collected
-        return State(shard.name, Context(shard.context), () if has_same_proofs else collected.proofs, collected.lineage)
+        return State(shard.name, Context(shard.shown), () if has_same_proofs else collected.proofs, collected.lineage)
 
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
         if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
@@ -222,7 +222,6 @@ class Gossip:
             case Digest():
                 return self._compare(transaction, peer, message, now_ms)
             case Pull():
-                self._watch_own(shard.name, message.context)
                 if peer is not None:
                     peer.learn_context(shard.name, message.context)
                     peer.offered.add(shard.name)
@@ -240,6 +239,8 @@ class Gossip:
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
                 return [Covered(shard.name, Context(covered))]
             case WalkBegin() | WalkNodes() | WalkList() | WalkFetch() | WalkFetchRows():
+                if not isinstance(message, WalkBegin | WalkNodes):
+                    self._store.tell(shard.name)
                 served = walk.serve(transaction, shard, message, self._options.part_bytes)
                 self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
                 return [served]
@@ -259,9 +260,11 @@ class Gossip:
         if peer is not None:
             peer.heard[shard.name] = Heard(theirs, now_ms)
         is_in_sync = (ours.context_hash, ours.fingerprint) == (theirs.context_hash, theirs.fingerprint)
-        if is_in_sync and peer is not None:
-            peer.learn_context(shard.name, shard.context)
-            self._caught_up(peer, shard.name, now_ms)
+        if is_in_sync:
+            if peer is not None:
+                peer.learn_context(shard.name, shard.shown)
+                self._caught_up(peer, shard.name, now_ms)
+            self._store.tell(shard.name)
         has_same_proofs = ours.proofs_hash == theirs.proofs_hash
         return [ours] if is_in_sync and has_same_proofs else [ours, self._state(shard, has_same_proofs=has_same_proofs)]
 
@@ -274,11 +277,18 @@ class Gossip:
             self._tally.rows_refused[row.reason] += 1
         self._tally.rows_received += len(message.rows)
         self.changed.setdefault(message.shard, []).extend(intake.changed)
+        if intake.has_written:
+            self.wrote(message.shard)
         if message.shard == SYSTEM:
             self._learn(intake.changed)
         return intake
 
     # Exchanges begun here
+
+    @property
+    def last_exchange(self) -> int:
+        """The number of the last exchange that was begun."""
+        return self._last_exchange
 
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
         dialled = self._exchanges.pop(exchange, None)
@@ -321,9 +331,12 @@ class Gossip:
         told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
+            self._store.tell(digest.shard)
             if digest.shard in states:
+                self._note_compared(peer, digest.shard, asked.get(digest.shard, Context()))
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
+                self._note_compared(peer, digest.shard, asked[digest.shard])
                 peer.learn_context(digest.shard, asked[digest.shard])
                 self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:
@@ -336,7 +349,6 @@ class Gossip:
         self._judge_data_of(peer, state)
         if self.is_outdated or (peer.is_outdated and shard.name == USER):
             return
-        self._watch_own(shard.name, context)
         peer.replace_context(shard.name, context)
         if shard.name == USER:
             peer.collected = Collected(state.proofs, 0, state.lineage)
@@ -349,6 +361,8 @@ class Gossip:
             self._start_pull(peer, shard.name)
             return
         self._tally.rounds["delta"] += 1
+        if theirs.is_withholding:
+            return
         self._caught_up(peer, shard.name, now_ms)
         if not they_lack and theirs.fingerprint != shard.fingerprint.root.visible:
             self._repair(reader, peer, theirs)
@@ -377,7 +391,7 @@ class Gossip:
         anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
         shard = self._store.shards[theirs.shard]
         if not theirs.is_ahead and not shard.is_ahead(reader):
-            self._tally.anomalies += 1
+            self._tally.anomalies[FINGERPRINTS_DIFFER] += 1
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
         self._start_walk(peer, shard.name)
 
@@ -501,11 +515,21 @@ class Gossip:
         self.notices.clear()
         self.changed.clear()
 
-    def _watch_own(self, shard_name: str, context: Context) -> None:
-        """Look for one's own writes among what a peer covers."""
-        own = self._store.replica
-        if context.get(own, 0) > self._store.shards[shard_name].context.get(own, 0):
-            self.is_outrun = True
+    def speaks_of_unknown_names(self, envelope: Envelope) -> bool:
+        """Whether it names writes of this replica that others cannot have heard of from it. To be asked before
+        anything of the envelope counts: by such a name the writes here may seem to be known, or replaced."""
+        latest = latest_names(envelope, self._store.replica)
+        if any(sequence > self._store.shards[name].told for name, sequence in latest.items()):
+            return True
+        for message in envelope.messages:
+            if isinstance(message, State | Pull):
+                self._store.tell(message.shard)
+        return False
+
+    def _note_compared(self, peer: Peer, shard_name: str, asked: Context) -> None:
+        """A comparison that began with this context showed nothing wrong with the names of this replica."""
+        own = asked.get(self._store.replica, 0)
+        peer.compared[shard_name] = max(own, peer.compared.get(shard_name, 0))
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))

@@ -30,6 +30,12 @@ class MemberRecord:
     has_left: bool = False
     zone: str | None = None
     version: str = ""
+    started: int = 0
+    """The incarnation when the process began that wrote the record."""
+    token: int = 0
+    """Drawn by that process; 0 in the records of version 0.1.0."""
+    born: ReplicaId = 0
+    """The replica id when that process began."""
 
     def to_json(self) -> bytes:
         return json.dumps(
@@ -37,6 +43,9 @@ class MemberRecord:
                 "protocols": [{"name": name, "endpoint": url} for name, url in sorted(self.endpoints.items())],
                 "replica": f"{self.replica:016x}",
                 "incarnation": self.incarnation,
+                "started": self.started,
+                "process": f"{self.token:016x}",
+                "born": f"{self.born:016x}",
                 "status": LEFT if self.has_left else ALIVE,
                 "zone": self.zone,
                 "version": self.version,
@@ -57,10 +66,14 @@ class MemberRecord:
                 has_left=record["status"] == LEFT,
                 zone=None if record.get("zone") is None else str(record["zone"]),
                 version=str(record.get("version", "")),
+                started=int(record.get("started", 0)),
+                token=int(record.get("process", "0"), 16),
+                born=int(record.get("born", "0"), 16),
             )
             parsed.to_json()
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"not a member record: {type(error).__name__}") from error
-        if not (0 <= parsed.replica < 2**64 and 0 <= parsed.incarnation < INCARNATION_END):
+        ids, incarnations = (parsed.replica, parsed.token, parsed.born), (parsed.incarnation, parsed.started)
+        if not all(0 <= each < 2**64 for each in ids) or not all(0 <= each < INCARNATION_END for each in incarnations):
             raise ValueError("not a member record: a number is out of range")
         return parsed

@@ -82,6 +82,9 @@ class Digest:
     one of equal context."""
     proofs_hash: int
     """Of the proofs of what has been collected; see `core/collected.py`."""
+    is_withholding: bool = False
+    """The sender does not tell yet what it has written itself (`core/names.py`): to have all that it tells of is not
+    to be in sync with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ class WalkSums:
 
 @dataclass(frozen=True, slots=True)
 class WalkList:
-    """Asks for the addresses and dots in these leaves."""
+    """Asks for the addresses, dots and contents in these leaves."""
 
     shard: str
     leaves: tuple[int, ...]
@@ -193,9 +196,17 @@ class WalkList:
     """Start behind this address in the first leaf."""
 
 
+class LeafVersion(NamedTuple):
+    """A version by its name and by what it holds."""
+
+    dot: Dot
+    term: int
+    """Its term in the fingerprint: versions of one dot and other contents differ in it."""
+
+
 class LeafEntry(NamedTuple):
     address: bytes
-    dots: tuple[Dot, ...]
+    versions: tuple[LeafVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,3 +302,11 @@ class Envelope:
     is_ready: bool = True
     """Whether the sender has been brought up to date since it started: a sync with it then brings another up to date
     too, which one between two newcomers does not."""
+    started: int = 0
+    """The incarnation of the sender when its process began."""
+    token: int = 0
+    """Drawn by the sender's process when it began; 0: none."""
+    born: ReplicaId = 0
+    """The replica id of the sender when its process began."""
+    endpoint: str = ""
+    """Where the sender is reached; for people to read."""

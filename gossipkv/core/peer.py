@@ -58,6 +58,8 @@ class Peer:
     """Whether rows of the users have been taken from it: so it knew of this member when it gave them."""
     is_outdated: bool = False
     """Its data may hold what was deleted: it is given no rows of the users, none are taken from it, and it is told."""
+    compared: dict[str, int] = field(default_factory=dict)
+    """Per shard, this replica's last write when the two last began to compare and nothing was wrong with its names."""
     vouched: Context = field(default_factory=Context)
     """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
     by then is listed here."""
@@ -150,6 +152,7 @@ class Peer:
             return
         self.replica = replica
         self.contexts.clear()
+        self.compared.clear()
         self.vouched = Context()
         self.collected = NOTHING_COLLECTED
         self.has_given = self.is_outdated = False

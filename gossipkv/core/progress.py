@@ -28,6 +28,11 @@ class Progress:
             return True
         return self._membership.lists(peer, self._store.shards[SYSTEM].context) and not (peer and peer.is_outdated)
 
+    def may_hand_over(self, peer: Peer | None, shard_name: str) -> bool:
+        """Whether single rows of the shard may go to the peer and come from it: not before the names of this replica
+        have been compared with someone's."""
+        return self._store.shards[shard_name].tells_all and self.may_exchange(peer, shard_name)
+
     def is_transferring(self, shard_name: str) -> bool:
         """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice. Audits, which
         bring next to nothing, keep no one from catching up."""
@@ -64,6 +69,13 @@ class Progress:
             known = [context for context in contexts if context is not None]
             if len(known) == len(contexts):
                 self._store.set_stable(name, [shard.context, *known])
+
+    def learn_certain(self) -> None:
+        """Up to where the names of this replica are in no doubt with any listed member."""
+        listed = self._membership.listed()
+        for name, shard in self._store.shards.items():
+            if listed:
+                shard.note_certain(min([peer.compared.get(name, 0) for peer in listed]))
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None]) -> None:
         """The peer has told at one moment, per shard, what it covers."""

@@ -20,8 +20,9 @@ from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import MemberRecord
+from gossipkv.core.member import GOSSIP, MemberRecord
 from gossipkv.core.messages import Envelope, Message, RowCopy
+from gossipkv.core.namesakes import Namesakes, Process, Sighting
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.probing import Probing
@@ -35,6 +36,9 @@ from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
 from gossipkv.core.write import Operation, Result
+
+REFUTE_INTERVALS = 10
+"""Gossip intervals between two records that outdo those of another process which runs under the same name."""
 
 REFUSED_SENDERS_MAX = 100
 """So many senders that are refused are named in the log."""
@@ -59,15 +63,27 @@ class Replica:
         self.zone = options.zone
         self._rng = rng
         self._started_ms = now_ms
+        self._started = identity.incarnation
+        self._token = rng.getrandbits(63) + 1
+        self._born = identity.replica
         self._has_left = False
         self._must_refute = False
-        self._store = Store(identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally)
+        self._has_announced = False
+        self._read_of_twin: Process | None = None
+        """Another process with this one's replica id has written its record over this one's."""
+        self._store = Store(
+            identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally, options.member
+        )
         self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
         self._membership = self._probing.membership
         self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
         self._quorum = Quorum(
-            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_exchange
+            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_hand_over
         )
+        self._namesakes = Namesakes(options, self._process(), now_ms)
+        self._refuted_ms: int | None = None
+        self._outdone_by = 0
+        """The process whose record was last outdone here."""
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
         self._expirer = Expirer(self._store, self._membership, options.member)
         self._collector = Collector(self._store, self._membership, options)
@@ -121,9 +137,14 @@ class Replica:
 
     def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> Envelope:
         """Answer an exchange that another member began. Raises RefusedEnvelopeError."""
-        self._check(envelope)
+        self._check_cluster(envelope)
+        self._namesakes.asked(envelope.member, _process_of(envelope), self._gossip.last_exchange)
+        self._part_from_twin(transaction, envelope, now_ms)
+        self._check_name(envelope)
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
+        if self._gossip.speaks_of_unknown_names(envelope):
+            self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
         answers = self._gossip.receive(transaction, envelope, now_ms) + self._probing.receive(envelope)
         return self._envelope(tuple(answers), now_ms)
@@ -131,10 +152,18 @@ class Replica:
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
         """An exchange that this member began has been answered."""
         try:
-            self._check(envelope)
+            self._check_cluster(envelope)
+            if exchange > 0:
+                last_exchange = self._gossip.last_exchange
+                self._namesakes.answered(envelope.member, _process_of(envelope), exchange, last_exchange)
+                self._part_from_twin(transaction, envelope, now_ms)
+            self._check_name(envelope)
+            self._check_process(envelope)
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
+        if self._gossip.speaks_of_unknown_names(envelope):
+            self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
         if self._probing.answered(exchange, envelope, now_ms):
             return
@@ -170,10 +199,9 @@ class Replica:
 
     def tick(self, transaction: Transaction, now_ms: int) -> None:
         """Let time pass: due several times per gossip interval."""
-        if self._gossip.is_outrun:
-            self._gossip.is_outrun = False
-            self._renew(transaction, now_ms)
-        if self._must_refute:
+        self._namesakes.advance(now_ms)
+        self._follow_twin(transaction, now_ms)
+        if self._must_refute and self._may_refute(now_ms):
             self._must_refute = False
             self._refute(transaction, now_ms)
         self._probing.tick(now_ms)
@@ -227,7 +255,7 @@ class Replica:
             for probe in self._probing.compose()
         ]
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
-        notices += self._probing.take_notices() + self._adopter.notices
+        notices += self._probing.take_notices() + self._namesakes.take_notices() + self._adopter.notices
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         self._adopter.notices = []
         changes = self._store.take_changes(transaction.revision())
@@ -257,6 +285,8 @@ class Replica:
         self._store.load(reader)
         self._gossip.forget_batch(exchanges)
         self._probing.forget(exchanges)
+        self._namesakes.forget_batch()
+        self._namesakes.be_renewed(identity.replica)
         self._quorum.forget_batch(exchanges)
         self._receipts.forget_batch()
         self._notices.clear()
@@ -293,6 +323,11 @@ class Replica:
     def started_ms(self) -> int:
         return self._started_ms
 
+    @property
+    def sightings(self) -> dict[str, Sighting]:
+        """By member, of those under whose name two processes run; not to be changed."""
+        return self._namesakes.sightings
+
     # The replica's own row, and those of others
 
     def _load_members(self, reader: Reader) -> None:
@@ -321,7 +356,15 @@ class Replica:
             return
         if member == self.options.member:
             ours = self.identity
-            self._must_refute = record.replica != ours.replica or record.incarnation > ours.incarnation
+            self._must_refute = (
+                record.replica != ours.replica
+                or record.incarnation > ours.incarnation
+                or (record.token not in (0, self._token) and record.started >= self._started)
+            )
+            process = _process_in(record)
+            if self._has_announced and self._namesakes.is_twin(process):
+                self._read_of_twin = process
+            self._namesakes.read(process)
             if (record.replica, record.incarnation) == (ours.replica, ours.incarnation):
                 # Of a word to leave, or of a zone found, whose commit failed nothing is left.
                 self._has_left = record.has_left
@@ -339,18 +382,26 @@ class Replica:
             self._has_left,
             self.zone,
             self.options.version,
+            self._started,
+            self._token,
+            self._born,
         )
+        self._has_announced = True
         address = address_of(MEMBERS_TABLE, self.options.member.encode())
         self.write(transaction, SYSTEM, [Operation(address, record.to_json())], now_ms)
 
     def _renew(self, transaction: Transaction, now_ms: int) -> None:
-        """The volume was set back to an old copy, and a sequence must never be used twice: be a new replica."""
+        """The volume was set back to an old copy, or another process runs on a copy of it, and a sequence must never be
+        used twice: be a new replica. To be called at any time in a batch, for the record of the member is written with
+        it: what is then made of messages counts for the new replica."""
         renounced = self.identity.replica
         self.identity = self.identity._replace(
             replica=self._rng.getrandbits(64), incarnation=max(self.identity.incarnation + 1, now_ms)
         )
         transaction.put_identity(self.identity)
-        self._store.renew(transaction, self.identity.replica, now_ms)
+        self._store.renew(transaction, self.identity.replica)
+        self._namesakes.be_renewed(self.identity.replica)
+        self._read_of_twin = None
         self._notices.append(
             Notice(
                 "data_are_an_old_copy",
@@ -369,9 +420,47 @@ class Replica:
         theirs = MemberRecord.from_json(row.winner.value) if row.winner.value is not None else None
         self.identity = ours._replace(incarnation=max(theirs.incarnation if theirs else 0, ours.incarnation) + 1)
         transaction.put_identity(self.identity)
-        by = f"replica {theirs.replica:016x}" if theirs else "a member that was told to forget this one"
-        self._notices.append(Notice("own_record_outdone", {"by": by}))
+        self._refuted_ms = now_ms
+        if theirs is not None and theirs.token == self._outdone_by:
+            self._namesakes.outdone(_process_in(theirs))
+        self._outdone_by = theirs.token if theirs is not None else 0
+        if self.options.member not in self._namesakes.sightings:
+            by = f"replica {theirs.replica:016x}" if theirs else "a member that was told to forget this one"
+            self._notices.append(Notice("own_record_outdone", {"by": by}))
         self._announce(transaction, now_ms)
+
+    def _may_refute(self, now_ms: int) -> bool:
+        """At once, unless another process runs under this name: the two would outdo each other in every round."""
+        if self.options.member not in self._namesakes.sightings or self._refuted_ms is None:
+            return True
+        return not 0 <= now_ms - self._refuted_ms < REFUTE_INTERVALS * self.options.gossip_interval_ms
+
+    # Other processes under this member's name
+
+    def _process(self) -> Process:
+        return Process(
+            self._started, self._token, self.identity.replica, self.options.endpoints.get(GOSSIP, ""), self._born
+        )
+
+    def _part_from_twin(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> None:
+        """Take a new replica id if another process that has this one's runs, and this is the younger: it knows what it
+        has written since they parted. The older goes on as it is."""
+        process = _process_of(envelope)
+        if (
+            envelope.member == self.options.member
+            and self._namesakes.is_twin(process)
+            and self.options.member in self._namesakes.sightings
+            and process.age < self._namesakes.own.age
+        ):
+            self._renew(transaction, now_ms)
+
+    def _follow_twin(self, transaction: Transaction, now_ms: int) -> None:
+        """A record that was written over this one's, by a process with this one's replica id. An older one has seen
+        this one's record by then, so it runs."""
+        twin, self._read_of_twin = self._read_of_twin, None
+        if twin is not None and self._namesakes.is_twin(twin) and twin.age < self._namesakes.own.age:
+            self._namesakes.outdone(twin)
+            self._renew(transaction, now_ms)
 
     # Envelopes
 
@@ -384,18 +473,30 @@ class Replica:
             now_ms,
             messages,
             self.is_ready,
+            self._started,
+            self._token,
+            self._born,
+            self.options.endpoints.get(GOSSIP, ""),
         )
 
-    def _check(self, envelope: Envelope) -> None:
+    def _check_cluster(self, envelope: Envelope) -> None:
         ours = self.identity
         if envelope.cluster != ours.cluster:
             self._refuse(
                 envelope, "other_cluster", f"this is cluster {ours.cluster!r}, the sender is of {envelope.cluster!r}"
             )
+
+    def _check_name(self, envelope: Envelope) -> None:
+        ours = self.identity
         if envelope.member == ours.member and envelope.replica != ours.replica:
             self._refuse(
                 envelope, "name_taken", f"another running member is named {ours.member!r}: give each its own name"
             )
+
+    def _check_process(self, envelope: Envelope) -> None:
+        """Of what answers: a twin must not be taken for this member itself, reached at its own address."""
+        if envelope.member == self.options.member and self._namesakes.is_twin(_process_of(envelope)):
+            self._refuse(envelope, "name_taken", f"another process runs on a copy of the data of {envelope.member!r}")
 
     def _refuse(self, envelope: Envelope, reason: str, detail: str) -> None:
         """Count it, and say it once per sender: it goes on sending."""
@@ -429,6 +530,14 @@ class Replica:
             if not row.winner.is_tombstone or row.winner.expires_ms is None
         ]
         return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
+
+
+def _process_of(envelope: Envelope) -> Process:
+    return Process(envelope.started, envelope.token, envelope.replica, envelope.endpoint, envelope.born)
+
+
+def _process_in(record: MemberRecord) -> Process:
+    return Process(record.started, record.token, record.replica, record.endpoints.get(GOSSIP, ""), record.born)
 
 
 def _next_identity(stored: Identity | None, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Identity:

@@ -11,6 +11,21 @@ settings merge the same everywhere. A write's timestamp exceeds those of all ver
 outranked by what it replaced, and what the greatest known write outranks is never forgotten with it: merge is
 commutative, associative and idempotent.
 
+A dot names one write, unless two processes run on copies of one volume. Then two versions of one dot may meet (a
+*collision*), and a context that covers a dot may speak of either. Merge stays a function that all members compute
+alike:
+
+- Of two versions of one dot the one of greater `strength` stays.
+- A last-write-wins version that the other copy covers and lacks goes only if it is outranked there. Without collisions
+  it always is, for whatever replaced it ranks higher. With one, the copy may have replaced the other version of the
+  dot: `{D ts 20}`, and `{E ts 15}` that replaced `{D ts 10}`. Were E to stay in one order of merges and D in another,
+  members would differ for ever.
+- Of last-write-wins versions of equal rank one stays: two processes with one replica id may give one timestamp to two
+  writes.
+
+Merge is commutative and idempotent then too, and associative in a table whose setting stays. What is lost with a
+collision, the owner of the dot puts right (`Store.take_in`).
+
 Source: Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-Free Replicated Set",
 2012 (add-wins survival by dots); Thomas, "A Majority Consensus Approach", 1979 (last write wins).
 """
@@ -66,6 +81,19 @@ class Version(NamedTuple):
     def outranks(self) -> tuple[int, ReplicaId]:
         """Concurrent versions below this rank do not stay beside the version."""
         return self.rank if self.siblings_above is None else (self.siblings_above, _REPLICA_MAX)
+
+    @property
+    def strength(self) -> tuple[bool, int, bool, bytes, bool, int, int]:
+        """The order of versions that bear one dot; equal only for equal versions."""
+        return (
+            self.siblings_above is None,
+            self.timestamp,
+            self.value is not None,
+            self.value or b"",
+            self.expires_ms is None,
+            self.expires_ms or 0,
+            self.siblings_above or 0,
+        )
 
     def is_visible_at(self, now_ms: int) -> bool:
         return self.value is not None and (self.expires_ms is None or self.expires_ms > now_ms)
@@ -146,7 +174,7 @@ class Row(NamedTuple):
         return f"{len(self.versions)}-{xxhash.xxh3_128_hexdigest(dots.encode())}"
 
     def has_same_versions(self, other: Row) -> bool:
-        return [version.dot for version in self.versions] == [version.dot for version in other.versions]
+        return self.versions == other.versions
 
 
 def written(current: Row | None, version: Version) -> Row:
@@ -187,13 +215,39 @@ def _has_expired(version: Version, now_ms: int) -> bool:
 
 def merge(ours: Row, theirs: Row) -> Row:
     """The row that holds what either copy knows. Raises InconsistentRowError."""
-    our_dots = {version.dot for version in ours.versions}
-    their_dots = {version.dot for version in theirs.versions}
-    survivors = [v for v in ours.versions if v.dot in their_dots or not theirs.context.covers(v.dot)]
-    survivors += [v for v in theirs.versions if v.dot not in our_dots and not ours.context.covers(v.dot)]
+    our_versions = {version.dot: version for version in ours.versions}
+    their_versions = {version.dot: version for version in theirs.versions}
+    survivors = []
+    for version in ours.versions:
+        other = their_versions.get(version.dot)
+        if other is not None:
+            survivors.append(version if version == other else max(version, other, key=_strength))
+        elif _survives(version, theirs):
+            survivors.append(version)
+    survivors += [v for v in theirs.versions if v.dot not in our_versions and _survives(v, ours)]
     if not survivors:
         raise InconsistentRowError("each copy of the row supersedes the other")
     return Row(resolved(survivors), ours.context.joined(theirs.context))
+
+
+def _strength(version: Version) -> tuple[bool, int, bool, bytes, bool, int, int]:
+    return version.strength
+
+
+def _survives(version: Version, other: Row) -> bool:
+    """Whether a version stays in a merge with a copy that lacks it."""
+    if not other.context.covers(version.dot):
+        return True
+    return version.siblings_above is None and version.rank >= max([held.outranks for held in other.versions])
+
+
+def collisions(ours: Row, theirs: Row) -> list[tuple[Version, Version]]:
+    """The pairs of versions, one of each copy, that bear one dot and differ."""
+    if ours.versions == theirs.versions:
+        return []
+    their_versions = {version.dot: version for version in theirs.versions}
+    pairs = [(version, their_versions.get(version.dot, version)) for version in ours.versions]
+    return [(ours, theirs) for ours, theirs in pairs if ours != theirs]
 
 
 def resolved(survivors: list[Version]) -> tuple[Version, ...]:
@@ -202,6 +256,10 @@ def resolved(survivors: list[Version]) -> tuple[Version, ...]:
         return (survivors[0],)
     least = max([version.outranks for version in survivors])
     kept = [version for version in survivors if version.rank >= least]
+    last = [version for version in kept if version.siblings_above is None]
+    if len(last) > 1:
+        strongest = max(last, key=lambda version: (version.dot, version.strength))
+        kept = [version for version in kept if version.siblings_above is not None or version is strongest]
     return tuple(sorted(kept, key=lambda version: (version.rank, version.dot), reverse=True))
 
 

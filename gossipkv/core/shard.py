@@ -3,7 +3,8 @@
 `store` and `remove` are the only places where rows change. In the same transaction it keeps
 
 - the journal: for every entry `(origin, sequence)` of a row's context, `journal[(origin, sequence)] = address`, and no
-  other entries. A row that is overwritten takes its entry with it to the new sequence;
+  other entries. A row that is overwritten takes its entry with it to the new sequence. If two rows bear one dot, which
+  takes two processes on copies of one volume, the journal names the later one and its floor is raised;
 - the index of expiries: an entry for each time at which a value of a row expires; and the index of tombstones: an entry
   for each row that is deleted, by when it was;
 - the fingerprint table and the counts per table.
@@ -14,12 +15,14 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.messages import Digest
+from gossipkv.core.names import Names
 from gossipkv.core.row import Row, without_stable
 from gossipkv.core.storage import (
     EXPIRIES,
@@ -30,6 +33,15 @@ from gossipkv.core.storage import (
     ShardRecord,
     Transaction,
 )
+
+
+class Collision(NamedTuple):
+    """Two rows that bear one dot: two processes have run on copies of one volume."""
+
+    dot: Dot
+    one: bytes
+    other: bytes
+    """The addresses."""
 
 
 class Shard:
@@ -49,15 +61,77 @@ class Shard:
         self._collected_changed = False
         self.changed: dict[bytes, Row] | None = None
         """Rows as they stand that were stored since they were last taken; None while no one watches."""
+        self.replica: ReplicaId | None = None
+        """This one's id."""
+        self.names: Names | None = None
+        """None until it is known which replica this is."""
+        self.tells_all = False
+        """Whether others may hear of all writes of this replica."""
+        self.collisions: list[Collision] = []
+        """Found since they were last taken."""
 
     @classmethod
     def load(cls, reader: Reader, name: str) -> Shard:
         record = reader.shard_record(name) or ShardRecord(Context(), Context())
         shard = cls(name, Context(record.context), Context(record.floors), reader.table_counts(name))
         shard.collected = _collected(reader, name)
+        if record.told is not None and record.certain is not None:
+            shard.names = Names(record.told, record.certain)
         for page, content in reader.pages(name):
             shard.fingerprint.load_page(page, content)
         return shard
+
+    def belong_to(self, replica: ReplicaId, *, tells_all: bool) -> None:
+        """Take the names that are stored for this replica's; where there are none, as in data of format 3, others may
+        know of all that is here, and no name is in doubt."""
+        self.replica = replica
+        if self.names is None:
+            self.names = Names(self.last_own, self.last_own)
+        if tells_all:
+            self.tell_all()
+
+    def tell_all(self) -> None:
+        """Others may hear of all writes of this replica from now on. It is stored with the batch in which they may."""
+        self._record_changed |= self.last_own > self.told
+        self.tells_all = True
+
+    def be_renewed(self, replica: ReplicaId) -> None:
+        """Go on under a new id, which no one else has."""
+        self.replica, self.names, self.tells_all = replica, Names(0, 0), True
+        self._record_changed = True
+
+    @property
+    def last_own(self) -> int:
+        """The sequence of this replica's last write."""
+        return 0 if self.replica is None else self.context.get(self.replica, 0)
+
+    @property
+    def told(self) -> int:
+        """The last write of this replica that others may have heard of from it."""
+        return self.last_own if self.tells_all or self.names is None else self.names.told
+
+    @property
+    def certain(self) -> int:
+        """The last write of this replica whose name is in no doubt."""
+        return self.last_own if self.names is None else self.names.certain
+
+    def note_certain(self, sequence: int) -> None:
+        """Names up to there are in no doubt. It is stored with the next change of the record: should it be forgotten
+        until then, a renewal gives up more names than it need."""
+        assert self.names is not None, "a shard belongs to a replica before it is compared"
+        self.names = self.names._replace(certain=max(sequence, self.names.certain))
+
+    @property
+    def shown(self) -> Context:
+        """What others are told to be covered here."""
+        told = self.told
+        if self.replica is None or self.last_own <= told:
+            return self.context
+        shown = Context(self.context)
+        del shown[self.replica]
+        if told:
+            shown[self.replica] = told
+        return shown
 
     @property
     def totals(self) -> Counts:
@@ -110,7 +184,7 @@ class Shard:
     def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
         """Keep nothing of a row. Whoever covers less than it did cannot be served from the journal any more."""
         for origin, sequence in old.context.items():
-            transaction.delete_journal(self.name, origin, sequence)
+            transaction.delete_journal(self.name, origin, sequence, address)
         self._raise_floors(old.context)
         leaf = self.fingerprint.replace(address, old.versions, ())
         self._count(address, old, None)
@@ -161,10 +235,18 @@ class Shard:
         before = old.context if old else Context()
         for origin, sequence in before.items():
             if new.context.get(origin) != sequence:
-                transaction.delete_journal(self.name, origin, sequence)
+                transaction.delete_journal(self.name, origin, sequence, address)
         for origin, sequence in new.context.items():
             if before.get(origin) != sequence:
-                transaction.put_journal(self.name, origin, sequence, address)
+                other = transaction.put_journal(self.name, origin, sequence, address)
+                if other is not None and not any(version.dot == (origin, sequence) for version in new.versions):
+                    # The entry tells what was replaced here, and is another row's own: that one keeps it.
+                    transaction.put_journal(self.name, origin, sequence, other)
+                    self._raise_floors(Context({origin: sequence}))
+                elif other is not None:
+                    # The journal has no entry for the other row any more, and must not serve those who lack it.
+                    self._raise_floors(Context({origin: sequence}))
+                    self.collisions.append(Collision(Dot(origin, sequence), other, address))
 
     def _move_deadlines(self, transaction: Transaction, address: bytes, old: Row | None, new: Row | None) -> None:
         before = _deadlines(old) if old else _NO_DEADLINES
@@ -190,7 +272,9 @@ class Shard:
     def save(self, transaction: Transaction) -> None:
         """Write what changed since the last save, in the transaction of the rows it describes."""
         if self._record_changed:
-            transaction.put_shard_record(self.name, ShardRecord(self.context, self.floors))
+            if self.names is not None:
+                self.names = self.names._replace(told=self.told)
+            transaction.put_shard_record(self.name, ShardRecord(self.context, self.floors, *(self.names or ())))
             self._record_changed = False
         if self._collected_changed:
             transaction.put_collected(self.name, self.collected)
@@ -208,17 +292,18 @@ class Shard:
         totals = self.totals
         return Digest(
             self.name,
-            self.context.digest(),
+            self.shown.digest(),
             self.fingerprint.root.visible,
             totals.rows,
             totals.tombstones,
             self.is_ahead(reader),
             self.collected.digest(),
+            self.last_own > self.told,
         )
 
     def is_ahead(self, reader: Reader) -> bool:
-        """Whether rows are held whose dots the context does not cover yet."""
-        return not self.context.covers_all(reader.journal_heads(self.name))
+        """Whether rows are held whose dots the context does not cover yet, as others are told of it."""
+        return self.last_own > self.told or not self.context.covers_all(reader.journal_heads(self.name))
 
 
 def _collected(reader: Reader, name: str) -> Collected:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, GOSSIP
 from gossipkv.core.membership import Membership
+from gossipkv.core.namesakes import Process, Sighting
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.shard import Shard
@@ -31,6 +32,17 @@ class ShardStatus:
     """Age of these figures; None where there are none yet."""
 
 
+class Seen(NamedTuple):
+    """Two processes under one member's name."""
+
+    older: Process
+    younger: Process
+    are_twins: bool
+    known_ms: int
+    """How long it has been known."""
+    remedy: str
+
+
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
     member: str
@@ -49,6 +61,8 @@ class MemberStatus:
     """How often it has refuted words against it in this life, as far as known here."""
     status_since_ms: int = 0
     """How long it has had this status here."""
+    sighting: Seen | None = None
+    """Two processes that run under its name, if they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,9 @@ class Described(Protocol):
     @property
     def started_ms(self) -> int: ...
 
+    @property
+    def sightings(self) -> Mapping[str, Sighting]: ...
+
 
 def describe(
     replica: Described, store: Store, membership: Membership, blockers: list[str], now_ms: int
@@ -105,8 +122,12 @@ def describe(
         shards={name: _own_shard(shard, membership, now_ms) for name, shard in store.shards.items()},
         refutations=replica.refutations,
         status_since_ms=max(0, now_ms - replica.started_ms),
+        sighting=_seen(replica, identity.member, now_ms),
     )
-    others = [_describe_peer(peer, store, now_ms) for peer in membership.members()]
+    others = [
+        replace(_describe_peer(peer, store, now_ms), sighting=_seen(replica, peer.member or "", now_ms))
+        for peer in membership.members()
+    ]
     return ReplicaStatus(
         identity=identity,
         is_ready=replica.is_ready,
@@ -118,6 +139,14 @@ def describe(
         transfers=dict(_transfers(membership)),
         tally=replica.tally.copy(),
     )
+
+
+def _seen(replica: Described, member: str, now_ms: int) -> Seen | None:
+    sighting = replica.sightings.get(member)
+    if sighting is None:
+        return None
+    known_ms = max(0, now_ms - sighting.since_ms)
+    return Seen(sighting.older, sighting.younger, sighting.are_twins, known_ms, sighting.remedy(member))
 
 
 def _has_pushed_everything(identity: Identity, store: Store, membership: Membership) -> bool:

@@ -58,6 +58,9 @@ class ShardRecord(NamedTuple):
     context: Context
     floors: Context
     """Per origin, the sequence below which the journal may have gaps."""
+    told: int | None = None
+    certain: int | None = None
+    """See `core/names.py`; None in data of format 3."""
 
 
 class JournalEntry(NamedTuple):
@@ -145,9 +148,13 @@ class Transaction(Reader, Protocol):
 
     def delete_row(self, shard: str, address: bytes, leaf: int) -> None: ...
 
-    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None: ...
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
+        """Let the entry name this row. Returns the address of the row that it named before, if that is another one."""
+        ...
 
-    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None: ...
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        """Delete the entry if it names this row. One that names another row stays: two rows may bear one dot."""
+        ...
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
 

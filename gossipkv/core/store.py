@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
-from gossipkv.core.address import NAMESPACES, SYSTEM, USER, key_of, table_of
-from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
 from gossipkv.core.collected import Proofs, is_outdated
-from gossipkv.core.effects import Notice, Tally
+from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
 from gossipkv.core.row import (
     InconsistentRowError,
     Row,
     Version,
+    collisions,
     expired,
     lost,
     merge,
@@ -44,6 +46,12 @@ from gossipkv.core.write import (
 
 SIBLINGS_MAX = 64
 
+RENAMED_AT_ONCE = 1_000
+"""Journal entries that a renewal holds in memory."""
+
+COLLISIONS_MAX = 10_000
+"""Collisions of dots that are remembered as logged."""
+
 
 @dataclass(slots=True)
 class Intake:
@@ -52,6 +60,8 @@ class Intake:
     changed: list[RowCopy] = field(default_factory=list)
     """Rows as they now stand, of those that changed."""
     refused: list[RefusedRow] = field(default_factory=list)
+    has_written: bool = False
+    """Whether rows came under dots of this replica that it has given to other writes, and were written again."""
 
     def holds_back(self, origin: ReplicaId) -> bool:
         """Whether a refused row keeps the context from advancing over this origin's range."""
@@ -67,6 +77,7 @@ class Store:
         clock_skew_ms_max: int,
         siblings_max: int = SIBLINGS_MAX,
         tally: Tally | None = None,
+        own_member: str = "",
     ) -> None:
         self.replica = replica
         self.shards: dict[str, Shard] = {}
@@ -75,8 +86,12 @@ class Store:
         self.notices: list[Notice] = []
         self._siblings_max = siblings_max
         self._tally = tally or Tally()
-        self._sequences_at_start: dict[str, int] = {}
-        """Per shard, this replica's last write before the process began."""
+        self._telling: set[str] = set()
+        """The shards of which others may hear of all writes of this replica."""
+        self._is_loaded = False
+        self._collisions: set[tuple[str, Dot, bytes]] = set()
+        """By shard, dot and address: those that the log has been told of."""
+        self._own_records = frozenset([address_of(MEMBERS_TABLE, own_member.encode())])
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
@@ -87,8 +102,12 @@ class Store:
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
         self.tables.load(reader)
         self.notices.clear()
-        if not self._sequences_at_start:
-            self._sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
+        if not self._is_loaded and self.replica not in self.shards[SYSTEM].context:
+            # The id is new: a replica announces itself with the first transaction.
+            self._telling.update(self.shards)
+        for shard in self.shards.values():
+            shard.belong_to(self.replica, tells_all=shard.name in self._telling)
+        self._is_loaded = True
         for name, context in stable.items():
             self.shards[name].stable = context
         self.watch(is_watched=self._is_watched)
@@ -112,34 +131,52 @@ class Store:
                 shard.changed = {}
         return changes
 
-    def renew(self, transaction: Transaction, replica: ReplicaId, now_ms: int) -> None:
+    def tell(self, shard_name: str) -> None:
+        """Others may hear of all writes of this replica in the shard from now on: it has compared with one of them and
+        found nothing wrong, or its id is new."""
+        if shard_name not in self._telling:
+            self._telling.add(shard_name)
+            if shard_name in self.shards:
+                self.shards[shard_name].tell_all()
+
+    def renew(self, transaction: Transaction, replica: ReplicaId) -> None:
         """Go on under another replica id: others know of writes under the present one that are not here, so the data
-        are an old copy. What was written here since the start may bear names that stand for other writes elsewhere;
-        it is written again under the new id."""
+        are an old copy, or another process runs on a copy of them. Names above the certain ones (`core/names.py`) may
+        stand for other writes elsewhere. What bears them here is written again under the new id, as it was: with a new
+        timestamp an old value would win over a later one that someone else was told is stored."""
         renounced, self.replica = self.replica, replica
         self.shards[USER].inherit([renounced], replica)
         for name, shard in self.shards.items():
-            start = self._sequences_at_start[name]
-            for entry in list(transaction.journal(name, renounced, start)):
-                current = transaction.row(name, entry.address)
-                assert current is not None, "a journal entry names a row that is not there"
-                renamed = self._renamed(shard, current, renounced, start, now_ms)
-                shard.store(transaction, entry.address, current, renamed)
-            shard.withdraw(renounced, start)
+            certain = shard.certain
+            shard.be_renewed(replica)
+            after = certain
+            while entries := list(islice(transaction.journal(name, renounced, after), RENAMED_AT_ONCE)):
+                for entry in entries:
+                    current = transaction.row(name, entry.address)
+                    assert current is not None, "a journal entry names a row that is not there"
+                    renamed = self._renamed(shard, current, renounced, certain)
+                    shard.store(transaction, entry.address, current, renamed)
+                after = entries[-1].sequence
+            shard.withdraw(renounced, certain)
+        self._telling.update(self.shards)
 
-    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, start: int, now_ms: int) -> Row:
-        """The row with versions of its own for those that the renounced replica has written since `start`."""
+    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, certain: int) -> Row:
+        """The row with versions of its own for those of the renounced replica above the certain names.
+
+        A row that keeps siblings goes on covering the certain names of the renounced replica: it may have replaced one
+        of them, which must not come back beside what replaced it. Others do without: what was replaced is outranked.
+        """
         context = Context({origin: sequence for origin, sequence in current.context.items() if origin != renounced})
-        above = current.winner.timestamp
+        if current.keeps_siblings and certain:
+            context[renounced] = certain
         versions = []
         for version in current.versions:
-            if version.dot.replica == renounced and version.dot.sequence > start:
-                above = self._clock.next(now_ms, above)
-                version = version._replace(dot=shard.next_dot(self.replica), timestamp=above)
+            if version.dot.replica == renounced and version.dot.sequence > certain:
+                version = version._replace(dot=shard.next_dot(self.replica))
                 shard.advance(*version.dot)
             context.advance({version.dot.replica: version.dot.sequence})
             versions.append(version)
-        return Row(tuple(sorted(versions, key=lambda each: (each.rank, each.dot), reverse=True)), context)
+        return Row(resolved(versions), context)
 
     def write(self, transaction: Transaction, shard_name: str, operation: Operation, now_ms: int) -> Result:
         """Put or delete one row. Every write makes a new version, one that repeats the value too: were it swallowed,
@@ -262,18 +299,81 @@ class Store:
             except InconsistentRowError:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent"))
                 continue
-            if current is not None and row == current:
+            pairs = collisions(current, arrived) if current is not None else []
+            for version, _ in pairs:
+                self._note_collision(shard_name, version.dot, address)
+            own = self._reissued(shard, address, current, row, pairs)
+            if own is not None:
+                row = own
+                intake.has_written = True
+            elif current is not None and row == current:
                 continue
             timestamp_max = max(timestamp_max, winner.timestamp)
-            if current is not None:
+            if current is not None and not pairs:
                 self._count_conflicts(shard_name, address, current, arrived, row)
             shard.store(transaction, address, current, row)
             if current is None or not row.has_same_versions(current):
                 intake.changed.append(RowCopy(address, row))
+        for dot, one, other in shard.collisions:
+            for address in (one, other):
+                self._note_collision(shard_name, dot, address)
+        shard.collisions.clear()
         self._clock.observe(timestamp_max)
         if shard_name == SYSTEM:
             self.tables.follow(intake.changed)
         return intake
+
+    def _reissued(
+        self, shard: Shard, address: bytes, current: Row | None, merged: Row, pairs: list[tuple[Version, Version]]
+    ) -> Row | None:
+        """The row with fresh dots for the versions that stand under a dot of this replica and are not the write that it
+        has given the dot to; None if there are none. Another process has run on a copy of this volume. Its write was
+        acknowledged, and so was the one here: both are written again as they were, the timestamps too, in a row that
+        covers the dot, so that no copy under the old name wins over them. A member's own record is left alone: the
+        member announces itself again (`Replica`)."""
+        own = self.replica
+        if own not in merged.context or address in self._own_records:
+            return None
+        held = {version.dot for version in current.versions} if current is not None else set()
+        doubtful = {version.dot for version, _ in pairs if version.dot.replica == own}
+        doubtful |= {
+            version.dot
+            for version in merged.versions
+            if version.dot.replica == own and version.dot not in held and shard.context.covers(version.dot)
+        }
+        if not doubtful:
+            return None
+        kept = [version for version in merged.versions if version.dot not in doubtful or version.dot not in held]
+        kept += [version for pair in pairs for version in pair if version.dot in doubtful]
+        context = Context(merged.context)
+        versions = resolved(kept)
+        if not any(version.dot in doubtful for version in versions):
+            return None
+        named = []
+        for version in versions:
+            if version.dot in doubtful:
+                self._note_collision(shard.name, version.dot, address)
+                version = version._replace(dot=shard.next_dot(own))
+                shard.advance(*version.dot)
+                context.advance({own: version.dot.sequence})
+            named.append(version)
+        return Row(resolved(named), context)
+
+    def _note_collision(self, shard_name: str, dot: Dot, address: bytes) -> None:
+        """Count and log it once: its copies go on arriving until all members have the row that puts it right."""
+        collision = (shard_name, dot, address)
+        if collision in self._collisions:
+            return
+        if len(self._collisions) >= COLLISIONS_MAX:
+            self._collisions.clear()
+        self._collisions.add(collision)
+        self._tally.anomalies[DOT_COLLISION] += 1
+        self.notices.append(
+            Notice(
+                "dot_collision",
+                {"namespace": shard_name, "table": table_of(address), "row": _text(address), "dot": str(dot)},
+            )
+        )
 
     def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
         if losers := lost(current, arrived, merged):
@@ -284,7 +384,7 @@ class Store:
             self.notices.append(
                 Notice(
                     "siblings_over_limit",
-                    {"table": table_of(address), "row": key_of(address).decode(), "siblings": len(merged.versions)},
+                    {"table": table_of(address), "row": _text(address), "siblings": len(merged.versions)},
                 )
             )
 
@@ -321,6 +421,11 @@ class Store:
         self.shards[shard_name].stable = Context(
             {origin: min([sequence, *(other.get(origin, 0) for other in others)]) for origin, sequence in first.items()}
         )
+
+
+def _text(address: bytes) -> str:
+    """The key of a row, for the log."""
+    return key_of(address).decode()
 
 
 def _condition_holds(operation: Operation, current: Row | None, *, exists: bool) -> bool:

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 
 from gossipkv.core.causality import Context
 from gossipkv.core.collected import NOTHING_COLLECTED
-from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums
+from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums, term_of
 from gossipkv.core.messages import (
     LeafEntry,
+    LeafVersion,
     Message,
     Position,
     WalkBegin,
@@ -42,6 +43,8 @@ from gossipkv.core.store import Intake
 NODES_PER_MESSAGE = 16
 LEAVES_PER_MESSAGE = 4096
 ROWS_PER_MESSAGE = 4096
+ENTRY_BYTES = 28
+"""What a version takes in a list, at least."""
 
 
 Question = WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows
@@ -141,9 +144,9 @@ class Walk:
     def take_entries(self, reader: Reader, answer: WalkEntries) -> None:
         asked = self._answered(WalkList)
         assert isinstance(asked, WalkList), "it has been checked"
-        for address, dots in answer.entries:
+        for address, versions in answer.entries:
             row = reader.row(self.shard, address)
-            if row is None or not all(row.context.covers(dot) for dot in dots):
+            if row is None or not all(_is_known(address, row, version) for version in versions):
                 self._rows.append(address)
         self._proceed(self._to_list, len(asked.leaves), answer.resume)
 
@@ -172,6 +175,15 @@ class Walk:
         self._after = resume.after
 
 
+def _is_known(address: bytes, row: Row, theirs: LeafVersion) -> bool:
+    """Whether the row has the version or has replaced it. A dot names one write, unless two processes ran on copies of
+    one volume: then what the dot names here must be what it names there."""
+    for version in row.versions:
+        if version.dot == theirs.dot:
+            return term_of(address, version) == theirs.term
+    return row.context.covers(theirs.dot)
+
+
 def serve(
     reader: Reader,
     shard: Shard,
@@ -183,7 +195,7 @@ def serve(
         case WalkBegin():
             return WalkRoot(
                 shard.name,
-                Context(shard.context),
+                Context(shard.shown),
                 tuple(shard.fingerprint.nodes()),
                 shard.collected,
             )
@@ -206,10 +218,11 @@ def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, p
 
     def add(address: bytes, row: Row) -> bool:
         nonlocal room
-        room -= len(address) + 20 * len(row.versions)
+        room -= len(address) + ENTRY_BYTES * len(row.versions)
         if entries and room < 0:
             return False
-        entries.append(LeafEntry(address, tuple(version.dot for version in row.versions)))
+        listed = [LeafVersion(version.dot, term_of(address, version)) for version in row.versions]
+        entries.append(LeafEntry(address, tuple(listed)))
         return True
 
     resume = _visit_leaves(reader, shard, leaves, after, add)

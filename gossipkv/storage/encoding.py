@@ -11,7 +11,7 @@ an absent expiry. Where any version keeps siblings the number of versions is neg
 last one is `siblings_above`.
 
 `FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps
-it beside the data and refuses what is newer than itself.
+it beside the data, refuses what is newer than itself, and brings what is older up to date (`storage/upgrade.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gossipkv.core.collected import Collected, Proof
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
@@ -110,16 +110,21 @@ def decode_counts(stored: bytes) -> Counts:
 
 
 def encode_shard_record(record: ShardRecord) -> bytes:
-    fields = [len(record.context), *_pairs(record.context), *_pairs(record.floors)]
-    return _pack(fields)
+    """Begins with the number of pairs of the context; below zero where the two numbers on names come before them."""
+    context, floors, told, certain = record
+    head = [len(context)] if told is None or certain is None else [~len(context), told, certain]
+    return _pack([*head, *_pairs(context), *_pairs(floors)])
 
 
 def decode_shard_record(stored: bytes) -> ShardRecord:
     """Raises UndecodableRecordError."""
     try:
-        fields = _unpack(stored)
-        end = 1 + 2 * fields[0]
-        return ShardRecord(_context_of(fields[1:end]), _context_of(fields[end:]))
+        length, *fields = _unpack(stored)
+        names: list[int | None] = [None, None]
+        if length < 0:
+            length, names, fields = ~length, fields[:2], fields[2:]
+        told, certain = names
+        return ShardRecord(_context_of(fields[: 2 * length]), _context_of(fields[2 * length :]), told, certain)
     except (ValueError, TypeError, LookupError) as error:
         raise UndecodableRecordError("the record of a shard cannot be decoded") from error
 

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import lmdb
+import structlog
 
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected
@@ -52,6 +53,9 @@ from gossipkv.core.storage import (
 )
 from gossipkv.storage import encoding
 from gossipkv.storage.directory import DATA_FILE, DataDirectory
+from gossipkv.storage.upgrade import rebuild_fingerprints
+
+log = structlog.get_logger(__name__)
 
 MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
 """Address space, not memory nor disk: it costs nothing until it is used."""
@@ -142,6 +146,11 @@ class _LmdbReader:
     def revision(self) -> int:
         revision: int = self._transaction.id()
         return revision
+
+    def format_version(self) -> int:
+        stored = self._found(_FORMAT_KEY, self._databases.meta)
+        assert stored is not None, "a store that is open has a format"
+        return int(stored)
 
     def identity(self) -> Identity | None:
         stored = self._found(_IDENTITY_KEY, self._databases.meta)
@@ -243,10 +252,11 @@ class LmdbTransaction(_LmdbReader):
         self._is_open = True
         self._put = transaction.put
 
-    def _write(self, key: bytes, value: bytes, database: Any) -> None:
+    def _write(self, key: bytes, value: bytes, database: Any, *, overwrite: bool = True) -> bool:
+        """Returns whether it was written, which it is unless the key is there and must not be written over."""
         assert self._is_open, "write after the end of the transaction"
         try:
-            self._put(key, value, True, True, False, database)
+            return bool(self._put(key, value, True, overwrite, False, database))
         except lmdb.Error as error:
             self._fail(error)
 
@@ -262,6 +272,9 @@ class LmdbTransaction(_LmdbReader):
         failure = self._storage.failure_of(error)
         self.abort()
         raise failure from error
+
+    def put_format_version(self, version: int) -> None:
+        self._write(_FORMAT_KEY, b"%d" % version, self._databases.meta)
 
     def put_identity(self, identity: Identity) -> None:
         self._write(_IDENTITY_KEY, encoding.encode_identity(identity), self._databases.meta)
@@ -293,11 +306,20 @@ class LmdbTransaction(_LmdbReader):
         self._delete(prefix + address, self._rows)
         self._delete(prefix + _pack_short(leaf) + address, self._databases.leaves)
 
-    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
-        self._write(_prefix(shard) + _pack_pair(origin, sequence), address, self._databases.journal)
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
+        key = _prefix(shard) + _pack_pair(origin, sequence)
+        if self._write(key, address, self._databases.journal, overwrite=False):
+            return None
+        named = self._found(key, self._databases.journal)
+        if named == address:
+            return None
+        self._write(key, address, self._databases.journal)
+        return named
 
-    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
-        self._delete(_prefix(shard) + _pack_pair(origin, sequence), self._databases.journal)
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        key = _prefix(shard) + _pack_pair(origin, sequence)
+        if self._found(key, self._databases.journal) == address:
+            self._delete(key, self._databases.journal)
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
         key = _prefix(shard) + _pack_long(deadline.at_ms) + deadline.address
@@ -357,6 +379,7 @@ class LmdbStorage:
             raise StorageError(f"the data in {path} cannot be opened: {error}") from error
         try:
             self._databases = self._opened_databases()
+            self._upgrade()
         except (lmdb.Error, StorageError) as error:
             self.close()
             raise StorageError(f"the data in {path} cannot be opened: {error}") from error
@@ -376,6 +399,23 @@ class LmdbStorage:
                 )
             names = _Databases._fields[1:]
             return _Databases(meta, *(self._environment.open_db(name.encode(), transaction) for name in names))
+
+    def _upgrade(self) -> None:
+        """Bring data of an older format to the present one. Where they must exist they are only read, which needs
+        nothing that has changed."""
+        with self.view() as view:
+            stored = view.format_version()
+        if stored == encoding.FORMAT_VERSION or self._must_exist:
+            return
+        log.info("data_upgrade_started", stored_format=stored, new_format=encoding.FORMAT_VERSION)
+        transaction = self.begin()
+        try:
+            rows = rebuild_fingerprints(transaction)
+            transaction.put_format_version(encoding.FORMAT_VERSION)
+            transaction.commit()
+        finally:
+            transaction.abort()
+        log.info("data_upgrade_finished", new_format=encoding.FORMAT_VERSION, rows=rows)
 
     def view(self) -> LmdbView:
         """Raises StorageError when too many views are open."""

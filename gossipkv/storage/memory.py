@@ -181,7 +181,7 @@ class _MemoryReader:
         if found is None:
             return None
         # The owner of a context advances it in place: what is committed must not move with it.
-        return ShardRecord(Context(found.context), Context(found.floors))
+        return found._replace(context=Context(found.context), floors=Context(found.floors))
 
     def collected(self, shard: str) -> Collected | None:
         found: Collected | None = self.layered((_META, shard)).get("collected")
@@ -249,7 +249,7 @@ class MemoryTransaction(_MemoryReader):
         self._put((_META, _STORE), "identity", identity)
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
-        copied = ShardRecord(Context(record.context), Context(record.floors))
+        copied = record._replace(context=Context(record.context), floors=Context(record.floors))
         self._put((_META, shard), "record", copied)
 
     def put_collected(self, shard: str, collected: Collected) -> None:
@@ -270,12 +270,15 @@ class MemoryTransaction(_MemoryReader):
         self._put((_ROWS, shard), address, None)
         self._put((_LEAVES, shard), (leaf, address), None)
 
-    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+    def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
         assert 0 < sequence <= SEQUENCE_MAX, sequence
+        named: bytes | None = self.layered((_JOURNAL, shard)).get((origin, sequence))
         self._put((_JOURNAL, shard), (origin, sequence), address)
+        return None if named == address else named
 
-    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int) -> None:
-        self._put((_JOURNAL, shard), (origin, sequence), None)
+    def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        if self.layered((_JOURNAL, shard)).get((origin, sequence)) == address:
+            self._put((_JOURNAL, shard), (origin, sequence), None)
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
         self._put((index, shard), tuple(deadline), True)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from benchmarks import (
     batches,
+    contents,
     copies,
     http,
     idle,
@@ -163,13 +164,21 @@ def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
 def test_an_unknown_section_is_refused_before_anything_is_measured() -> None:
     refused = CliRunner().invoke(main, ["--only", "a,z"])
     assert refused.exit_code == 2
-    assert "'z' is no section; there are a, b, c, d, e, f, g, h, i" in refused.output
+    assert "'z' is no section; there are a, b, c, d, e, f, g, h, i, j" in refused.output
 
 
 @pytest.mark.parametrize(
     "measure",
-    [batches.measure, propagation.measure, rounds.measure, copies.measure, siblings.measure, watches.measure],
-    ids=["batches", "propagation", "rounds", "copies", "siblings", "watches"],
+    [
+        batches.measure,
+        propagation.measure,
+        rounds.measure,
+        copies.measure,
+        siblings.measure,
+        watches.measure,
+        contents.measure,
+    ],
+    ids=["batches", "propagation", "rounds", "copies", "siblings", "watches", "contents"],
 )
 def test_a_section_runs_quickly_and_yields_numbers(measure: Callable[[Bench], list[Line]], bench: Bench) -> None:
     lines = measure(bench)

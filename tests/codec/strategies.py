@@ -78,9 +78,12 @@ rumours = st.lists(
 replicas = st.frozensets(integers_64, max_size=3)
 proofs = st.lists(st.builds(Proof, contexts, replicas, replicas), max_size=3).map(tuple)
 lineages = st.lists(integers_64, max_size=LINEAGE_MAX).map(tuple)
-entries = st.builds(m.LeafEntry, addresses, st.lists(dots, min_size=1, max_size=3).map(tuple))
+leaf_versions = st.builds(m.LeafVersion, dots, st.integers(0, 2**64 - 1))
+entries = st.builds(m.LeafEntry, addresses, st.lists(leaf_versions, min_size=1, max_size=3).map(tuple))
 of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
-    m.Digest: st.builds(m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans(), integers_64),
+    m.Digest: st.builds(
+        m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans(), integers_64, st.booleans()
+    ),
     m.State: st.builds(m.State, shards, contexts, proofs, lineages),
     m.Covered: st.builds(m.Covered, shards, contexts),
     m.Pull: st.builds(m.Pull, shards, contexts, cursors),
@@ -110,7 +113,20 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
 
 
 def envelopes_of(found: st.SearchStrategy[m.Message]) -> st.SearchStrategy[m.Envelope]:
-    return st.builds(m.Envelope, names, names, integers_64, counts, counts, st.lists(found, max_size=3).map(tuple))
+    return st.builds(
+        m.Envelope,
+        names,
+        names,
+        integers_64,
+        counts,
+        counts,
+        st.lists(found, max_size=3).map(tuple),
+        st.booleans(),
+        counts,
+        integers_64,
+        integers_64,
+        st.just("") | st.just("http://10.0.0.1:7081"),
+    )
 
 
 envelopes = envelopes_of(st.one_of(*of_type.values()))

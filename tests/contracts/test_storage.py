@@ -356,8 +356,8 @@ def test_the_journal_of_an_origin_comes_from_after_the_sequence_given_in_either_
         for origin in (B, 1, A, 2**64 - 2):
             for sequence in reversed(sequences):
                 transaction.put_journal("usr", origin, sequence, b"t\0%d" % sequence)
-        transaction.delete_journal("usr", A, SEQUENCE_MAX)
-        transaction.delete_journal("usr", A, 3)
+        transaction.delete_journal("usr", A, SEQUENCE_MAX, b"t\0%d" % SEQUENCE_MAX)
+        transaction.delete_journal("usr", A, 3, b"t\x003")
         transaction.put_journal("usr", A, 2, b"t\0other")
     with storage.view() as view:
         assert [entry.sequence for entry in view.journal("usr", B, 0)] == list(sequences)
@@ -372,6 +372,24 @@ def test_the_journal_of_an_origin_comes_from_after_the_sequence_given_in_either_
         heads = {1: SEQUENCE_MAX, A: 65_536, 2**64 - 2: SEQUENCE_MAX, B: SEQUENCE_MAX}
         assert list(view.journal_heads("usr").items()) == list(heads.items())
         assert view.journal_heads("sys") == {}
+
+
+def test_a_journal_entry_says_which_other_row_it_named_and_is_deleted_for_the_row_that_it_names(
+    storage: Storage,
+) -> None:
+    with committing(storage) as transaction:
+        assert transaction.put_journal("usr", A, 1, b"t\0one") is None
+        assert transaction.put_journal("usr", A, 1, b"t\0one") is None
+    with committing(storage) as transaction:
+        assert transaction.put_journal("usr", A, 1, b"t\0other") == b"t\0one"
+        transaction.delete_journal("usr", A, 1, b"t\0one")
+        assert list(transaction.journal("usr", A, 0)) == [JournalEntry(1, b"t\0other")]
+    with committing(storage) as transaction:
+        transaction.delete_journal("usr", A, 1, b"t\0one")
+        assert list(transaction.journal("usr", A, 0)) == [JournalEntry(1, b"t\0other")]
+        transaction.delete_journal("usr", A, 1, b"t\0other")
+        assert list(transaction.journal("usr", A, 0)) == []
+        assert transaction.put_journal("usr", A, 1, b"t\0third") is None
 
 
 def test_counts_of_zero_remove_the_record_of_the_table(storage: Storage) -> None:

@@ -24,7 +24,7 @@ WRITE = st.one_of(
     st.tuples(st.just("put"), st.sampled_from(ADDRESSES), st.sampled_from(ROWS)),
     st.tuples(st.just("delete"), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("journal"), st.sampled_from([1, A, B]), st.integers(1, 4), st.sampled_from(ADDRESSES)),
-    st.tuples(st.just("forget"), st.sampled_from([1, A, B]), st.integers(1, 4)),
+    st.tuples(st.just("forget"), st.sampled_from([1, A, B]), st.integers(1, 4), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("expire"), st.sampled_from([1, 9, 300]), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("expire not"), st.sampled_from([1, 9, 300]), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("count"), st.sampled_from(["a", "ab"]), st.sampled_from([Counts(), Counts(2, 1, 9)])),
@@ -48,8 +48,8 @@ def apply(transaction: Transaction, shard: str, writes: Writes) -> None:
                 transaction.delete_row(shard, address, (0, 7, 8)[len(address) % 3])
             case ("journal", int(origin), int(sequence), bytes(address)):
                 transaction.put_journal(shard, origin, sequence, address)
-            case ("forget", int(origin), int(sequence)):
-                transaction.delete_journal(shard, origin, sequence)
+            case ("forget", int(origin), int(sequence), bytes(address)):
+                transaction.delete_journal(shard, origin, sequence, address)
             case ("expire", int(expires_ms), bytes(address)):
                 transaction.put_deadline(shard, EXPIRIES, Deadline(expires_ms, address))
             case ("expire not", int(expires_ms), bytes(address)):

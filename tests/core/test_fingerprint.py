@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipkv.core.causality import Dot
-from gossipkv.core.fingerprint import EMPTY, LEAVES, NODES, FingerprintTable, Sums, leaf_of
+from gossipkv.core.fingerprint import EMPTY, LEAVES, NODES, FingerprintTable, Sums, leaf_of, term_of
 from gossipkv.core.row import Version
 
 VERSIONS = st.builds(
@@ -103,3 +103,27 @@ def test_a_node_and_the_root_are_the_sums_of_what_is_below() -> None:
     for node in range(NODES):
         assert table.node(node).visible == sum(leaf.visible for leaf in table.leaves_of(node)) % 2**64
     assert table.root.visible == sum(node.visible for node in table.nodes()) % 2**64
+
+
+CONTENTS = st.builds(
+    Version,
+    st.builds(Dot, st.integers(1, 2), st.integers(1, 2)),
+    st.integers(1, 2),
+    st.none() | st.sampled_from([b"", b"\0", b"one", b"two", bytes(300)]),
+    st.none() | st.integers(0, 1),
+    st.none() | st.integers(0, 1),
+)
+
+
+@given(CONTENTS, CONTENTS, st.sampled_from([b"t\0a", b"t\0b"]), st.sampled_from([b"t\0a", b"t\0b"]))
+def test_a_term_tells_all_that_a_version_holds_and_where_it_stands(
+    one: Version, other: Version, here: bytes, there: bytes
+) -> None:
+    assert (term_of(here, one) == term_of(there, other)) == ((here, one) == (there, other))
+
+
+def test_two_values_under_one_dot_have_two_fingerprints() -> None:
+    ours, theirs = FingerprintTable(), FingerprintTable()
+    ours.replace(b"t\0k", (), [Version(Dot(1, 1), 5, b"ours")])
+    theirs.replace(b"t\0k", (), [Version(Dot(1, 1), 5, b"theirs")])
+    assert ours.root != theirs.root

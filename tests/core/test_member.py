@@ -39,6 +39,9 @@ def test_a_record_is_written_as_documented() -> None:
         "status": "alive",
         "zone": "z",
         "version": "",
+        "started": 0,
+        "process": "0000000000000000",
+        "born": "0000000000000000",
     }
 
 
@@ -52,7 +55,10 @@ def test_garbage_is_a_value_error(garbage: bytes) -> None:
         MemberRecord.from_json(garbage)
 
 
-@given(st.sampled_from(["replica", "incarnation", "protocols", "status", "zone", "version"]), JSON)
+@given(
+    st.sampled_from(["replica", "incarnation", "protocols", "status", "zone", "version", "started", "process", "born"]),
+    JSON,
+)
 def test_a_record_with_a_field_of_any_other_kind_is_read_or_is_a_value_error(name: str, value: object) -> None:
     spoilt = json.dumps(json.loads(RECORD.to_json()) | {name: value}).encode()
     try:

@@ -164,9 +164,9 @@ def test_the_losers_of_a_merge_are_those_that_nobody_replaced() -> None:
     assert lost(*beside, merge(*beside)) == 0
 
 
-def test_copies_that_each_supersede_the_other_are_an_error() -> None:
-    one = Row(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
-    other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
+def test_siblings_that_each_supersede_the_other_are_an_error() -> None:
+    one = Row(row(1, 1, 10, siblings_above=0).versions, Context({1: 1, 2: 1}))
+    other = Row(row(2, 1, 20, siblings_above=0).versions, Context({1: 1, 2: 1}))
     with pytest.raises(InconsistentRowError):
         merge(one, other)
 
@@ -184,3 +184,9 @@ def test_the_etag_of_many_versions_is_short_and_names_exactly_them() -> None:
     assert (
         Row(many(100).versions[1:], many(100).context).etag != many(99)._replace(versions=many(100).versions[:99]).etag
     )
+
+
+def test_of_last_writes_that_each_claim_to_have_superseded_the_other_the_later_one_stays() -> None:
+    one = Row(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
+    other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
+    assert merge(one, other) == merge(other, one) == other

@@ -124,7 +124,7 @@ def test_a_row_at_the_edge_of_the_allowed_skew_is_taken_in() -> None:
 def test_a_copy_that_no_sequence_of_writes_leads_to_is_refused() -> None:
     disk = Disk(1)
     both = Context({2: 1, 3: 1})
-    one, other = (Row((Version(Dot(replica, 1), timestamp_at(NOW_MS), b""),), both) for replica in (2, 3))
+    one, other = (Row((Version(Dot(replica, 1), timestamp_at(NOW_MS), b"", None, 0),), both) for replica in (2, 3))
     disk.take_in([RowCopy(at("a"), one)])
     intake = disk.take_in([RowCopy(at("a"), other), RowCopy(at("b"), other)])
     assert intake.refused == [RefusedRow((2, 3), "inconsistent")]

@@ -44,7 +44,7 @@ class Replica:
         for address, new in stored.items():
             old = transaction.row(USR, address)
             for entry in old.context.items() if old else ():
-                transaction.delete_journal(USR, *entry)
+                transaction.delete_journal(USR, *entry, address)
             for entry in new.context.items():
                 transaction.put_journal(USR, *entry, address)
             transaction.put_row(USR, address, new, leaf_of(address), is_new=old is None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gossipkv.core.effects import ANOMALIES
 from tests.processes.members import Member, Members, eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -75,7 +76,8 @@ async def test_kill_9_under_load_at_random_moments_loses_nothing(tmp_path: Path)
         assert len(load.acknowledged) >= 900
         await assert_nothing_is_lost(members, load.acknowledged)
         for member in members.all:
-            assert await members.metric(member, "gossipkv_anomalies_total") == 0
+            for kind in ANOMALIES:
+                assert await members.metric(member, f'gossipkv_anomalies_total{{kind="{kind}"}}') == 0
             await member.kill()
             assert await is_intact(member), "LMDB finds no fault in the store of a killed member"
 

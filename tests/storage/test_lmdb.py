@@ -14,11 +14,12 @@ import lmdb
 import pytest
 
 from gossipkv.core.causality import Context, Dot
+from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.storage.directory import DataDirectory
 from gossipkv.storage.encoding import FORMAT_VERSION
-from gossipkv.storage.lmdb import LmdbStorage
+from gossipkv.storage.lmdb import LmdbStorage, LmdbTransaction
 
 A = 0x8000_0000_0000_0001
 MAP_SIZE_BYTES = 2**20
@@ -119,7 +120,7 @@ def test_rows_that_are_deleted_give_their_room_back(storage: LmdbStorage) -> Non
         transaction = storage.begin()
         for deleted in range(first, first + 20):
             transaction.delete_row("usr", address_of(deleted), 7)
-            transaction.delete_journal("usr", A, deleted + 1)
+            transaction.delete_journal("usr", A, deleted + 1, address_of(deleted))
         transaction.commit()
     assert storage.used_share < 0.3 < full
 
@@ -291,3 +292,64 @@ def test_a_view_that_has_ended_takes_no_reader_slot_however_long_it_is_referred_
             assert view.row("usr", address_of(0)) is not None
         ended.append(view)
     assert storage.view() is not None
+
+
+def make_older(path: Path) -> None:
+    """Let the data be of format 3, with a fingerprint page as it was made then."""
+    with lmdb.open(str(path), max_dbs=9) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"format", b"3", db=environment.open_db(b"meta", transaction))
+        transaction.put(b"usr\0\0\0", bytes(1024), db=environment.open_db(b"pages", transaction))
+
+
+def pages_of(storage: LmdbStorage) -> dict[int, bytes]:
+    with storage.view() as view:
+        return {page: content for page, content in view.pages("usr") if any(content)}
+
+
+def pages_given_by_rows(storage: LmdbStorage) -> dict[int, bytes]:
+    table = FingerprintTable()
+    with storage.view() as view:
+        for address, row in view.rows("usr", b"", b"\x7f"):
+            table.replace(address, (), row.versions)
+    return dict(table.take_dirty_pages())
+
+
+def test_data_of_format_3_are_given_fingerprints_of_contents_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as storage:
+        put_rows(storage, 0, 50)
+    make_older(tmp_path)
+    with opened(tmp_path) as storage:
+        assert pages_of(storage) == pages_given_by_rows(storage) != {}
+        with storage.view() as view:
+            revision = view.revision()
+    with opened(tmp_path) as storage, storage.view() as view:
+        assert view.revision() == revision
+
+
+def test_an_upgrade_that_is_cut_short_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as storage:
+        put_rows(storage, 0, 50)
+    make_older(tmp_path)
+
+    def die(*_: object) -> None:
+        raise StorageError("cut short")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LmdbTransaction, "commit", die)
+        with pytest.raises(StorageError, match="cut short"):
+            LmdbStorage(tmp_path, MAP_SIZE_BYTES)
+    with lmdb.open(str(tmp_path), max_dbs=9) as environment, environment.begin() as transaction:
+        assert transaction.get(b"format", db=environment.open_db(b"meta", transaction)) == b"3"
+    with opened(tmp_path) as storage:
+        assert pages_of(storage) == pages_given_by_rows(storage) != {}
+
+
+def test_data_that_are_only_read_stay_of_their_format(tmp_path: Path) -> None:
+    with opened(tmp_path) as storage:
+        put_rows(storage, 0, 1)
+    make_older(tmp_path)
+    storage = LmdbStorage(tmp_path, MAP_SIZE_BYTES, must_exist=True)
+    assert rows_in(storage) == 1
+    storage.close()
+    with lmdb.open(str(tmp_path), max_dbs=9) as environment, environment.begin() as transaction:
+        assert transaction.get(b"format", db=environment.open_db(b"meta", transaction)) == b"3"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import xxhash
 
 from gossipkv.core.address import NAMESPACES, key_of, table_of
-from gossipkv.core.causality import Dot, ReplicaId
+from gossipkv.core.causality import ReplicaId
 from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, FingerprintTable, Sums
-from gossipkv.core.row import Row
+from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
@@ -19,7 +19,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 Rows = dict[bytes, Row]
-Contents = frozenset[tuple[bytes, Dot]]
+Contents = frozenset[tuple[bytes, Version]]
 
 _MASK = 2**64 - 1
 _END = b"\x7f"
@@ -69,10 +69,7 @@ class Fingerprints(Checker):
     def _compare_with_all(self, host: Host, name: str, rows: Rows, root: int) -> None:
         """Equal fingerprints, equal visible contents, and the other way round, over all states seen so far."""
         contents = frozenset(
-            (address, version.dot)
-            for address, row in rows.items()
-            for version in row.versions
-            if version.value is not None
+            (address, version) for address, row in rows.items() for version in row.versions if version.value is not None
         )
         self.require(
             self._contents.setdefault((name, root), contents) == contents,
@@ -105,7 +102,7 @@ class Anomalies(Checker):
     def examined(self, host: Host) -> None:
         assert host.process is not None
         tally = host.process.replica.tally
-        self.require(self._has_cause or tally.anomalies == 0, host.name, "met equal contexts with unequal fingerprints")
+        self.require(self._has_cause or not tally.anomalies, host.name, "met equal contexts with unequal fingerprints")
 
 
 class Journal(Checker):
@@ -152,10 +149,20 @@ def _leaves(rows: Rows) -> dict[int, list[int]]:
     for address, row in rows.items():
         sums = leaves.setdefault(xxhash.xxh3_64_intdigest(address) >> 48, [0, 0])
         for version in row.versions:
-            dot = version.dot.replica.to_bytes(8, "big") + version.dot.sequence.to_bytes(8, "big")
             which = 1 if version.value is None else 0
-            sums[which] = (sums[which] + xxhash.xxh3_64_intdigest(address + dot)) & _MASK
+            sums[which] = (sums[which] + _term(address, version)) & _MASK
     return leaves
+
+
+def _term(address: bytes, version: Version) -> int:
+    fields = [version.dot.replica, version.dot.sequence, version.timestamp]
+    kind = 0 if version.value is None else 1
+    if (version.expires_ms, version.siblings_above) != (None, None):
+        kind += 2 * (version.expires_ms is not None) + 4 * (version.siblings_above is not None)
+        fields += [version.expires_ms or 0, version.siblings_above or 0]
+    head = bytes([kind]) + b"".join(field.to_bytes(8, "big") for field in fields)
+    seed = xxhash.xxh3_64_intdigest(head + address)
+    return seed if version.value is None else xxhash.xxh3_64_intdigest(version.value, seed)
 
 
 def _counts(rows: Rows) -> dict[str, Counts]:

@@ -236,7 +236,7 @@ CONVERGENCE = Section(
         Panel(
             "Anomalies",
             "Equal contexts with unequal fingerprints. Each is repaired by a walk; any at all deserves a look.",
-            (Query("gossipkv_anomalies_total{SELECTED}", "{{pod}}"),),
+            (Query("gossipkv_anomalies_total{SELECTED}", "{{pod}}, {{kind}}"),),
             thresholds=((1, "red"),),
         ),
     ),

@@ -298,8 +298,8 @@ STORAGE = Section(
         ),
         Panel(
             "Anomalies",
-            "Equal contexts with unequal fingerprints. Each is repaired by a walk; any at all deserves a look.",
-            (Query("gossipkv_anomalies_total{SELECTED}", "anomalies"),),
+            "Equal contexts with unequal fingerprints, or one name for two writes. Each is repaired; find out why.",
+            (Query("gossipkv_anomalies_total{SELECTED}", "{{kind}}"),),
             thresholds=((1, "red"),),
         ),
     ),

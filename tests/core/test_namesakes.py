@@ -1,0 +1,246 @@
+"""Two processes under one member's name: on copies of one volume, or with a directory each."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from gossipkv.codec import Limits, decode, encode
+from gossipkv.core.address import USER, address_of
+from gossipkv.core.effects import Notice, Send
+from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
+from gossipkv.core.messages import Envelope
+from gossipkv.core.namesakes import Namesakes, Process
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.write import Operation
+from gossipkv.group_commit import GroupCommit
+from gossipkv.storage.memory import MemoryStorage
+
+START_MS = 1_700_000_000_000
+LIMITS = Limits()
+NOTICED_WITHIN = 10
+"""Gossip intervals."""
+
+
+@dataclass
+class Host:
+    """A process at an address."""
+
+    member: str
+    address: str
+    storage: MemoryStorage
+    started_ms: int
+    reaches: frozenset[str] | None = None
+    """None: everyone."""
+    sends: list[Send] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        options = ReplicaOptions(member=self.member, endpoints={"gossip": self.address})
+        rng = random.Random(f"{self.address}{self.started_ms}")
+        self.driver, effects = GroupCommit.open(self.storage, options, rng, self.started_ms)
+        self.sends += effects.sends
+        self.notices += effects.notices
+
+    @property
+    def replica(self) -> int:
+        return self.driver.replica.identity.replica
+
+    def take(self, happened: Input, now_ms: int) -> Answer | Exception:
+        batch = self.driver.run([happened], now_ms)
+        self.sends += batch.effects.sends
+        self.notices += batch.effects.notices
+        return batch.outcomes[0]
+
+    def events(self, event: str) -> list[dict[str, object]]:
+        return [notice.fields for notice in self.notices if notice.event == event]
+
+    def rows(self) -> dict[bytes, bytes | None]:
+        with self.storage.view() as view:
+            return {address[2:]: row.winner.value for address, row in view.rows(USER, b"", b"\x7f")}
+
+
+class Hosts:
+    """Processes by address, on one clock."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.running: dict[str, Host] = {}
+        self._put = 0
+
+    def start(
+        self, member: str, address: str, storage: MemoryStorage | None = None, reaches: frozenset[str] | None = None
+    ) -> Host:
+        self.now_ms += 1
+        host = Host(member, address, storage or MemoryStorage(), self.now_ms, reaches)
+        self.running[address] = host
+        for other in self.running.values():
+            other.take(Discovered(tuple(a for a in self.running if self.reach(other.address, a))), self.now_ms)
+        return host
+
+    def reach(self, source: str, target: str) -> bool:
+        one, other = self.running[source], self.running[target]
+        return (one.reaches is None or target in one.reaches) and (other.reaches is None or source in other.reaches)
+
+    def put(self, host: Host, key: bytes) -> bytes:
+        self._put += 1
+        value = b"%d" % self._put
+        self.now_ms += 1
+        host.take(Write(USER, (Operation(address_of("t", key), value),)), self.now_ms)
+        return value
+
+    def talk(self, intervals: int) -> None:
+        for _ in range(4 * intervals):
+            self.now_ms += 250
+            for host in list(self.running.values()):
+                host.take(Tick(), self.now_ms)
+            for _ in range(3):
+                for host in list(self.running.values()):
+                    sends, host.sends = host.sends, []
+                    for send in sends:
+                        self._carry(host, send)
+
+    def _carry(self, host: Host, send: Send) -> None:
+        target = self.running.get(send.endpoint)
+        answer: object = "not reached"
+        if target is not None and self.reach(host.address, send.endpoint):
+            answer = target.take(Received(decode(encode(send.envelope), LIMITS)), self.now_ms)
+        if isinstance(answer, Envelope):
+            host.take(Answered(send.exchange, decode(encode(answer), LIMITS)), self.now_ms)
+        else:
+            host.take(Failed(send.exchange, str(answer)), self.now_ms)
+
+    def status(self, host: Host) -> ReplicaStatus:
+        status = host.take(Inspect(), self.now_ms)
+        assert isinstance(status, ReplicaStatus)
+        return status
+
+    def processes(self, host: Host, member: str) -> int:
+        """How many run as the member, as this one has it."""
+        [found] = [each for each in self.status(host).members if each.member == member]
+        return 1 if found.sighting is None else 2
+
+
+@pytest.fixture
+def hosts() -> Hosts:
+    return Hosts()
+
+
+@pytest.mark.parametrize("reaches", [None, frozenset(["x", "y", "twin"])], ids=["all reached", "apart from its twin"])
+def test_twins_are_noticed_by_all_and_one_keeps_the_replica_id_and_no_write_is_lost(
+    hosts: Hosts, reaches: frozenset[str] | None
+) -> None:
+    a, x, y = hosts.start("a", "a"), hosts.start("x", "x"), hosts.start("y", "y")
+    hosts.put(a, b"common")
+    hosts.talk(5)
+    twin = hosts.start("a", "twin", a.storage.snapshot(), reaches)
+    assert twin.replica == a.replica
+    expected = {}
+    for number in range(20):
+        for host in (a, twin):
+            key = b"%s%d" % (host.address.encode(), number)
+            expected[key] = hosts.put(host, key)
+        hosts.talk(1 if number % 5 == 0 else 0)
+    hosts.talk(NOTICED_WITHIN)
+    assert a.replica != twin.replica
+    for host in (a, twin, x, y):
+        [said] = host.events("member_runs_twice")
+        assert "on copies of one volume" in str(said["reason"])
+        assert " at a, replica " in str(said["reason"])
+        assert " at twin; stop one" in str(said["reason"])
+        assert hosts.processes(host, "a") == 2
+    del hosts.running["twin"]
+    hosts.talk(20)
+    for host in (a, x, y):
+        assert host.rows() == {b"common": b"1"} | expected
+    hosts.talk(80)
+    for host in (a, x, y):
+        assert hosts.processes(host, "a") == 1
+        assert len(host.events("member_runs_once_again")) == len(host.events("member_runs_twice")) == 1
+
+
+def test_a_namesake_with_a_directory_of_its_own_is_named_by_all_and_loses_nothing(hosts: Hosts) -> None:
+    a, x, y = hosts.start("a", "a"), hosts.start("x", "x"), hosts.start("y", "y")
+    hosts.talk(5)
+    other = hosts.start("a", "other")
+    replicas = a.replica, other.replica
+    expected = {key: hosts.put(host, key) for host, key in ((a, b"1"), (other, b"2"))}
+    hosts.talk(3 * NOTICED_WITHIN)
+    for host in (a, other, x, y):
+        [said] = host.events("member_runs_twice")
+        assert "with a directory each" in str(said["reason"])
+        assert hosts.processes(host, "a") == 2
+    assert (a.replica, other.replica) == replicas
+    assert x.rows() == y.rows() == expected
+    assert len(a.events("own_record_outdone")) <= 1
+    assert len(other.events("own_record_outdone")) <= 1
+
+
+def test_a_member_that_starts_again_at_another_address_is_not_taken_for_two(hosts: Hosts) -> None:
+    a, x = hosts.start("a", "a"), hosts.start("x", "x")
+    hosts.talk(5)
+    for address in ("b", "c", "a"):
+        del hosts.running[next(each for each, host in hosts.running.items() if host.member == "a")]
+        a.storage.crash()
+        hosts.start("a", address, a.storage)
+        hosts.talk(8)
+    assert x.events("member_runs_twice") == []
+    assert all(host.events("member_runs_twice") == [] for host in hosts.running.values())
+
+
+# What is evidence
+
+
+def process(started: int, replica: int = 7) -> Process:
+    return Process(started, 100 + started, replica, f"http://{started}", replica)
+
+
+@pytest.fixture
+def seen() -> Namesakes:
+    found = Namesakes(ReplicaOptions(member="self"), process(50), 0)
+    found.advance(1)
+    return found
+
+
+def test_a_message_from_before_a_restart_is_no_evidence(seen: Namesakes) -> None:
+    seen.answered("x", process(1), exchange=1, last_exchange=1)
+    seen.asked("x", process(2), last_exchange=3)
+    seen.answered("x", process(1), exchange=3, last_exchange=3)
+    seen.asked("x", process(1), last_exchange=9)
+    seen.answered("x", process(2), exchange=9, last_exchange=9)
+    assert not seen.sightings
+
+
+def test_an_answer_that_was_asked_for_after_another_process_had_spoken_is_evidence(seen: Namesakes) -> None:
+    seen.answered("x", process(1), exchange=1, last_exchange=1)
+    seen.asked("x", process(2), last_exchange=3)
+    seen.answered("x", process(1), exchange=4, last_exchange=4)
+    sighting = seen.sightings["x"]
+    assert (sighting.older, sighting.younger, sighting.are_twins) == (process(1), process(2), True)
+
+
+def test_who_begins_exchanges_is_believed_once_no_message_from_before_can_be_under_way(seen: Namesakes) -> None:
+    seen.asked("x", process(1), 0)
+    seen.asked("x", process(2), 0)
+    for second in range(62):
+        seen.advance(1_000 * second)
+    seen.asked("x", process(1, replica=8), 0)
+    assert not seen.sightings["x"].are_twins
+
+
+def test_a_disk_lost_while_the_clock_was_set_back_is_one_process_after_another(seen: Namesakes) -> None:
+    seen.answered("x", process(9), exchange=1, last_exchange=1)
+    seen.answered("x", process(2, replica=8), exchange=2, last_exchange=2)
+    seen.answered("x", process(2, replica=8), exchange=3, last_exchange=3)
+    assert not seen.sightings
+
+
+def test_the_word_is_said_again_if_its_batch_was_not_committed(seen: Namesakes) -> None:
+    seen.read(process(60))
+    assert [notice.event for notice in seen.take_notices()] == ["member_runs_twice"]
+    seen.forget_batch()
+    assert [notice.is_warning for notice in seen.take_notices()] == [True]
+    assert seen.take_notices() == []
