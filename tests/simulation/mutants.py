@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from gossipkv.core import pull, receipts, recent, row, store, walk, watching
 from gossipkv.core.address import USER
+from gossipkv.core.adoption import Adopter
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
@@ -409,6 +410,8 @@ MUTANTS = (
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
     Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
+    Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
+    Mutant("a member that fills itself takes over no proofs", Shard, "adopt_proofs", _never, WATCHES),
     Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
     Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),
     Mutant(

@@ -39,6 +39,13 @@ class Watches(Checker):
         rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
 
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
+        rows = stored_rows(hosts[0], USER)
+        for watcher in watchers:
+            for address, last in self._last.get(watcher, {}).items():
+                self.require(
+                    not last.is_visible or address in rows,
+                    *(watcher, "was last told", last, "of", address, "and neither of its deletion nor of a reset"),
+                )
         for address, row in stored_rows(hosts[0], USER).items():
             if self.history.is_outranked_by_collected(USER, address, row.winner.rank):
                 # A newcomer's write, concurrent with a tombstone that outranked it, as long as that was remembered.
