@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, step
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, admit, step
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction
+from gossipkv.rows.invalid import InvalidInputError
 
 USED_SHARE_MAX = 0.9
 """Above this share of the storage puts are refused; the reserve is for deletes and for rows that other members have
@@ -123,11 +124,14 @@ class GroupCommit:
         return prepared.batch
 
     def _outcome(self, transaction: Transaction, happened: Input, is_full: bool, now_ms: int) -> Answer | Exception:
-        if is_full and isinstance(happened, Write) and any(o.value is not None for o in happened.operations):
-            return StorageFullError(f"the storage is more than {USED_SHARE_MAX:.0%} full")
         try:
+            if is_full and isinstance(happened, Write):
+                admit(happened, self.replica.options.value_bytes_max)
+                if any(operation.value is not None for operation in happened.operations):
+                    return StorageFullError(f"the storage is more than {USED_SHARE_MAX:.0%} full")
             return step(self.replica, transaction, happened, now_ms)
-        except RefusedEnvelopeError as refused:
+        except (RefusedEnvelopeError, InvalidInputError) as refused:
+            # Neither has changed anything.
             return refused
 
     def _without_storage(self, happened: Input, error: StorageError, now_ms: int) -> Answer | Exception:

@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.node import OverloadedError, StoppedError
+from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 
 TYPE_PREFIX = "urn:gossipkv:problem:"
 CONTENT_TYPE = "application/problem+json"
@@ -66,6 +67,14 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "storage-failed": (507, "The storage has failed"),
 }
 
+_KIND_OF_FIELD = {
+    "row": "invalid-row-key",
+    "table": "invalid-table-name",
+    "receipt": "invalid-receipt",
+    "context": "invalid-context",
+    **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), "invalid-condition"),
+}
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -101,6 +110,10 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
     match error:
         case ProblemError():
             return error
+        case ValueTooLargeError():
+            return ProblemError("value-too-large", str(error), bytes_max=error.bytes_max)
+        case InvalidInputError():
+            return ProblemError(_KIND_OF_FIELD.get(error.field, "invalid-parameter"), str(error), parameter=error.field)
         case TooManyAskedError():
             return ProblemError("too-many-asked", str(error))
         case TooFewMembersError():

@@ -10,9 +10,11 @@ from pathlib import Path
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.client import Row
-from gossipkv.core.address import NAMESPACES, is_table_name
+from gossipkv.core.address import NAMESPACES
 from gossipkv.core.storage import StorageError
 from gossipkv.local_rows import local_pages
+from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.names import table_name
 from gossipkv.storage.lmdb import LmdbStorage
 
 
@@ -21,8 +23,10 @@ def stored_rows(data_dir: Path, namespace: str, table: str) -> Iterator[Iterator
     """All rows of a table in order of their keys, some thousand at a time, as a reader finds them now. The directory
     must be writable, for it is locked meanwhile. Raises Failure."""
     assert namespace in NAMESPACES
-    if not is_table_name(table):
-        raise Failure("a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII", ExitCode.USAGE)
+    try:
+        table_name(table)
+    except InvalidInputError as error:
+        raise Failure(str(error), ExitCode.USAGE) from error
     try:
         storage = LmdbStorage(data_dir, must_exist=True)
         try:
