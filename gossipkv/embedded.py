@@ -25,11 +25,11 @@ from gossipkv import logs
 from gossipkv.api import seen_header
 from gossipkv.api.conditions import precondition_failed, refused
 from gossipkv.api.consistency import problem_of_copies
-from gossipkv.api.problem import problem_of
+from gossipkv.api.problem import problem_of, row_unreadable
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.arguments import check_known, checked
-from gossipkv.client.errors import InvalidArgumentError, UnresolvedSiblingsError, write_error_of
+from gossipkv.client.errors import InvalidArgumentError, UnresolvedSiblingsError, error_of, write_error_of
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
 from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
@@ -37,9 +37,10 @@ from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import USER, address_of, key_of
 from gossipkv.core.member import GOSSIP, HTTP
+from gossipkv.core.quarantine import readable_row
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row as StoredRow
-from gossipkv.core.storage import View
+from gossipkv.core.storage import UnreadableRowError, View
 from gossipkv.core.write import Declined, NotMatched, Operation
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
@@ -163,11 +164,15 @@ class NodeTable:
         self._value_bytes_max = value_bytes_max
 
     def get(self, key: str) -> Row | None:
-        """What this member's copy holds; no one is asked. None where there is no such row. Raises StorageError,
-        UnresolvedSiblingsError."""
+        """What this member's copy holds; no one is asked. None where there is no such row. Raises
+        UnavailableError for a row that cannot be read here, UnresolvedSiblingsError, StorageError."""
         address = self._address(key)
         with self._node.view() as view:
-            stored = view.row(USER, address)
+            try:
+                stored = readable_row(view, USER, address)
+            except UnreadableRowError as error:
+                problem = row_unreadable(error.reason)
+                raise error_of(problem.status, problem.fields()) from error
             return None if stored is None else self._shown(view, address, stored)
 
     async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
-from gossipkv.api.problem import ProblemError
-from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_REQUIRED, TOO_MANY_SIBLINGS, Declined
+from gossipkv.api.problem import ProblemError, row_unreadable
+from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_REQUIRED, TOO_MANY_SIBLINGS, UNREADABLE, Declined
 from gossipkv.rows.conditions import ANY, Tag, strong, tags_in
 from gossipkv.rows.invalid import InvalidInputError
 
@@ -69,6 +69,8 @@ def precondition_failed(etag: str | None) -> ProblemError:
 
 def refused(result: Declined) -> ProblemError:
     """Why the row's versions stand in the way of a write."""
+    if result.reason == UNREADABLE:
+        return row_unreadable("the condition is about a row that cannot be read here")
     kind, detail = _REFUSALS[result.reason]
     headers = {"ETag": f'"{result.etag}"'} if result.etag else {}
     return ProblemError(kind, detail, headers=headers, siblings=result.siblings)

@@ -16,6 +16,7 @@ from gossipkv.api.row_response import RowResponse
 from gossipkv.api.siblings import siblings_response
 from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
 from gossipkv.consistency import TooFewCopiesError
+from gossipkv.core.quarantine import readable_row
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Declined, NotMatched, Operation, Written
 from gossipkv.node import Node
@@ -40,7 +41,7 @@ class Rows:
         merged = await self._node.read(namespace, address, members) if members > 1 else None
         now_ms = self._node.now_ms()
         with self._node.view() as view:
-            row = merged or view.row(namespace, address)
+            row = merged or readable_row(view, namespace, address)
             if row is None:
                 raise _not_found()
             visible = readable(view, namespace, address, row, now_ms)

@@ -17,7 +17,7 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of, key_of
+from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of, is_address, key_of
 from gossipkv.core.storage import Counts, View
 from gossipkv.core.tables import DEFAULTS, TableSettings, settings_address, settings_in, settings_of
 from gossipkv.core.write import Operation, Written
@@ -81,6 +81,11 @@ class Tables:
             if deletes:
                 await self._node.write(namespace, deletes)
             await asyncio.sleep(0)
+        with self._node.view() as view:
+            unreadable = list(view.quarantined(namespace, address_of(table, b""), table.encode() + b"\x01"))
+        deletes = [Operation(address, None) for address, _ in unreadable if is_address(address)]
+        if deletes:
+            await self._node.write(namespace, deletes)
         return web.Response(status=204)
 
     def _conflicts(self, namespace: str, table: str) -> int:

@@ -118,7 +118,7 @@ _OF_KIND: dict[str, type[ClientError]] = {
 }
 
 
-_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
+_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members", "row-unreadable"})
 """Problem types."""
 
 

@@ -95,7 +95,15 @@ class Tables:
 
     def load(self, reader: Reader) -> None:
         prefix = address_of(TABLES_TABLE, b"")
-        self._follow({}, (RowCopy(address, row) for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1")))
+        end = prefix[:-1] + b"\1"
+        # Settings that cannot be read cannot be broken by a write that replaces nothing unseen.
+        unreadable = [
+            key_of(address).decode(errors="replace") for address, _ in reader.quarantined(SYSTEM, prefix, end)
+        ]
+        self._follow(
+            dict.fromkeys(unreadable, TableSettings(Conflicts.SIBLINGS)),
+            (RowCopy(address, row) for address, row in reader.rows(SYSTEM, prefix, end)),
+        )
 
     def follow(self, changed: Iterable[RowCopy]) -> None:
         """Learn from rows of `sys` as they now stand."""

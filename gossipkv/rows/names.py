@@ -15,6 +15,7 @@ TABLE_NAME_PATTERN = "[A-Za-z0-9_.-]{1,64}"
 
 _TABLE_NAME = re.compile(TABLE_NAME_PATTERN)
 _TABLE_NAME_BYTES = re.compile(TABLE_NAME_PATTERN.encode())
+_ASCII_ADDRESS = re.compile(rb"%b\0[\x00-\x7f]{1,%d}" % (TABLE_NAME_PATTERN.encode(), ROW_KEY_BYTES_MAX))
 
 
 def is_table_name(table: str) -> bool:
@@ -34,6 +35,8 @@ def is_row_key(key: bytes) -> bool:
 
 def is_address(address: bytes) -> bool:
     """Whether the bytes are a table name, a zero byte and a row key."""
+    if _ASCII_ADDRESS.fullmatch(address) is not None:
+        return True
     table, separator, key = address.partition(b"\0")
     return bool(separator) and _TABLE_NAME_BYTES.fullmatch(table) is not None and is_row_key(key)
 
