@@ -26,6 +26,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.core.storage import Storage
 from gossipkv.group_commit import Batch, GroupCommit
+from gossipkv.rows.invalid import InvalidInputError
 
 INPUTS_PER_BATCH_MAX = 256
 """Bounds how long those who wait for a commit wait for others' work."""
@@ -73,8 +74,8 @@ def encoded(sends: Iterable[Send]) -> list[EncodedSend]:
 
 
 def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:
-    """Whether nothing of a batch was stored that should have been. A message that was not answered is no failure."""
-    tried = [outcome for outcome in outcomes if not isinstance(outcome, RefusedEnvelopeError)]
+    """Whether nothing of a batch was stored that should have been. What was refused as it came is no failure."""
+    tried = [outcome for outcome in outcomes if not isinstance(outcome, RefusedEnvelopeError | InvalidInputError)]
     return bool(tried) and all(isinstance(outcome, Exception) for outcome in tried)
 
 

@@ -18,7 +18,8 @@ from gossipkv.discovery.base import Discovery
 from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions, wall_clock_ms
-from gossipkv.settings import Settings
+from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.settings import Settings, SettingsError
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside
 from gossipkv.transport.http import HttpTransport
@@ -31,7 +32,32 @@ def member_of(settings: Settings) -> str:
 
 
 def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> Node:
-    """A node that has not been started; `endpoints` says where others reach it, by protocol. Raises StorageError."""
+    """A node that has not been started; `endpoints` says where others reach it, by protocol. Raises
+    SettingsError, StorageError."""
+    try:
+        options = ReplicaOptions(
+            cluster=settings.cluster,
+            member=member_of(settings),
+            endpoints=dict(endpoints),
+            zone=settings.zone or None,
+            version=importlib.metadata.version("gossipkv"),
+            gossip_interval_ms=settings.gossip_interval_ms,
+            audit_interval_ms=settings.audit_interval_ms,
+            bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
+            retry_ms_max=settings.retry_ms_max,
+            protocol_period_ms=settings.protocol_period_ms,
+            probe_timeout_ms=settings.probe_timeout_ms,
+            indirect_probes=settings.indirect_probes,
+            suspicion_multiplier=settings.suspicion_multiplier,
+            clock_skew_ms_max=settings.clock_skew_ms_max,
+            tombstone_age_ms_min=settings.tombstone_age_ms_min,
+            message_life_ms=settings.message_life_ms,
+            fanout=settings.fanout,
+            siblings_max=settings.siblings_max,
+            value_bytes_max=settings.value_bytes_max,
+        )
+    except InvalidInputError as error:
+        raise SettingsError(str(error)) from error
     storage = LmdbStorage(Path(settings.data_dir), settings.storage_bytes_max)
     metrics.set_aside.set(len(all_set_aside(Path(settings.data_dir))))
     transport = HttpTransport(
@@ -41,26 +67,6 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         frame_bytes_max=Limits.for_values(settings.value_bytes_max).frame_bytes_max,
         exchange_timeout_s=settings.exchange_timeout_s,
         connect_timeout_s=settings.connect_timeout_s,
-    )
-    options = ReplicaOptions(
-        cluster=settings.cluster,
-        member=member_of(settings),
-        endpoints=dict(endpoints),
-        zone=settings.zone or None,
-        version=importlib.metadata.version("gossipkv"),
-        gossip_interval_ms=settings.gossip_interval_ms,
-        audit_interval_ms=settings.audit_interval_ms,
-        bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
-        retry_ms_max=settings.retry_ms_max,
-        protocol_period_ms=settings.protocol_period_ms,
-        probe_timeout_ms=settings.probe_timeout_ms,
-        indirect_probes=settings.indirect_probes,
-        suspicion_multiplier=settings.suspicion_multiplier,
-        clock_skew_ms_max=settings.clock_skew_ms_max,
-        tombstone_age_ms_min=settings.tombstone_age_ms_min,
-        message_life_ms=settings.message_life_ms,
-        fanout=settings.fanout,
-        siblings_max=settings.siblings_max,
     )
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,

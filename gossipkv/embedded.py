@@ -25,28 +25,35 @@ from gossipkv import logs
 from gossipkv.api import seen_header
 from gossipkv.api.conditions import precondition_failed, refused
 from gossipkv.api.consistency import problem_of_copies
-from gossipkv.api.problem import problem_of
+from gossipkv.api.problem import problem_of, row_unreadable
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
-from gossipkv.client.duration import seconds_of
-from gossipkv.client.errors import UnresolvedSiblingsError, write_error_of
+from gossipkv.client.arguments import check_known, checked
+from gossipkv.client.errors import InvalidArgumentError, UnresolvedSiblingsError, error_of, write_error_of
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
-from gossipkv.client.write import DeleteOptions, PutOptions
+from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
 from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.address import ROW_KEY_BYTES_MAX, USER, address_of, is_table_name, key_of
+from gossipkv.core.address import USER, address_of, key_of
 from gossipkv.core.member import GOSSIP, HTTP
+from gossipkv.core.quarantine import readable_row
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row as StoredRow
-from gossipkv.core.storage import View
+from gossipkv.core.storage import UnreadableRowError, View
 from gossipkv.core.write import Declined, NotMatched, Operation
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.local_rows import PAGE_BYTES_MAX, local_row
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node as Driver
-from gossipkv.settings import Settings, check_together
+from gossipkv.rows import arguments, conditions, names
+from gossipkv.rows.copies import copies_of
+from gossipkv.rows.durations import life_ms_of, wait_ms_of
+from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.limits import ENDPOINT_BYTES_MAX
+from gossipkv.rows.values import value_bytes
+from gossipkv.settings import Settings, SettingsError, check_each, check_together
 
 _PAGE_ROWS = 500
 _PAGE_EXAMINED_ROWS_MAX = 5_000
@@ -82,7 +89,12 @@ class Node:
             gossip_port=gossip_port,
             **settings,
         )
+        check_each(self._settings, "the program")
         check_together(self._settings)
+        if isinstance(peers, str):
+            raise SettingsError("peers is text, but must be a sequence of gossip URLs: give [url]")
+        for peer in peers:
+            checked(names.name_text, "peers", peer, ENDPOINT_BYTES_MAX)
         self._serves_http = http_port is not None
         host = advertise_host or gossip_host
         host = f"[{host}]" if ":" in host else host
@@ -135,47 +147,53 @@ class Node:
         await self._driver.fenced.wait()
 
     def table(self, name: str, *, resolve: Resolve | None = None) -> NodeTable:
-        """`resolve` makes one value of several that concurrent writes left. Raises ValueError."""
+        """`resolve` makes one value of several that concurrent writes left. Raises InvalidArgumentError for what
+        is no table name."""
         return NodeTable(self._driver, name, resolve, self._settings.value_bytes_max)
 
 
 class NodeTable:
-    """Rows of one table, in this process. Methods raise the errors of the client, and ValueError for a key that is not
-    1 to 400 bytes of UTF-8 or a value above `value_bytes_max`."""
+    """Rows of one table, in this process. Methods raise the errors of the client: InvalidArgumentError, which is a
+    ValueError too, for what no member would take, as a key that is not 1 to 400 bytes of UTF-8, a value that is not
+    bytes or is above `value_bytes_max`, or a life of no time."""
 
     def __init__(self, node: Driver, name: str, resolve: Resolve | None, value_bytes_max: int) -> None:
-        if not is_table_name(name):
-            raise ValueError("a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII")
         self._node = node
-        self.name = name
+        self.name = checked(names.table_name, name)
         self._resolve = resolve
         self._value_bytes_max = value_bytes_max
 
     def get(self, key: str) -> Row | None:
-        """What this member's copy holds; no one is asked. None where there is no such row. Raises StorageError,
-        UnresolvedSiblingsError."""
+        """What this member's copy holds; no one is asked. None where there is no such row. Raises
+        UnavailableError for a row that cannot be read here, UnresolvedSiblingsError, StorageError."""
         address = self._address(key)
         with self._node.view() as view:
-            stored = view.row(USER, address)
+            try:
+                stored = readable_row(view, USER, address)
+            except UnreadableRowError as error:
+                problem = row_unreadable(error.reason)
+                raise error_of(problem.status, problem.fields()) from error
             return None if stored is None else self._shown(view, address, stored)
 
     async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
         """Durable when it returns: here, and at `w` members."""
-        if len(value) > self._value_bytes_max:
-            raise ValueError(f"a value is at most {self._value_bytes_max} bytes, this one is {len(value)}")
-        return await self._write(key, value, options)
+        check_known("put", options, PUT_OPTIONS)
+        return await self._write(key, checked(value_bytes, value, self._value_bytes_max), options)
 
     async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
         """Also where there is no such row."""
+        check_known("delete", options, DELETE_OPTIONS)
         return await self._write(key, None, cast(PutOptions, options))
 
     async def range(self, *, prefix: str = "", start: str = "", end: str | None = None) -> AsyncGenerator[Row]:
         """Rows in order of their keys' UTF-8 bytes, from `start` on, before `end`. They are read some hundred at a
         time, so that neither the loop nor the storage waits for a long walk; what is written meanwhile may be seen."""
-        first: bytes | None = address_of(self.name, max(start, prefix, key=str.encode).encode())
-        last = self.name.encode() + b"\x01" if end is None else address_of(self.name, end.encode())
+        beginning = checked(names.key_bound, "prefix", prefix)
+        first: bytes | None = address_of(self.name, max(checked(names.key_bound, "start", start), beginning))
+        bound = b"" if end is None else checked(names.key_bound, "end", end)
+        last = address_of(self.name, bound) if bound else self.name.encode() + b"\x01"
         while first is not None:
-            page, first = self._page(first, last, prefix.encode())
+            page, first = self._page(first, last, beginning)
             for row in page:
                 yield row
             await asyncio.sleep(0)
@@ -204,23 +222,23 @@ class NodeTable:
         return replace(row, value=self._resolve(row.siblings))
 
     def _address(self, key: str) -> bytes:
-        encoded = key.encode()
-        if not 1 <= len(encoded) <= ROW_KEY_BYTES_MAX:
-            raise ValueError(f"a row key is 1 to {ROW_KEY_BYTES_MAX} bytes of UTF-8, this one is {len(encoded)}")
-        return address_of(self.name, encoded)
+        return address_of(self.name, checked(names.row_key, key))
 
     async def _write(self, key: str, value: bytes | None, options: PutOptions) -> Written:
         address = self._address(key)
-        copies = options.get("w") or self._node.defaults_of(USER, self.name)[0]
-        write_wait = options.get("write_wait")
-        wait_seconds = None if write_wait is None else seconds_of(write_wait)
+        w, write_wait = options.get("w"), options.get("write_wait")
+        copies = self._node.defaults_of(USER, self.name)[0] if w is None else checked(copies_of, "w", w)
+        wait_seconds = None if write_wait is None else checked(wait_ms_of, "write_wait", write_wait) / 1_000
+        checked(arguments.flag, "idempotent", options.get("idempotent", False))
+        operation = _operation(address, value, options)
         try:
-            operation = _operation(address, value, options)
             result = (await self._node.write(USER, (operation,), copies, wait_seconds))[0]
             if isinstance(result, NotMatched):
                 raise precondition_failed(result.etag)
             if isinstance(result, Declined):
                 raise refused(result)
+        except InvalidInputError as error:
+            raise InvalidArgumentError(str(error)) from error
         except Exception as error:
             problem = problem_of_copies(error) if isinstance(error, TooFewCopiesError) else problem_of(error, 0)
             if problem is None:
@@ -231,13 +249,13 @@ class NodeTable:
 
 
 def _operation(address: bytes, value: bytes | None, options: PutOptions) -> Operation:
-    """Raises the problem of a context that is not from a read of this row."""
+    """Raises InvalidArgumentError."""
     if_match, context, ttl = options.get("if_match"), options.get("context"), options.get("ttl")
     return Operation(
         address,
         value,
-        None if if_match is None else (if_match.strip('"'),),
-        options.get("if_absent", False),
-        None if context is None else seen_header.seen_in(context, address),
-        None if ttl is None else round(seconds_of(ttl) * 1_000),
+        None if if_match is None else checked(conditions.tags_of, "if_match", if_match),
+        checked(arguments.flag, "if_absent", options.get("if_absent", False)),
+        None if context is None else checked(seen_header.seen_in, context, address),
+        None if ttl is None else checked(life_ms_of, "ttl", ttl),
     )

@@ -14,12 +14,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, step
+from gossipkv.core.effects import Effects, Notice
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, admit, step
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.quarantine import quarantine
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.snapshot import ReplicaSnapshot
-from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction
+from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction, UnreadableRowError
+from gossipkv.rows.invalid import InvalidInputError
 
 USED_SHARE_MAX = 0.9
 """Above this share of the storage puts are refused; the reserve is for deletes and for rows that other members have
@@ -61,23 +63,53 @@ class GroupCommit:
         cls, storage: Storage, options: ReplicaOptions, rng: random.Random, now_ms: int
     ) -> tuple[GroupCommit, Effects]:
         """Start a replica on what the storage holds. Raises StorageError."""
-        transaction = storage.begin()
-        try:
-            replica = Replica.open(transaction, options, rng, now_ms)
-            effects = replica.finish(transaction, now_ms)
-        except BaseException:
-            transaction.abort()
-            raise
-        transaction.commit()
-        return cls(storage, replica, _snapshot_of(effects)), effects
+        notices: list[Notice] = []
+        while True:
+            transaction = storage.begin()
+            try:
+                replica = Replica.open(transaction, options, rng, now_ms)
+                effects = replica.finish(transaction, now_ms)
+            except UnreadableRowError:
+                transaction.abort()
+                notices += _quarantined(storage)
+            except BaseException:
+                transaction.abort()
+                raise
+            else:
+                transaction.commit()
+                effects.notices[:0] = notices
+                return cls(storage, replica, _snapshot_of(effects)), effects
 
     def run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
         """Take inputs in and make them durable. Never raises: what fails is an outcome.
 
-        An input that the core fails on is found by running each on its own, so that it cannot take others with it.
+        An input that the core fails on is found by running each on its own, so that it cannot take others with it. A
+        row that cannot be read takes nothing with it: it is quarantined, and the inputs are taken in again without it.
         """
+        notices: list[Notice] = []
+        while True:
+            try:
+                if self._storage.unreadable:
+                    notices += _quarantined(self._storage)
+                    self._return_to_disk((), Effects())
+                batch = self._run(inputs, now_ms)
+            except UnreadableRowError as error:
+                if not self._storage.unreadable:
+                    return Batch(
+                        [self._without_storage(one, error, now_ms) for one in inputs], Effects(notices=notices)
+                    )
+            except StorageError as error:
+                return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects(notices=notices))
+            else:
+                batch.effects.notices[:0] = notices
+                return batch
+
+    def _run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
+        """Raises UnreadableRowError."""
         try:
             return self.commit(self.prepare(inputs, now_ms))
+        except UnreadableRowError:
+            raise
         except StorageError as error:
             return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects())
         except Exception as error:
@@ -123,11 +155,14 @@ class GroupCommit:
         return prepared.batch
 
     def _outcome(self, transaction: Transaction, happened: Input, is_full: bool, now_ms: int) -> Answer | Exception:
-        if is_full and isinstance(happened, Write) and any(o.value is not None for o in happened.operations):
-            return StorageFullError(f"the storage is more than {USED_SHARE_MAX:.0%} full")
         try:
+            if is_full and isinstance(happened, Write):
+                admit(happened, self.replica.options.value_bytes_max)
+                if any(operation.value is not None for operation in happened.operations):
+                    return StorageFullError(f"the storage is more than {USED_SHARE_MAX:.0%} full")
             return step(self.replica, transaction, happened, now_ms)
-        except RefusedEnvelopeError as refused:
+        except (RefusedEnvelopeError, InvalidInputError) as refused:
+            # Neither has changed anything.
             return refused
 
     def _without_storage(self, happened: Input, error: StorageError, now_ms: int) -> Answer | Exception:
@@ -144,3 +179,23 @@ class GroupCommit:
 def _snapshot_of(effects: Effects) -> ReplicaSnapshot:
     assert effects.snapshot is not None, "every batch that goes through the core leaves a snapshot"
     return effects.snapshot
+
+
+def _quarantined(storage: Storage) -> list[Notice]:
+    """Quarantine the rows that cannot be read, those too that are met meanwhile. Raises StorageError."""
+    while True:
+        found = dict(storage.unreadable)
+        transaction = storage.begin()
+        try:
+            notices = quarantine(transaction, found)
+        except UnreadableRowError:
+            # It has been noted, and is among them the next time.
+            transaction.abort()
+        except BaseException:
+            transaction.abort()
+            raise
+        else:
+            transaction.commit()
+            for one in found:
+                storage.unreadable.pop(one, None)
+            return notices

@@ -177,6 +177,7 @@ class _StatusCollector:
             return
         yield from _shards(self.status)
         yield from _members(self.status)
+        yield from _unreadable(self.status)
         yield from _tally(self.status)
 
 
@@ -270,6 +271,15 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
         "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise, else 0",
         ["peer"],
         (([member.member], float(member.member in status.collection_blocked_by)) for member in others),
+    )
+
+
+def _unreadable(status: ReplicaStatus) -> Iterable[Metric]:
+    yield _gauge(
+        "rows_unreadable",
+        "Rows in quarantine, for their copy here cannot be read",
+        ["shard"],
+        (([name], status.unreadable_rows.get(name, 0)) for name in sorted(status.totals)),
     )
 
 

@@ -38,6 +38,7 @@ from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
+from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 
 RESTART_PAUSE_SECONDS = 1.0
@@ -171,16 +172,17 @@ class Node:
         self, shard: str, operations: Sequence[Operation], copies: int = 1, wait_seconds: float | None = None
     ) -> Coroutine[Any, Any, list[Result]]:
         """Put and delete rows, in order, in one transaction; durable at so many members when it returns. Raises
-        OverloadedError, StoppedError, StorageError, StepFailedError; for several copies, too, TooManyAskedError,
-        TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
-        if copies == 1:
+        InvalidInputError, OverloadedError, StoppedError, StorageError, StepFailedError; for several copies, too,
+        TooManyAskedError, TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
+        if type(copies) is int and copies == 1:
             return cast(Coroutine[Any, Any, list[Result]], self._store(shard, operations))
         seconds = self._node_options.write_wait_seconds if wait_seconds is None else wait_seconds
         return self._consistency.write(shard, operations, copies, seconds)
 
     async def _store(self, shard: str, operations: Sequence[Operation], copies: int = 1) -> list[Result] | Reach:
         self._check_taking_writes()
-        size = sum([len(operation.value) for operation in operations if operation.value is not None])
+        # The core refuses what is not bytes.
+        size = sum([len(operation.value) for operation in operations if type(operation.value) is bytes])
         if (
             self._waiting_operations + len(operations) > self._node_options.inbox_operations_max
             or self._waiting_bytes + size > self._node_options.inbox_bytes_max
@@ -395,7 +397,10 @@ class Node:
             self._judge_discovery(found.failure)
             self._judge_found(found)
             happened = Discovered(found.endpoints, found.members, found.zone)
-            while isinstance(await self._committer.ask(happened), Exception):
+            while isinstance(outcome := await self._committer.ask(happened), Exception):
+                if isinstance(outcome, InvalidInputError):
+                    self._judge_discovery(f"what was found is refused: {outcome}")
+                    break
                 # The next look may be far away, and tell of no change.
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gossipkv.rows.limits import NAME_BYTES_MAX
+
 ENVIRONMENT_PREFIX = "GOSSIPKV_"
 CONFIG_VARIABLE = "GOSSIPKV_CONFIG"
 
@@ -44,6 +46,8 @@ class Rule:
     multiple: int | None = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    bytes_max: int | None = None
+    """Of text, in UTF-8."""
     default_text: str = ""
     """Shown in place of a default that is worked out at start."""
 
@@ -51,7 +55,8 @@ class Rule:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if kind is str:
-            return f"text that matches {self.pattern}" if self.pattern else "text"
+            bound = "" if self.bytes_max is None else f" of at most {self.bytes_max} bytes"
+            return f"text that matches {self.pattern}" if self.pattern else f"text{bound}"
         limits = f"{self.minimum:,} to {self.maximum:,}" if self.maximum is not None else f"{self.minimum:,} or more"
         multiple = f", a multiple of {self.multiple:,}" if self.multiple else ""
         noun = "a whole number" if kind is int else "a number"
@@ -61,6 +66,12 @@ class Rule:
         if isinstance(value, str):
             if self.choices:
                 return value in self.choices
+            try:
+                size_bytes = len(value.encode())
+            except UnicodeEncodeError:
+                return False
+            if self.bytes_max is not None and size_bytes > self.bytes_max:
+                return False
             return not self.pattern or not value or re.fullmatch(self.pattern, value) is not None
         if self.minimum is not None and not value >= self.minimum:
             # Written so that what is not a number is not permitted either.
@@ -70,8 +81,16 @@ class Rule:
         return self.multiple is None or value % self.multiple == 0
 
 
-def _text(default: str, help: str, *, pattern: str = "", default_text: str = "") -> Any:  # noqa: A002
-    return field(default=default, metadata={"rule": Rule(help, pattern=pattern, default_text=default_text)})
+def _text(
+    default: str,
+    help: str,  # noqa: A002
+    *,
+    pattern: str = "",
+    bytes_max: int | None = None,
+    default_text: str = "",
+) -> Any:
+    rule = Rule(help, pattern=pattern, bytes_max=bytes_max, default_text=default_text)
+    return field(default=default, metadata={"rule": rule})
 
 
 def _choice(default: str, choices: tuple[str, ...], help: str) -> Any:  # noqa: A002
@@ -104,7 +123,9 @@ class Settings:
     member: str = _text("", "Name of this member, unlike any other's.", pattern=_NAME, default_text="the host name")
     cluster: str = _text("gossipkv", "Name of the cluster; messages of another one are refused.", pattern=_NAME)
     data_dir: str = _text(".gossipkv/data", "Directory of this member's data, for one process at a time.")
-    zone: str = _text("", "Failure domain of this member, shown to others.", default_text="none")
+    zone: str = _text(
+        "", "Failure domain of this member, shown to others.", bytes_max=NAME_BYTES_MAX, default_text="none"
+    )
 
     http_host: str = _text("127.0.0.1", "Address to serve the HTTP API on; 0.0.0.0 for all of them.")
     http_port: int = _port(7080, "Port of the HTTP API.")
@@ -354,8 +375,16 @@ def load(
     return settings, sources
 
 
+def check_each(settings: Settings, source: str) -> None:
+    """Hold each setting that a program gives to its rule. Raises SettingsError."""
+    for name, (kind, _, rule) in rules().items():
+        _typed(name, getattr(settings, name), source, kind, rule)
+
+
 def check_together(settings: Settings) -> None:
     """Hold what settings have to do with each other. Raises SettingsError."""
+    if not settings.cluster:
+        raise SettingsError("cluster is empty, but must be a name: messages of another cluster are told by it")
     life_ms, skew_ms = settings.message_life_ms, settings.clock_skew_ms_max
     exchange_ms = round(settings.exchange_timeout_s * 1_000)
     if life_ms <= exchange_ms:

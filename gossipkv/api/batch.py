@@ -25,18 +25,21 @@ from aiohttp.web_protocol import RequestPayloadError
 from gossipkv.api.body import refuse_encoding, timed_out
 from gossipkv.api.conditions import precondition_failed, refused
 from gossipkv.api.consistency import Wanted, problem_of_copies, wanted_of
-from gossipkv.api.durations import milliseconds_of
 from gossipkv.api.json_rows import json_text, value_of
 from gossipkv.api.listing import NDJSON
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError, internal_error, problem_of
 from gossipkv.api.seen_header import seen_in
-from gossipkv.api.target import Parameters, Target, checked_row_key, namespace_of, table_of
+from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import address_of
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
 from gossipkv.node import Node
+from gossipkv.rows.conditions import tags_of
+from gossipkv.rows.durations import life_ms_of
+from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
+from gossipkv.rows.names import row_key
 
 Outcome = Sequence[Result | ProblemError] | ProblemError
 """Of a group: a result or a problem per operation, or one problem for all."""
@@ -215,9 +218,11 @@ def _take(line: bytes, prefix: bytes, options: ApiOptions, operations: list[Oper
             raise _line_too_long(options.batch_line_bytes_max)
         entry = _entry(line)
         row = _row(entry)
-        operations.append(_operation(prefix + checked_row_key(row.encode()), entry, options))
+        operations.append(_operation(prefix + row_key(row), entry, options))
     except ProblemError as problem:
         return Refused(row, problem)
+    except InvalidInputError as error:
+        return Refused(row, problem_of(error, options.retry_after_seconds) or internal_error())
     return row
 
 
@@ -238,10 +243,6 @@ def _row(entry: dict[str, object]) -> str:
     row = entry.get("row")
     if not isinstance(row, str):
         raise ProblemError("invalid-line", "`row` is the row's key, as text")
-    try:
-        row.encode()
-    except UnicodeEncodeError:
-        raise ProblemError("invalid-row-key", "`row` holds half of a surrogate pair, which is no text") from None
     return row
 
 
@@ -252,7 +253,7 @@ def _operation(address: bytes, entry: dict[str, object], options: ApiOptions) ->
     etag = entry.get("etag")
     if etag is not None and not isinstance(etag, str):
         raise ProblemError("invalid-line", "`etag` is text")
-    if_match = None if etag is None else (etag,)
+    if_match = None if etag is None else tags_of("etag", etag)
     context = entry.get("context")
     if context is not None and not isinstance(context, str):
         raise ProblemError("invalid-line", "`context` is text")
@@ -265,11 +266,11 @@ def _operation(address: bytes, entry: dict[str, object], options: ApiOptions) ->
         raise ProblemError("invalid-line", "the line has neither `value` nor `delete`")
     value = value_of(entry["value"])
     if len(value) > options.value_bytes_max:
-        raise ProblemError("value-too-large", f"at most {options.value_bytes_max} bytes are taken")
+        raise ValueTooLargeError(options.value_bytes_max, len(value))
     ttl = entry.get("ttl")
     if ttl is not None and not isinstance(ttl, str):
         raise ProblemError("invalid-line", "`ttl` is text, as `30s`")
-    ttl_ms = None if ttl is None else milliseconds_of("ttl", ttl)
+    ttl_ms = None if ttl is None else life_ms_of("ttl", ttl)
     return Operation(address, value, if_match, seen=seen, ttl_ms=ttl_ms)
 
 

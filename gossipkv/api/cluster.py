@@ -30,6 +30,10 @@ class Cluster:
                 "blocked_by": list(status.collection_blocked_by),
                 "collected": status.tally.tombstones_collected,
             },
+            "unreadable": {
+                "rows": sum(status.unreadable_rows.values()),
+                "items": [row._asdict() for row in status.unreadable],
+            },
         }
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
 

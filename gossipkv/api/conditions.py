@@ -5,20 +5,16 @@ Rows' tags are strong: `If-Match` compares strongly, so a weak tag never matches
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
-from gossipkv.api.problem import ProblemError
-from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_REQUIRED, TOO_MANY_SIBLINGS, Declined
+from gossipkv.api.problem import ProblemError, row_unreadable
+from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_REQUIRED, TOO_MANY_SIBLINGS, UNREADABLE, Declined
+from gossipkv.rows.conditions import ANY, Tag, strong, tags_in
+from gossipkv.rows.invalid import InvalidInputError
 
-_TAGS = re.compile(
-    r'(?:\s*(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"\s*,)*\s*(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"\s*'
-)
-_TAG = re.compile(r'(W/)?"([^"]*)"')
-ANY = "*"
 _REFUSALS = {
     TOO_MANY_SIBLINGS: (
         "too-many-siblings",
@@ -48,11 +44,9 @@ def conditions_of_write(headers: CIMultiDictProxy[str]) -> Conditions:
     """What `If-Match` and `If-None-Match: *` ask."""
     if IF_MATCH not in headers and IF_NONE_MATCH not in headers:
         return NO_CONDITIONS
-    if_match = None
-    if IF_MATCH in headers:
-        if_match = tuple(tag for tag, is_weak in _tags(headers, IF_MATCH) if not is_weak)
+    if_match = strong(_tags(headers, IF_MATCH)) if IF_MATCH in headers else None
     if IF_NONE_MATCH in headers and _text(headers, IF_NONE_MATCH) != ANY:
-        raise ProblemError("invalid-condition", "a write takes no `If-None-Match` but `*`")
+        raise InvalidInputError(IF_NONE_MATCH, "is `*` where it stands with a write")
     return Conditions(if_match, IF_NONE_MATCH in headers)
 
 
@@ -75,6 +69,8 @@ def precondition_failed(etag: str | None) -> ProblemError:
 
 def refused(result: Declined) -> ProblemError:
     """Why the row's versions stand in the way of a write."""
+    if result.reason == UNREADABLE:
+        return row_unreadable("the condition is about a row that cannot be read here")
     kind, detail = _REFUSALS[result.reason]
     headers = {"ETag": f'"{result.etag}"'} if result.etag else {}
     return ProblemError(kind, detail, headers=headers, siblings=result.siblings)
@@ -84,11 +80,5 @@ def _text(headers: CIMultiDictProxy[str], name: str) -> str:
     return ", ".join(headers.getall(name)).strip()
 
 
-def _tags(headers: CIMultiDictProxy[str], name: str) -> list[tuple[str, bool]]:
-    """The tags without quotes, and whether each is weak."""
-    text = _text(headers, name)
-    if text == ANY:
-        return [(ANY, False)]
-    if not _TAGS.fullmatch(text):
-        raise ProblemError("invalid-condition", f'`{name}` is `*` or entity tags in double quotes, as `"a", "b"`')
-    return [(tag, bool(weak)) for weak, tag in _TAG.findall(text)]
+def _tags(headers: CIMultiDictProxy[str], name: str) -> list[Tag]:
+    return tags_in(name, _text(headers, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -13,6 +12,8 @@ from gossipkv.api.target import Parameters, Target
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.receipts import Coverage, Receipt
 from gossipkv.node import Node
+from gossipkv.rows.copies import copies_in
+from gossipkv.rows.durations import wait_ms_of
 
 WRITE_PARAMETERS = frozenset({"w", "write_wait"})
 READ_PARAMETERS = frozenset({"r"})
@@ -21,11 +22,6 @@ RECEIPT_HEADER = "Gossipkv-Receipt"
 
 RECEIPT_TIMEOUT_SECONDS = 5.0
 """Where a receipt is waited for and the query has no timeout."""
-DURATION_SECONDS_MAX = 3600
-
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_COUNT_MAX = 10_000
 
 
 class Wanted(NamedTuple):
@@ -40,21 +36,12 @@ def wanted_of(parameters: Parameters, copies_default: int) -> Wanted:
     """What a write asks for."""
     if not parameters:
         return Wanted(copies_default, None)
-    copies = count_of(parameters["w"], "w") if "w" in parameters else copies_default
-    return Wanted(copies, seconds_of(parameters["write_wait"], "write_wait") if "write_wait" in parameters else None)
+    copies = copies_in("w", parameters["w"]) if "w" in parameters else copies_default
+    return Wanted(copies, _wait_seconds("write_wait", parameters["write_wait"]) if "write_wait" in parameters else None)
 
 
-def count_of(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= _COUNT_MAX):
-        raise ProblemError("invalid-parameter", f"`{name}` is a number of members, from 1")
-    return int(text)
-
-
-def seconds_of(text: str, name: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None or (seconds := int(match[1]) * _UNIT_SECONDS[match[2]]) > DURATION_SECONDS_MAX:
-        raise ProblemError("invalid-parameter", f"`{name}` is a time such as 500ms, 2s or 1m, at most an hour")
-    return seconds
+def _wait_seconds(name: str, text: str) -> float:
+    return wait_ms_of(name, text) / 1_000
 
 
 def problem_of_copies(error: TooFewCopiesError) -> ProblemError:
@@ -81,8 +68,10 @@ class Receipts:
         except ValueError as error:
             raise ProblemError("invalid-receipt", str(error)) from None
         wait = parameters.get("wait")
-        copies = None if wait in (None, "all") else count_of(wait or "", "wait")
-        seconds = seconds_of(parameters["timeout"], "timeout") if "timeout" in parameters else RECEIPT_TIMEOUT_SECONDS
+        copies = None if wait in (None, "all") else copies_in("wait", wait or "")
+        seconds = (
+            _wait_seconds("timeout", parameters["timeout"]) if "timeout" in parameters else RECEIPT_TIMEOUT_SECONDS
+        )
         coverage = await self._node.receipt(receipt, copies, 0 if wait is None else seconds)
         content = described(coverage, coverage.members if copies is None else copies)
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})

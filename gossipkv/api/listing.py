@@ -19,10 +19,11 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.readable import readable
 from gossipkv.api.seen_header import text_of
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.core.address import ROW_KEY_BYTES_MAX, address_of, key_of
+from gossipkv.core.address import address_of, is_address, key_of
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import View
 from gossipkv.node import Node
+from gossipkv.rows.names import key_bound
 
 PARAMETERS = frozenset({"prefix", "start", "end", "limit", "cursor", "keys_only"})
 NDJSON = "application/x-ndjson"
@@ -123,19 +124,14 @@ def _address_of_cursor(cursor: str, namespace: str, table: str) -> bytes:
     prefix = namespace.encode() + b"\0"
     address = named.removeprefix(prefix)
     is_ours = named.startswith(prefix + address_of(table, b"")) and cursor_of(namespace, address) == cursor
-    if not is_ours or not 1 <= len(key_of(address)) <= ROW_KEY_BYTES_MAX:
+    if not is_ours or not is_address(address):
         raise ProblemError("invalid-parameter", "`cursor` is not from a listing of this table", parameter="cursor")
     return address
 
 
 def key_parameter(name: str, parameters: Parameters) -> bytes:
     """A bound on keys; empty, as when it is absent, it bounds nothing."""
-    key = parameters.get(name, "").encode()
-    if len(key) > ROW_KEY_BYTES_MAX:
-        raise ProblemError(
-            "invalid-parameter", f"`{name}` is at most {ROW_KEY_BYTES_MAX} bytes of UTF-8", parameter=name
-        )
-    return key
+    return key_bound(name, parameters.get(name, ""))
 
 
 def _end_of_prefix(prefix: bytes) -> bytes:

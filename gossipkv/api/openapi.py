@@ -13,6 +13,9 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.schemas import SCHEMAS
 from gossipkv.api.siblings import MULTIPART
 from gossipkv.api.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
+from gossipkv.rows import durations
+from gossipkv.rows.limits import COPIES_MAX, ROW_KEY_BYTES_MAX
+from gossipkv.rows.names import TABLE_NAME_PATTERN
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -93,7 +96,7 @@ _PATH_PARAMETERS: dict[str, Object] = {
         "name": "table",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+        "schema": {"type": "string", "pattern": f"^{TABLE_NAME_PATTERN}$"},
     },
     "member": {
         "name": "member",
@@ -114,7 +117,7 @@ _PATH_PARAMETERS: dict[str, Object] = {
         "in": "path",
         "required": True,
         "description": "1 to 400 bytes of UTF-8, any character, percent-encoded; unencoded slashes are part of it",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 400},
+        "schema": {"type": "string", "minLength": 1, "maxLength": ROW_KEY_BYTES_MAX},
     },
 }
 
@@ -127,9 +130,7 @@ def _row(options: ApiOptions) -> Object:
         "Of a read or write of the row. In a table that keeps siblings the write replaces what that had seen, and "
         "without it nothing, unless `If-Match` names the versions",
     )
-    ttl = _query(
-        "ttl", {"type": "string", "examples": ["30s"]}, "The row expires so long after the put: ms, s, m, h, d"
-    )
+    ttl = _query("ttl", _DURATION, "The row expires so long after the put: ms, s, m, h, d")
     value = f"Any bytes, at most {options.value_bytes_max}; none is the empty value"
     return {
         "get": _operation(
@@ -236,7 +237,7 @@ def _watch() -> Object:
 
 
 def _receipt() -> Object:
-    wait: Object = {"type": "string", "pattern": "^(all|[1-9][0-9]{0,4})$"}
+    wait: Object = {"type": "string", "pattern": "^(all|[1-9][0-9]{0,3})$"}
     return _operation(
         "Who has a write, as far as this member knows",
         {200: _json("Coverage")},
@@ -328,8 +329,8 @@ def _query(name: str, schema: Object, description: str) -> Object:
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-_DURATION: Object = {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m)$"}
-_COUNT: Object = {"type": "integer", "minimum": 1}
+_DURATION: Object = {"type": "string", "pattern": f"^{durations.PATTERN}$"}
+_COUNT: Object = {"type": "integer", "minimum": 1, "maximum": COPIES_MAX}
 _READ = _query("r", _COUNT, "Ask so many members, this one included, and answer the merge of what they hold")
 _WRITE = [
     _query("w", _COUNT, "Answer once so many members have the write durably"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipkv.core.address import ROW_KEY_BYTES_MAX
+from gossipkv.rows.limits import ROW_KEY_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
 
 JSON_BYTES_PER_BYTE_MAX = 6
 """A character of one byte may be written as an escape such as `\\u0000`; no other form is longer for its bytes."""
@@ -14,7 +14,7 @@ _LINE_REST_BYTES_MAX = 32 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    value_bytes_max: int = 1024 * 1024
+    value_bytes_max: int = VALUE_BYTES_MAX_DEFAULT
     """A larger value is refused with 413."""
     settings_bytes_max: int = 64 * 1024
     """The body of a table's settings."""

@@ -14,8 +14,9 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
-from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError, UnreadableRowError
 from gossipkv.node import OverloadedError, StoppedError
+from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 
 TYPE_PREFIX = "urn:gossipkv:problem:"
 CONTENT_TYPE = "application/problem+json"
@@ -59,11 +60,20 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "too-few-answers": (503, "Too few members answered the read"),
     "overloaded": (503, "The member has too much to do"),
     "stopping": (503, "The member is stopping"),
+    "row-unreadable": (503, "This member cannot read its copy of the row"),
     "storage-stuck": (503, "The storage does not move"),
     "not-live": (503, "The member is not live"),
     "not-ready": (503, "The member is not ready"),
     "storage-full": (507, "The storage is full"),
     "storage-failed": (507, "The storage has failed"),
+}
+
+_KIND_OF_FIELD = {
+    "row": "invalid-row-key",
+    "table": "invalid-table-name",
+    "receipt": "invalid-receipt",
+    "context": "invalid-context",
+    **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), "invalid-condition"),
 }
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -101,6 +111,10 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
     match error:
         case ProblemError():
             return error
+        case ValueTooLargeError():
+            return ProblemError("value-too-large", str(error), bytes_max=error.bytes_max)
+        case InvalidInputError():
+            return ProblemError(_KIND_OF_FIELD.get(error.field, "invalid-parameter"), str(error), parameter=error.field)
         case TooManyAskedError():
             return ProblemError("too-many-asked", str(error))
         case TooFewMembersError():
@@ -117,6 +131,8 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
             return ProblemError(
                 "storage-failed", "the volume has failed; the member takes no writes until it is restarted"
             )
+        case UnreadableRowError():
+            return row_unreadable(error.reason, retry)
         case StorageError():
             return ProblemError("overloaded", "the storage cannot be read now", headers=retry)
         case TimeoutError():
@@ -125,6 +141,14 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
             return ProblemError("invalid-body", "the body is not well-formed HTTP")
         case _:
             return None
+
+
+def row_unreadable(reason: str, headers: Mapping[str, str] | None = None) -> ProblemError:
+    return ProblemError(
+        "row-unreadable",
+        f"{reason}; another member may have the row, and a put or delete without a condition replaces it",
+        headers=headers,
+    )
 
 
 def internal_error() -> ProblemError:

@@ -8,8 +8,7 @@ from aiohttp.hdrs import ACCEPT, IF_MATCH, IF_NONE_MATCH
 from gossipkv.api import seen_header
 from gossipkv.api.body import read_body
 from gossipkv.api.conditions import conditions_of_write, is_not_modified, precondition_failed, refused
-from gossipkv.api.consistency import count_of, problem_of_copies, wanted_of
-from gossipkv.api.durations import milliseconds_of
+from gossipkv.api.consistency import problem_of_copies, wanted_of
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.readable import readable
@@ -17,9 +16,13 @@ from gossipkv.api.row_response import RowResponse
 from gossipkv.api.siblings import siblings_response
 from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
 from gossipkv.consistency import TooFewCopiesError
+from gossipkv.core.quarantine import readable_row
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Declined, NotMatched, Operation, Written
 from gossipkv.node import Node
+from gossipkv.rows.copies import copies_in
+from gossipkv.rows.durations import life_ms_of
+from gossipkv.rows.invalid import InvalidInputError
 
 PARAMETERS = frozenset({"ttl"})
 
@@ -34,11 +37,11 @@ class Rows:
         namespace = namespace_of(target)
         address = row_address_of(target)
         default = self._node.defaults_of(namespace, table_of(target))[1]
-        members = count_of(parameters["r"], "r") if "r" in parameters else default
+        members = copies_in("r", parameters["r"]) if "r" in parameters else default
         merged = await self._node.read(namespace, address, members) if members > 1 else None
         now_ms = self._node.now_ms()
         with self._node.view() as view:
-            row = merged or view.row(namespace, address)
+            row = merged or readable_row(view, namespace, address)
             if row is None:
                 raise _not_found()
             visible = readable(view, namespace, address, row, now_ms)
@@ -59,7 +62,7 @@ class Rows:
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)
         seen = seen_header.seen_of(request.headers, address)
-        ttl_ms = milliseconds_of("ttl", parameters["ttl"]) if "ttl" in parameters else None
+        ttl_ms = life_ms_of("ttl", parameters["ttl"]) if "ttl" in parameters else None
         options = self._options
         value = await read_body(request, options.value_bytes_max, options.body_timeout_seconds, "value-too-large")
         written = await self._write(target, parameters, Operation(address, value, if_match, if_absent, seen, ttl_ms))
@@ -72,7 +75,7 @@ class Rows:
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)
         if if_absent:
-            raise ProblemError("invalid-condition", "`If-None-Match: *` on DELETE would delete nothing")
+            raise InvalidInputError("If-None-Match", "is for puts: a delete of an absent row would delete nothing")
         seen = seen_header.seen_of(request.headers, address)
         written = await self._write(target, parameters, Operation(address, None, if_match, seen=seen))
         context, receipt = seen_header.text_of(address, written.row), str(Receipt(namespace, written.dot))

@@ -128,6 +128,16 @@ SCHEMAS: dict[str, Any] = {
             "ready": {"type": "boolean"},
             "members": {"type": "array", "items": _reference("Member")},
             "transfers": {"type": "object", "additionalProperties": _TEXT},
+            "unreadable": _record(
+                {
+                    "rows": _COUNT | {"description": "Rows whose copy at this member cannot be read"},
+                    "items": {
+                        "description": "Up to 100 of them",
+                        "type": "array",
+                        "items": _record({"namespace": _TEXT, "table": _TEXT, "row": _TEXT, "reason": _TEXT}),
+                    },
+                }
+            ),
             "collection": _record(
                 {
                     "blocked_by": {

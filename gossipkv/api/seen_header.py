@@ -8,15 +8,16 @@ and rows named wrongly in the journal are not replicated.
 from __future__ import annotations
 
 import binascii
+import re
 import struct
 from base64 import urlsafe_b64decode
 
 import xxhash
 from multidict import CIMultiDictProxy
 
-from gossipkv.api.problem import ProblemError
 from gossipkv.core.causality import SEQUENCE_MAX, Context
 from gossipkv.core.row import Row, Seen
+from gossipkv.rows.invalid import InvalidInputError
 
 HEADER = "Gossipkv-Context"
 
@@ -24,6 +25,8 @@ _HEAD = struct.Struct(">QQQ")
 _PAIR = struct.Struct(">QQ")
 _PLAIN = struct.Struct(">QQQQQ")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_TEXT = re.compile("[A-Za-z0-9_-]*={0,2}")
+_EXPECTED = "is what an answer about the row gave, unchanged"
 _ENTRIES_MAX = 400
 """So much fits into the header that a server takes."""
 
@@ -46,18 +49,20 @@ def seen_of(headers: CIMultiDictProxy[str], address: bytes) -> Seen | None:
     return None if text is None else seen_in(text, address)
 
 
-def seen_in(text: str, address: bytes) -> Seen:
-    """Raises the problem of a context that is not from a read of this row."""
+def seen_in(text: object, address: bytes) -> Seen:
+    """Raises InvalidInputError for a context that is not from a read of this row."""
+    if not isinstance(text, str) or not _TEXT.fullmatch(text):
+        raise InvalidInputError("context", _EXPECTED)
     try:
         packed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         check, timestamp, siblings_above = _HEAD.unpack_from(packed)
         pairs = list(_PAIR.iter_unpack(packed[_HEAD.size :]))
     except (binascii.Error, ValueError, struct.error):
-        raise ProblemError("invalid-context", f"`{HEADER}` is what an answer about the row gave, unchanged") from None
+        raise InvalidInputError("context", _EXPECTED) from None
     context = Context(pairs)
     if check != xxhash.xxh3_64_intdigest(address):
-        raise ProblemError("invalid-context", f"`{HEADER}` is of another row")
+        raise InvalidInputError("context", "is of another row")
     is_sound = siblings_above <= timestamp and len(context) == len(pairs) <= _ENTRIES_MAX
     if not is_sound or not all(1 <= sequence <= SEQUENCE_MAX for sequence in context.values()):
-        raise ProblemError("invalid-context", f"`{HEADER}` is what an answer about the row gave, unchanged")
+        raise InvalidInputError("context", _EXPECTED)
     return Seen(context, timestamp, siblings_above)

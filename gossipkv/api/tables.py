@@ -17,14 +17,12 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of, key_of
-from gossipkv.core.row import Conflicts
+from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of, is_address, key_of
 from gossipkv.core.storage import Counts, View
 from gossipkv.core.tables import DEFAULTS, TableSettings, settings_address, settings_in, settings_of
 from gossipkv.core.write import Operation, Written
 from gossipkv.node import Node
-
-COPIES_MAX = 1_000
+from gossipkv.rows.invalid import InvalidInputError
 
 
 class Tables:
@@ -83,6 +81,11 @@ class Tables:
             if deletes:
                 await self._node.write(namespace, deletes)
             await asyncio.sleep(0)
+        with self._node.view() as view:
+            unreadable = list(view.quarantined(namespace, address_of(table, b""), table.encode() + b"\x01"))
+        deletes = [Operation(address, None) for address, _ in unreadable if is_address(address)]
+        if deletes:
+            await self._node.write(namespace, deletes)
         return web.Response(status=204)
 
     def _conflicts(self, namespace: str, table: str) -> int:
@@ -112,22 +115,12 @@ def _changed(settings: TableSettings, body: bytes) -> TableSettings:
         given = json.loads(body.decode() or "{}")
     except (ValueError, RecursionError):
         raise ProblemError("invalid-body", "settings are a JSON object in UTF-8") from None
-    if not isinstance(given, dict):
-        raise ProblemError("invalid-body", "settings are a JSON object in UTF-8")
-    if unknown := sorted(given.keys() - set(TableSettings._fields)):
-        known = ", ".join(TableSettings._fields)
-        raise ProblemError("unsupported-setting", f"settings not known: {', '.join(unknown)}; known are: {known}")
-    if "conflicts" in given:
-        kinds = {kind.value: kind for kind in Conflicts}
-        chosen = given["conflicts"]
-        if not isinstance(chosen, str) or chosen not in kinds:
-            raise ProblemError("unsupported-setting", "`conflicts` is `lww` or `siblings`", setting="conflicts")
-        settings = settings._replace(conflicts=kinds[chosen])
-    for name in ("w", "r"):
-        copies = given.get(name, 1)
-        if type(copies) is not int or not 1 <= copies <= COPIES_MAX:
-            raise ProblemError("unsupported-setting", f"`{name}` is a number from 1 to {COPIES_MAX}", setting=name)
-    return settings._replace(**{name: given[name] for name in ("w", "r") if name in given})
+    try:
+        return settings.changed(given)
+    except InvalidInputError as error:
+        if not isinstance(given, dict):
+            raise ProblemError("invalid-body", str(error)) from None
+        raise ProblemError("unsupported-setting", str(error), setting=error.field) from None
 
 
 def _described(table: str, counts: Counts, settings: TableSettings, conflicts: int) -> dict[str, Any]:

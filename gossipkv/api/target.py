@@ -13,7 +13,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gossipkv.api.problem import ProblemError
-from gossipkv.core.address import NAMESPACES, ROW_KEY_BYTES_MAX, SYSTEM, address_of, is_table_name
+from gossipkv.core.address import NAMESPACES, SYSTEM, address_of
+from gossipkv.rows.names import checked_row_key, is_table_name, table_name
 
 TABLES = "/v1/{namespace}/tables"
 TABLE = "/v1/{namespace}/tables/{table}"
@@ -83,10 +84,7 @@ def table_of(target: Target) -> str:
 
 @lru_cache(maxsize=1024)
 def _checked_table(encoded: str) -> str:
-    table = encoded if is_table_name(encoded) else _decoded(encoded).decode()
-    if not is_table_name(table):
-        raise ProblemError("invalid-table-name", "a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII")
-    return table
+    return encoded if is_table_name(encoded) else table_name(_decoded(encoded).decode())
 
 
 def member_of(target: Target) -> str:
@@ -98,15 +96,6 @@ def row_address_of(target: Target) -> bytes:
     row = target.row
     key = row.encode() if row.isascii() and "%" not in row and "#" not in row else _decoded(row)
     return address_of(table, checked_row_key(key))
-
-
-def checked_row_key(key: bytes) -> bytes:
-    """The key, which is UTF-8 already, if it is of an allowed length."""
-    if not 1 <= len(key) <= ROW_KEY_BYTES_MAX:
-        raise ProblemError(
-            "invalid-row-key", f"a row key is 1 to {ROW_KEY_BYTES_MAX} bytes of UTF-8, this one is {len(key)} bytes"
-        )
-    return key
 
 
 def _decoded(part: str) -> bytes:

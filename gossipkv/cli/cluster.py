@@ -104,6 +104,13 @@ def _print(found: Survey) -> None:
     for answer in found.members:
         if answer.failure is not None:
             click.echo(f"{answer.member} did not answer: {answer.failure}", err=True)
+        if answer.unreadable:
+            first = answer.unreadable[0]
+            click.echo(
+                f"{answer.member} cannot read {answer.unreadable_rows:,} rows, such as {first['row']!r} of the table "
+                f"{first['table']!r} ({first['reason']}); a copy from another member, a put or a delete replaces one",
+                err=True,
+            )
     for name, waiting in found.collection_blocked_by.items():
         click.echo(
             f"deleted rows are kept at {', '.join(waiting)} until {name} has heard of them; if it is gone for good: "

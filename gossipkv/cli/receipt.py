@@ -23,7 +23,11 @@ def copies_options(command: Command) -> Command:
 
 
 def checked_wait(_: click.Context, __: click.Parameter, wait: str | None) -> str | None:
-    if wait is not None and wait != "all" and not (wait.isascii() and wait.isdigit() and int(wait) >= 1):
+    if (
+        wait is not None
+        and wait != "all"
+        and not (wait.isascii() and wait.isdigit() and len(wait) <= 5 and int(wait) >= 1)
+    ):
         raise click.BadParameter("it is a number of members, or all")
     return wait
 

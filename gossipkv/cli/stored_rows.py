@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.client import Row
-from gossipkv.core.address import NAMESPACES, is_table_name
+from gossipkv.core.address import NAMESPACES, address_of
+from gossipkv.core.quarantine import shown
 from gossipkv.core.storage import StorageError
 from gossipkv.local_rows import local_pages
+from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.names import table_name
 from gossipkv.storage.lmdb import LmdbStorage
 
 
@@ -21,13 +26,27 @@ def stored_rows(data_dir: Path, namespace: str, table: str) -> Iterator[Iterator
     """All rows of a table in order of their keys, some thousand at a time, as a reader finds them now. The directory
     must be writable, for it is locked meanwhile. Raises Failure."""
     assert namespace in NAMESPACES
-    if not is_table_name(table):
-        raise Failure("a table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII", ExitCode.USAGE)
+    try:
+        table_name(table)
+    except InvalidInputError as error:
+        raise Failure(str(error), ExitCode.USAGE) from error
     try:
         storage = LmdbStorage(data_dir, must_exist=True)
         try:
             yield local_pages(storage, namespace, table, time.time_ns() // 1_000_000)
+            _name_unreadable(storage, namespace, table)
         finally:
             storage.close()
     except StorageError as error:
         raise Failure(str(error), ExitCode.DATA_DIRECTORY) from error
+
+
+def _name_unreadable(storage: LmdbStorage, namespace: str, table: str) -> None:
+    """Say which rows are left out."""
+    prefix = address_of(table, b"")
+    found = {address: why for (of, address), why in storage.unreadable.items() if of == namespace}
+    with storage.view() as view:
+        found |= {address: held.reason for address, held in view.quarantined(namespace, prefix, prefix[:-1] + b"\1")}
+    for address, reason in sorted(found.items()):
+        row = shown(namespace, address, reason)
+        click.echo(f"the row {row.row!r} cannot be read and is left out: {reason}", err=True)

@@ -11,11 +11,20 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from dataclasses import dataclass
 from typing import Any
 
-from gossipkv.client.duration import Duration, seconds_of, text_of
-from gossipkv.client.errors import ClientError, TooFewCopiesError, UnavailableError, write_error_of
+from gossipkv.client.arguments import checked, life_text, wait_seconds
+from gossipkv.client.errors import (
+    ClientError,
+    InvalidArgumentError,
+    TooFewCopiesError,
+    UnavailableError,
+    write_error_of,
+)
 from gossipkv.client.requests import Answer, Request, Requests
 from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
+from gossipkv.rows import arguments, conditions, names
+from gossipkv.rows.durations import Duration
+from gossipkv.rows.values import value_bytes
 
 REQUEST_ROWS_MAX = 500
 REQUEST_BYTES_MAX = 1024 * 1024
@@ -66,14 +75,16 @@ class Batches:
         self._path = path
         self._is_repeatable = is_repeatable
         self._query = copies_query(w, write_wait)
-        self._wait_s = seconds_of(write_wait or 0.0)
+        self._wait_s = wait_seconds("write_wait", write_wait)
 
     async def carried_out(
         self, operations: Iterable[Operation] | AsyncIterable[Operation]
     ) -> AsyncGenerator[BatchOutcome]:
-        async for lines in _requests_of(operations):
-            for outcome in await self.answered(lines):
-                yield outcome
+        async for places in _requests_of(operations):
+            lines = [place for place in places if isinstance(place, bytes)]
+            answered = iter(await self.answered(lines) if lines else ())
+            for place in places:
+                yield place if isinstance(place, BatchOutcome) else next(answered)
 
     async def answered(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
         """One request. Raises UnavailableError where it is not answered in full."""
@@ -112,18 +123,30 @@ def _outcome(result: dict[str, Any]) -> BatchOutcome:
     return BatchOutcome(result.get("row"), result.get("etag"), result.get("receipt"), error)
 
 
-async def _requests_of(operations: Iterable[Operation] | AsyncIterable[Operation]) -> AsyncIterator[list[bytes]]:
-    lines: list[bytes] = []
+async def _requests_of(
+    operations: Iterable[Operation] | AsyncIterable[Operation],
+) -> AsyncIterator[list[bytes | BatchOutcome]]:
+    """Lines of a request each; the outcome of an operation that cannot be asked stands in its place."""
+    places: list[bytes | BatchOutcome] = []
     size = 0
     async for operation in _each(operations):
-        line = _line(operation)
-        if lines and (len(lines) == REQUEST_ROWS_MAX or size + len(line) > REQUEST_BYTES_MAX):
-            yield lines
-            lines, size = [], 0
-        lines.append(line)
-        size += len(line)
-    if lines:
-        yield lines
+        place = _place(operation)
+        size_bytes = len(place) if isinstance(place, bytes) else 0
+        if places and (len(places) == REQUEST_ROWS_MAX or size + size_bytes > REQUEST_BYTES_MAX):
+            yield places
+            places, size = [], 0
+        places.append(place)
+        size += size_bytes
+    if places:
+        yield places
+
+
+def _place(operation: Operation) -> bytes | BatchOutcome:
+    try:
+        return _line(operation)
+    except InvalidArgumentError as error:
+        row: object = operation.row
+        return BatchOutcome(row if isinstance(row, str) else None, None, None, error)
 
 
 async def _each(operations: Iterable[Operation] | AsyncIterable[Operation]) -> AsyncIterator[Operation]:
@@ -136,15 +159,16 @@ async def _each(operations: Iterable[Operation] | AsyncIterable[Operation]) -> A
 
 
 def _line(operation: Operation) -> bytes:
-    entry: dict[str, object] = {"row": operation.row}
+    """Raises InvalidArgumentError."""
+    entry: dict[str, object] = {"row": checked(names.row_key, operation.row).decode()}
     if isinstance(operation, Delete):
         entry["delete"] = True
     else:
-        entry["value"] = value_to_send(operation.value)
+        entry["value"] = value_to_send(checked(value_bytes, operation.value))
         if operation.ttl is not None:
-            entry["ttl"] = text_of(operation.ttl)
+            entry["ttl"] = life_text("ttl", operation.ttl)
     if operation.etag is not None:
-        entry["etag"] = operation.etag
+        entry["etag"] = checked(conditions.header_of, "etag", operation.etag)
     if operation.context is not None:
-        entry["context"] = operation.context
+        entry["context"] = checked(arguments.header_text, "context", operation.context)
     return line_of(entry)

@@ -12,12 +12,14 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Self
 
-from gossipkv.client.duration import Duration, seconds_of, text_of
+from gossipkv.client.arguments import checked, copies_text, wait_seconds, wait_text
 from gossipkv.client.endpoints import Choice, Endpoints
 from gossipkv.client.path import member_path, receipt_path
 from gossipkv.client.probe import probe
 from gossipkv.client.requests import Request, Requests
 from gossipkv.client.table import Resolve, Table
+from gossipkv.rows import arguments, names
+from gossipkv.rows.durations import Duration
 
 _RECEIPT_WAIT_S = 5.0
 """The server's own, where none is given."""
@@ -83,19 +85,29 @@ class Client:
         holds is lost to the cluster; if it comes back, it sets its data aside and joins as a new replica. Raises
         NotFoundError, and RefusedError for a member that answers."""
         # Were it repeated after a lost answer, it would not be found.
-        await self._requests.answer(Request("DELETE", member_path(member), is_repeatable=False))
+        path = member_path(checked(names.name_text, "member", member))
+        await self._requests.answer(Request("DELETE", path, is_repeatable=False))
 
     async def receipt(
         self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None
     ) -> dict[str, Any]:
         """Which members have a write: as the server knows it, or once so many of them have it, or `all`, or `within`
         so long. Shape as in the API's documentation."""
-        query = {} if wait is None else {"wait": str(wait)}
+        query = {} if wait is None else {"wait": _wait_text(wait)}
         if within is not None:
-            query["timeout"] = text_of(within)
-        wait_s = 0.0 if wait is None else seconds_of(_RECEIPT_WAIT_S if within is None else within)
-        return await self._requests.json(receipt_path(receipt), query, wait_s=wait_s)
+            query["timeout"] = wait_text("within", within)
+        wait_s = 0.0 if wait is None else wait_seconds("within", _RECEIPT_WAIT_S if within is None else within)
+        path = receipt_path(checked(arguments.header_text, "receipt", receipt))
+        return await self._requests.json(path, query, wait_s=wait_s)
 
     async def is_ready(self) -> bool:
         """Whether the first server is. Raises UnavailableError where it does not answer."""
         return await self._requests.is_ready(self.server)
+
+
+def _wait_text(wait: int | str) -> str:
+    """How many members are waited for, as the API reads it. Raises InvalidArgumentError."""
+    if wait == "all":
+        return "all"
+    is_digits = isinstance(wait, str) and wait.isascii() and wait.isdigit() and len(wait) <= 5
+    return copies_text("wait", int(wait) if is_digits else wait)

@@ -32,6 +32,10 @@ class RefusedError(ClientError):
     """The request is wrong, and would be at any other time and server."""
 
 
+class InvalidArgumentError(RefusedError, ValueError):
+    """An argument has the wrong type, is out of range, or is nothing that the store can hold. Nothing was stored."""
+
+
 class TooManySiblingsError(RefusedError):
     """The row holds as many concurrent values as it may: read it, and write the merge with its context."""
 
@@ -114,7 +118,7 @@ _OF_KIND: dict[str, type[ClientError]] = {
 }
 
 
-_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members"})
+_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members", "row-unreadable"})
 """Problem types."""
 
 
@@ -157,3 +161,9 @@ def has_stored_nothing(status: int, problem: dict[str, Any]) -> bool:
 
 def kind_of(problem: dict[str, Any]) -> str:
     return str(problem.get("type", "")).removeprefix(PROBLEM_TYPE_PREFIX)
+
+
+def is_of_argument(error: ClientError) -> bool:
+    """Whether a server has refused the request for an argument, which would be wrong at any other server."""
+    kind = kind_of(error.problem)
+    return kind.startswith("invalid-") or kind in ("unsupported-setting", "value-too-large")

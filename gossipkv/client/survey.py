@@ -32,6 +32,9 @@ class MemberAnswer:
     """Members that it is not known to it to have heard of deletions, which it therefore keeps."""
     run_twice: Mapping[str, str] = field(default_factory=dict)
     """Members under whose name two processes run, as far as it has noticed, with the remedy."""
+    unreadable_rows: int = 0
+    unreadable: tuple[dict[str, str], ...] = ()
+    """Some of the rows whose copy it cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,19 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
     # A member of an earlier version does not tell.
     blocked_by = tuple(account.get("collection", {}).get("blocked_by", ()))
     run_twice = {each["member"]: each["runs_twice"]["remedy"] for each in account["members"] if each.get("runs_twice")}
-    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], None, blocked_by, run_twice)
+    unreadable = account.get("unreadable", {"rows": 0, "items": []})
+    return MemberAnswer(
+        name,
+        endpoint,
+        status,
+        account["ready"],
+        account["own"]["shards"],
+        None,
+        blocked_by,
+        run_twice,
+        unreadable["rows"],
+        tuple(unreadable["items"]),
+    )
 
 
 def age_text(seconds: float | None) -> str:

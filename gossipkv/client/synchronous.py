@@ -14,12 +14,12 @@ from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from gossipkv.client.batch import BatchOutcome, Operation
 from gossipkv.client.client import Client
-from gossipkv.client.duration import Duration
 from gossipkv.client.endpoints import Choice
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import UPDATE_ATTEMPTS_MAX, Bounds, Resolve, Table
 from gossipkv.client.watch import Change
 from gossipkv.client.write import DeleteOptions, PutOptions
+from gossipkv.rows.durations import Duration
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")

@@ -13,14 +13,16 @@ from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any, TypedDict, Unpack, cast
 
+from gossipkv.client.arguments import check_known, checked, copies_text
 from gossipkv.client.batch import Batches, BatchOutcome, Operation
-from gossipkv.client.duration import Duration
 from gossipkv.client.errors import ConditionFailedError, NotFoundError, RefusedError, UnresolvedSiblingsError
 from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
 from gossipkv.client.requests import Answer, Request, Requests, json_of
 from gossipkv.client.row import Row, Written, row_from_json, siblings_from_json
 from gossipkv.client.watch import Watch
 from gossipkv.client.write import DeleteOptions, PutOptions, write_request
+from gossipkv.rows import arguments, names
+from gossipkv.rows.durations import Duration
 
 Resolve = Callable[[Sequence[bytes]], bytes]
 """One value out of several. Every client of a table has to use the same one."""
@@ -45,6 +47,12 @@ class Bounds(TypedDict, total=False):
     """At most so many are held at a time."""
 
 
+_BOUNDS = frozenset(Bounds.__annotations__)
+_PAGE_ROWS_MAX = 10_000
+"""The most that a server's settings allow; one may allow less."""
+_LIMIT_MAX = 2**53
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     row: Row | None
@@ -53,14 +61,15 @@ class _Read:
 
 
 class Table:
-    """Rows of one table. Methods raise ClientError; docs/client.md says which, and what is sent again."""
+    """Rows of one table. Methods raise ClientError; docs/client.md says which, and what is sent again. Making it raises
+    InvalidArgumentError for what is no table name."""
 
     def __init__(
         self, requests: Requests, name: str, namespace: str = "usr", *, resolve: Resolve | None = None
     ) -> None:
         self._requests = requests
-        self.name = name
-        self.namespace = namespace
+        self.name = checked(names.table_name, name)
+        self.namespace = checked(names.name_text, "namespace", namespace)
         self._path = table_path(namespace, name)
         self._resolve = resolve
 
@@ -103,7 +112,9 @@ class Table:
             value = await wanted if isawaitable(wanted) else wanted
             if row is None and value is None:
                 return None
-            options: PutOptions = {"context": read.context, "ttl": ttl, "w": w}
+            options: PutOptions = {"context": read.context, "w": w}
+            if value is not None:
+                options["ttl"] = ttl
             if row is None:
                 options["if_absent"] = True
             else:
@@ -116,12 +127,16 @@ class Table:
         raise AssertionError("at least one attempt")
 
     async def _read(self, key: str, r: int | None = None, *, preferred: str | None = None) -> _Read:
-        query = None if r is None else {"r": str(r)}
-        request = Request("GET", row_path(self.namespace, self.name, key), query, may_be_absent=True)
+        query = None if r is None else {"r": copies_text("r", r)}
+        request = Request("GET", self._row_path(key), query, may_be_absent=True)
         answer = await self._requests.answer(request, preferred=preferred)
         # A deleted row has a context, too: what is put next replaces the deletion.
         row = None if answer.status == 404 else _row_in(key, answer)
         return _Read(row, answer.headers.get(CONTEXT), answer.server)
+
+    def _row_path(self, key: object) -> str:
+        """Raises InvalidArgumentError."""
+        return row_path(self.namespace, self.name, checked(names.row_key, key).decode())
 
     def _resolved(self, row: Row | None) -> Row | None:
         if row is None or not row.siblings:
@@ -133,7 +148,7 @@ class Table:
     async def _write(
         self, key: str, value: bytes | None, options: PutOptions, *, preferred: str | None = None
     ) -> Written:
-        request = write_request(row_path(self.namespace, self.name, key), value, options)
+        request = write_request(self._row_path(key), value, options)
         answer = await self._requests.answer(request, preferred=preferred)
         return Written(etag_of(answer.headers) or None, answer.headers.get(CONTEXT), answer.headers.get(RECEIPT))
 
@@ -149,10 +164,15 @@ class Table:
 
     async def pages(self, *, limit: int | None = None, **bounds: Unpack[Bounds]) -> AsyncGenerator[list[Row]]:
         """Rows as they are, siblings unresolved, up to `limit`, as the server hands them out; a page may be empty."""
-        page_rows = bounds.get("page_rows", 500)
+        check_known("pages", bounds, _BOUNDS)
+        page_rows = checked(arguments.count, "page_rows", bounds.get("page_rows", 500), 1, _PAGE_ROWS_MAX)
+        if limit is not None:
+            checked(arguments.count, "limit", limit, 1, _LIMIT_MAX)
         named = {"prefix": bounds.get("prefix"), "start": bounds.get("start"), "end": bounds.get("end")}
-        query = {name: text for name, text in named.items() if text is not None}
-        if bounds.get("keys_only"):
+        query = {
+            name: checked(names.key_bound, name, text).decode() for name, text in named.items() if text is not None
+        }
+        if checked(arguments.flag, "keys_only", bounds.get("keys_only", False)):
             query["keys_only"] = "true"
         left, server = limit, None
         while True:
@@ -219,6 +239,11 @@ class Table:
 
     async def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
         """Change the settings given. `conflicts`: `lww` or `siblings`; `w` and `r`: defaults of writes and reads."""
+        for name, copies in (("w", w), ("r", r)):
+            if copies is not None:
+                copies_text(name, copies)
+        if conflicts is not None:
+            checked(arguments.header_text, "conflicts", conflicts)
         given = {"conflicts": conflicts, "w": w, "r": r}
         body = json.dumps({name: value for name, value in given.items() if value is not None}).encode()
         # The same settings twice are those settings.

@@ -17,12 +17,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 
+from gossipkv.client.arguments import checked
 from gossipkv.client.endpoints import Endpoint
 from gossipkv.client.errors import RefusedError, UnavailableError
 from gossipkv.client.events import Event, EventParser
 from gossipkv.client.path import table_path
 from gossipkv.client.requests import Request, Requests, joined
 from gossipkv.client.row import row_from_json
+from gossipkv.rows import arguments, names
 
 _PAUSE_S_MIN = 0.1
 _PAUSE_S_MAX = 2.0
@@ -80,12 +82,12 @@ class Watch:
     ) -> None:
         self._requests = requests
         self._path = table_path(namespace, table) + "/rows:watch"
-        self._query = {} if prefix is None else {"prefix": prefix}
-        if snapshot:
+        self._query = {} if prefix is None else {"prefix": checked(names.key_bound, "prefix", prefix).decode()}
+        if checked(arguments.flag, "snapshot", snapshot):
             self._query["snapshot"] = "true"
         self._silence_s = silence_s
         self._give_up_s = give_up_s
-        self.event_id = since
+        self.event_id = None if since is None else checked(arguments.header_text, "since", since)
         """Of the last change seen."""
         self.server: str | None = None
         """The member that serves it, or did so last."""

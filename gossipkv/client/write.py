@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from gossipkv.client.duration import Duration, seconds_of, text_of
+from gossipkv.client.arguments import check_known, checked, copies_text, life_text, wait_seconds, wait_text
 from gossipkv.client.path import CONTEXT
 from gossipkv.client.requests import Request
+from gossipkv.rows import arguments, conditions
+from gossipkv.rows.durations import Duration
+from gossipkv.rows.values import value_bytes
 
 
 class DeleteOptions(TypedDict, total=False):
@@ -29,19 +32,28 @@ class PutOptions(DeleteOptions, total=False):
     """Only if the member that is asked has no such row."""
 
 
+PUT_OPTIONS = frozenset(PutOptions.__annotations__)
+DELETE_OPTIONS = frozenset(DeleteOptions.__annotations__)
+
+
 def write_request(path: str, value: bytes | None, options: PutOptions) -> Request:
-    """A put, or a delete where there is no value. Raises RefusedError for a duration that is none."""
-    headers = {} if value is None else {"Content-Type": "application/octet-stream"}
+    """A put, or a delete where there is no value. Raises InvalidArgumentError, and TypeError for an unknown option."""
+    if value is None:
+        check_known("delete", options, DELETE_OPTIONS)
+        headers = {}
+    else:
+        check_known("put", options, PUT_OPTIONS)
+        value = checked(value_bytes, value)
+        headers = {"Content-Type": "application/octet-stream"}
     if (if_match := options.get("if_match")) is not None:
-        is_quoted = if_match == "*" or if_match.startswith(('"', "W/"))
-        headers["If-Match"] = if_match if is_quoted else f'"{if_match}"'
-    if options.get("if_absent"):
+        headers["If-Match"] = checked(conditions.header_of, "if_match", if_match)
+    if checked(arguments.flag, "if_absent", options.get("if_absent", False)):
         headers["If-None-Match"] = "*"
     if (context := options.get("context")) is not None:
-        headers[CONTEXT] = context
+        headers[CONTEXT] = checked(arguments.header_text, "context", context)
     query = copies_query(options.get("w"), options.get("write_wait"))
-    if (ttl := options.get("ttl")) is not None and value is not None:
-        query["ttl"] = text_of(ttl)
+    if (ttl := options.get("ttl")) is not None:
+        query["ttl"] = life_text("ttl", ttl)
     method = "DELETE" if value is None else "PUT"
     return Request(
         method,
@@ -49,13 +61,13 @@ def write_request(path: str, value: bytes | None, options: PutOptions) -> Reques
         query,
         headers,
         value,
-        is_repeatable=options.get("idempotent", False),
-        wait_s=seconds_of(options.get("write_wait") or 0.0),
+        is_repeatable=checked(arguments.flag, "idempotent", options.get("idempotent", False)),
+        wait_s=wait_seconds("write_wait", options.get("write_wait")),
     )
 
 
 def copies_query(w: int | None, write_wait: Duration | None) -> dict[str, str]:
-    query = {} if w is None else {"w": str(w)}
+    query = {} if w is None else {"w": copies_text("w", w)}
     if write_wait is not None:
-        query["write_wait"] = text_of(write_wait)
+        query["write_wait"] = wait_text("write_wait", write_wait)
     return query

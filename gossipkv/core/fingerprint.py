@@ -33,6 +33,7 @@ LEAVES_PER_NODE = 256
 LEAVES = NODES * LEAVES_PER_NODE
 LEAVES_PER_PAGE = 64
 PAGES = LEAVES // LEAVES_PER_PAGE
+PAGE_BYTES = 16 * LEAVES_PER_PAGE
 
 _MASK = 2**64 - 1
 _HEAD = struct.Struct(">BQQQ").pack
@@ -130,6 +131,17 @@ class FingerprintTable:
                 root[which] = (root[which] + amount) & _MASK
         self._dirty.add(leaf // LEAVES_PER_PAGE)
         return leaf
+
+    def set_leaf(self, leaf: int, sums: Sums) -> None:
+        """Give a leaf the sums of the rows that it still has."""
+        held = self.leaf(leaf)
+        for which in (0, 1):
+            amount = sums[which] - held[which]
+            self._leaves[2 * leaf + which] = sums[which]
+            place = 2 * (leaf >> 8) + which
+            self._nodes[place] = (self._nodes[place] + amount) & _MASK
+            self._root[which] = (self._root[which] + amount) & _MASK
+        self._dirty.add(leaf // LEAVES_PER_PAGE)
 
     def take_dirty_pages(self) -> list[tuple[int, bytes]]:
         """`(page, bytes)` of the pages that changed since the last call, in order of page."""

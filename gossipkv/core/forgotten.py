@@ -40,11 +40,18 @@ def forgetting(replica: ReplicaId, member: str) -> Operation:
 
 def forgotten_in(copies: Iterable[RowCopy]) -> list[ReplicaId]:
     """The replicas that rows of the shard `sys` say to be forgotten."""
-    keys = [key_of(address) for address, _ in copies if table_of(address) == FORGOTTEN_TABLE]
+    return _named_by([address for address, _ in copies if table_of(address) == FORGOTTEN_TABLE])
+
+
+def _named_by(addresses: Iterable[bytes]) -> list[ReplicaId]:
     # One row that no member has written so must stop no one.
+    keys = [key_of(address) for address in addresses]
     return [int(key, 16) for key in keys if _REPLICA.fullmatch(key)]
 
 
 def all_forgotten(reader: Reader) -> list[ReplicaId]:
     prefix = address_of(FORGOTTEN_TABLE, b"")
-    return forgotten_in(RowCopy(*row) for row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
+    end = prefix[:-1] + b"\1"
+    # The key says it all: a row that cannot be read must not bring a replica back.
+    unreadable = [address for address, _ in reader.quarantined(SYSTEM, prefix, end)]
+    return forgotten_in(RowCopy(*row) for row in reader.rows(SYSTEM, prefix, end)) + _named_by(unreadable)

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gossipkv.core.admission import (
+    admit_flag,
+    admit_found,
+    admit_member,
+    admit_read,
+    admit_receipt,
+    admit_ticket,
+    admit_wait,
+    admit_write,
+)
 from gossipkv.core.causality import Dot
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.messages import Envelope
@@ -139,8 +149,31 @@ Input = (
 Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | Forgotten | None
 
 
+def admit(happened: Input, value_bytes_max: int) -> None:
+    """Check what callers in this process hand in. Raises InvalidInputError."""
+    match happened:
+        case Write(shard=shard, operations=operations, copies=copies):
+            admit_write(shard, operations, copies, value_bytes_max)
+        case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers):
+            admit_wait(ticket, copies, receipt, handovers)
+        case Read(ticket=ticket, shard=shard, address=address, members=members):
+            admit_read(ticket, shard, address, members)
+        case Withdraw(ticket=ticket):
+            admit_ticket(ticket)
+        case Locate(receipt=receipt):
+            admit_receipt(receipt)
+        case Discovered(endpoints=endpoints, members=members, zone=zone):
+            admit_found(endpoints, members, zone)
+        case Forget(member=member):
+            admit_member(member)
+        case Watch(is_watched=is_watched):
+            admit_flag("is_watched", is_watched)
+
+
 def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
-    """Let one thing happen; returns the answer for whoever caused it."""
+    """Let one thing happen; returns the answer for its caller. Raises InvalidInputError for what is not admitted, which
+    has changed nothing then, and RefusedEnvelopeError."""
+    admit(happened, replica.options.value_bytes_max)
     match happened:
         case Write(shard=shard, operations=operations, copies=copies):
             if copies > 1 and (reach := replica.reach()).answering < copies:

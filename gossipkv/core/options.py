@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gossipkv.rows.invalid import InvalidInputError, shown
+from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
+from gossipkv.rows.names import name_text
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaOptions:
@@ -42,3 +46,27 @@ class ReplicaOptions:
     """A write that would leave a row with more versions than these, side by side, is refused."""
     part_bytes: int = 512 * 1024
     """Rows for one message, unless a single row is larger."""
+    value_bytes_max: int = VALUE_BYTES_MAX_DEFAULT
+    """A larger value is not taken from writers: others would refuse it."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInputError for what no message, no record and no clock can hold."""
+        name_text("cluster", self.cluster)
+        name_text("member", self.member)
+        if self.zone is not None:
+            name_text("zone", self.zone)
+        if self.version != "":
+            name_text("version", self.version)
+        if not isinstance(self.endpoints, dict):
+            raise InvalidInputError("endpoints", f"are addresses by protocol, not {shown(self.endpoints)}")
+        for protocol, endpoint in self.endpoints.items():
+            name_text("endpoints", protocol)
+            name_text("endpoints", endpoint, ENDPOINT_BYTES_MAX)
+        for name in _NUMBERS:
+            number = getattr(self, name)
+            if type(number) is not int or not 0 <= number <= _NUMBER_MAX:
+                raise InvalidInputError(name, f"is a whole number from 0, not {shown(number)}")
+
+
+_NUMBER_MAX = 2**53
+_NUMBERS = tuple(name for name, kind in ReplicaOptions.__annotations__.items() if kind == "int")

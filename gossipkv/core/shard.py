@@ -14,25 +14,30 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from gossipkv.core.address import SYSTEM
+from gossipkv.core.address import SYSTEM, is_table_name
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
-from gossipkv.core.fingerprint import FingerprintTable
+from gossipkv.core.fingerprint import PAGE_BYTES, PAGES, FingerprintTable, leaf_of
 from gossipkv.core.messages import Digest
 from gossipkv.core.names import Names
 from gossipkv.core.row import Row, without_stable
 from gossipkv.core.storage import (
+    DAMAGE_REMEDY,
     EXPIRIES,
+    FIRST_DEADLINE,
     TOMBSTONES,
     Counts,
     Deadline,
+    Quarantined,
     Reader,
     ShardRecord,
+    StorageError,
     Transaction,
 )
+from gossipkv.rows.limits import TIME_MS_MAX
 
 
 class Collision(NamedTuple):
@@ -59,6 +64,10 @@ class Shard:
         self._record_changed = False
         self.collected = NOTHING_COLLECTED
         self._collected_changed = False
+        self.quarantined: dict[bytes, Quarantined] = {}
+        """Rows that cannot be read, by address: they are in none of all this."""
+        self.replaced: list[bytes] = []
+        """Addresses of quarantined rows that have been replaced since they were last taken."""
         self.changed: dict[bytes, Row] | None = None
         """Rows as they stand that were stored since they were last taken; None while no one watches."""
         self.replica: ReplicaId | None = None
@@ -78,7 +87,10 @@ class Shard:
         if record.told is not None and record.certain is not None:
             shard.names = Names(record.told, record.certain)
         for page, content in reader.pages(name):
+            if page >= PAGES or len(content) != PAGE_BYTES:
+                raise StorageError(f"a page of the fingerprint of {name} cannot be decoded{DAMAGE_REMEDY}")
             shard.fingerprint.load_page(page, content)
+        shard.quarantined = dict(reader.quarantined(name))
         return shard
 
     def belong_to(self, replica: ReplicaId, *, tells_all: bool) -> None:
@@ -178,6 +190,9 @@ class Shard:
         self._count(address, old, new)
         self._move_deadlines(transaction, address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
+        if self.quarantined and self.quarantined.pop(address, None) is not None:
+            transaction.release(self.name, address)
+            self.replaced.append(address)
         if self.changed is not None:
             self.changed[address] = new
 
@@ -197,6 +212,53 @@ class Shard:
         del context[origin]
         self._raise_floors(Context({origin: row.context[origin]}))
         self.store(transaction, address, row, Row(row.versions, context))
+
+    def quarantine(self, transaction: Transaction, found: Mapping[bytes, str]) -> None:
+        """Take rows that cannot be read, with the reason of each, out of all that is derived from rows. What each of
+        them covered is read from the journal, which has an entry for all of it; so this costs a scan of the journal and
+        of the tables concerned. Raises UnreadableRowError for another row that is met."""
+        contexts = self._journalled(transaction, found)
+        self._drop_deadlines(transaction, found)
+        for address in sorted(found):
+            held = Quarantined(found[address], contexts[address])
+            for origin, sequence in held.context.items():
+                transaction.delete_journal(self.name, origin, sequence, address)
+            transaction.quarantine(self.name, address, leaf_of(address), held)
+            self.quarantined[address] = held
+        for leaf in sorted({leaf_of(address) for address in found}):
+            self._sum_again(transaction, leaf)
+        for table in sorted({address.partition(b"\0")[0] for address in found}):
+            self._count_again(transaction, table)
+
+    def _journalled(self, transaction: Transaction, found: Mapping[bytes, str]) -> dict[bytes, Context]:
+        contexts = {address: Context() for address in found}
+        for origin in sorted(transaction.journal_heads(self.name)):
+            for entry in transaction.journal(self.name, origin, 0):
+                if entry.address in contexts:
+                    contexts[entry.address][origin] = entry.sequence
+        return contexts
+
+    def _drop_deadlines(self, transaction: Transaction, found: Mapping[bytes, str]) -> None:
+        for index in (EXPIRIES, TOMBSTONES):
+            entries = transaction.deadlines(self.name, index, FIRST_DEADLINE, TIME_MS_MAX)
+            for deadline in [entry for entry in entries if entry.address in found]:
+                transaction.delete_deadline(self.name, index, deadline)
+
+    def _sum_again(self, transaction: Transaction, leaf: int) -> None:
+        table = FingerprintTable()
+        for address in list(transaction.leaf(self.name, leaf)):
+            row = transaction.row(self.name, address)
+            if row is not None:
+                table.replace(address, (), row.versions)
+        self.fingerprint.set_leaf(leaf, table.leaf(leaf))
+
+    def _count_again(self, transaction: Transaction, table: bytes) -> None:
+        if not is_table_name(table.decode(errors="replace")):
+            return
+        counts = self._counts[table] = [0, 0, 0]
+        for address, row in transaction.rows(self.name, table + b"\0", table + b"\1"):
+            _weigh(counts, len(address) - len(table) - 1, row, 1)
+        self._changed_tables.add(table)
 
     def note_collection(self, proof: Proof, timestamp: int, settled: Context) -> None:
         """Tombstones have been collected; see `Collected.extended`."""

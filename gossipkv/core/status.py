@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from gossipkv.core.causality import Context, ReplicaId
@@ -13,6 +13,7 @@ from gossipkv.core.membership import Membership
 from gossipkv.core.namesakes import Process, Sighting
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
+from gossipkv.core.quarantine import UnreadableRow, shown_all
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Counts, Identity
 from gossipkv.core.store import Store
@@ -82,6 +83,10 @@ class ReplicaStatus:
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
+    unreadable: tuple[UnreadableRow, ...] = ()
+    """Rows in quarantine, as many as fit."""
+    unreadable_rows: dict[str, int] = field(default_factory=dict)
+    """All of them, per shard."""
 
 
 class Described(Protocol):
@@ -138,6 +143,8 @@ def describe(
         collection_blocked_by=tuple(blockers),
         transfers=dict(_transfers(membership)),
         tally=replica.tally.copy(),
+        unreadable=shown_all(store.shards),
+        unreadable_rows={name: len(shard.quarantined) for name, shard in store.shards.items()},
     )
 
 

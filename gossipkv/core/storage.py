@@ -30,6 +30,31 @@ class StorageFailedError(StorageError):
     the storage takes no more writes until the process starts again."""
 
 
+DAMAGE_REMEDY = (
+    ": the volume or another program has damaged them; move the directory away, and start again with an empty one: the "
+    "member fills itself from the others (what can be read: gossipkv export TABLE --data-dir DIRECTORY)"
+)
+"""For a record that a start needs."""
+
+
+class UnreadableRowError(StorageError):
+    """One row is damaged, or is nothing that this version can read. All others can be read."""
+
+    def __init__(self, shard: str, address: bytes, reason: str) -> None:
+        super().__init__(f"the row {address.decode(errors='backslashreplace')!r} of {shard} cannot be read: {reason}")
+        self.shard = shard
+        self.address = address
+        self.reason = reason
+
+
+class Quarantined(NamedTuple):
+    """What is known of a row that cannot be read. Its bytes are kept beside."""
+
+    reason: str
+    context: Context
+    """What the row covered, as the journal has it."""
+
+
 class Identity(NamedTuple):
     """Who this data directory is."""
 
@@ -106,10 +131,19 @@ class Reader(Protocol):
         """The fingerprint pages written so far, in order of page."""
         ...
 
-    def row(self, shard: str, address: bytes) -> Row | None: ...
+    def row(self, shard: str, address: bytes) -> Row | None:
+        """Raises UnreadableRowError; once the row has been quarantined there is none."""
+        ...
 
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
-        """Rows with `start <= address < end`, tombstones included, by address; lazily."""
+        """Rows with `start <= address < end`, tombstones included, by address; lazily. Those that cannot be read are
+        left out, and named by the storage's `unreadable`."""
+        ...
+
+    def quarantined_row(self, shard: str, address: bytes) -> Quarantined | None: ...
+
+    def quarantined(self, shard: str, start: bytes = b"", end: bytes = b"\xff") -> Iterator[tuple[bytes, Quarantined]]:
+        """Rows that cannot be read and have been quarantined, with `start <= address < end`, by address; lazily."""
         ...
 
     def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
@@ -148,6 +182,14 @@ class Transaction(Reader, Protocol):
 
     def delete_row(self, shard: str, address: bytes, leaf: int) -> None: ...
 
+    def quarantine(self, shard: str, address: bytes, leaf: int, held: Quarantined) -> None:
+        """Move the bytes of a row that cannot be read out of the rows, and its address out of its leaf."""
+        ...
+
+    def release(self, shard: str, address: bytes) -> None:
+        """Forget a quarantined row: another has taken its place."""
+        ...
+
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
         """Let the entry name this row. Returns the address of the row that it named before, if that is another one."""
         ...
@@ -180,6 +222,13 @@ class Storage(Protocol):
 
     def begin(self) -> Transaction:
         """Start the one write transaction. Raises StorageFailedError once the volume has failed."""
+        ...
+
+    @property
+    def unreadable(self) -> dict[tuple[str, bytes], str]:
+        """Rows that a reader could not read, by shard and address, with the reason; some of them where there are many.
+        A reader of an older state may name a row that has been replaced since. What has been dealt with is taken out by
+        the thread that writes."""
         ...
 
     @property

@@ -30,13 +30,14 @@ from gossipkv.core.row import (
     written_beside,
 )
 from gossipkv.core.shard import Shard
-from gossipkv.core.storage import Reader, Transaction
+from gossipkv.core.storage import Quarantined, Reader, Transaction
 from gossipkv.core.tables import Tables
 from gossipkv.core.watching import Changes
 from gossipkv.core.write import (
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
     TOO_MANY_SIBLINGS,
+    UNREADABLE,
     Declined,
     NotMatched,
     Operation,
@@ -186,12 +187,16 @@ class Store:
         address = operation.address
         current = transaction.row(shard_name, address)
         existed = current is not None and current.is_visible_at(now_ms)
+        lost = shard.quarantined.get(address) if shard.quarantined else None
+        if lost is not None and (operation.if_match is not None or operation.if_absent):
+            return Declined(UNREADABLE, None, 0)
         if not _condition_holds(operation, current, exists=existed):
             return NotMatched(current.etag if current is not None and existed else None)
         if operation.seen is not None and milliseconds(operation.seen.timestamp) > now_ms + self._clock_skew_ms_max:
             return Declined(CONTEXT_AHEAD, current.etag if current else None, 0)
         with_siblings = self.tables.with_siblings
-        if with_siblings and shard_name == USER and address[: address.index(0)] in with_siblings:
+        # What replaces an unreadable row must outrank what no one here can know: then the last write wins.
+        if with_siblings and lost is None and shard_name == USER and address[: address.index(0)] in with_siblings:
             return self._write_beside(transaction, shard, operation, current, now_ms, existed=existed)
         above = current.winner.timestamp if current is not None else shard.collected.timestamp
         if operation.seen is not None:
@@ -199,7 +204,7 @@ class Store:
         version = Version(
             shard.next_dot(self.replica), self._clock.next(now_ms, above), operation.value, _expiry(operation, now_ms)
         )
-        row = written(current, version)
+        row = _in_place_of(lost, written(current, version))
         self._store_own(transaction, shard, address, current, row)
         if shard_name == SYSTEM:
             self.tables.follow((RowCopy(address, row),))
@@ -289,8 +294,9 @@ class Store:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "clock_skew"))
                 continue
             current = transaction.row(shard_name, address)
+            lost = shard.quarantined.get(address) if shard.quarantined else None
             if marks:
-                news = without_collected(arrived, current, marks, is_repair=is_repair)
+                news = without_collected(arrived, current, marks, is_repair=is_repair or lost is not None)
                 if news is None:
                     continue
                 arrived = news
@@ -302,7 +308,7 @@ class Store:
             pairs = collisions(current, arrived) if current is not None else []
             for version, _ in pairs:
                 self._note_collision(shard_name, version.dot, address)
-            own = self._reissued(shard, address, current, row, pairs)
+            own = self._reissued(shard, address, current, lost, row, pairs)
             if own is not None:
                 row = own
                 intake.has_written = True
@@ -324,13 +330,19 @@ class Store:
         return intake
 
     def _reissued(
-        self, shard: Shard, address: bytes, current: Row | None, merged: Row, pairs: list[tuple[Version, Version]]
+        self,
+        shard: Shard,
+        address: bytes,
+        current: Row | None,
+        lost: Quarantined | None,
+        merged: Row,
+        pairs: list[tuple[Version, Version]],
     ) -> Row | None:
         """The row with fresh dots for the versions that stand under a dot of this replica and are not the write that it
         has given the dot to; None if there are none. Another process has run on a copy of this volume. Its write was
         acknowledged, and so was the one here: both are written again as they were, the timestamps too, in a row that
         covers the dot, so that no copy under the old name wins over them. A member's own record is left alone: the
-        member announces itself again (`Replica`)."""
+        member announces itself again (`Replica`). A write that the unreadable row here covered comes back as it was."""
         own = self.replica
         if own not in merged.context or address in self._own_records:
             return None
@@ -339,7 +351,10 @@ class Store:
         doubtful |= {
             version.dot
             for version in merged.versions
-            if version.dot.replica == own and version.dot not in held and shard.context.covers(version.dot)
+            if version.dot.replica == own
+            and version.dot not in held
+            and shard.context.covers(version.dot)
+            and (lost is None or not lost.context.covers(version.dot))
         }
         if not doubtful:
             return None
@@ -401,8 +416,16 @@ class Store:
         return advanced
 
     def save(self, transaction: Transaction) -> None:
-        for shard in self.shards.values():
+        for name, shard in self.shards.items():
             shard.save(transaction)
+            self.notices += [
+                Notice(
+                    "unreadable_row_replaced",
+                    {"namespace": name, "table": table_of(address), "row": key_of(address).decode()},
+                )
+                for address in shard.replaced
+            ]
+            shard.replaced.clear()
 
     def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: Row) -> None:
         """Forget a tombstone. The proof is noted by `note_collection` of the shard, in the same transaction."""
@@ -426,6 +449,11 @@ class Store:
 def _text(address: bytes) -> str:
     """The key of a row, for the log."""
     return key_of(address).decode()
+
+
+def _in_place_of(lost: Quarantined | None, row: Row) -> Row:
+    """The row that replaces an unreadable one, everywhere: it covers all that the other covered."""
+    return row if lost is None else Row(row.versions, row.context.joined(lost.context))
 
 
 def _condition_holds(operation: Operation, current: Row | None, *, exists: bool) -> bool:

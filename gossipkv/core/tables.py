@@ -17,6 +17,8 @@ from gossipkv.core.address import SYSTEM, TABLES_TABLE, address_of, key_of, tabl
 from gossipkv.core.messages import RowCopy
 from gossipkv.core.row import Conflicts, Row
 from gossipkv.core.storage import Reader
+from gossipkv.rows.copies import copies_of, is_copies
+from gossipkv.rows.invalid import InvalidInputError
 
 
 class TableSettings(NamedTuple):
@@ -31,15 +33,42 @@ class TableSettings(NamedTuple):
 
     @classmethod
     def from_json(cls, stored: bytes) -> TableSettings:
-        """What is absent, or not known here, is at its default: a newer member may have written it."""
+        """What is absent, or is nothing that this member knows, is at its default: a newer member may have written it,
+        and one wrong field must not change the meaning of the others."""
         try:
             fields = json.loads(stored)
-            return cls(Conflicts(fields.get("conflicts", "lww")), int(fields.get("w", 1)), int(fields.get("r", 1)))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, RecursionError):
             return cls()
+        if not isinstance(fields, dict):
+            return cls()
+        conflicts, w, r = fields.get("conflicts"), fields.get("w"), fields.get("r")
+        return cls(
+            _KINDS.get(conflicts if isinstance(conflicts, str) else "", Conflicts.LAST_WRITE_WINS),
+            w if is_copies(w) else 1,
+            r if is_copies(r) else 1,
+        )
+
+    def changed(self, given: object) -> TableSettings:
+        """The settings with those that are given. Raises InvalidInputError, whose field is the setting."""
+        if not isinstance(given, dict):
+            raise InvalidInputError("settings", "are a JSON object in UTF-8")
+        if unknown := sorted(str(name) for name in given.keys() - set(self._fields)):
+            raise InvalidInputError(unknown[0], f"is no setting of a table; known are: {', '.join(self._fields)}")
+        settings = self
+        if "conflicts" in given:
+            chosen = given["conflicts"]
+            if not isinstance(chosen, str) or chosen not in _KINDS:
+                raise InvalidInputError("conflicts", "is `lww` or `siblings`")
+            settings = settings._replace(conflicts=_KINDS[chosen])
+        if "w" in given:
+            settings = settings._replace(w=copies_of("w", given["w"]))
+        if "r" in given:
+            settings = settings._replace(r=copies_of("r", given["r"]))
+        return settings
 
 
 DEFAULTS = TableSettings()
+_KINDS = {kind.value: kind for kind in Conflicts}
 
 
 def settings_address(table: str) -> bytes:
@@ -66,7 +95,15 @@ class Tables:
 
     def load(self, reader: Reader) -> None:
         prefix = address_of(TABLES_TABLE, b"")
-        self._follow({}, (RowCopy(address, row) for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1")))
+        end = prefix[:-1] + b"\1"
+        # Settings that cannot be read cannot be broken by a write that replaces nothing unseen.
+        unreadable = [
+            key_of(address).decode(errors="replace") for address, _ in reader.quarantined(SYSTEM, prefix, end)
+        ]
+        self._follow(
+            dict.fromkeys(unreadable, TableSettings(Conflicts.SIBLINGS)),
+            (RowCopy(address, row) for address, row in reader.rows(SYSTEM, prefix, end)),
+        )
 
     def follow(self, changed: Iterable[RowCopy]) -> None:
         """Learn from rows of `sys` as they now stand."""

@@ -52,7 +52,8 @@ class Declined(NamedTuple):
 
     reason: str
     """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete
-    nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows."""
+    nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows;
+    `unreadable`: the row that the condition is about cannot be read."""
     etag: str | None
     siblings: int
 
@@ -60,5 +61,6 @@ class Declined(NamedTuple):
 TOO_MANY_SIBLINGS = "too_many_siblings"
 CONTEXT_REQUIRED = "context_required"
 CONTEXT_AHEAD = "context_ahead"
+UNREADABLE = "unreadable"
 
 Result = Written | NotMatched | Declined

@@ -79,7 +79,7 @@ class Client:
         value = None if self._rng.random() < 0.25 else self._value()
         kind = self._rng.random()
         if kind < 0.1:
-            return Operation(address, value, if_absent=True)
+            return Operation(address, value, if_absent=value is not None)
         if kind < 0.2:
             return Operation(address, value, if_match=(self._etags.get(address, "*"),))
         ttl_ms = self._rng.randint(1, TTL_MS_MAX) if kind < 0.3 and value is not None else None

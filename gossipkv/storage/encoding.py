@@ -10,6 +10,11 @@ where the context is just the dot of a lone version, as it is for most rows. A t
 an absent expiry. Where any version keeps siblings the number of versions is negative, and each has six fields: the
 last one is `siblings_above`.
 
+Decoding checks what is read as strictly as the codec checks a peer: a row that is read can be shown, merged and sent.
+Two kinds of rows that version 0.1.0 acknowledged through its embedded member are read as what their writer meant: a
+value stored as text is its UTF-8 bytes, and an expiry beyond what a message can hold is the latest that it can. They
+are stored in the right form with their next write.
+
 `FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps
 it beside the data, refuses what is newer than itself, and brings what is older up to date (`storage/upgrade.py`).
 """
@@ -17,18 +22,20 @@ it beside the data, refuses what is newer than itself, and brings what is older 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import msgpack
 
-from gossipkv.core.causality import Context, Dot
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.collected import Collected, Proof
 from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import Counts, Identity, ShardRecord, StorageError
+from gossipkv.core.storage import DAMAGE_REMEDY, Counts, Identity, Quarantined, ShardRecord, StorageError
+from gossipkv.rows.limits import TIME_MS_MAX
 
 FORMAT_VERSION = 4
 
+_INTEGER_MAX = 2**64 - 1
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
 
@@ -67,8 +74,16 @@ def decode_row(stored: bytes) -> Row:
     """The row that `encode_row` was given. Raises UndecodableRecordError."""
     try:
         fields = _unpack(stored)
-        if len(fields) == _LONE_VERSION_LENGTH:
+        if len(fields) == _LONE_VERSION_LENGTH and fields[0] == 1:
             _, replica, sequence, timestamp, value, expires_ms = fields
+            if not type(replica) is type(sequence) is type(timestamp) is int:
+                raise ValueError("a dot or a timestamp is no number")
+            if not (0 <= replica <= _INTEGER_MAX and 0 < sequence <= SEQUENCE_MAX and 0 <= timestamp <= _INTEGER_MAX):
+                raise ValueError("a dot or a timestamp is out of range")
+            if value is not None and type(value) is not bytes:
+                value = _value_of(value)
+            if expires_ms is not None:
+                expires_ms = _time_of(expires_ms)
             version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, None))
             context = Context()
             context[replica] = sequence
@@ -77,12 +92,51 @@ def decode_row(stored: bytes) -> Row:
         end = 1 + length * abs(fields[0])
         if not 1 < end <= len(fields):
             raise ValueError("fewer fields than versions need")
-        versions = tuple(
-            Version(Dot(fields[at], fields[at + 1]), *fields[at + 2 : at + length]) for at in range(1, end, length)
-        )
-        return Row(versions, _context_of(fields[end:]))
-    except (ValueError, TypeError, LookupError) as error:
-        raise UndecodableRecordError(f"a row of {len(stored)} bytes cannot be decoded") from error
+        context = _context_of(fields[end:]) if end < len(fields) else Context({fields[1]: fields[2]})
+        versions = tuple([_version_of(context, *fields[at : at + length]) for at in range(1, end, length)])
+        if len(versions) > 1:
+            ranks = [(version.rank, version.dot) for version in versions]
+            if any(lower >= higher for higher, lower in pairwise(ranks)):
+                raise ValueError("versions are out of order")
+        return Row(versions, context)
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise UndecodableRecordError(f"its {len(stored)} bytes cannot be decoded: {error}") from error
+
+
+def _version_of(
+    context: Context,
+    replica: Any,
+    sequence: Any,
+    timestamp: Any,
+    value: Any,
+    expires_ms: Any,
+    siblings_above: Any = None,
+) -> Version:
+    if not type(replica) is type(sequence) is type(timestamp) is int:
+        raise ValueError("a dot or a timestamp is no number")
+    if not (0 <= replica <= _INTEGER_MAX and 0 < sequence <= SEQUENCE_MAX and 0 <= timestamp <= _INTEGER_MAX):
+        raise ValueError("a dot or a timestamp is out of range")
+    if sequence > context.get(replica, 0):
+        raise ValueError("the context does not cover a dot")
+    if siblings_above is not None and not (type(siblings_above) is int and 0 <= siblings_above < timestamp):
+        raise ValueError("a version outranks itself")
+    if value is not None and type(value) is not bytes:
+        value = _value_of(value)
+    if expires_ms is not None:
+        expires_ms = _time_of(expires_ms)
+    return _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, siblings_above))
+
+
+def _value_of(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise ValueError(f"a value is a {type(value).__name__}")
+    return value.encode()
+
+
+def _time_of(expires_ms: object) -> int:
+    if type(expires_ms) is not int or expires_ms < 0:
+        raise ValueError("an expiry is no time")
+    return min(expires_ms, TIME_MS_MAX)
 
 
 def encode_identity(identity: Identity) -> bytes:
@@ -92,9 +146,11 @@ def encode_identity(identity: Identity) -> bytes:
 def decode_identity(stored: bytes) -> Identity:
     """Raises UndecodableRecordError."""
     try:
-        return Identity(*_unpack(stored))
+        identity = Identity(*_unpack(stored))
+        _check_types(identity, str, str, int, int)
     except (ValueError, TypeError) as error:
-        raise UndecodableRecordError("the identity of the store cannot be decoded") from error
+        raise UndecodableRecordError(f"the identity of the store cannot be decoded{DAMAGE_REMEDY}") from error
+    return identity
 
 
 def encode_counts(counts: Counts) -> bytes:
@@ -104,9 +160,11 @@ def encode_counts(counts: Counts) -> bytes:
 def decode_counts(stored: bytes) -> Counts:
     """Raises UndecodableRecordError."""
     try:
-        return Counts(*_unpack(stored))
+        fields = _unpack(stored)
+        _check_types(fields, int, int, int)
     except (ValueError, TypeError) as error:
-        raise UndecodableRecordError("the counts of a table cannot be decoded") from error
+        raise UndecodableRecordError(f"the counts of a table cannot be decoded{DAMAGE_REMEDY}") from error
+    return Counts(*fields)
 
 
 def encode_shard_record(record: ShardRecord) -> bytes:
@@ -126,7 +184,7 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
         told, certain = names
         return ShardRecord(_context_of(fields[: 2 * length]), _context_of(fields[2 * length :]), told, certain)
     except (ValueError, TypeError, LookupError) as error:
-        raise UndecodableRecordError("the record of a shard cannot be decoded") from error
+        raise UndecodableRecordError(f"the record of a shard cannot be decoded{DAMAGE_REMEDY}") from error
 
 
 def encode_collected(collected: Collected) -> bytes:
@@ -140,6 +198,7 @@ def decode_collected(stored: bytes) -> Collected:
     """Raises UndecodableRecordError."""
     try:
         timestamp, length, *fields = _unpack(stored)
+        _check_types((timestamp,), int)
         if isinstance(length, bool):
             # Version 0.1.0 kept one context of marks, and whether the replica had ever been ready.
             marks = _context_of(fields)
@@ -154,9 +213,33 @@ def decode_collected(stored: bytes) -> Collected:
             end = at + 1 + fields[at]
             known, at = frozenset(fields[at + 1 : end]), end
             proofs.append(Proof(marks, listed, known))
+        _check_types(lineage, *[int] * length)
+        for proof in proofs:
+            _check_types([*proof.listed, *proof.known], *[int] * (len(proof.listed) + len(proof.known)))
         return Collected(tuple(proofs), timestamp, lineage)
     except (ValueError, TypeError, LookupError) as error:
-        raise UndecodableRecordError("the record of what was collected cannot be decoded") from error
+        raise UndecodableRecordError(f"the record of what was collected cannot be decoded{DAMAGE_REMEDY}") from error
+
+
+def encode_quarantined(held: Quarantined, stored: bytes) -> bytes:
+    """With the bytes of the row, for whoever can make something of them."""
+    return _pack([held.reason, stored, *_pairs(held.context)])
+
+
+def decode_quarantined(stored: bytes) -> Quarantined:
+    """Raises UndecodableRecordError."""
+    try:
+        reason, _, *pairs = _unpack(stored)
+        _check_types((reason,), str)
+        return Quarantined(reason, _context_of(pairs))
+    except (ValueError, TypeError) as error:
+        raise UndecodableRecordError(f"the record of a quarantined row cannot be decoded{DAMAGE_REMEDY}") from error
+
+
+def _check_types(fields: Iterable[object], *kinds: type) -> None:
+    """Raises ValueError."""
+    if [type(field) for field in fields] != list(kinds):
+        raise ValueError("a field is of another type")
 
 
 def _pairs(context: Context) -> Iterable[int]:
@@ -164,4 +247,12 @@ def _pairs(context: Context) -> Iterable[int]:
 
 
 def _context_of(pairs: list[int]) -> Context:
-    return Context(zip(pairs[0::2], pairs[1::2], strict=True))
+    context = Context(zip(pairs[0::2], pairs[1::2], strict=True))
+    if 2 * len(context) != len(pairs):
+        raise ValueError("a context names a replica twice")
+    for replica, sequence in context.items():
+        if not type(replica) is type(sequence) is int:
+            raise ValueError("a context is not of numbers")
+        if not (0 <= replica <= _INTEGER_MAX and 0 <= sequence <= SEQUENCE_MAX):
+            raise ValueError("a context is out of range")
+    return context

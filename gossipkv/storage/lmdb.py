@@ -24,6 +24,7 @@ Every key begins with its shard and a zero byte, then:
     expiries  expires_ms, address       nothing; the time as 8 bytes, big-endian
     tombstones  deleted_ms, address     nothing; likewise
     pages     page                      the fingerprint page; its number as 2 bytes, big-endian
+    quarantine  address                 why the row of this address could not be read, and its bytes
 """
 
 from __future__ import annotations
@@ -42,15 +43,19 @@ from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
+    DAMAGE_REMEDY,
     Counts,
     Deadline,
     Identity,
     JournalEntry,
+    Quarantined,
     ShardRecord,
     StorageError,
     StorageFailedError,
     StorageFullError,
+    UnreadableRowError,
 )
+from gossipkv.rows.names import is_address
 from gossipkv.storage import encoding
 from gossipkv.storage.directory import DATA_FILE, DataDirectory
 from gossipkv.storage.upgrade import rebuild_fingerprints
@@ -62,6 +67,9 @@ MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
 
 _READERS_MAX = 512
 """Views open at one time."""
+
+UNREADABLE_NOTED_MAX = 1_000
+"""Unreadable rows that scans note before they are quarantined; those beyond are met again."""
 
 _SPARE_TRANSACTIONS = 8
 """Read transactions kept for reuse, which makes opening a view cheap."""
@@ -91,6 +99,7 @@ class _Databases(NamedTuple):
     pages: Any
     expiries: Any
     tombstones: Any
+    quarantine: Any
 
 
 @cache
@@ -107,9 +116,10 @@ def _prefix_end(prefix: bytes) -> bytes:
 class _LmdbReader:
     """What views and transactions have in common: reads."""
 
-    __slots__ = ("_databases", "_get", "_rows", "_transaction")
+    __slots__ = ("_databases", "_get", "_rows", "_transaction", "_unreadable")
 
-    def __init__(self, transaction: Any, databases: _Databases) -> None:
+    def __init__(self, transaction: Any, databases: _Databases, unreadable: dict[tuple[str, bytes], str]) -> None:
+        self._unreadable = unreadable
         self._transaction = transaction
         self._databases = databases
         self._get = transaction.get
@@ -167,22 +177,61 @@ class _LmdbReader:
     def table_counts(self, shard: str) -> dict[str, Counts]:
         prefix = _prefix(shard)
         items = self._items(self._databases.counts, prefix, _prefix_end(prefix))
-        return {key[len(prefix) :].decode(): encoding.decode_counts(stored) for key, stored in items}
+        try:
+            return {key[len(prefix) :].decode(): encoding.decode_counts(stored) for key, stored in items}
+        except UnicodeDecodeError as error:
+            raise encoding.UndecodableRecordError(
+                f"the name of a table that is counted cannot be decoded{DAMAGE_REMEDY}"
+            ) from error
 
     def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
         prefix = _prefix(shard)
         for key, content in self._items(self._databases.pages, prefix, _prefix_end(prefix)):
+            if len(key) != len(prefix) + 2:
+                raise encoding.UndecodableRecordError(f"a page of the fingerprint cannot be decoded{DAMAGE_REMEDY}")
             yield _unpack_short(key, len(prefix))[0], content
 
     def row(self, shard: str, address: bytes) -> Row | None:
         stored = self._found(_prefix(shard) + address, self._rows)
-        return None if stored is None else encoding.decode_row(stored)
+        if stored is None:
+            return None
+        try:
+            return encoding.decode_row(stored)
+        except encoding.UndecodableRecordError as error:
+            raise self._found_unreadable(shard, address, str(error)) from error
+
+    def _found_unreadable(self, shard: str, address: bytes, reason: str) -> UnreadableRowError:
+        self._unreadable[shard, address] = reason
+        return UnreadableRowError(shard, address, reason)
+
+    def quarantined_row(self, shard: str, address: bytes) -> Quarantined | None:
+        stored = self._found(_prefix(shard) + address, self._databases.quarantine)
+        return None if stored is None else encoding.decode_quarantined(stored)
+
+    def quarantined(self, shard: str, start: bytes = b"", end: bytes = b"\xff") -> Iterator[tuple[bytes, Quarantined]]:
+        prefix = _prefix(shard)
+        last = _prefix_end(prefix) if end == b"\xff" else prefix + end
+        for key, stored in self._items(self._databases.quarantine, prefix + start, last):
+            yield key[len(prefix) :], encoding.decode_quarantined(stored)
 
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
         prefix = _prefix(shard)
         skipped = len(prefix)
         for key, stored in self._items(self._rows, prefix + start, prefix + end, reverse=reverse):
-            yield key[skipped:], encoding.decode_row(stored)
+            address = key[skipped:]
+            try:
+                row = encoding.decode_row(stored)
+            except encoding.UndecodableRecordError as error:
+                self._note_unreadable(shard, address, str(error))
+                continue
+            if not is_address(address):
+                self._note_unreadable(shard, address, "its key is not a table name, a zero byte and a row key")
+                continue
+            yield address, row
+
+    def _note_unreadable(self, shard: str, address: bytes, reason: str) -> None:
+        if len(self._unreadable) < UNREADABLE_NOTED_MAX:
+            self._unreadable[shard, address] = reason
 
     def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
         prefix = _prefix(shard)
@@ -247,7 +296,7 @@ class LmdbTransaction(_LmdbReader):
     __slots__ = ("_is_open", "_put", "_storage")
 
     def __init__(self, transaction: Any, databases: _Databases, storage: LmdbStorage) -> None:
-        super().__init__(transaction, databases)
+        super().__init__(transaction, databases, storage.unreadable)
         self._storage = storage
         self._is_open = True
         self._put = transaction.put
@@ -306,6 +355,16 @@ class LmdbTransaction(_LmdbReader):
         self._delete(prefix + address, self._rows)
         self._delete(prefix + _pack_short(leaf) + address, self._databases.leaves)
 
+    def quarantine(self, shard: str, address: bytes, leaf: int, held: Quarantined) -> None:
+        key = _prefix(shard) + address
+        stored = self._found(key, self._rows)
+        if stored is not None:
+            self._write(key, encoding.encode_quarantined(held, stored), self._databases.quarantine)
+        self.delete_row(shard, address, leaf)
+
+    def release(self, shard: str, address: bytes) -> None:
+        self._delete(_prefix(shard) + address, self._databases.quarantine)
+
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
         key = _prefix(shard) + _pack_pair(origin, sequence)
         if self._write(key, address, self._databases.journal, overwrite=False):
@@ -362,6 +421,7 @@ class LmdbStorage:
             raise StorageError(f"{path} holds no data of a member")
         self._transaction: LmdbTransaction | None = None
         self._failure: str | None = None
+        self.unreadable: dict[tuple[str, bytes], str] = {}
         self._directory = DataDirectory(path)
         try:
             self._environment = lmdb.open(
@@ -388,6 +448,8 @@ class LmdbStorage:
         with self._environment.begin(write=True) as transaction:
             meta = self._environment.open_db(b"meta", transaction)
             stored = transaction.get(_FORMAT_KEY, db=meta)
+            if stored is not None and not stored.isdigit():
+                raise StorageError(f"their format is no number{DAMAGE_REMEDY}")
             if stored is None and self._must_exist:
                 raise StorageError("they are not a member's")
             if stored is None:
@@ -420,7 +482,7 @@ class LmdbStorage:
     def view(self) -> LmdbView:
         """Raises StorageError when too many views are open."""
         try:
-            return LmdbView(self._environment.begin(), self._databases)
+            return LmdbView(self._environment.begin(), self._databases, self.unreadable)
         except lmdb.Error as error:
             raise StorageError(f"the store cannot be read: {error}") from error
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
@@ -29,9 +30,11 @@ from gossipkv.core.storage import (
     Deadline,
     Identity,
     JournalEntry,
+    Quarantined,
     ShardRecord,
     StorageError,
     StorageFailedError,
+    UnreadableRowError,
 )
 
 _META = "meta"
@@ -40,6 +43,7 @@ _ROWS = "rows"
 _JOURNAL = "journal"
 _LEAVES = "leaves"
 _PAGES = "pages"
+_QUARANTINE = "quarantine"
 
 _MapName = tuple[str, str]
 """What is kept, and for which shard."""
@@ -49,6 +53,13 @@ _STORE = ""
 
 _SCAN_KEYS_MIN = 4
 _SCAN_KEYS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """In the place of a row that cannot be read."""
+
+    reason: str
 
 
 class _Map:
@@ -194,11 +205,25 @@ class _MemoryReader:
         return self.layered((_PAGES, shard)).scan(0)
 
     def row(self, shard: str, address: bytes) -> Row | None:
-        found: Row | None = self.layered((_ROWS, shard)).get(address)
+        found: Row | _Damaged | None = self.layered((_ROWS, shard)).get(address)
+        if isinstance(found, _Damaged):
+            self._storage.unreadable[shard, address] = found.reason
+            raise UnreadableRowError(shard, address, found.reason)
         return found
 
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
-        return self.layered((_ROWS, shard)).scan(start, end, reverse=reverse)
+        for address, found in self.layered((_ROWS, shard)).scan(start, end, reverse=reverse):
+            if isinstance(found, _Damaged):
+                self._storage.unreadable[shard, address] = found.reason
+            else:
+                yield address, found
+
+    def quarantined_row(self, shard: str, address: bytes) -> Quarantined | None:
+        found: Quarantined | None = self.layered((_QUARANTINE, shard)).get(address)
+        return found
+
+    def quarantined(self, shard: str, start: bytes = b"", end: bytes = b"\xff") -> Iterator[tuple[bytes, Quarantined]]:
+        return self.layered((_QUARANTINE, shard)).scan(start, end)
 
     def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
         entries = self.layered((_JOURNAL, shard)).scan((origin, after + 1), (origin + 1, 0), reverse=reverse)
@@ -270,6 +295,14 @@ class MemoryTransaction(_MemoryReader):
         self._put((_ROWS, shard), address, None)
         self._put((_LEAVES, shard), (leaf, address), None)
 
+    def quarantine(self, shard: str, address: bytes, leaf: int, held: Quarantined) -> None:
+        self._put((_QUARANTINE, shard), address, held)
+        self._put((_ROWS, shard), address, None)
+        self._put((_LEAVES, shard), (leaf, address), None)
+
+    def release(self, shard: str, address: bytes) -> None:
+        self._put((_QUARANTINE, shard), address, None)
+
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
         assert 0 < sequence <= SEQUENCE_MAX, sequence
         named: bytes | None = self.layered((_JOURNAL, shard)).get((origin, sequence))
@@ -314,6 +347,7 @@ class MemoryStorage:
         self._transaction: MemoryTransaction | None = None
         self._next_commit_error: StorageError | None = None
         self._has_failed = False
+        self.unreadable: dict[tuple[str, bytes], str] = {}
 
     def view(self) -> MemoryView:
         with self.lock:
@@ -342,6 +376,10 @@ class MemoryStorage:
             view.end()
         self._views.clear()
         self._has_failed = False
+
+    def damage(self, shard: str, address: bytes, reason: str) -> None:
+        """Let a committed row be unreadable from now on."""
+        self.committed((_ROWS, shard)).put(address, _Damaged(reason))
 
     def fail_next_commit(self, error: StorageError) -> None:
         """Let the next commit raise `error` and leave nothing. A StorageFailedError stays until the next

@@ -220,4 +220,4 @@ def test_several_values_at_once_are_shown_as_json_and_merged_with_their_context(
 def test_a_row_is_put_for_a_time(run: Run) -> None:
     run("put", "sessions", "row", "v", "--ttl", "1h")
     assert run("get", "sessions", "row").out == b"v"
-    run("put", "sessions", "row", "v", "--ttl", "soon", code=ExitCode.ERROR)
+    run("put", "sessions", "row", "v", "--ttl", "soon", code=ExitCode.USAGE)

@@ -70,7 +70,7 @@ def test_an_export_through_a_link_writes_the_file_that_it_leads_to(run: Run, tmp
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("as it was")
     link.symlink_to(target)
-    run("export", "nothing there", link, "--server", "http://127.0.0.1:1", code=ExitCode.UNAVAILABLE)
+    run("export", "nothing-there", link, "--server", "http://127.0.0.1:1", code=ExitCode.UNAVAILABLE)
     run("export", "nothing-there", link)
     assert link.is_symlink()
     assert target.read_text() == ""

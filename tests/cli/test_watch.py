@@ -40,6 +40,6 @@ def test_events_are_written_as_they_come_until_ctrl_c_and_gone_on_from_by_id(
 
 
 def test_what_is_wrong_with_a_watch_is_said_on_one_line(run: Run) -> None:
-    outcome = run("watch", "watched", "--since", "!", code=1)
+    outcome = run("watch", "watched", "--since", "!", code=2)
     assert "the last event id is none that a watch gave out" in outcome.err
     assert len(outcome.err.splitlines()) == 1

@@ -111,7 +111,7 @@ BESIDE = Row(
 )
 SIBLINGS = Row(
     (
-        Version(Dot(B, 2**63 - 1), 2**64 - 1, b"\x00\xff", 2**63),
+        Version(Dot(B, 2**63 - 1), 2**64 - 1, b"\x00\xff", 2**63 - 1),
         Version(Dot(A, 3), 5 << 16, None, None),
         Version(Dot(A, 2), 4 << 16, b"", 1),
     ),

@@ -7,9 +7,10 @@ from typing import cast
 import pytest
 
 from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.causality import Context
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Discovered, Inspect, Tick, Write
-from gossipkv.core.messages import Envelope
+from gossipkv.core.inputs import Discovered, Inspect, Received, Tick, Write
+from gossipkv.core.messages import Covered, Envelope
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
@@ -19,7 +20,8 @@ from gossipkv.group_commit import USED_SHARE_MAX, Batch, StepFailedError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.disks import at
 
-POISON = Write("no such shard", (Operation(at("poison"), b""),))
+POISON = Received(Envelope("test", "peer", 7, 1, 0, (Covered("no such shard", Context()),)))
+"""What no codec lets through."""
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""The error for an argument that no member can carry out."""
+
+from __future__ import annotations
+
+
+class InvalidInputError(ValueError):
+    """An argument of the wrong type or out of range. Nothing was done."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"`{field}` {problem}")
+        self.field = field
+        """The argument, as callers name it: `row`, `value`, `ttl`, `w`."""
+        self.problem = problem
+        """What was expected, and what was given; a sentence without its subject."""
+
+
+class ValueTooLargeError(InvalidInputError):
+    """A value of more bytes than a member takes."""
+
+    def __init__(self, bytes_max: int, size_bytes: int) -> None:
+        super().__init__("value", f"is at most {bytes_max} bytes, this one is {size_bytes} bytes")
+        self.bytes_max = bytes_max
+
+
+def shown(given: object) -> str:
+    """The argument as an error names it, without reprinting something huge. Never raises."""
+    if type(given) is str and len(given) <= 40:
+        return ascii(given)
+    if type(given) in (bool, float) or given is None or (type(given) is int and abs(given) < 10**20):
+        return str(given)
+    return f"a {type(given).__name__}"

@@ -1,0 +1,254 @@
+"""What is handed to the core is checked before anything is done."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipkv.codec import Limits, decode, encode
+from gossipkv.core.address import USER
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.inputs import (
+    Await,
+    Discovered,
+    Forget,
+    Input,
+    Inspect,
+    Locate,
+    Read,
+    Watch,
+    Withdraw,
+    Write,
+    admit,
+)
+from gossipkv.core.messages import Delta, Envelope, RowCopy
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.receipts import Receipt
+from gossipkv.core.row import Conflicts, Seen
+from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.tables import TableSettings
+from gossipkv.core.write import Operation, Written
+from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.limits import COPIES_MAX, LIFE_MS_MAX
+from gossipkv.settings import Settings, SettingsError, check_each
+from gossipkv.storage.encoding import decode_row, encode_row
+from tests.core.cluster import Cluster
+from tests.core.disks import at
+
+VALUE_BYTES_MAX = 100
+
+
+class OtherBytes(bytes):
+    """Encoded as something else, perhaps."""
+
+
+class OtherText(str):
+    __slots__ = ()
+
+
+SEEN = Seen(Context({1: 1}), 5, 0)
+DOT = Dot(1, 1)
+NUMBERS = [0, -1, COPIES_MAX + 1, 10**30, True, 1.0, math.nan, math.inf, Decimal(1), "1", b"1"]
+
+
+def put(**changed: Any) -> Write:
+    fields: dict[str, Any] = {"address": at("k"), "value": b"v"} | changed
+    return Write(USER, (Operation(**fields),))
+
+
+def wrong_writes() -> list[Any]:
+    addresses = [b"", b"t", b"t\0", b"\0k", b"t\0" + b"k" * 401, b"t\0\xff", b"no name\0k", "t\0k", None, 7]
+    addresses += [OtherBytes(at("k")), bytearray(at("k")), memoryview(at("k"))]
+    values = ["text", OtherBytes(b"v"), bytearray(b"v"), memoryview(b"v"), 7, True, [b"v"], bytes(VALUE_BYTES_MAX + 1)]
+    lives = [0, -1, LIFE_MS_MAX + 1, 2**63, 10**30, True, 1.0, math.nan, math.inf, Decimal(1), "5s"]
+    seen = [
+        "text",
+        ({1: 1}, 5, 0),
+        SEEN._replace(context={1: 1}),
+        SEEN._replace(context=Context({1: 0})),
+        SEEN._replace(context=Context({1: SEQUENCE_MAX + 1})),
+        SEEN._replace(context=Context({-1: 1})),
+        SEEN._replace(context=Context({2**64: 1})),
+        SEEN._replace(context=Context({1: True})),
+        SEEN._replace(timestamp=2**64),
+        SEEN._replace(timestamp=-1),
+        SEEN._replace(timestamp=5.0),
+        SEEN._replace(siblings_above=6),
+        SEEN._replace(siblings_above=None),
+    ]
+    return [
+        *[put(address=address) for address in addresses],
+        *[put(value=value) for value in values],
+        *[put(ttl_ms=life) for life in lives],
+        *[put(seen=each) for each in seen],
+        *[put(if_match=tags) for tags in ["a", ["a"], (b"a",), (1,), (OtherText("a"),), {"a"}]],
+        *[put(if_absent=flag) for flag in ["no", 1, 0, None]],
+        put(value=None, ttl_ms=5),
+        put(value=None, if_absent=True),
+        *[put()._replace(copies=copies) for copies in NUMBERS],
+        *[put()._replace(shard=shard) for shard in ["", "other", b"usr", None, OtherText("usr"), ["usr"]]],
+        Write(USER, ((at("k"), b"v", None, False, None, None),)),
+    ]
+
+
+def wrong_others() -> list[Any]:
+    return [
+        *[Await(1, copies) for copies in NUMBERS],
+        *[Read(1, USER, at("k"), members) for members in NUMBERS],
+        Await("1", 1),
+        Await(1, 1, "usr.1.1"),
+        Await(1, 1, Receipt("other", DOT)),
+        Await(1, 1, Receipt(USER, DOT), {b"no address": DOT}),
+        Await(1, 1, Receipt(USER, DOT), {at("k"): (1, "1")}),
+        Read(1, "other", at("k"), 2),
+        Read(1, USER, b"no address", 2),
+        Read(1, USER, "text", 2),
+        Withdraw("1"),
+        Withdraw(True),
+        Locate("usr.1.1"),
+        Locate(Receipt(USER, Dot(1, 0))),
+        Locate(Receipt(USER, Dot(2**64, 1))),
+        Locate(Receipt(USER, (1, 1))),
+        Forget(b"m"),
+        Forget(None),
+        Forget(["m"]),
+        Discovered("http://a"),
+        Discovered(("http://a", None)),
+        Discovered(("",)),
+        Discovered(("http://\ud800",)),
+        Discovered(("x" * 2000,)),
+        Discovered((), ["m"]),
+        Discovered((), frozenset([1])),
+        Discovered((), frozenset(["m", 1])),
+        Discovered((), frozenset(["m" * 256])),
+        Discovered((), None, "z" * 256),
+        Discovered((), None, 7),
+        Watch("yes"),
+        Watch(1),
+    ]
+
+
+@pytest.mark.parametrize("happened", [*wrong_writes(), *wrong_others()], ids=repr)
+def test_what_no_message_and_no_record_can_hold_is_not_admitted(happened: Input) -> None:
+    with pytest.raises(InvalidInputError):
+        admit(happened, VALUE_BYTES_MAX)
+
+
+def test_what_is_not_admitted_disturbs_no_other_input_of_its_batch() -> None:
+    cluster = Cluster()
+    member = cluster.start("a", value_bytes_max=VALUE_BYTES_MAX)
+    wrong = wrong_writes()
+    batch = cluster.run("a", put(address=at("before")), *wrong, put(address=at("after")), Inspect())
+    first, *refused, last, status = batch.outcomes
+    assert all(isinstance(outcome, InvalidInputError) for outcome in refused)
+    assert [isinstance(outcome, list) for outcome in (first, last)] == [True, True]
+    assert isinstance(status, ReplicaStatus)
+    assert sorted(member.rows()) == [at("after"), at("before")]
+    mixed = Write(USER, (Operation(at("good"), b"v"), Operation(at("bad"), b"v", ttl_ms=0)))
+    assert isinstance(cluster.run("a", mixed).outcomes[0], InvalidInputError)
+    assert at("good") not in member.rows()
+
+
+@given(
+    st.one_of(st.none(), st.binary(max_size=VALUE_BYTES_MAX + 2), st.text(max_size=3), st.integers()),
+    st.one_of(st.none(), st.integers(), st.floats()),
+    st.text(max_size=405),
+)
+def test_what_is_admitted_is_carried_and_kept_as_it_is(value: Any, ttl_ms: Any, key: str) -> None:
+    address = b"t\0" + key.encode(errors="surrogatepass")
+    happened = Write(USER, (Operation(address, value, ttl_ms=ttl_ms),))
+    cluster = Cluster()
+    member = cluster.start("a", value_bytes_max=VALUE_BYTES_MAX)
+    [outcome] = cluster.run("a", happened).outcomes
+    if isinstance(outcome, InvalidInputError):
+        assert not member.rows()
+        return
+    assert isinstance(outcome, list)
+    [written] = outcome
+    assert isinstance(written, Written)
+    copy = RowCopy(address, written.row)
+    assert decode_row(encode_row(written.row)) == written.row
+    envelope = Envelope("c", "m", 1, 1, 0, (Delta(USER, {}, (copy,)),))
+    assert decode(encode(envelope), Limits.for_values(VALUE_BYTES_MAX)) == envelope
+
+
+@pytest.mark.parametrize("name", ["member", "cluster", "zone"])
+@pytest.mark.parametrize("text", ["", "n" * 256, "é" * 128, "\ud800", b"name", 7, ["name"]])
+def test_names_that_no_message_can_carry_are_refused_at_the_start(name: str, text: Any) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        ReplicaOptions(**{name: text})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"endpoints": {"gossip": "http://" + "h" * 2000}},
+        {"endpoints": {"gossip": None}},
+        {"endpoints": {7: "http://a"}},
+        {"endpoints": "http://a"},
+        {"gossip_interval_ms": math.nan},
+        {"gossip_interval_ms": True},
+        {"siblings_max": 10**30},
+        {"message_life_ms": -1},
+        {"version": "\ud800"},
+    ],
+)
+def test_options_that_cannot_be_held_are_refused_at_the_start(changed: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        ReplicaOptions(**changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"member": "no name"},
+        {"member": "m" * 129},
+        {"cluster": 7},
+        {"zone": "z" * 256},
+        {"zone": "\ud800"},
+        {"gossip_interval_ms": 0},
+        {"gossip_interval_ms": math.inf},
+        {"gossip_interval_ms": True},
+        {"value_bytes_max": 10**30},
+        {"write_wait_s": math.nan},
+        {"discovery": "other"},
+    ],
+)
+def test_settings_that_a_program_gives_are_held_to_the_rules_of_a_file(changed: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(changed))):
+        check_each(Settings(**changed), "the program")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"7",
+        b"null",
+        b"[" * 100_000,
+        b'{"w": 1e400}',
+        b'{"w": -1, "r": 0}',
+        b'{"w": ' + b"9" * 5_000 + b"}",
+        b'{"w": 1' + b"0" * 400 + b', "r": true}',
+        b'{"w": NaN, "r": Infinity}',
+        b'{"w": "2", "r": [2], "conflicts": ["siblings"]}',
+        b'{"conflicts": {}}',
+        b'{"conflicts": "other"}',
+    ],
+)
+def test_settings_that_are_stored_and_mean_nothing_are_at_their_defaults(stored: bytes) -> None:
+    assert TableSettings.from_json(stored) == TableSettings()
+
+
+def test_one_setting_that_means_nothing_changes_no_other() -> None:
+    stored = b'{"conflicts": "siblings", "w": 1e400, "r": 2, "newer": true}'
+    assert TableSettings.from_json(stored) == TableSettings(Conflicts.SIBLINGS, 1, 2)
+    changed = TableSettings().changed({"conflicts": "siblings", "w": 3})
+    assert TableSettings.from_json(changed.to_json()) == changed
