@@ -41,10 +41,10 @@ class Watches(Checker):
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
         rows = stored_rows(hosts[0], USER)
         for watcher in watchers:
-            for address, last in self._last.get(watcher, {}).items():
+            for address, told in self._last.get(watcher, {}).items():
                 self.require(
-                    not last.is_visible or address in rows,
-                    *(watcher, "was last told", last, "of", address, "and neither of its deletion nor of a reset"),
+                    not told.is_visible or address in rows,
+                    *(watcher, "was last told", told, "of", address, "and neither of its deletion nor of a reset"),
                 )
         for address, row in stored_rows(hosts[0], USER).items():
             if self.history.is_outranked_by_collected(USER, address, row.winner.rank):
