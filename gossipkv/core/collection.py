@@ -74,7 +74,9 @@ class Collector:
         if self._settling_for_ms >= self._message_life_ms:
             stable = self._stable()
             self._settled, self._settling = self._settling.met(stable), stable
-            self._known = frozenset(self._store.shards[SYSTEM].context)
+            # A process that speaks and is not listed, because another of its name is or because its record was deleted
+            # before it announced itself again, has not been waited for: its data must not be judged by that.
+            self._known = frozenset(self._store.shards[SYSTEM].context).difference(self._membership.unlisted())
             listed = [peer.record.replica for peer in self._membership.listed() if peer.record is not None]
             self._listed = frozenset([self._store.replica, *listed])
             self._settling_for_ms = 0

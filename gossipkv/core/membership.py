@@ -87,6 +87,11 @@ class Membership:
         """The members' names by replica id, of those that have one known here."""
         return {peer.replica: member for member, peer in self._members.items() if peer.replica is not None}
 
+    def unlisted(self) -> set[ReplicaId]:
+        """Replicas that have spoken as members and that no record names."""
+        spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}
+        return spoken - {peer.record.replica for peer in self._members.values() if peer.record is not None}
+
     def replicas(self) -> set[ReplicaId]:
         """Those that the other members run as, by their records or by what they have said."""
         spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}
