@@ -8,6 +8,7 @@ gathers, so batches grow with load. Frames are decoded and encoded here too, off
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -25,7 +26,7 @@ from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.core.storage import Storage
-from gossipkv.group_commit import Batch, GroupCommit
+from gossipkv.group_commit import Batch, GroupCommit, StepFailedError
 from gossipkv.rows.invalid import InvalidInputError
 
 INPUTS_PER_BATCH_MAX = 256
@@ -42,6 +43,10 @@ log = structlog.get_logger("gossipkv.storage")
 
 Outcome = Answer | bytes | Exception
 """Envelopes leave the thread encoded."""
+
+
+class StoppedError(Exception):
+    """The node takes no more writes: it is about to end, or to start again without its data. Nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,15 @@ def encoded(sends: Iterable[Send]) -> list[EncodedSend]:
     ]
 
 
+def _encoded_answer(envelope: Envelope) -> bytes | Exception:
+    try:
+        return encode(envelope)
+    except Exception as error:
+        failure = StepFailedError(f"the answer could not be encoded: {error}")
+        failure.__cause__ = error
+        return failure
+
+
 def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:
     """Whether nothing of a batch was stored that should have been. What was refused as it came is no failure."""
     tried = [outcome for outcome in outcomes if not isinstance(outcome, RefusedEnvelopeError | InvalidInputError)]
@@ -94,6 +108,12 @@ class Published:
 class _Job(NamedTuple):
     payload: Input | Frame
     future: asyncio.Future[Outcome] | None
+
+
+def _tell(jobs: Iterable[_Job], outcome: Exception) -> None:
+    for job in jobs:
+        if job.future is not None and not job.future.done():
+            job.future.set_result(outcome)
 
 
 class Committer:
@@ -119,6 +139,13 @@ class Committer:
         self._busy_since: float | None = None
         self._gathering_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="gossipkv-storage", daemon=True)
+        self._under_way: list[_Job] = []
+        """The jobs of the batch that the thread is at."""
+        self._is_closed = False
+        """Whether what is handed in from now on fails at once."""
+        self._has_ended = False
+        self._at_end: Callable[[], None] | None = None
+        """What to do when a thread ends that no one waits for any more."""
 
     @classmethod
     def open(
@@ -138,10 +165,33 @@ class Committer:
     def start(self) -> None:
         self._thread.start()
 
-    async def stop(self) -> None:
-        """Finish what waits, then end the thread."""
+    async def stop(self, seconds: float, at_end: Callable[[], None]) -> bool:
+        """Finish what waits, end the thread, and call `at_end`. Returns whether that came about in time: a storage that
+        is stuck holds the thread up. Then those that wait are told, and `at_end` is called when the thread ends."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join, seconds)
+        if self._has_ended or not self._thread.is_alive():
+            at_end()
+            return True
+        self._at_end = at_end
+        self.give_up()
+        return False
+
+    def give_up(self) -> None:
+        """Wait for the storage no longer. Those that wait for the batch under way are told that it is not known what
+        becomes of it, and the others that nothing of theirs was stored."""
+        self._is_closed = True
+        _tell(self._under_way, TimeoutError("the storage has not answered in time"))
+        waiting = []
+        with contextlib.suppress(Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    waiting.append(job)
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        _tell(waiting, StoppedError("the member is stopping, and its storage is stuck"))
 
     @property
     def is_moving(self) -> bool:
@@ -154,22 +204,52 @@ class Committer:
         self._jobs.put(_Job(payload, None))
 
     def ask(self, payload: Input | Frame) -> asyncio.Future[Outcome]:
-        """Hand in an input; the future holds its outcome once durable. An error is a result, not an exception."""
+        """Hand in an input; the future holds its outcome once durable. An error is a result, not an exception: a
+        StoppedError, at once, if the thread takes nothing any more."""
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._jobs.put(_Job(payload, future))
+        if self._is_closed:
+            future.set_result(StoppedError("the member has stopped"))
+        else:
+            self._jobs.put(_Job(payload, future))
         return future
 
     def _run(self) -> None:
+        try:
+            self._run_batches()
+        except Exception:
+            log.exception("storage_thread_died", consequence="the member answers reads only, until it is restarted")
+        finally:
+            if not self._tell_loop(self._ended) and self._at_end is not None:
+                self._at_end()
+
+    def _run_batches(self) -> None:
         while True:
             jobs, is_last = self._waiting_jobs()
             if jobs:
+                self._under_way = jobs
                 self._busy_since = time.monotonic()
                 published = self._process(jobs)
                 self._gather_as_after(published.inputs, published.seconds)
                 self._busy_since = None
-                self._loop.call_soon_threadsafe(self._publish, published)
+                self._tell_loop(self._publish, published)
+                self._under_way = []
             if is_last:
                 return
+
+    def _tell_loop(self, tell: Callable[..., None], *arguments: Published) -> bool:
+        """Returns whether there is a loop that can still be told anything."""
+        try:
+            self._loop.call_soon_threadsafe(tell, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    def _ended(self) -> None:
+        """On the loop, when the thread has ended, of its own or not."""
+        self._has_ended = True
+        self.give_up()
+        if self._at_end is not None:
+            self._at_end()
 
     def _waiting_jobs(self) -> tuple[list[_Job], bool]:
         """All that waits, up to a bound; and whether the end has been reached."""
@@ -214,17 +294,28 @@ class Committer:
             log.exception("batch_failed")
             batch = Batch([error] * len(inputs), Effects())
         outcomes: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = [
-            (future, encode(outcome) if isinstance(outcome, Envelope) else outcome)
+            (future, _encoded_answer(outcome) if isinstance(outcome, Envelope) else outcome)
             for future, outcome in zip(futures, batch.outcomes, strict=True)
         ]
         return Published(
             outcomes=refused + outcomes,
-            sends=encoded(batch.effects.sends),
+            sends=self._encoded(batch.effects.sends),
             effects=batch.effects,
             inputs=len(inputs),
             seconds=time.perf_counter() - began,
             has_failed=_has_failed(batch.outcomes),
         )
+
+    def _encoded(self, sends: Iterable[Send]) -> list[EncodedSend]:
+        """Exchanges whose envelope the codec does not take have failed: the peer is not waited for."""
+        found = []
+        for send in sends:
+            try:
+                found += encoded([send])
+            except Exception as error:
+                log.exception("envelope_not_encoded", endpoint=send.endpoint)
+                self.post(Failed(send.exchange, f"the envelope could not be encoded: {error}"))
+        return found
 
     def _decoded(self, payload: Input | Frame) -> Input | DecodeError:
         if not isinstance(payload, Frame):

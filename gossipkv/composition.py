@@ -24,6 +24,13 @@ from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside
 from gossipkv.transport.http import HttpTransport
 
+# The steps of a graceful stop, each at most its share of `stop_timeout_s`: together they must end before that.
+DRAIN_SHARE = 0.25
+LEAVE_SHARE = 0.25
+SHUTDOWN_SHARE = 0.1
+"""Taken twice for a body that is still coming: until it is cut off, and for the handler to end."""
+STORAGE_SHARE = 0.2
+
 log = structlog.get_logger("gossipkv")
 
 
@@ -74,6 +81,8 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         value_bytes_max=settings.value_bytes_max,
         write_wait_seconds=settings.write_wait_s,
         read_wait_seconds=settings.read_wait_s,
+        leave_timeout_seconds=settings.stop_timeout_s * LEAVE_SHARE,
+        storage_stop_seconds=settings.stop_timeout_s * STORAGE_SHARE,
         feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
     )
     return Node(options, storage, transport, discovery, metrics, node_options)
@@ -99,4 +108,5 @@ def api_options(settings: Settings) -> ApiOptions:
         page_rows_max=settings.page_rows_max,
         page_bytes_max=settings.page_bytes_max,
         body_timeout_seconds=settings.body_timeout_s,
+        shutdown_timeout_seconds=settings.stop_timeout_s * SHUTDOWN_SHARE,
     )

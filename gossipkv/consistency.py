@@ -1,28 +1,41 @@
 """Writes that wait for copies, reads of several members, receipts: what takes time of these.
 
 The core decides; here a ticket is given out for each wait, its end taken from the effects of a batch, and the time
-kept. A wait that runs out is withdrawn, so nothing is tracked for anyone who has gone.
+kept. A wait that runs out is withdrawn, so nothing is tracked for a client that has gone.
+
+No wait outlives the member. The core ends all of them when the member leaves or is fenced. A wait that the core does
+not end, because its storage has failed or is stuck, is ended here, and its client is told what is known. A write that
+has been stored is never answered with anything but its results or TooFewCopiesError, which says that it stands.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import cast
 
-from gossipkv.committer import Committer, Outcome
+from gossipkv.committer import Committer, Outcome, StoppedError
 from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
+from gossipkv.core.member import ALIVE
 from gossipkv.core.quorum import Found
-from gossipkv.core.receipts import Coverage, Reach, Receipt
+from gossipkv.core.receipts import Coverage, Holder, Reach, Receipt
 from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
+from gossipkv.core.storage import Identity, StorageError
 from gossipkv.core.write import Operation, Result, Written
+from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
 
 Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
 """Stores operations here, or says that fewer members are alive than copies are asked for."""
+
+
+ANSWER_SECONDS = 5.0
+"""How long after its deadline a wait goes on for the storage to say how it stands."""
 
 
 class TooManyAskedError(Exception):
@@ -40,10 +53,16 @@ class TooFewMembersError(Exception):
 
 
 class TooFewCopiesError(Exception):
-    """The write stands here, and goes on replicating; so many copies were not there in time."""
+    """The write stands here, and goes on replicating; so many copies were not there in time, or before the member
+    stopped."""
 
-    def __init__(self, asked: int, results: list[Result], coverage: Coverage) -> None:
-        super().__init__(f"{asked} copies are asked for, and {coverage.copies} were known of in time; it is stored")
+    def __init__(
+        self, asked: int, results: list[Result], coverage: Coverage, stopped: StoppedError | None = None
+    ) -> None:
+        end = "in time" if stopped is None else f"in time, as {stopped}"
+        super().__init__(
+            f"the write is stored; it asks for {asked} copies, and this member knew of {coverage.copies} {end}"
+        )
         self.results = results
         self.coverage = coverage
 
@@ -55,42 +74,98 @@ class TooFewAnswersError(Exception):
         super().__init__(f"{asked} members are asked for, and {answered} answered in time")
 
 
-class Consistency:
-    """Belongs to one node and runs on its event loop. Every method raises StorageError, StepFailedError too."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wait:
+    over: asyncio.Future[Coverage | Reach | Found]
+    ended: asyncio.Future[None]
+    """Done when this member waits no longer, whatever its core says."""
 
-    def __init__(self, committer: Committer, store: Store, metrics: Metrics) -> None:
+
+class Consistency:
+    """Belongs to one node and runs on its event loop. Every method raises StorageError, StepFailedError too;
+    StoppedError if the member stops before the wait is over, and TimeoutError if the storage does not answer."""
+
+    def __init__(self, committer: Committer, store: Store, identity: Callable[[], Identity], metrics: Metrics) -> None:
         self._committer = committer
         self._store = store
+        self._identity = identity
         self._writes = metrics.quorum_writes.labels
         self._tickets = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Coverage | Reach | Found]] = {}
+        self._waiting: dict[int, _Wait] = {}
+        self._operations = 0
+        """Writes, reads and receipts under way."""
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._closed: StoppedError | None = None
+        self._has_ended = False
+
+    # The end
+
+    def close(self, reason: StoppedError) -> None:
+        """Take nothing more to wait for. What is under way goes on."""
+        self._closed = reason
+
+    def end(self) -> None:
+        """Let no wait go on. Each client is told how its wait stands."""
+        self._has_ended = True
+        for wait in self._waiting.values():
+            if not wait.ended.done():
+                wait.ended.set_result(None)
+
+    async def settle(self, seconds: float) -> None:
+        """Return when nothing is under way, or after so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_idle.wait(), seconds)
+
+    def _reason(self, error: Exception) -> Exception:
+        """Why a wait came to nothing: that this member stops, if it does."""
+        return self._closed or error
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        self._operations += 1
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self._operations -= 1
+            if not self._operations:
+                self._is_idle.set()
 
     def resolve(self, resolved: Iterable[Resolved]) -> None:
         """Tell those who wait."""
-        for ticket, outcome in resolved:
-            future = self._waiting.get(ticket)
-            if future is not None and not future.done():
-                future.set_result(outcome)
+        for ticket, outcome, _ in resolved:
+            wait = self._waiting.get(ticket)
+            if wait is not None and not wait.over.done():
+                wait.over.set_result(outcome)
+
+    # What is asked of the cluster
 
     async def write(
         self, shard: str, operations: Sequence[Operation], copies: int, wait_seconds: float
     ) -> list[Result]:
         """Raises TooManyAskedError, TooFewMembersError, TooFewCopiesError, and what storing raises."""
         deadline = asyncio.get_running_loop().time() + wait_seconds
+        with self._operation():
+            stored = await self._stored(shard, operations, copies, deadline)
+            written = {
+                operation.address: result.dot
+                for operation, result in zip(operations, stored, strict=True)
+                if isinstance(result, Written)
+            }
+            if written:
+                await self._await_copies(Receipt(shard, max(written.values())), written, copies, stored, deadline)
+            return stored
+
+    async def _stored(self, shard: str, operations: Sequence[Operation], copies: int, deadline: float) -> list[Result]:
+        """The results of a write, once enough members are alive to store it."""
         while isinstance(stored := await self._store(shard, operations, copies), Reach):
             _check(copies, stored)
             reached = await self._resolved(lambda ticket: Await(ticket, copies), copies, deadline)
-            if reached is None or (isinstance(reached, Reach) and reached.answering < copies):
+            if not isinstance(reached, Reach) or reached.answering < copies:
                 self._writes("nothing_stored").inc()
-                raise TooFewMembersError(copies, 0 if reached is None else reached.answering)
-        written = {
-            operation.address: result.dot
-            for operation, result in zip(operations, stored, strict=True)
-            if isinstance(result, Written)
-        }
-        if written:
-            receipt = Receipt(shard, max(written.values()))
-            await self._await_copies(receipt, written, copies, stored, deadline)
+                answering = reached.answering if isinstance(reached, Reach) else 0
+                raise self._reason(TooFewMembersError(copies, answering))
         return stored
 
     async def _await_copies(
@@ -101,51 +176,71 @@ class Consistency:
         stored: list[Result],
         deadline: float,
     ) -> None:
-        coverage = await self._resolved(lambda ticket: Await(ticket, copies, receipt, written), copies, deadline)
-        if isinstance(coverage, Coverage) and coverage.copies >= copies:
+        try:
+            coverage = await self._copied(receipt, written, copies, deadline)
+        except (StorageError, StepFailedError, StoppedError, TooManyAskedError, TimeoutError):
+            # Whatever has failed since, the write stands: that must not be taken for a write that was refused.
+            coverage = self._own_copy(receipt)
+        if coverage.copies >= copies:
             self._writes("copied").inc()
             return
         self._writes("stored_here").inc()
-        if not isinstance(coverage, Coverage):
-            coverage = await self._located(receipt)
-        raise TooFewCopiesError(copies, stored, coverage)
+        raise TooFewCopiesError(copies, stored, coverage, self._closed)
+
+    async def _copied(self, receipt: Receipt, written: dict[bytes, Dot], copies: int, deadline: float) -> Coverage:
+        coverage = await self._resolved(lambda ticket: Await(ticket, copies, receipt, written), copies, deadline)
+        return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
+
+    def _own_copy(self, receipt: Receipt) -> Coverage:
+        """What is known of a write that was stored here if nothing can be asked."""
+        identity = self._identity()
+        return Coverage(receipt, (Holder(identity.member, ALIVE, True, identity.replica, True),))
 
     async def read(self, shard: str, address: bytes, members: int, wait_seconds: float) -> Row | None:
         """The merge of what so many members hold. Raises TooManyAskedError, TooFewAnswersError."""
+        if self._closed is not None:
+            raise self._closed
         deadline = asyncio.get_running_loop().time() + wait_seconds
-        found = await self._resolved(lambda ticket: Read(ticket, shard, address, members), members, deadline)
-        if not isinstance(found, Found) or len(found.answered) + 1 < members:
-            raise TooFewAnswersError(members, 1 + (len(found.answered) if isinstance(found, Found) else 0))
+        with self._operation():
+            found = await self._resolved(lambda ticket: Read(ticket, shard, address, members), members, deadline)
+        answered = len(found.answered) if isinstance(found, Found) else 0
+        if not isinstance(found, Found) or answered + 1 < members:
+            raise self._reason(TooFewAnswersError(members, 1 + answered))
         return found.row
 
     async def receipt(self, receipt: Receipt, copies: int | None, wait_seconds: float) -> Coverage:
-        """Who has a write, once so many members have it, all where None, or the time is over."""
-        if not wait_seconds:
-            return await self._located(receipt)
-        deadline = asyncio.get_running_loop().time() + wait_seconds
-        coverage = await self._resolved(lambda ticket: Await(ticket, copies, receipt), copies or 0, deadline)
-        return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
+        """Who has a write, once so many members have it, all where None, or the time is over, or this member stops."""
+        with self._operation():
+            if not wait_seconds or self._closed is not None:
+                return await self._located(receipt)
+            deadline = asyncio.get_running_loop().time() + wait_seconds
+            coverage = await self._resolved(lambda ticket: Await(ticket, copies, receipt), copies or 0, deadline)
+            return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
 
     async def _located(self, receipt: Receipt) -> Coverage:
-        return cast(Coverage, _answer(await self._committer.ask(Locate(receipt))))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return cast(Coverage, _answer(await self._committer.ask(Locate(receipt))))
 
     async def _resolved(
         self, happened: Callable[[int], Await | Read], asked: int, deadline: float
     ) -> Coverage | Reach | Found | None:
         """What a wait came to, or how it stood at the deadline. Raises TooManyAskedError."""
+        loop = asyncio.get_running_loop()
         ticket = next(self._tickets)
-        future = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        wait = self._waiting[ticket] = _Wait(loop.create_future(), loop.create_future())
         is_over = False
         try:
-            refused = _answer(await self._committer.ask(happened(ticket)))
-            if isinstance(refused, Reach):
-                is_over = True
-                raise TooManyAskedError(asked, refused.members)
-            await asyncio.wait({future}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-            standing = None if future.done() else _answer(await self._committer.ask(Withdraw(ticket)))
+            async with asyncio.timeout_at(deadline + ANSWER_SECONDS):
+                refused = _answer(await self._committer.ask(happened(ticket)))
+                if isinstance(refused, Reach):
+                    is_over = True
+                    raise TooManyAskedError(asked, refused.members)
+                seconds = 0.0 if self._has_ended else max(0.0, deadline - loop.time())
+                await asyncio.wait((wait.over, wait.ended), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                standing = None if wait.over.done() else _answer(await self._committer.ask(Withdraw(ticket)))
             is_over = True
             # It may have been resolved in the batches before.
-            return future.result() if future.done() else cast(Coverage | Reach | Found | None, standing)
+            return wait.over.result() if wait.over.done() else cast(Coverage | Reach | Found | None, standing)
         finally:
             del self._waiting[ticket]
             if not is_over:

@@ -13,7 +13,7 @@ UnavailableError, and tells no one anything. The program, which may hold what it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -29,10 +29,17 @@ from gossipkv.api.problem import problem_of, row_unreadable
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.arguments import check_known, checked
-from gossipkv.client.errors import InvalidArgumentError, UnresolvedSiblingsError, error_of, write_error_of
+from gossipkv.client.errors import (
+    InvalidArgumentError,
+    UnavailableError,
+    UnresolvedSiblingsError,
+    error_of,
+    write_error_of,
+)
 from gossipkv.client.row import Row, Written
 from gossipkv.client.table import Resolve
 from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
+from gossipkv.committer import StoppedError
 from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import USER, address_of, key_of
@@ -101,7 +108,8 @@ class Node:
         self._endpoints = {GOSSIP: f"http://{host}:{gossip_port}"}
         if self._serves_http:
             self._endpoints[HTTP] = f"http://{host}:{http_port}"
-        self._discovery = discovery or StaticDiscovery(tuple(peers), self._settings.discovery_interval_s)
+        self._peers = tuple(peers)
+        self._discovery = discovery
         self._server: Server | None = None
 
     async def __aenter__(self) -> Node:
@@ -117,21 +125,24 @@ class Node:
             api = build_api(self._driver, metrics, options)
             try:
                 self._server = await serve(api, self._settings.http_host, self._settings.http_port, options)
-            except OSError:
+            except BaseException:
                 await self._driver.stop()
                 raise
         return self
 
     async def _start(self, metrics: Metrics) -> None:
-        self._driver = composed(self._settings, self._endpoints, self._discovery, metrics)
+        # A start begins with what is known at once, and a discovery answers at once only the first time.
+        discovery = self._discovery or StaticDiscovery(self._peers, self._settings.discovery_interval_s)
+        self._driver = composed(self._settings, self._endpoints, discovery, metrics)
         await self._driver.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._driver.stop()
+        await self._driver.leave()
         if self._server is not None:
             await self._server.stop()
+        await self._driver.stop()
 
     @property
     def is_ready(self) -> bool:
@@ -139,12 +150,13 @@ class Node:
         return self._driver.is_ready
 
     async def wait_ready(self) -> None:
-        await self._driver.wait_ready()
+        """Raises UnavailableError if the member stops before it is ready."""
+        await _told(self._driver.wait_ready())
 
     async def wait_fenced(self) -> None:
         """Returns once the cluster is known to have been told to forget this member: leave the `async with`, and enter
-        it anew to begin without data."""
-        await self._driver.fenced.wait()
+        it again to begin without data. Raises UnavailableError if the member stops before."""
+        await _told(self._driver.wait_fenced())
 
     def table(self, name: str, *, resolve: Resolve | None = None) -> NodeTable:
         """`resolve` makes one value of several that concurrent writes left. Raises InvalidArgumentError for what
@@ -246,6 +258,14 @@ class NodeTable:
             raise write_error_of(problem.status, problem.fields()) from error
         etag = None if value is None else result.etag
         return Written(etag, seen_header.text_of(address, result.row), str(Receipt(USER, result.dot)))
+
+
+async def _told(waiting: Coroutine[Any, Any, None]) -> None:
+    """Wait, and raise an error of the client in place of the member's."""
+    try:
+        await waiting
+    except StoppedError as error:
+        raise UnavailableError(str(error)) from error
 
 
 def _operation(address: bytes, value: bytes | None, options: PutOptions) -> Operation:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gossipkv.core.effects import Effects, Notice
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Write, admit, step
+from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Locate, Withdraw, Write, admit, step
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.quarantine import quarantine
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
@@ -166,8 +166,16 @@ class GroupCommit:
             return refused
 
     def _without_storage(self, happened: Input, error: StorageError, now_ms: int) -> Answer | Exception:
-        """A member whose storage takes nothing any more can still say how it is."""
-        return self.replica.status(now_ms) if isinstance(happened, Inspect) else error
+        """A member whose storage takes nothing any more can still say how it is, and who has a write."""
+        match happened:
+            case Inspect():
+                return self.replica.status(now_ms)
+            case Locate(receipt=receipt):
+                return self.replica.coverage(receipt)
+            case Withdraw(ticket=ticket):
+                return self.replica.withdraw(ticket)
+            case _:
+                return error
 
     def _return_to_disk(self, inputs: Sequence[Input], effects: Effects) -> None:
         """Exchanges that would have begun, or whose end the batch held, are not under way any more."""

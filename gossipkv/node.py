@@ -19,7 +19,7 @@ from typing import Any, cast
 import structlog
 
 from gossipkv.codec import Limits
-from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, encoded
+from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, StoppedError, encoded
 from gossipkv.consistency import Consistency
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
@@ -43,16 +43,14 @@ from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 
 RESTART_PAUSE_SECONDS = 1.0
 LEAVE_POLL_SECONDS = 0.02
+SETTLE_SECONDS = 0.5
+"""How long a stopping node lets those who wait go on, and how long it then gives them to take their answers."""
 
 log = structlog.get_logger("gossipkv.node")
 
 
 class OverloadedError(Exception):
     """More operations wait than the inbox holds: come back in a moment."""
-
-
-class StoppedError(Exception):
-    """The node takes no more writes: it is about to end, or to start again without its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,19 @@ class NodeOptions:
     status_timeout_seconds: float = 5.0
     leave_timeout_seconds: float = 5.0
     """How long a stopping node tries to bring its last writes to others."""
+    storage_stop_seconds: float = 4.0
+    """How long a stopping node then waits for its storage."""
     feed: FeedOptions = field(default_factory=FeedOptions)
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Return when any of them is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def wall_clock_ms() -> int:
@@ -104,7 +114,12 @@ class Node:
         self._waiting_operations = 0
         self._waiting_bytes = 0
         self._waiting_frames = 0
-        self._is_stopping = False
+        self._leaving: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[bool] | None = None
+        self._has_ended = False
+        """Whether exchanges and loops have been ended: none may begin."""
+        self._ending = asyncio.Event()
+        """Set once the node is about to stop."""
         self.fenced = asyncio.Event()
         """Set once the data are known to be outdated: the cluster was told to forget this replica. It begins no more
         exchanges, answers none, takes no writes, and sends watchers to other members. Stop it, set its data aside, and
@@ -121,50 +136,90 @@ class Node:
     async def start(self) -> None:
         """Open the replica, then answer and begin exchanges. Raises StorageError, OSError."""
         limits = Limits.for_values(self._node_options.value_bytes_max)
-        self._committer, effects = Committer.open(
-            self._storage, self._options, self._rng, limits, self._clock_ms, self._published
-        )
+        try:
+            self._committer, effects = Committer.open(
+                self._storage, self._options, self._rng, limits, self._clock_ms, self._published
+            )
+        except BaseException:
+            self._storage.close()
+            raise
         assert effects.snapshot is not None, "a replica that has been opened has a snapshot"
         self._snapshot = effects.snapshot
-        self._consistency = Consistency(self._committer, self._store, self._metrics)
+        self._consistency = Consistency(self._committer, self._store, lambda: self.identity, self._metrics)
         sends = encoded(effects.sends)
         self._committer.start()
-        await self._transport.start(self._serve)
+        try:
+            await self._transport.start(self._serve)
+        except BaseException:
+            # Whoever tries again in this process needs the data directory.
+            await self._committer.stop(self._node_options.storage_stop_seconds, self._storage.close)
+            raise
         self._carry_out(effects, sends)
+        if self.fenced.is_set():
+            # It is about to be stopped, and has nothing to do with others.
+            return
         self._loops = [
             asyncio.create_task(self._supervise("discovery", self._discover)),
             asyncio.create_task(self._supervise("tick", self._tick)),
             asyncio.create_task(self._supervise("feed", self._feed.beat)),
         ]
 
-    async def stop(self) -> None:
-        """Take no more writes, bring the last ones and the word that this member leaves to the others, and end. What
-        cannot be brought in time is on disk and goes out after the next start. A fenced one tells no one anything."""
-        if self._is_stopping:
-            return
-        self._is_stopping = True
-        self.end_watches()
-        if not self.fenced.is_set():
-            await self._leave()
+    async def leave(self) -> None:
+        """Take no more writes, tell all who wait how it stands, and bring the last writes and the word that this member
+        leaves to the others. What cannot be brought in time is on disk and goes out after the next start. A fenced node
+        tells others nothing. Reads that ask no one are still answered."""
+        if self._leaving is None:
+            self._ending.set()
+            self._leaving = asyncio.create_task(self._leave())
+        await asyncio.shield(self._leaving)
+
+    async def stop(self) -> bool:
+        """Leave, and end. Returns whether the storage has been closed: one that is stuck cannot be."""
+        if self._stopping is None:
+            self._ending.set()
+            self._stopping = asyncio.create_task(self._stop())
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> bool:
+        await self.leave()
+        self._has_ended = True
         for task in [*self._loops, *self._exchanges]:
             task.cancel()
         await asyncio.gather(*self._loops, *self._exchanges, return_exceptions=True)
         await self._discovery.close()
         await self._transport.close()
-        await self._committer.stop()
-        self._storage.close()
-        log.info("stopped")
+        has_ended = await self._committer.stop(self._node_options.storage_stop_seconds, self._storage.close)
+        if has_ended:
+            log.info("stopped")
+        else:
+            log.error("storage_stuck", consequence="it is left as it is; what was acknowledged is on disk")
+        return has_ended
 
     async def _leave(self) -> None:
-        said = await self._committer.ask(Leave())
-        if isinstance(said, Exception):
-            log.warning("could_not_leave", reason=str(said), consequence="others will find this member dead")
+        self.end_watches()
+        self._consistency.close(self._reason_to_stop())
+        if not self.fenced.is_set():
+            # What is about to be copied or answered is; the core then ends the other waits, and pushes go on meanwhile.
+            await self._consistency.settle(SETTLE_SECONDS)
+            await self._say_goodbye()
+        self._consistency.end()
+        await self._consistency.settle(SETTLE_SECONDS)
+
+    async def _say_goodbye(self) -> None:
+        has_said = False
         try:
             async with asyncio.timeout(self._node_options.leave_timeout_seconds):
-                while not (await self.status()).has_pushed_everything:
+                said = await self._committer.ask(Leave())
+                has_said = True
+                if isinstance(said, Exception):
+                    log.warning("could_not_leave", reason=str(said), consequence="others will find this member dead")
+                while not isinstance(said, StorageError) and not (await self.status()).has_pushed_everything:
                     await asyncio.sleep(LEAVE_POLL_SECONDS)
-        except (TimeoutError, StorageError):
+        except (TimeoutError, StorageError, StoppedError):
             log.warning("left_before_all_was_pushed", consequence="it is on disk and goes out after the next start")
+        if not has_said:
+            # No batch ends: those that wait for one must not wait for as long as the storage is stuck.
+            self._committer.give_up()
 
     # What others ask of a node
 
@@ -203,10 +258,13 @@ class Node:
         return cast(list[Result] | Reach, outcome)
 
     def _check_taking_writes(self) -> None:
+        if self.fenced.is_set() or self._ending.is_set():
+            raise self._reason_to_stop()
+
+    def _reason_to_stop(self) -> StoppedError:
         if self.fenced.is_set():
-            raise StoppedError("the cluster was told to forget this member's data: it starts again without them")
-        if self._is_stopping:
-            raise StoppedError("the member is stopping")
+            return StoppedError("the cluster was told to forget this member's data: it starts again without them")
+        return StoppedError("the member is stopping")
 
     async def forget(self, member: str) -> Forgotten:
         """Strike a member that is gone for good off the list: nothing waits for it any more. Durable here when it
@@ -258,11 +316,11 @@ class Node:
 
     async def _switch_feed(self, is_watched: bool) -> None:
         outcome = await self._committer.ask(Watch(is_watched))
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, Exception) and is_watched:
             raise outcome
 
     async def status(self) -> ReplicaStatus:
-        """Raises TimeoutError where the storage does not move, StorageError where it cannot be looked at."""
+        """Raises TimeoutError if the storage does not move, StorageError if it cannot be looked at, StoppedError."""
         future = self._committer.ask(Inspect())
         outcome = await asyncio.wait_for(future, self._node_options.status_timeout_seconds)
         if isinstance(outcome, Exception):
@@ -273,10 +331,19 @@ class Node:
     @property
     def is_ready(self) -> bool:
         """Whether it has been brought up to date once since it started; stays so."""
-        return self._ready.is_set() and not self._is_stopping and not self.fenced.is_set()
+        return self._ready.is_set() and not self._ending.is_set() and not self.fenced.is_set()
 
     async def wait_ready(self) -> None:
-        await self._ready.wait()
+        """Raises StoppedError if the node is stopped or fenced before it is ready."""
+        await first_of(self._ready, self.fenced, self._ending)
+        if not self._ready.is_set():
+            raise self._reason_to_stop()
+
+    async def wait_fenced(self) -> None:
+        """See `fenced`. Raises StoppedError if the node is stopped before."""
+        await first_of(self.fenced, self._ending)
+        if not self.fenced.is_set():
+            raise self._reason_to_stop()
 
     @property
     def is_live(self) -> bool:
@@ -316,8 +383,9 @@ class Node:
             tell(notice.event, **notice.fields)
         if effects.is_fenced and not self.fenced.is_set():
             self.fenced.set()
+            self._consistency.close(self._reason_to_stop())
             self.end_watches()
-        if self.fenced.is_set():
+        if self.fenced.is_set() or self._has_ended:
             return
         self._feed.publish(effects.changes)
         if effects.arrivals:
@@ -353,7 +421,7 @@ class Node:
     async def _serve(self, frame: bytes) -> bytes:
         """Answer a peer. Raises RefusedError."""
         if self.fenced.is_set():
-            raise RefusedError("this member's data are outdated: it starts again without them")
+            raise RefusedError(str(self._reason_to_stop()))
         if self._waiting_frames >= self._node_options.inbox_frames_max:
             raise RefusedError("too many frames wait to be answered")
         self._waiting_frames += 1
@@ -363,6 +431,8 @@ class Node:
             self._waiting_frames -= 1
         if isinstance(outcome, Exception):
             raise RefusedError(str(outcome))
+        if self.fenced.is_set():
+            raise RefusedError(str(self._reason_to_stop()))
         answer = cast(bytes, outcome)
         self._metrics.gossip_bytes.labels("in").inc(len(frame))
         self._metrics.gossip_bytes.labels("out").inc(len(answer))

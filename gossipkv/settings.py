@@ -312,7 +312,8 @@ class Settings:
     )
     drain_s: float = _number(
         1.0,
-        "A stopping member still takes requests for so long, each the last on its connection; less once none is open.",
+        "A stopping member still takes requests for this long, each the last on its connection; for less once none is "
+        "open, and for at most a quarter of stop_timeout_s.",
         "seconds",
         minimum=0,
         maximum=60,

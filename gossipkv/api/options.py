@@ -37,8 +37,8 @@ class ApiOptions:
     """For a whole body; in a batch, for the next bytes of it, and for the client to take results off."""
     keepalive_timeout_seconds: float = 75.0
     """Until an idle connection is closed, and one whose request headers have not all come."""
-    shutdown_timeout_seconds: float = 10.0
-    """For requests under way when the server stops."""
+    shutdown_timeout_seconds: float = 2.0
+    """For requests under way when the server stops. A body that has not come by then is cut off."""
     retry_after_seconds: int = 1
     """What a client is told to wait where the answer is 503."""
 

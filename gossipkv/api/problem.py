@@ -13,9 +13,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
+from gossipkv.committer import StoppedError
 from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError, UnreadableRowError
-from gossipkv.node import OverloadedError, StoppedError
+from gossipkv.node import OverloadedError
 from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 
 TYPE_PREFIX = "urn:gossipkv:problem:"

@@ -29,11 +29,11 @@ from gossipkv.cli.discovery import chosen_discovery
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.setting_options import loaded, setting_options
-from gossipkv.composition import api_options, composed, member_of, set_outdated_data_aside
+from gossipkv.composition import DRAIN_SHARE, api_options, composed, member_of, set_outdated_data_aside
 from gossipkv.core.member import GOSSIP, HTTP
 from gossipkv.core.storage import StorageError
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.node import Node, first_of
 from gossipkv.settings import Settings, flag_of, variable_of
 
 _WILDCARDS = ("0.0.0.0", "::", "")
@@ -81,7 +81,7 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
             data_dir=settings.data_dir,
             **endpoints,
         )
-        await _first_of(stopping, node.fenced)
+        await first_of(stopping, node.fenced)
         limit = asyncio.get_running_loop().call_later(settings.stop_timeout_s, _end_at_once)
         if node.fenced.is_set():
             await _make_way(settings, node, server)
@@ -89,9 +89,12 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
         else:
             log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
             node.end_watches()
-            await server.drain(settings.drain_s)
-            await node.stop()
+            await server.drain(min(settings.drain_s, settings.stop_timeout_s * DRAIN_SHARE))
+            # Those who wait are told before the server ends, and the storage is closed when no one reads it any more.
+            await node.leave()
             await server.stop()
+            await _stop(settings, node)
+            limit.cancel()
 
 
 async def _started(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
@@ -105,12 +108,13 @@ async def _started(settings: Settings, endpoints: dict[str, str], metrics: Metri
     return node
 
 
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait for any."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+async def _stop(settings: Settings, node: Node) -> None:
+    if not await node.stop():
+        raise Failure(
+            f"the storage in {settings.data_dir} is stuck, so this process ends without closing it; what was "
+            "acknowledged is on disk",
+            ExitCode.ERROR,
+        )
 
 
 async def _make_way(settings: Settings, node: Node, server: Server) -> None:
@@ -118,7 +122,7 @@ async def _make_way(settings: Settings, node: Node, server: Server) -> None:
     replica = node.identity.replica
     # Nothing is drained: it has no last word to say, and whoever asked it turns to another member.
     await server.stop()
-    await node.stop()
+    await _stop(settings, node)
     try:
         set_outdated_data_aside(settings, replica)
     except StorageError as error:

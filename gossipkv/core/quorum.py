@@ -27,6 +27,7 @@ from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Envelope, Message, RowCopy, WalkFetchRows, WalkRows
 from gossipkv.core.peer import Peer
 from gossipkv.core.pull import Parcel
+from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake
@@ -213,14 +214,16 @@ class Quorum:
             reading.answered.clear()
             reading.is_over = False
 
-    def resolve(self, reader: Reader) -> list[tuple[int, Found]]:
-        """Reads that enough members have answered, once the batch is committed."""
+    def resolve(self, reader: Reader, *, is_ending: bool) -> list[Resolved]:
+        """Reads that enough members have answered, once the batch is committed. All of them if this member
+        `is_ending`."""
         self._resolved = {}
         resolved = []
         for ticket, reading in list(self._readings.items()):
-            if len(reading.answered) + 1 >= reading.members:
-                row = reader.row(reading.shard, reading.address)
-                resolved.append((ticket, Found(row, dict(reading.answered))))
+            is_answered = len(reading.answered) + 1 >= reading.members
+            if is_answered or is_ending:
+                row = reader.row(reading.shard, reading.address) if is_answered else None
+                resolved.append(Resolved(ticket, Found(row, dict(reading.answered)), is_cut=not is_answered))
                 reading.is_over = True
                 self._resolved[ticket] = self._readings.pop(ticket)
         self._repair(reader)

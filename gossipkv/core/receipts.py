@@ -23,6 +23,7 @@ from gossipkv.core.member import ALIVE, LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Handover, Quorum
+from gossipkv.core.resolution import Resolved
 from gossipkv.core.store import Store
 
 _RECEIPT = re.compile(r"([a-z]+)\.([0-9a-f]{16})\.([1-9][0-9]{0,18})")
@@ -106,6 +107,8 @@ class Receipts:
         self._waiting: dict[int, Waiting] = {}
         self._resolved: dict[int, Waiting] = {}
         """Those of the last batch, which may yet fail to commit."""
+        self.is_outdated = False
+        """The data here are about to be set aside: they count as no copy."""
 
     def reach(self) -> Reach:
         members = self._others()
@@ -115,7 +118,8 @@ class Receipts:
         """Inside a batch: true once that is committed."""
         handed = handed or {}
         shard = self._store.shards[receipt.shard]
-        own = Holder(self._member, ALIVE, True, self._store.replica, shard.context.covers(receipt.dot))
+        has_it = not self.is_outdated and shard.context.covers(receipt.dot)
+        own = Holder(self._member, ALIVE, True, self._store.replica, has_it)
         others = [
             Holder(peer.member or "", peer.status, False, peer.replica, _has(peer, receipt, handed))
             for peer in self._membership.members()
@@ -134,9 +138,7 @@ class Receipts:
     def withdraw(self, ticket: int) -> Coverage | Reach | None:
         """Wait no more; how it stands. None where no one waits under this ticket."""
         waiting = self._waiting.pop(ticket, None)
-        if waiting is None:
-            return None
-        return self.reach() if waiting.receipt is None else self.coverage(waiting.receipt, waiting.handed)
+        return None if waiting is None else self._standing(waiting)
 
     def tick(self) -> None:
         """Remind those that are not known to have what is waited for."""
@@ -148,15 +150,16 @@ class Receipts:
                         self._hand_over(peer, waiting)
                 waiting.has_ticked = True
 
-    def resolve(self) -> list[tuple[int, Coverage | Reach]]:
-        """Those whose wait is over, once the batch is committed."""
+    def resolve(self, *, is_ending: bool) -> list[Resolved]:
+        """Those whose wait is over, once the batch is committed. All of them if this member `is_ending`."""
         self._resolved = {}
-        resolved: list[tuple[int, Coverage | Reach]] = []
+        resolved = []
         for ticket, waiting in list(self._waiting.items()):
-            found = self._found(waiting)
-            if found is not None:
+            standing = self._standing(waiting)
+            is_over = self._is_over(waiting, standing)
+            if is_over or is_ending:
                 self._resolved[ticket] = self._waiting.pop(ticket)
-                resolved.append((ticket, found))
+                resolved.append(Resolved(ticket, standing, is_cut=not is_over))
         return resolved
 
     def forget_batch(self) -> None:
@@ -164,12 +167,12 @@ class Receipts:
         self._waiting |= self._resolved
         self._resolved = {}
 
-    def _found(self, waiting: Waiting) -> Coverage | Reach | None:
-        if waiting.receipt is None:
-            reach = self.reach()
-            return reach if reach.answering >= (waiting.copies or reach.members) else None
-        coverage = self.coverage(waiting.receipt, waiting.handed)
-        return coverage if coverage.copies >= (waiting.copies or coverage.members) else None
+    def _standing(self, waiting: Waiting) -> Coverage | Reach:
+        return self.reach() if waiting.receipt is None else self.coverage(waiting.receipt, waiting.handed)
+
+    def _is_over(self, waiting: Waiting, standing: Coverage | Reach) -> bool:
+        there = standing.answering if isinstance(standing, Reach) else standing.copies
+        return there >= (waiting.copies or standing.members)
 
     def _others(self) -> list[Peer]:
         return [peer for peer in self._membership.members() if peer.status != LEFT]

@@ -129,7 +129,7 @@ class Replica:
     def withdraw(self, ticket: int) -> Coverage | Reach | Found | None:
         """Wait no more under this ticket. Returns how it stands; None where no one waits under it."""
         reading = self._quorum.withdraw(ticket)
-        return self._receipts.withdraw(ticket) if reading is None else Found(None, reading.answered)
+        return self._receipts.withdraw(ticket) if reading is None else Found(None, dict(reading.answered))
 
     def coverage(self, receipt: Receipt) -> Coverage:
         """Who is known to have a write."""
@@ -216,7 +216,8 @@ class Replica:
         self._started_ms = min(self._started_ms, now_ms)
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
-        """Say in `sys.members` that this member goes of its own will. It comes back by starting again."""
+        """Say in `sys.members` that this member goes of its own will. It comes back by starting again. All that wait
+        here are told how it stands, with this batch or, if they come later, with theirs."""
         self._has_left = True
         self._probing.swim.leave(True)
         self._announce(transaction, now_ms)
@@ -244,9 +245,10 @@ class Replica:
         """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
         changed, self._gossip.changed = self._gossip.changed, {}
         self._judge_readiness(now_ms)
+        is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
         # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
         self._store.save(transaction)
-        resolved = [Resolved(*each) for each in (*self._receipts.resolve(), *self._quorum.resolve(transaction))]
+        resolved = self._resolved(transaction, is_fenced=is_fenced)
         outgoing = self._gossip.compose(transaction, now_ms)
         outgoing += self._quorum.compose(transaction, self._gossip.next_exchange)
         sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
@@ -259,9 +261,14 @@ class Replica:
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         self._adopter.notices = []
         changes = self._store.take_changes(transaction.revision())
-        is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
         snapshot = self._snapshot(is_fenced=is_fenced)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
+
+    def _resolved(self, reader: Reader, *, is_fenced: bool) -> list[Resolved]:
+        """Waits that are over: none goes on at a member that leaves, or that is about to set its data aside."""
+        is_ending = self._has_left or is_fenced
+        self._receipts.is_outdated = is_fenced
+        return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(reader, is_ending=is_ending)
 
     def _snapshot(self, *, is_fenced: bool) -> ReplicaSnapshot:
         if self.tally.has_new_conflicts:

@@ -12,3 +12,5 @@ if TYPE_CHECKING:
 class Resolved(NamedTuple):
     ticket: int
     outcome: Coverage | Reach | Found
+    is_cut: bool = False
+    """The member leaves or sets its data aside, so it waits no longer: the outcome is how the wait stood."""

@@ -114,6 +114,23 @@ class Cluster:
         host.process = None
         host.disk.crash()
 
+    def end(self, host: Host, ended: Callable[[], None]) -> None:
+        """The member has left: its process finishes what waits, and stops."""
+        process = host.process
+        assert process is not None
+
+        def over() -> None:
+            if host.process is process:
+                self._stops_by_itself(host, process)
+                self.stop(host, "has left")
+                ended()
+
+        process.end(over)
+
+    def _stops_by_itself(self, host: Host, process: Process) -> None:
+        for checker in self._checkers:
+            checker.stopped(host, sorted(process.tickets))
+
     def lose_disk(self, host: Host) -> None:
         """What was on it is gone for good; the host has an empty one."""
         self.trace.line(host.name, "loses its disk")
@@ -125,6 +142,8 @@ class Cluster:
         self.seen["fenced"] += 1
         for checker in self._checkers:
             checker.fenced(host)
+        assert host.process is not None
+        self._stops_by_itself(host, host.process)
         self.stop(host, "sets its data aside")
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()

@@ -41,7 +41,7 @@ class Nemesis:
             "jump_back": (self._jump_back, 3),
             "lose_disk": (self._lose_disk, 2),
             "join": (self._join, 2),
-            "leave": (self._leave, 2),
+            "leave": (self._leave, 3),
             "move": (self._move, 2),
             "forget": (self._forget, 2),
             "restart_all": (self._restart_all, 1),
@@ -244,8 +244,7 @@ class Nemesis:
 
         def go() -> None:
             if not self._is_over and host.process is process:
-                self._cluster.stop(host, "has left")
-                self._later(lambda: self._cluster.start(host))
+                self._cluster.end(host, lambda: self._later(lambda: self._cluster.start(host)))
 
         process.has_left = True
         process.submit(Leave(), conclude)

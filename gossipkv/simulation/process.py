@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
+from gossipkv.committer import StoppedError
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick
 from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
+from gossipkv.core.resolution import Resolved
 from gossipkv.core.storage import StorageError, StorageFullError
 from gossipkv.group_commit import GroupCommit, Prepared
 from gossipkv.simulation.feed import Feed
@@ -24,6 +26,7 @@ from gossipkv.simulation.scenario import EXCHANGE_TIMEOUT_MS
 Conclude = Callable[[Answer | Exception], None]
 
 LIMITS = Limits()
+STOPPED = StoppedError("the process takes nothing any more")
 
 
 class Surroundings(Protocol):
@@ -62,8 +65,10 @@ class Process:
         """Let the next commit fail."""
         self.dies_before_commit: Callable[[], None] | None = None
         self.dies_after_commit: Callable[[], None] | None = None
-        self.tickets: dict[int, Callable[[object], None]] = {}
+        self.tickets: dict[int, Callable[[Resolved], None]] = {}
         """Clients that wait, by ticket."""
+        self._ended: Callable[[], None] | None = None
+        """What to call once all that waits is done: the process stops of its own will."""
         self._world = world
         self._driver = driver
         self._tick_ms = tick_ms
@@ -93,6 +98,15 @@ class Process:
         self.inbox.clear()
         self.exchanges.clear()
 
+    def end(self, ended: Callable[[], None]) -> None:
+        """Take nothing more, finish what waits, and call `ended`, unless a crash comes first."""
+        self._ended = ended
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._ended is not None and not self.inbox and not self.is_committing:
+            self._ended()
+
     def resume(self) -> None:
         self.is_paused = False
         self._wake()
@@ -107,6 +121,9 @@ class Process:
 
     def submit(self, happened: Input, conclude: Conclude | None = None) -> None:
         """Let something happen; `conclude` is called with the answer or the error, unless a crash comes first."""
+        if self._ended is not None:
+            self._conclude([conclude], [STOPPED])
+            return
         self.inbox.append((happened, conclude))
         self._wake()
 
@@ -125,6 +142,7 @@ class Process:
             prepared = self._driver.prepare([one for one, _ in waiting], self.host.now_ms())
         except StorageError as error:
             self._conclude(concluding, [error] * len(concluding))
+            self._end_if_done()
             return
         except ViolationError:
             raise
@@ -157,11 +175,21 @@ class Process:
                 return
             if batch.effects.is_fenced:
                 self._world.notice(self.host, batch.effects)
-                self._world.fence(self.host)
+                self._make_way(concluding, batch.effects)
                 return
             self._conclude(concluding, batch.outcomes)
             self._carry_out(batch.effects)
         self._wake()
+        self._end_if_done()
+
+    def _make_way(self, concluding: list[Conclude | None], effects: Effects) -> None:
+        """The data are outdated: nothing of the batch is acknowledged, and all who wait are told."""
+        waiting, self.inbox = self.inbox, []
+        self._ended = lambda: None
+        concluding += [conclude for _, conclude in waiting]
+        self._conclude(concluding, [STOPPED] * len(concluding))
+        self._tell(effects.resolved)
+        self._world.fence(self.host)
 
     def _conclude(self, concluding: list[Conclude | None], outcomes: list[Answer | Exception]) -> None:
         for conclude, outcome in zip(concluding, outcomes, strict=True):
@@ -172,12 +200,16 @@ class Process:
         self._world.notice(self.host, effects)
         if self.feed is not None:
             self.feed.publish(effects.changes)
-        for ticket, outcome in effects.resolved:
-            over = self.tickets.pop(ticket, None)
-            if over is not None:
-                over(outcome)
+        self._tell(effects.resolved)
         for send in effects.sends:
             self._send(send)
+
+    def _tell(self, resolved: list[Resolved]) -> None:
+        """Tell clients whose waits are over."""
+        for one in resolved:
+            over = self.tickets.pop(one.ticket, None)
+            if over is not None:
+                over(one)
 
     # Exchanges
 

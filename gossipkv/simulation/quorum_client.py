@@ -11,10 +11,12 @@ from gossipkv.core.address import USER, address_of
 from gossipkv.core.inputs import Answer, Await, Read, Withdraw, Write
 from gossipkv.core.quorum import Found
 from gossipkv.core.receipts import Coverage, Reach, Receipt
+from gossipkv.core.resolution import Resolved
 from gossipkv.core.write import Operation, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.quorums import QuorumReads
 from gossipkv.simulation.checkers.quorums import Receipts as ReceiptsChecker
+from gossipkv.simulation.checkers.waits import Waits
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Scenario
@@ -39,6 +41,7 @@ class QuorumClient:
         self._scenario = scenario
         self._receipts = next(checker for checker in checkers if isinstance(checker, ReceiptsChecker))
         self._reads = next(checker for checker in checkers if isinstance(checker, QuorumReads))
+        self._waits = next(checker for checker in checkers if isinstance(checker, Waits))
         self._after = after
         self._told = told
         self._tickets = itertools.count(1)
@@ -61,18 +64,22 @@ class QuorumClient:
         def conclude(outcome: Answer | Exception) -> None:
             if isinstance(outcome, Reach):
                 self.seen["quorum_write_nothing_stored"] += 1
+                self._wait(host, process, Await(next(self._tickets), asked), reached)
                 return
             self._told(host, USER, [operation], outcome)
             if isinstance(outcome, list) and isinstance(outcome[0], Written):
                 dot = outcome[0].dot
                 waiting = Await(next(self._tickets), asked, Receipt(USER, dot), {operation.address: dot})
-                self._wait(process, waiting, copied)
+                self._wait(host, process, waiting, copied)
 
-        def copied(outcome: object) -> None:
-            if isinstance(outcome, Coverage):
-                self.seen["quorum_write_copied"] += 1
+        def copied(resolved: Resolved) -> None:
+            if isinstance(resolved.outcome, Coverage):
+                self.seen["quorum_write_cut" if resolved.is_cut else "quorum_write_copied"] += 1
                 for checker in (self._receipts, self._reads):
-                    checker.copied(host, outcome, asked)
+                    checker.copied(host, resolved.outcome, 0 if resolved.is_cut else asked)
+
+        def reached(resolved: Resolved) -> None:
+            self.seen["quorum_members_cut" if resolved.is_cut else "quorum_members_reached"] += 1
 
         process.submit(Write(USER, (operation,), asked), conclude)
 
@@ -80,21 +87,32 @@ class QuorumClient:
         before = self._reads.acknowledged_copies(USER, address)
         own = host.disk.replica
 
-        def found(outcome: object) -> None:
-            if isinstance(outcome, Found):
+        def found(resolved: Resolved) -> None:
+            if resolved.is_cut:
+                self.seen["quorum_reads_cut"] += 1
+            elif isinstance(resolved.outcome, Found):
                 self.seen["quorum_reads"] += 1
-                answered = frozenset([own, *outcome.answered.values()])
-                self._reads.read_by_many(host, outcome.row, asked, answered, before)
+                answered = frozenset([own, *resolved.outcome.answered.values()])
+                self._reads.read_by_many(host, resolved.outcome.row, asked, answered, before)
 
-        self._wait(process, Read(next(self._tickets), USER, address, asked), found)
+        self._wait(host, process, Read(next(self._tickets), USER, address, asked), found)
 
-    def _wait(self, process: Process, happened: Await | Read, over: Callable[[object], None]) -> None:
+    def _wait(self, host: Host, process: Process, happened: Await | Read, over: Callable[[Resolved], None]) -> None:
         process.tickets[happened.ticket] = over
 
         def withdraw() -> None:
-            if process.tickets.pop(happened.ticket, None) is not None and process.is_running:
+            if happened.ticket in process.tickets and process.is_running:
                 self.seen["quorum_withdrawn"] += 1
-                process.submit(Withdraw(happened.ticket))
+                process.submit(Withdraw(happened.ticket), withdrawn)
 
-        process.submit(happened)
+        def withdrawn(outcome: Answer | Exception) -> None:
+            if process.tickets.pop(happened.ticket, None) is not None and not isinstance(outcome, Exception):
+                self._waits.withdrawn(host, happened.ticket, outcome)
+
+        def begun(outcome: Answer | Exception) -> None:
+            """A wait that is refused, or whose batch fails, is over with that."""
+            if isinstance(outcome, Exception | Reach):
+                process.tickets.pop(happened.ticket, None)
+
+        process.submit(happened, begun)
         self._after(WAIT_MS, withdraw)

@@ -12,10 +12,11 @@ import pytest
 
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
+from gossipkv.committer import StoppedError
 from gossipkv.core.storage import StorageFailedError, StorageFullError
 from gossipkv.core.write import Operation, Result
 from gossipkv.group_commit import StepFailedError
-from gossipkv.node import OverloadedError, StoppedError
+from gossipkv.node import OverloadedError
 
 from .conftest import OPTIONS, Api, row_path, running
 

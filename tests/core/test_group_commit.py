@@ -225,4 +225,4 @@ def test_a_member_that_got_ready_in_a_batch_that_failed_is_not_ready_and_says_so
     assert not cluster.members["a"].driver.replica.is_ready
     batch = cluster.run("a", Tick())
     assert snapshot_of(batch).is_ready
-    assert "ready" in [notice.event for notice in batch.effects.notices]
+    assert "ready" in [notice.event for notice in batch.effects.notices], "the log is told once it is true"

@@ -18,7 +18,7 @@ from gossipkv import (
     UnavailableError,
     UnresolvedSiblingsError,
 )
-from gossipkv.core.storage import View
+from gossipkv.core.storage import StorageError, View
 from gossipkv.node import Node as Driver
 from gossipkv.settings import SettingsError
 from tests.processes.members import eventually, free_port
@@ -164,7 +164,7 @@ async def test_a_member_that_was_forgotten_begins_without_data_at_its_next_start
             peers=peers,
             gossip_port=ports[number],
             http_port=None if number else http_port,
-            **settings(),
+            **(settings() | {"bootstrap_timeout_ms": 10_000}),
         )
 
     async with member(0) as first, Client([f"http://127.0.0.1:{http_port}"]) as client:
@@ -191,3 +191,20 @@ async def test_a_member_that_was_forgotten_begins_without_data_at_its_next_start
 def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="tombstone_age_ms_min"):
         Node(data_dir=tmp_path, member="m0", tombstone_age_ms_min=1_000)
+
+
+async def test_tasks_that_wait_at_a_member_are_told_when_it_stops(tmp_path: Path) -> None:
+    options = settings() | {"bootstrap_timeout_ms": 3_600_000}
+    nobody = [f"http://127.0.0.1:{free_port()}"]
+    async with Node(data_dir=tmp_path, member="m0", peers=nobody, gossip_port=free_port(), **options) as member:
+        table = member.table("t")
+        waiting = [asyncio.create_task(member.wait_ready()), asyncio.create_task(member.wait_fenced())]
+        await table.put("a", b"1")
+    for wait in waiting:
+        with pytest.raises(UnavailableError, match="stopping"):
+            await wait
+    for copies in (1, 2):
+        with pytest.raises(UnavailableError, match="stopping"):
+            await table.put("b", b"2", w=copies, write_wait="1m")
+    with pytest.raises(StorageError):
+        table.get("a")

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from gossipkv.committer import StoppedError
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.member import MemberRecord
 from gossipkv.feed import Signal, Word
-from gossipkv.node import Node, StoppedError
+from gossipkv.node import Node
 from gossipkv.storage.memory import MemoryStorage
 from tests.node.conftest import LocalCluster, eventually, get, put
 

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from gossipkv.committer import StoppedError
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.storage import StorageFailedError, StorageFullError
 from gossipkv.core.write import NotMatched, Operation, Written
-from gossipkv.node import Node, NodeOptions, OverloadedError, StoppedError
+from gossipkv.node import Node, NodeOptions, OverloadedError
 from tests.node.conftest import LocalCluster, eventually, fingerprints, get, put
 
 

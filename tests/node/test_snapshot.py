@@ -12,6 +12,7 @@ import pytest
 
 from gossipkv.committer import Committer
 from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.effects import Effects
 from gossipkv.core.replica import Replica
 from gossipkv.core.storage import StorageFullError
 from gossipkv.core.store import Store
@@ -20,7 +21,7 @@ from gossipkv.core.write import Operation
 from gossipkv.group_commit import GroupCommit
 from gossipkv.node import Node
 from tests.node.commanded_storage import CommandedStorage, Gate
-from tests.node.conftest import DEADLINE_SECONDS, LocalCluster, put
+from tests.node.conftest import DEADLINE_SECONDS, LocalCluster, put, replica_of
 
 
 async def started(cluster: LocalCluster, **options: object) -> tuple[Node, CommandedStorage]:
@@ -40,7 +41,8 @@ async def configure(node: Node, table: str, copies: int) -> None:
 
 async def test_settings_of_a_table_count_once_they_are_durable(cluster: LocalCluster) -> None:
     node, storage = await started(cluster)
-    storage.commit.shut()
+    # The replica knows of the settings in the middle of the batch already.
+    storage.commit.shut(lambda: "t" in replica_of(node)._store.tables.settings)
     configuring = asyncio.create_task(configure(node, "t", 2))
     await reached(storage.commit)
     try:
@@ -77,6 +79,20 @@ async def test_settings_whose_commit_fails_never_count(cluster: LocalCluster) ->
     assert node.defaults_of(USER, "t") == (1, 1)
     await put(node, "row", b"value")
     assert node.defaults_of(USER, "t") == (1, 1)
+
+
+async def test_a_member_is_ready_once_the_batch_that_says_so_is_durable(cluster: LocalCluster) -> None:
+    node, storage = await started(cluster, bootstrap_timeout_ms=500)
+    storage.commit.shut(lambda: replica_of(node).is_ready)
+    await reached(storage.commit)
+    try:
+        # Other batches become known to the loop meanwhile; none of them says that the member is ready.
+        node._carry_out(Effects(), [])
+        assert not node.is_ready
+        assert not node.snapshot.is_ready
+    finally:
+        storage.commit.open()
+    await asyncio.wait_for(node.wait_ready(), DEADLINE_SECONDS)
 
 
 async def test_nothing_in_a_snapshot_can_be_changed(cluster: LocalCluster) -> None:

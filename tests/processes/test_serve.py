@@ -50,7 +50,7 @@ def test_a_member_says_once_who_it_is_and_leaves_when_asked(start: Start, flags:
 def test_a_stopping_member_takes_writes_until_it_has_told_the_client_to_go_elsewhere(
     start: Start, flags: Flags, ports: list[int]
 ) -> None:
-    member = start(*flags, "--drain-s", 60)
+    member = start(*flags, "--drain-s", 60, "--stop-timeout-s", 240)
     member.says('"ready"')
     connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=30)
     path = "/v1/usr/tables/t/rows/row"
@@ -65,6 +65,21 @@ def test_a_stopping_member_takes_writes_until_it_has_told_the_client_to_go_elsew
     finally:
         connection.close()
     assert member.ends() == 0, "it does not wait for connections that are closed"
+
+
+def test_a_second_signal_ends_a_member_at_once(start: Start, flags: Flags, ports: list[int]) -> None:
+    member = start(*flags, "--drain-s", 60, "--stop-timeout-s", 240)
+    member.says('"ready"')
+    connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=30)
+    try:
+        connection.request("GET", "/livez")
+        assert connection.getresponse().read() == b"live\n"
+        member.process.send_signal(signal.SIGTERM)
+        member.says('"stopping"')
+        member.process.send_signal(signal.SIGTERM)
+        assert member.ends() == ExitCode.ERROR, "it does not wait for the connection that is open"
+    finally:
+        connection.close()
 
 
 def test_a_member_stops_when_its_standard_input_is_closed_if_told_to(start: Start, flags: Flags) -> None:

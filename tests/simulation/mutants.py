@@ -25,7 +25,8 @@ from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Cursor, Delta, Range, WalkRows
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
-from gossipkv.core.receipts import Receipt
+from gossipkv.core.receipts import Receipt, Receipts
+from gossipkv.core.replica import Replica
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
@@ -295,6 +296,18 @@ def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message
     _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
 
 
+_resolved = Replica._resolved
+
+
+def _go_on_waiting(replica: Replica, reader: Reader, *, is_fenced: bool) -> Any:
+    return replica._receipts.resolve(is_ending=False) + replica._quorum.resolve(reader, is_ending=False)
+
+
+def _go_on_waiting_when_fenced(replica: Replica, reader: Reader, *, is_fenced: bool) -> Any:
+    wait = _go_on_waiting if is_fenced else _resolved
+    return wait(replica, reader, is_fenced=is_fenced)
+
+
 # Watches
 
 _watch_page = CatchUp.page
@@ -400,6 +413,9 @@ MUTANTS = (
     Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
     Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
+    Mutant("a member that leaves forgets who waits", Replica, "_resolved", _go_on_waiting, "waits"),
+    Mutant("a member that is fenced forgets who waits", Replica, "_resolved", _go_on_waiting_when_fenced, "waits"),
+    Mutant("a batch that fails takes waits along", Receipts, "forget_batch", _never, "waits"),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant(
         "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS

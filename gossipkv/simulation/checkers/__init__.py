@@ -16,6 +16,7 @@ from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.checkers.siblings import Siblings
+from gossipkv.simulation.checkers.waits import Waits
 from gossipkv.simulation.checkers.watches import Watches
 from gossipkv.simulation.history import History
 
@@ -44,6 +45,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Expiries,
     TombstoneCollection,
     Watches,
+    Waits,
 )
 """In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters
 what is collected."""

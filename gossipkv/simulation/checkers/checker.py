@@ -64,6 +64,9 @@ class Checker:
     def set_back(self, host: Host) -> None:
         """A member that is down has an old copy of its disk from now on."""
 
+    def stopped(self, host: Host, waiting: Sequence[int]) -> None:
+        """A process is about to stop of its own will; clients wait for it still under these tickets."""
+
     def fenced(self, host: Host) -> None:
         """A member sets its data aside."""
 
