@@ -297,6 +297,11 @@ class Replica:
     # Questions
 
     @property
+    def knows_settings(self) -> bool:
+        """Whether it has learned the settings of tables from others since it started."""
+        return self._store.knows_settings
+
+    @property
     def shards(self) -> dict[str, Shard]:
         """By name; not to be changed."""
         return self._store.shards
@@ -477,6 +482,7 @@ class Replica:
             self._token,
             self._born,
             self.options.endpoints.get(GOSSIP, ""),
+            self._store.knows_settings or self._store.has_met_others,
         )
 
     def _check_cluster(self, envelope: Envelope) -> None:
