@@ -126,6 +126,11 @@ class Node:
         """Whether it has been brought up to date once since it started."""
         return self._driver.is_ready
 
+    @property
+    def alone_seconds(self) -> int | None:
+        """Since this member last heard another, or started, while it knows of others and reaches none; else None."""
+        return self._driver.alone_seconds
+
     async def wait_ready(self) -> None:
         await self._driver.wait_ready()
 

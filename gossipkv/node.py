@@ -273,6 +273,12 @@ class Node:
         """Whether it has been brought up to date once since it started; stays so."""
         return self._ready.is_set() and not self._is_stopping and not self.fenced.is_set()
 
+    @property
+    def alone_seconds(self) -> int | None:
+        """For how long no other member has been heard, in whole seconds; None while the member is not alone."""
+        since_ms = self._snapshot.alone_since_ms
+        return None if since_ms is None else max(0, self._clock_ms() - since_ms) // 1000
+
     async def wait_ready(self) -> None:
         await self._ready.wait()
 

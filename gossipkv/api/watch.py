@@ -13,6 +13,7 @@ import asyncio
 from aiohttp import web
 
 from gossipkv.api import seen_header
+from gossipkv.api.alone import alone_headers
 from gossipkv.api.json_rows import json_siblings, json_text, json_value
 from gossipkv.api.listing import key_parameter
 from gossipkv.api.options import ApiOptions
@@ -46,6 +47,7 @@ class Watch:
         last_id = request.headers.get(LAST_EVENT_ID) or parameters.get("last_event_id", "")
         position = _position(last_id) if last_id else None
         headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers |= alone_headers(self._node)
         response = web.StreamResponse(headers=headers)
         if request.method == "HEAD":
             await response.prepare(request)

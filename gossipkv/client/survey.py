@@ -32,6 +32,8 @@ class MemberAnswer:
     """Members that it is not known to it to have heard of deletions, which it therefore keeps."""
     run_twice: Mapping[str, str] = field(default_factory=dict)
     """Members under whose name two processes run, as far as it has noticed, with the remedy."""
+    alone_seconds: float | None = None
+    """Since it last heard another member, or started; None while it is not alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
     # A member of an earlier version does not tell.
     blocked_by = tuple(account.get("collection", {}).get("blocked_by", ()))
     run_twice = {each["member"]: each["runs_twice"]["remedy"] for each in account["members"] if each.get("runs_twice")}
-    return MemberAnswer(name, endpoint, status, account["ready"], account["own"]["shards"], None, blocked_by, run_twice)
+    figures, alone_seconds = account["own"]["shards"], account.get("alone_seconds")
+    return MemberAnswer(name, endpoint, status, account["ready"], figures, None, blocked_by, run_twice, alone_seconds)
 
 
 def age_text(seconds: float | None) -> str:

@@ -32,6 +32,7 @@ from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.snapshot import ReplicaSnapshot
+from gossipkv.core.solitude import Solitude
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
@@ -90,6 +91,7 @@ class Replica:
         self._adopter = Adopter(self._store, self._membership, options)
         self._conflicts: Mapping[tuple[str, str], int] = MappingProxyType({})
         """As the last snapshot has them."""
+        self._solitude = Solitude(self._membership, options.gossip_interval_ms, now_ms)
         self._notices: list[Notice] = []
         self._refused: set[tuple[str, str, int]] = set()
         """Senders of whom the log has been told that they are refused."""
@@ -143,6 +145,7 @@ class Replica:
         self._check_name(envelope)
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
+        self._solitude.heard(now_ms)
         if self._gossip.speaks_of_unknown_names(envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
@@ -162,6 +165,8 @@ class Replica:
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
+        if envelope.replica != self.identity.replica:
+            self._solitude.heard(now_ms)
         if self._gossip.speaks_of_unknown_names(envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
@@ -213,6 +218,7 @@ class Replica:
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()
+        self._notices += self._solitude.tick(now_ms)
         self._started_ms = min(self._started_ms, now_ms)
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
@@ -260,15 +266,21 @@ class Replica:
         self._adopter.notices = []
         changes = self._store.take_changes(transaction.revision())
         is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
-        snapshot = self._snapshot(is_fenced=is_fenced)
+        snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
 
-    def _snapshot(self, *, is_fenced: bool) -> ReplicaSnapshot:
+    def _snapshot(self, now_ms: int, *, is_fenced: bool) -> ReplicaSnapshot:
         if self.tally.has_new_conflicts:
             self._conflicts = MappingProxyType(dict(self.tally.conflicts))
             self.tally.has_new_conflicts = False
         return ReplicaSnapshot(
-            self.identity, self.is_ready, is_fenced, self.zone, self._store.tables.settings, self._conflicts
+            self.identity,
+            self.is_ready,
+            is_fenced,
+            self.zone,
+            self._store.tables.settings,
+            self._conflicts,
+            self._solitude.since_ms(now_ms),
         )
 
     def reload(self, reader: Reader, durable: ReplicaSnapshot, exchanges: Sequence[int]) -> None:
@@ -318,6 +330,11 @@ class Replica:
 
     def status(self, now_ms: int) -> ReplicaStatus:
         return describe(self, self._store, self._membership, self._collector.blockers(), now_ms)
+
+    def alone_ms(self, now_ms: int) -> int | None:
+        """For how long no other member has been heard; None while it is not alone."""
+        since_ms = self._solitude.since_ms(now_ms)
+        return None if since_ms is None else now_ms - since_ms
 
     @property
     def refutations(self) -> int:

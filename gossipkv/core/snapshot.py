@@ -30,6 +30,8 @@ class ReplicaSnapshot:
     """By table of the users, for the tables that have any."""
     conflicts: Mapping[tuple[str, str], int]
     """See `Tally.conflicts`."""
+    alone_since_ms: int | None = None
+    """When another member was last heard, or this one began; None while it is not alone."""
 
     def settings_of(self, table: str) -> TableSettings:
         """The settings of a table of the users; the defaults if it has none."""

@@ -82,6 +82,8 @@ class ReplicaStatus:
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
+    alone_ms: int | None = None
+    """For how long no other member has been heard; None while it is not alone."""
 
 
 class Described(Protocol):
@@ -101,6 +103,8 @@ class Described(Protocol):
 
     @property
     def sightings(self) -> Mapping[str, Sighting]: ...
+
+    def alone_ms(self, now_ms: int) -> int | None: ...
 
 
 def describe(
@@ -138,6 +142,7 @@ def describe(
         collection_blocked_by=tuple(blockers),
         transfers=dict(_transfers(membership)),
         tally=replica.tally.copy(),
+        alone_ms=replica.alone_ms(now_ms),
     )
 
 

@@ -2,8 +2,8 @@
 
 What a writer had seen is computed from its request alone: the context that it gave; without one nothing, or, where the
 member had nothing to read, what was there. A member that has not learned the setting of the table replaces what is
-there with every write, and keeps beside it what it has not seen. A write that a member adopts from a replica that is gone
-has seen that write and what it had seen.
+there with every write, and keeps beside it what it has not seen. A write that a member adopts from a replica that is
+gone has seen that write and what it had seen.
 """
 
 from __future__ import annotations
