@@ -98,7 +98,7 @@ class Node:
         await self._start(metrics := Metrics())
         if self._driver.fenced.is_set():
             await self._driver.stop()
-            set_outdated_data_aside(self._settings, self._driver.identity.replica)
+            set_outdated_data_aside(self._settings, self._driver.identity.replica, self._driver.fence)
             await self._start(metrics := Metrics())
         if self._serves_http:
             options = api_options(self._settings)

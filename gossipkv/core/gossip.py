@@ -371,6 +371,7 @@ class Gossip:
         """Find out whether rows may stand here that the peer knows to be deleted."""
         if not self.is_outdated and self._store.is_outdated(state.shard, state.proofs):
             self.is_outdated = True
+            peer.learn_context(state.shard, state.context)
             self._note("data_are_outdated", peer, shard=state.shard)
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:

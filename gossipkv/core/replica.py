@@ -14,10 +14,12 @@ from types import MappingProxyType
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.adoption import Adopter
+from gossipkv.core.causality import Context
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.expiry import Expirer
+from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
 from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import GOSSIP, MemberRecord
@@ -269,6 +271,16 @@ class Replica:
         snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
 
+    def _fence(self) -> Fence:
+        """Why, and what is known of others' copies."""
+        covered = {name: Context() for name in self._store.shards}
+        for peer in self._membership.peers():
+            for name, context in peer.contexts.items():
+                covered[name].advance(context)
+        is_forgotten = self._membership.is_forgotten(self.identity.replica)
+        in_doubt = {name: shard.certain for name, shard in self._store.shards.items()}
+        return Fence(FORGOTTEN if is_forgotten else OUTDATED, covered, in_doubt if self._gossip.is_outdated else {})
+
     def _snapshot(self, now_ms: int, *, is_fenced: bool) -> ReplicaSnapshot:
         if self.tally.has_new_conflicts:
             self._conflicts = MappingProxyType(dict(self.tally.conflicts))
@@ -281,6 +293,7 @@ class Replica:
             self._store.tables.settings,
             self._conflicts,
             self._solitude.since_ms(now_ms),
+            self._fence() if is_fenced else None,
         )
 
     def reload(self, reader: Reader, durable: ReplicaSnapshot, exchanges: Sequence[int]) -> None:
