@@ -79,7 +79,7 @@ def decode_row(stored: bytes) -> Row:
             context = Context()
             context[replica] = sequence
             return _new(Row, ((version,), context))
-        if len(fields) == _LONE_SIBLING_LENGTH:
+        if len(fields) == _LONE_SIBLING_LENGTH and fields[0] == -1:
             _, replica, sequence, timestamp, value, expires_ms, above = fields
             version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, above))
             context = Context()
