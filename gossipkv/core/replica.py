@@ -214,9 +214,11 @@ class Replica:
         self._probing.tick(now_ms)
         if self._expirer.tick(transaction, now_ms):
             self._gossip.wrote(USER)
-        self._collector.tick(transaction, now_ms)
-        for shard in self._adopter.tick(transaction, now_ms):
-            self._gossip.wrote(shard)
+        if self._solitude.knows_members:
+            # What rests on "all members" would rest on this one alone.
+            self._collector.tick(transaction, now_ms)
+            for shard in self._adopter.tick(transaction, now_ms):
+                self._gossip.wrote(shard)
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()

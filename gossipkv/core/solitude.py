@@ -48,12 +48,23 @@ class Solitude:
             return [Notice("alone", {"consequence": _CONSEQUENCE, "remedy": _REMEDY})]
         return []
 
+    @property
+    def knows_members(self) -> bool:
+        """Whether it knows who the members are: it has synced `sys` since it started, or there is no one to sync with.
+        Before that, a replica may be a member of which this one has not heard yet."""
+        if not self._membership.knows_of_others():
+            return self._membership.has_looked
+        return self._note_sync()
+
+    def _note_sync(self) -> bool:
+        self._has_synced = self._has_synced or any(SYSTEM in peer.synced_at_ms for peer in self._membership.peers())
+        return self._has_synced
+
     def since_ms(self, now_ms: int) -> int | None:
         """When the member was last heard by others, or began; None while it is not alone."""
         if not self._membership.knows_of_others():
             return None
-        self._has_synced = self._has_synced or any(SYSTEM in peer.synced_at_ms for peer in self._membership.peers())
-        if self._has_synced and now_ms - self._heard_ms < self._silence_ms:
+        if self._note_sync() and now_ms - self._heard_ms < self._silence_ms:
             return None
         return min(self._heard_ms, now_ms)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from gossipkv.core.address import address_of
 from gossipkv.core.inputs import Discovered, Leave
 from gossipkv.core.solitude import SILENT_INTERVALS
+from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster, endpoint_of
 
+ROW = address_of("table", b"row")
 SILENCE_MS = SILENT_INTERVALS * 1_000
 
 
@@ -117,3 +120,16 @@ def test_a_clock_that_is_set_back_puts_nothing_off(cluster: Cluster) -> None:
     cluster.tick("a")
     lose_all(cluster, "a", SILENT_INTERVALS)
     assert alone_ms(cluster, "a") is not None
+
+
+def test_a_member_that_has_met_no_one_does_not_take_itself_for_all_members() -> None:
+    cluster = Cluster()
+    cluster.start("a", tombstone_age_ms_min=1_000, message_life_ms=1_000, clock_skew_ms_max=100)
+    cluster.run("a", Discovered((endpoint_of("a"), endpoint_of("b"))))
+    cluster.write("a", Operation(ROW, b"value"))
+    cluster.write("a", Operation(ROW, None))
+    lose_all(cluster, "a", 30)
+    assert ROW in cluster.members["a"].rows(), "a member that is not known yet may need the tombstone"
+    cluster.run("a", Discovered((endpoint_of("a"),)))
+    lose_all(cluster, "a", 30)
+    assert ROW not in cluster.members["a"].rows(), "there is no one else"
