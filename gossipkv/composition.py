@@ -12,17 +12,21 @@ import structlog
 from gossipkv.api.options import ApiOptions
 from gossipkv.codec import Limits
 from gossipkv.core.causality import ReplicaId
+from gossipkv.core.fence import Fence
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.storage import StorageError
 from gossipkv.discovery.base import Discovery
 from gossipkv.feed import FeedOptions
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions, wall_clock_ms
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.settings import Settings, SettingsError
+from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside
 from gossipkv.transport.http import HttpTransport
+from gossipkv.unshared_rows import ROWS_FILE, write_unshared_rows
 
 # The steps of a graceful stop, each at most its share of `stop_timeout_s`: together they must end before that.
 DRAIN_SHARE = 0.25
@@ -88,17 +92,29 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
     return Node(options, storage, transport, discovery, metrics, node_options)
 
 
-def set_outdated_data_aside(settings: Settings, replica: ReplicaId) -> None:
+def set_outdated_data_aside(settings: Settings, replica: ReplicaId, fence: Fence | None) -> None:
     """What a stopped node leaves to be done when it was fenced; the next one composed starts without data. Raises
     StorageError."""
-    path = set_aside(Path(settings.data_dir), replica, wall_clock_ms()).resolve()
+    now_ms = wall_clock_ms()
+    account = Account.of(replica, fence, now_ms)
+    path = set_aside(Path(settings.data_dir), account).resolve()
+    try:
+        unshared = write_unshared_rows(path, account)
+    except (StorageError, OSError) as error:
+        # The data are safe, and the list can be made of them at any time.
+        log.error("unshared_rows_not_listed", path=str(path), reason=str(error), remedy="gossipkv set-aside list")
+        unshared = None
     log.error(
         "data_set_aside",
-        reason="the cluster was told to forget this member's data, which may hold rows that were deleted since",
+        reason=account.reason,
         consequence="this member starts again as a new replica, without them",
         replica=f"{replica:016x}",
         path=str(path),
-        remedy=f"to look at them: gossipkv export TABLE --data-dir {path}; then remove that directory",
+        rows_only_here=None if unshared is None else unshared.rows,
+        first_rows=[] if unshared is None else unshared.first,
+        rows_file=str(path / ROWS_FILE),
+        remedy=f"to put back what no other member is known to have: gossipkv set-aside merge {path} --server URL; to "
+        f"look at all of it: gossipkv export TABLE --data-dir {path}; then remove that directory",
     )
 
 

@@ -118,7 +118,7 @@ class Node:
         await self._start(metrics := Metrics())
         if self._driver.fenced.is_set():
             await self._driver.stop()
-            set_outdated_data_aside(self._settings, self._driver.identity.replica)
+            set_outdated_data_aside(self._settings, self._driver.identity.replica, self._driver.fence)
             await self._start(metrics := Metrics())
         if self._serves_http:
             options = api_options(self._settings)
@@ -148,6 +148,11 @@ class Node:
     def is_ready(self) -> bool:
         """Whether it has been brought up to date once since it started."""
         return self._driver.is_ready
+
+    @property
+    def alone_seconds(self) -> int | None:
+        """Since this member last heard another, or started, while it knows of others and reaches none; else None."""
+        return self._driver.alone_seconds
 
     async def wait_ready(self) -> None:
         """Raises UnavailableError if the member stops before it is ready."""

@@ -219,6 +219,8 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
         (([name], shard.fingerprint % _FINGERPRINT_END) for name, shard in sorted(own.shards.items())),
     )
     yield _gauge("ready", "Whether the member is ready", [], [([], float(status.is_ready))])
+    is_alone = float(status.alone_ms is not None)
+    yield _gauge("alone", "Whether the member knows of others and reaches none", [], [([], is_alone)])
     yield _gauge(
         "member_info",
         "Always 1; who this member is",

@@ -23,6 +23,7 @@ from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published
 from gossipkv.consistency import Consistency
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
+from gossipkv.core.fence import Fence
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
@@ -121,9 +122,8 @@ class Node:
         self._ending = asyncio.Event()
         """Set once the node is about to stop."""
         self.fenced = asyncio.Event()
-        """Set once the data are known to be outdated: the cluster was told to forget this replica. It begins no more
-        exchanges, answers none, takes no writes, and sends watchers to other members. Stop it, set its data aside, and
-        start without any."""
+        """Set once the data are known to be outdated, as `fence` says. It begins no more exchanges, answers none, takes
+        no writes, and sends watchers to other members. Stop it, set its data aside, and start without any."""
         self._discovery_failure = ""
         self._is_alone = False
         self._ready = asyncio.Event()
@@ -332,6 +332,17 @@ class Node:
     def is_ready(self) -> bool:
         """Whether it has been brought up to date once since it started; stays so."""
         return self._ready.is_set() and not self._ending.is_set() and not self.fenced.is_set()
+
+    @property
+    def fence(self) -> Fence | None:
+        """Why it is fenced; None while it is not."""
+        return self._snapshot.fence
+
+    @property
+    def alone_seconds(self) -> int | None:
+        """For how long no other member has been heard, in whole seconds; None while the member is not alone."""
+        since_ms = self._snapshot.alone_since_ms
+        return None if since_ms is None else max(0, self._clock_ms() - since_ms) // 1000
 
     async def wait_ready(self) -> None:
         """Raises StoppedError if the node is stopped or fenced before it is ready."""

@@ -22,6 +22,7 @@ import structlog
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
+from gossipkv.api.alone import alone_headers
 from gossipkv.api.body import refuse_encoding, timed_out
 from gossipkv.api.conditions import precondition_failed, refused
 from gossipkv.api.consistency import Wanted, problem_of_copies, wanted_of
@@ -75,7 +76,7 @@ class Batch:
         table = table_of(target)
         refuse_encoding(request)
         wanted = wanted_of(parameters, self._node.defaults_of(namespace, table)[0])
-        response = web.StreamResponse(headers={"Content-Type": NDJSON})
+        response = web.StreamResponse(headers={"Content-Type": NDJSON} | alone_headers(self._node))
         await response.prepare(request)
         stream = _Stream(self._node, self._options, namespace, table, wanted, response)
         try:

@@ -24,6 +24,7 @@ class Cluster:
             "cluster": status.identity.cluster,
             "member": status.identity.member,
             "ready": status.is_ready,
+            "alone_seconds": _seconds(status.alone_ms),
             "members": [described(member) for member in status.members],
             "transfers": status.transfers,
             "collection": {

@@ -29,6 +29,13 @@ _CONTEXT_HEADER: Object = {
         "schema": {"type": "string"},
     }
 }
+_ALONE_HEADER: Object = {
+    "Gossipkv-Alone": {
+        "description": "Only while the member knows of others and reaches none: whole seconds since it last heard one, "
+        "or started. What it answers may be old, and what it acknowledges is on its disk alone",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    }
+}
 _TAG_HEADER: Object = {
     "ETag": {"description": "The row's versions, in double quotes", "schema": {"type": "string"}}
 } | _CONTEXT_HEADER
@@ -67,6 +74,10 @@ def document(options: ApiOptions) -> Object:
         "/openapi.json": {"get": _operation("This document", {200: _json()})},
         "/": {"get": _operation("Where this document is", {200: _json()})},
     }
+    for template in (ROW, ROWS, BATCH, WATCH):
+        for operation in paths[template].values():
+            for answer in operation["responses"].values():
+                answer["headers"] = answer.get("headers", {}) | _ALONE_HEADER
     for template, operations in paths.items():
         if "get" in operations:
             operations["head"] = _without_bodies(operations["get"])

@@ -13,7 +13,12 @@ def readable(view: View, namespace: str, address: bytes, row: Row, now_ms: int) 
     """Greatest rank first; none where a reader finds no row."""
     if len(row.versions) == 1:
         return row.versions if row.versions[0].is_visible_at(now_ms) else ()
+    if keeps_siblings(view, namespace, address):
+        return row.visible_at(now_ms)
+    return row.versions[:1] if row.winner.is_visible_at(now_ms) else ()
+
+
+def keeps_siblings(view: View, namespace: str, address: bytes) -> bool:
+    """Whether the row's table does, by its settings."""
     settings = settings_of(view, table_of(address)) if namespace == USER else None
-    if settings is None or settings.conflicts is Conflicts.LAST_WRITE_WINS:
-        return row.versions[:1] if row.winner.is_visible_at(now_ms) else ()
-    return row.visible_at(now_ms)
+    return settings is not None and settings.conflicts is Conflicts.SIBLINGS

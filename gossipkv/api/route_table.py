@@ -15,6 +15,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.hdrs import EXPECT
 
 from gossipkv.api.problem import ProblemError, internal_error, problem_of
+from gossipkv.api.row_response import RowResponse
 from gossipkv.api.target import Parameters, Target, parameters_of, target_of
 from gossipkv.metrics import Metrics
 
@@ -38,13 +39,22 @@ class Route:
     handler: Handler
     parameters: frozenset[str] = frozenset()
     """Names of the query parameters that it takes."""
+    is_of_rows: bool = False
+    """Whether its answers say that the member is alone while it is."""
 
 
 class RouteTable:
     """Finds and runs the handler of a request. A GET route answers HEAD too."""
 
-    def __init__(self, routes: Iterable[Route], metrics: Metrics, retry_after_seconds: int) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        metrics: Metrics,
+        retry_after_seconds: int,
+        alone: Callable[[], dict[str, str]] = dict,
+    ) -> None:
         self._metrics = metrics
+        self._alone = alone
         self._retry_after_seconds = retry_after_seconds
         self.is_draining = False
         """Whether each answer is the last on its connection, so that clients turn to another member."""
@@ -61,6 +71,7 @@ class RouteTable:
         target = target_of(request.raw_path)
         methods = self.methods.get(target.template)
         status = CLIENT_GONE
+        route = None
         try:
             if EXPECT in request.headers:
                 await self._expect(request)
@@ -74,14 +85,14 @@ class RouteTable:
             status = response.status
             if self.is_draining and not response.prepared:
                 response.force_close()
-            return response
+            return self._with_alone(response, route)
         except ConnectionError:
             raise
         except Exception as error:
             problem = self._problem(error, request)
             status = problem.status
             # The traceback holds this frame, which holds the problem: a cycle that would wait for the collector.
-            return problem.with_traceback(None).response()
+            return self._with_alone(problem.with_traceback(None).response(), route)
         finally:
             label = UNKNOWN_ROUTE if methods is None else target.template
             method = request.method if request.method in _METHODS else OTHER_METHOD
@@ -96,6 +107,17 @@ class RouteTable:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # These bytes are not part of the response that follows.
         request.writer.output_size = 0
+
+    def _with_alone(self, response: web.StreamResponse, route: Route | None) -> web.StreamResponse:
+        """The response, which says that the member is alone if it is and the route is of rows. An answer that is
+        streamed has said so when it began."""
+        if route is not None and route.is_of_rows and not response.prepared:
+            for name, value in self._alone().items():
+                if isinstance(response, RowResponse):
+                    response.alone = value
+                else:
+                    response.headers[name] = value
+        return response
 
     def _problem(self, error: Exception, request: web.BaseRequest) -> ProblemError:
         problem = problem_of(error, self._retry_after_seconds)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gossipkv.api import consistency, listing, openapi, target, watch
+from gossipkv.api.alone import alone_headers
 from gossipkv.api.batch import Batch
 from gossipkv.api.cluster import Cluster
 from gossipkv.api.health import Health
@@ -23,12 +26,12 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
     health = Health(node, metrics)
     document = openapi.Document(options)
     return [
-        Route("GET", target.ROW, rows.get, consistency.READ_PARAMETERS),
-        Route("PUT", target.ROW, rows.put, consistency.WRITE_PARAMETERS | PUT_PARAMETERS),
-        Route("DELETE", target.ROW, rows.delete, consistency.WRITE_PARAMETERS),
-        Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS),
-        Route("POST", target.BATCH, Batch(node, options).post, consistency.WRITE_PARAMETERS),
-        Route("GET", target.WATCH, watch.Watch(node, options).get, watch.PARAMETERS),
+        Route("GET", target.ROW, rows.get, consistency.READ_PARAMETERS, is_of_rows=True),
+        Route("PUT", target.ROW, rows.put, consistency.WRITE_PARAMETERS | PUT_PARAMETERS, is_of_rows=True),
+        Route("DELETE", target.ROW, rows.delete, consistency.WRITE_PARAMETERS, is_of_rows=True),
+        Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS, is_of_rows=True),
+        Route("POST", target.BATCH, Batch(node, options).post, consistency.WRITE_PARAMETERS, is_of_rows=True),
+        Route("GET", target.WATCH, watch.Watch(node, options).get, watch.PARAMETERS, is_of_rows=True),
         Route("GET", target.TABLES, tables.get_all),
         Route("GET", target.TABLE, tables.get),
         Route("PUT", target.TABLE, tables.put),
@@ -47,4 +50,6 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
 
 def build_api(node: Node, metrics: Metrics, options: ApiOptions) -> RouteTable:
     """The API of a started node, for `serve`."""
-    return RouteTable(routes(node, metrics, options), metrics, options.retry_after_seconds)
+    return RouteTable(
+        routes(node, metrics, options), metrics, options.retry_after_seconds, partial(alone_headers, node)
+    )

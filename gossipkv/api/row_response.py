@@ -16,6 +16,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
+from gossipkv.api import alone
+
 _COPIED_BYTES_MAX = 64 * 1024
 """Joining head and body is cheaper than writing them apart up to about this size."""
 
@@ -39,6 +41,8 @@ class RowResponse(web.StreamResponse):
         self._context = context
         self._value = body
         self._receipt = receipt
+        self.alone: str | None = None
+        """`Gossipkv-Alone`, while the member is alone."""
         self._keeps_alive = True
         self._answered: BaseRequest | None = None
 
@@ -77,6 +81,8 @@ class RowResponse(web.StreamResponse):
             etag += f"Gossipkv-Context: {self._context}\r\n"
         if self._receipt is not None:
             etag += f"Gossipkv-Receipt: {self._receipt}\r\n"
+        if self.alone is not None:
+            etag += f"{alone.HEADER}: {self.alone}\r\n"
         content = "" if status in _BODILESS else f"Content-Length: {len(self._value)}\r\n"
         if status == HTTPStatus.OK:
             content += "Content-Type: application/octet-stream\r\n"

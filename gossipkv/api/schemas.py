@@ -126,6 +126,8 @@ SCHEMAS: dict[str, Any] = {
             "cluster": _TEXT,
             "member": _TEXT,
             "ready": {"type": "boolean"},
+            "alone_seconds": _SECONDS
+            | {"description": "Since this member last heard another, or started; null while it is not alone"},
             "members": {"type": "array", "items": _reference("Member")},
             "transfers": {"type": "object", "additionalProperties": _TEXT},
             "unreadable": _record(

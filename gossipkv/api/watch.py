@@ -13,11 +13,12 @@ import asyncio
 from aiohttp import web
 
 from gossipkv.api import seen_header
+from gossipkv.api.alone import alone_headers
 from gossipkv.api.json_rows import json_siblings, json_text, json_value
 from gossipkv.api.listing import key_parameter
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.readable import readable
+from gossipkv.api.readable import keeps_siblings, readable
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.address import address_of, key_of
 from gossipkv.core.row import Row, Version
@@ -46,6 +47,7 @@ class Watch:
         last_id = request.headers.get(LAST_EVENT_ID) or parameters.get("last_event_id", "")
         position = _position(last_id) if last_id else None
         headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers |= alone_headers(self._node)
         response = web.StreamResponse(headers=headers)
         if request.method == "HEAD":
             await response.prepare(request)
@@ -75,16 +77,17 @@ class Watch:
             return _word_text(item)
         if not item.text:
             # Many watchers are told the same.
-            item.text = event_text(item, self._visible(shard, item))
+            item.text = self._event_text(shard, item)
         return item.text
 
-    def _visible(self, shard: str, told: Told) -> tuple[Version, ...]:
-        """As a reader finds it now."""
+    def _event_text(self, shard: str, told: Told) -> bytes:
+        """As a reader finds the row now."""
         now_ms = self._node.now_ms()
-        if len(told.row.versions) == 1:
-            return told.row.visible_at(now_ms)
+        if not told.row.keeps_siblings and len(told.row.versions) == 1:
+            return event_text(told, told.row.visible_at(now_ms))
         with self._node.view() as view:
-            return readable(view, shard, told.address, told.row, now_ms)
+            visible = readable(view, shard, told.address, told.row, now_ms)
+            return event_text(told, visible, keeps_siblings=keeps_siblings(view, shard, told.address))
 
 
 def _position(text: str) -> WatchPosition | None:
@@ -104,11 +107,12 @@ def _word_text(word: Word) -> bytes:
     return f"event: {word.signal.value}\n{event_id}data: {data}\n\n".encode()
 
 
-def event_text(told: Told, visible: tuple[Version, ...]) -> bytes:
-    """The event of a row in which a reader finds these versions."""
+def event_text(told: Told, visible: tuple[Version, ...], *, keeps_siblings: bool = False) -> bytes:
+    """The event of a row in which a reader finds these versions; with the context to replace them where the table
+    keeps siblings."""
     row = told.row
     fields = f'{{"row":{json_text(key_of(told.address).decode())},"etag":"{row.etag}"'
-    if row.keeps_siblings or len(visible) > 1:
+    if keeps_siblings:
         fields += f',"context":"{seen_header.text_of(told.address, row)}"'
     if len(visible) > 1:
         # A line of data for each, joined by what JSON takes for space: none is longer than a value can make it.

@@ -37,6 +37,7 @@ _COMMANDS = {
     "Cluster": {
         "members": "List members and where they are reached; `members forget`: strike one off.",
         "status": "Compare the members: rows, fingerprints, lag.",
+        "set-aside": "List data that were set aside; `set-aside merge`: put back what only they hold.",
     },
     "Development": {
         "demo": "Show what happens to a cluster, with real processes.",
@@ -54,6 +55,7 @@ _MODULES = {
     "export": "exports",
     "members": "cluster",
     "status": "cluster",
+    "set-aside": "set_aside",
 }
 """Where the module is not named like its command."""
 
@@ -68,7 +70,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"gossipkv.cli.{_MODULES.get(cmd_name, cmd_name)}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -111,6 +111,13 @@ def _print(found: Survey) -> None:
                 f"{first['table']!r} ({first['reason']}); a copy from another member, a put or a delete replaces one",
                 err=True,
             )
+    for answer in found.members:
+        if answer.alone_seconds is not None:
+            click.echo(
+                f"{answer.member} is alone: it has heard no other member for {age_text(answer.alone_seconds)}; its "
+                "rows may be old, and what it acknowledges is on its disk alone",
+                err=True,
+            )
     for name, waiting in found.collection_blocked_by.items():
         click.echo(
             f"deleted rows are kept at {', '.join(waiting)} until {name} has heard of them; if it is gone for good: "

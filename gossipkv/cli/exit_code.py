@@ -16,6 +16,7 @@ class ExitCode(enum.IntEnum):
     ADDRESS_IN_USE = 7
     DATA_DIRECTORY = 8
     SIBLINGS = 9
+    CONFLICTS = 10
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -31,6 +32,7 @@ MEANINGS = {
     ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port cannot be had",
     ExitCode.DATA_DIRECTORY: "serve, export: the data directory is in use, damaged, or not what it should be",
     ExitCode.SIBLINGS: "get: the row has several values at once; standard output holds them as JSON",
+    ExitCode.CONFLICTS: "set-aside merge: rows are left that differ in the cluster; nothing was replaced or deleted",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.TERMINATED: "ended by SIGTERM; serve, once it has started, stops gracefully and ends with 0",
 }

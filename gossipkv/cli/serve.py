@@ -124,7 +124,7 @@ async def _make_way(settings: Settings, node: Node, server: Server) -> None:
     await server.stop()
     await _stop(settings, node)
     try:
-        set_outdated_data_aside(settings, replica)
+        set_outdated_data_aside(settings, replica, node.fence)
     except StorageError as error:
         raise _storage_failure(settings, error) from error
 

@@ -35,6 +35,8 @@ class MemberAnswer:
     unreadable_rows: int = 0
     unreadable: tuple[dict[str, str], ...] = ()
     """Some of the rows whose copy it cannot read."""
+    alone_seconds: float | None = None
+    """Since it last heard another member, or started; None while it is not alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         run_twice,
         unreadable["rows"],
         tuple(unreadable["items"]),
+        account.get("alone_seconds"),
     )
 
 

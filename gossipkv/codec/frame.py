@@ -62,6 +62,7 @@ def encode(envelope: Envelope) -> bytes:
         envelope.token,
         envelope.born,
         envelope.endpoint[:_ENDPOINT_LENGTH_MAX] or None,
+        envelope.is_informed,
         len(envelope.messages),
     ]
     for message in envelope.messages:
@@ -97,6 +98,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         token=reader.integer(),
         born=reader.integer(),
         endpoint=reader.optional_text(),
+        is_informed=reader.boolean(),
         messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
     )
     if not reader.is_at_end:

@@ -203,7 +203,7 @@ class Gossip:
             if peer.replica != envelope.replica:
                 peer = None
             else:
-                peer.is_ready = envelope.is_ready
+                peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
                 peer.last_heard = self._last_exchange
                 self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
@@ -309,7 +309,7 @@ class Gossip:
             # From before the member lost its disk: what it covered then must not be taken for what it covers now.
             return
         peer.last_heard = self._last_exchange
-        peer.is_ready = envelope.is_ready
+        peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
@@ -371,6 +371,7 @@ class Gossip:
         """Find out whether rows may stand here that the peer knows to be deleted."""
         if not self.is_outdated and self._store.is_outdated(state.shard, state.proofs):
             self.is_outdated = True
+            peer.learn_context(state.shard, state.context)
             self._note("data_are_outdated", peer, shard=state.shard)
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
@@ -481,6 +482,8 @@ class Gossip:
         peer.synced_at_ms[shard_name] = now_ms
         if peer.is_ready:
             peer.synced_while_ready.add(shard_name)
+        if shard_name == SYSTEM and self.progress.learns_settings_from(peer):
+            self._store.knows_settings = True
 
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered

@@ -97,6 +97,12 @@ class Membership:
         spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}
         return spoken | {peer.record.replica for peer in self._members.values() if peer.record is not None}
 
+    def knows_of_others(self) -> bool:
+        """Whether a member is listed that has not left, or an endpoint has been found that is not this member's."""
+        return any(peer.status != LEFT for peer in self._members.values()) or any(
+            endpoint not in self._own_endpoints for endpoint in self._found
+        )
+
     def discovered(self, endpoints: Iterable[str], existing: frozenset[str] | None = None) -> None:
         """Take endpoints to try. Those that are known, or this member's own, are not new. `existing` names all members
         that exist, where that is known."""

@@ -310,3 +310,6 @@ class Envelope:
     """The replica id of the sender when its process began."""
     endpoint: str = ""
     """Where the sender is reached; for people to read."""
+    is_informed: bool = True
+    """Whether a sync of `sys` with the sender tells the settings of tables: it has learned them from others itself, or
+    had met others before its process began."""

@@ -92,6 +92,8 @@ class Peer:
     """Per shard, when a sync with it was last completed."""
     is_ready: bool = False
     """Whether it last said that it has been brought up to date since it started."""
+    is_informed: bool = False
+    """Whether it last said that it knows the settings of tables from others."""
     synced_while_ready: set[str] = field(default_factory=set)
     """Shards of which a sync with it was completed while it was."""
     clock_ahead_ms: int = 0

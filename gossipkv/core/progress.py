@@ -61,6 +61,15 @@ class Progress:
     def _has_synced(self, peer: Peer) -> bool:
         return not peer.is_ready and len(peer.synced_at_ms) == len(self._store.shards)
 
+    def learns_settings_from(self, peer: Peer) -> bool:
+        """Whether a sync of `sys` with this peer, which has just been completed, tells the settings of all tables. A
+        newcomer knows none itself; where all are newcomers, everyone that discovery and `sys.members` name has to have
+        been asked."""
+        peers = [other for other in self._membership.peers() if other.status != LEFT]
+        return peer.is_informed or (
+            self._membership.has_looked and all(SYSTEM in other.synced_at_ms for other in peers)
+        )
+
     def learn_stable(self) -> None:
         """What every listed member covers, where all have said what they cover."""
         members = self._membership.members()

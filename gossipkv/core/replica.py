@@ -14,10 +14,12 @@ from types import MappingProxyType
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.adoption import Adopter
+from gossipkv.core.causality import Context
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.expiry import Expirer
+from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
 from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import GOSSIP, MemberRecord
@@ -32,6 +34,7 @@ from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.snapshot import ReplicaSnapshot
+from gossipkv.core.solitude import Solitude
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
@@ -90,6 +93,7 @@ class Replica:
         self._adopter = Adopter(self._store, self._membership, options)
         self._conflicts: Mapping[tuple[str, str], int] = MappingProxyType({})
         """As the last snapshot has them."""
+        self._solitude = Solitude(self._membership, options.gossip_interval_ms, now_ms)
         self._notices: list[Notice] = []
         self._refused: set[tuple[str, str, int]] = set()
         """Senders of whom the log has been told that they are refused."""
@@ -143,6 +147,7 @@ class Replica:
         self._check_name(envelope)
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
+        self._solitude.heard(now_ms)
         if self._gossip.speaks_of_unknown_names(envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
@@ -162,6 +167,8 @@ class Replica:
         except RefusedEnvelopeError as error:
             self.failed(exchange, str(error), now_ms)
             return
+        if envelope.replica != self.identity.replica:
+            self._solitude.heard(now_ms)
         if self._gossip.speaks_of_unknown_names(envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
@@ -207,12 +214,15 @@ class Replica:
         self._probing.tick(now_ms)
         if self._expirer.tick(transaction, now_ms):
             self._gossip.wrote(USER)
-        self._collector.tick(transaction, now_ms)
-        for shard in self._adopter.tick(transaction, now_ms):
-            self._gossip.wrote(shard)
+        if self._solitude.knows_members:
+            # What rests on "all members" would rest on this one alone.
+            self._collector.tick(transaction, now_ms)
+            for shard in self._adopter.tick(transaction, now_ms):
+                self._gossip.wrote(shard)
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()
+        self._notices += self._solitude.tick(now_ms)
         self._started_ms = min(self._started_ms, now_ms)
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
@@ -261,7 +271,7 @@ class Replica:
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         self._adopter.notices = []
         changes = self._store.take_changes(transaction.revision())
-        snapshot = self._snapshot(is_fenced=is_fenced)
+        snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
 
     def _resolved(self, reader: Reader, *, is_fenced: bool) -> list[Resolved]:
@@ -270,12 +280,29 @@ class Replica:
         self._receipts.is_outdated = is_fenced
         return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(reader, is_ending=is_ending)
 
-    def _snapshot(self, *, is_fenced: bool) -> ReplicaSnapshot:
+    def _fence(self) -> Fence:
+        """Why, and what is known of others' copies."""
+        covered = {name: Context() for name in self._store.shards}
+        for peer in self._membership.peers():
+            for name, context in peer.contexts.items():
+                covered[name].advance(context)
+        is_forgotten = self._membership.is_forgotten(self.identity.replica)
+        in_doubt = {name: shard.certain for name, shard in self._store.shards.items()}
+        return Fence(FORGOTTEN if is_forgotten else OUTDATED, covered, in_doubt if self._gossip.is_outdated else {})
+
+    def _snapshot(self, now_ms: int, *, is_fenced: bool) -> ReplicaSnapshot:
         if self.tally.has_new_conflicts:
             self._conflicts = MappingProxyType(dict(self.tally.conflicts))
             self.tally.has_new_conflicts = False
         return ReplicaSnapshot(
-            self.identity, self.is_ready, is_fenced, self.zone, self._store.tables.settings, self._conflicts
+            self.identity,
+            self.is_ready,
+            is_fenced,
+            self.zone,
+            self._store.tables.settings,
+            self._conflicts,
+            self._solitude.since_ms(now_ms),
+            self._fence() if is_fenced else None,
         )
 
     def reload(self, reader: Reader, durable: ReplicaSnapshot, exchanges: Sequence[int]) -> None:
@@ -304,6 +331,11 @@ class Replica:
     # Questions
 
     @property
+    def knows_settings(self) -> bool:
+        """Whether it has learned the settings of tables from others since it started."""
+        return self._store.knows_settings
+
+    @property
     def shards(self) -> dict[str, Shard]:
         """By name; not to be changed."""
         return self._store.shards
@@ -320,6 +352,11 @@ class Replica:
 
     def status(self, now_ms: int) -> ReplicaStatus:
         return describe(self, self._store, self._membership, self._collector.blockers(), now_ms)
+
+    def alone_ms(self, now_ms: int) -> int | None:
+        """For how long no other member has been heard; None while it is not alone."""
+        since_ms = self._solitude.since_ms(now_ms)
+        return None if since_ms is None else now_ms - since_ms
 
     @property
     def refutations(self) -> int:
@@ -484,6 +521,7 @@ class Replica:
             self._token,
             self._born,
             self.options.endpoints.get(GOSSIP, ""),
+            self._store.knows_settings or self._store.has_met_others,
         )
 
     def _check_cluster(self, envelope: Envelope) -> None:

@@ -6,6 +6,10 @@ does not cover its dot; contexts join. What each version says of itself then dec
 last-write-wins version outranks all of lower `(timestamp, replica id)`; one that keeps siblings outranks what the
 last-write-wins versions that it replaced, itself or through others, outranked. Those that are outranked go.
 
+A member that does not know the setting of a table writes in the form that keeps siblings: such a write drops no version
+that was written to be kept. Where the last write wins, readers find the winner, which is of the greatest rank of all
+writes in either form.
+
 So merge is a function of the copies alone, whatever a member knows of the table's settings, and rows written under both
 settings merge the same everywhere. A write's timestamp exceeds those of all versions it replaces, so no version is
 outranked by what it replaced, and what the greatest known write outranks is never forgotten with it: merge is
@@ -194,6 +198,19 @@ def written_beside(current: Row | None, version: Version, seen: Seen | None) -> 
     context[version.dot.replica] = version.dot.sequence
     kept = [held for held in current.versions if seen is None or not seen.context.covers(held.dot)]
     return Row(resolved([version, *kept]), context)
+
+
+def written_for_any_table(current: Row | None, version: Version, seen: Seen | None) -> Row:
+    """The row after a local write into a table whose setting is not known. The write replaces everything that the copy
+    holds, as the last write does, and what its writer had seen. Merge keeps it beside the writes of others, as siblings
+    are kept: a table in which the last write wins reads as its winner all the same."""
+    read = [each for each in (current.seen if current else None, seen) if each is not None]
+    context = Context()
+    for each in read:
+        context.advance(each.context)
+    context[version.dot.replica] = version.dot.sequence
+    above = max([each.siblings_above for each in read], default=0)
+    return Row((version._replace(siblings_above=above),), context)
 
 
 def expired(current: Row, dot: Dot, now_ms: int) -> Row:

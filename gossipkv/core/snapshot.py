@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gossipkv.core.fence import Fence
 from gossipkv.core.storage import Identity
 from gossipkv.core.tables import DEFAULTS, TableSettings
 
@@ -30,6 +31,10 @@ class ReplicaSnapshot:
     """By table of the users, for the tables that have any."""
     conflicts: Mapping[tuple[str, str], int]
     """See `Tally.conflicts`."""
+    alone_since_ms: int | None = None
+    """When another member was last heard, or this one began; None while it is not alone."""
+    fence: Fence | None = None
+    """Why it is fenced, and what others are known to have."""
 
     def settings_of(self, table: str) -> TableSettings:
         """The settings of a table of the users; the defaults if it has none."""

@@ -87,6 +87,8 @@ class ReplicaStatus:
     """Rows in quarantine, as many as fit."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
     """All of them, per shard."""
+    alone_ms: int | None = None
+    """For how long no other member has been heard; None while it is not alone."""
 
 
 class Described(Protocol):
@@ -106,6 +108,8 @@ class Described(Protocol):
 
     @property
     def sightings(self) -> Mapping[str, Sighting]: ...
+
+    def alone_ms(self, now_ms: int) -> int | None: ...
 
 
 def describe(
@@ -145,6 +149,7 @@ def describe(
         tally=replica.tally.copy(),
         unreadable=shown_all(store.shards),
         unreadable_rows={name: len(shard.quarantined) for name, shard in store.shards.items()},
+        alone_ms=replica.alone_ms(now_ms),
     )
 
 

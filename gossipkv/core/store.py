@@ -28,6 +28,7 @@ from gossipkv.core.row import (
     without_collected,
     written,
     written_beside,
+    written_for_any_table,
 )
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Quarantined, Reader, Transaction
@@ -93,6 +94,11 @@ class Store:
         self._collisions: set[tuple[str, Dot, bytes]] = set()
         """By shard, dot and address: those that the log has been told of."""
         self._own_records = frozenset([address_of(MEMBERS_TABLE, own_member.encode())])
+        self.knows_settings = False
+        """Whether the settings of tables have been learned from others since the process began. Until then a table
+        without settings here may keep siblings elsewhere."""
+        self.has_met_others = False
+        """Whether rows of `sys` had come from another replica when the process began."""
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
@@ -103,6 +109,10 @@ class Store:
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
         self.tables.load(reader)
         self.notices.clear()
+        # What told of the settings may have been in the batch that failed. The next sync tells it again.
+        self.knows_settings = False
+        if not self._is_loaded:
+            self.has_met_others = any(origin != self.replica for origin in self.shards[SYSTEM].context)
         if not self._is_loaded and self.replica not in self.shards[SYSTEM].context:
             # The id is new: a replica announces itself with the first transaction.
             self._telling.update(self.shards)
@@ -186,17 +196,18 @@ class Store:
         shard = self.shards[shard_name]
         address = operation.address
         current = transaction.row(shard_name, address)
-        existed = current is not None and current.is_visible_at(now_ms)
         lost = shard.quarantined.get(address) if shard.quarantined else None
         if lost is not None and (operation.if_match is not None or operation.if_absent):
             return Declined(UNREADABLE, None, 0)
+        table = address[: address.index(0)]
+        keeps_siblings = shard_name == USER and table in self.tables.with_siblings
+        existed = current is not None and _is_found(current, now_ms, keeps_siblings=keeps_siblings)
         if not _condition_holds(operation, current, exists=existed):
             return NotMatched(current.etag if current is not None and existed else None)
         if operation.seen is not None and milliseconds(operation.seen.timestamp) > now_ms + self._clock_skew_ms_max:
             return Declined(CONTEXT_AHEAD, current.etag if current else None, 0)
-        with_siblings = self.tables.with_siblings
         # What replaces an unreadable row must outrank what no one here can know: then the last write wins.
-        if with_siblings and lost is None and shard_name == USER and address[: address.index(0)] in with_siblings:
+        if keeps_siblings and lost is None:
             return self._write_beside(transaction, shard, operation, current, now_ms, existed=existed)
         above = current.winner.timestamp if current is not None else shard.collected.timestamp
         if operation.seen is not None:
@@ -204,7 +215,10 @@ class Store:
         version = Version(
             shard.next_dot(self.replica), self._clock.next(now_ms, above), operation.value, _expiry(operation, now_ms)
         )
-        row = _in_place_of(lost, written(current, version))
+        if lost is not None or shard_name == SYSTEM or self.knows_settings or self.tables.has(table):
+            row = _in_place_of(lost, written(current, version))
+        else:
+            row = written_for_any_table(current, version, operation.seen)
         self._store_own(transaction, shard, address, current, row)
         if shard_name == SYSTEM:
             self.tables.follow((RowCopy(address, row),))
@@ -454,6 +468,11 @@ def _text(address: bytes) -> str:
 def _in_place_of(lost: Quarantined | None, row: Row) -> Row:
     """The row that replaces an unreadable one, everywhere: it covers all that the other covered."""
     return row if lost is None else Row(row.versions, row.context.joined(lost.context))
+
+
+def _is_found(current: Row, now_ms: int, *, keeps_siblings: bool) -> bool:
+    """Whether a reader finds the row. Where the last write wins, a row may still hold what was written beside it."""
+    return current.is_visible_at(now_ms) if keeps_siblings else current.winner.is_visible_at(now_ms)
 
 
 def _condition_holds(operation: Operation, current: Row | None, *, exists: bool) -> bool:

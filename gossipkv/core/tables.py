@@ -4,6 +4,9 @@ A setting counts for a member's writes from when the row has reached it. Rows th
 version says of itself is what it was written under. In a table that went from siblings to last-write-wins a row with
 several versions reads as its winner, and the next write replaces them all; in one that went the other way rows keep
 siblings from their next write on.
+
+A member that has not yet learned the settings of others since it started does not know what a table without a row of
+settings is: there it writes what suits both (`Store.knows_settings`).
 """
 
 from __future__ import annotations
@@ -122,3 +125,7 @@ class Tables:
         self.with_siblings = frozenset(
             table.encode() for table, held in settings.items() if held.conflicts is Conflicts.SIBLINGS
         )
+
+    def has(self, table: bytes) -> bool:
+        """Whether a row of settings is known for the table."""
+        return table.decode() in self.settings

@@ -48,7 +48,11 @@ class Client:
         return operations
 
     def write(self, host: Host) -> list[Operation]:
-        beside = settings_in(host.disk.committed_row(SYSTEM, settings_address(BESIDE))) is not None
+        assert host.process is not None
+        # A member that has met others, and of these none yet that knew the setting, takes the table for one where the
+        # last write wins. One that has met no one knows that it does not know.
+        knows = settings_in(host.disk.committed_row(SYSTEM, settings_address(BESIDE))) is not None
+        beside = knows or not host.process.replica.knows_settings
         operations = [self._operation(beside=beside) for _ in range(self._rng.choice((1, 1, 1, 2, 5)))]
         self._submit(host, operations)
         return operations
@@ -68,13 +72,14 @@ class Client:
         host.process.submit(Write(USER, tuple(operations)), lambda outcome: self._told(host, USER, operations, outcome))
 
     def _operation(self, *, beside: bool) -> Operation:
-        """Where `beside`, the member knows that a table keeps siblings: writes go there that should find it so."""
+        """Where `beside`, the member keeps siblings in the table that has them: writes go there that should find it
+        so."""
         address = self._address()
         if table_of(address) == BESIDE:
             if not beside:
                 return Operation(address_of("table0", key_of(address)), self._value())
             seen = self._seen.get(address) if self._rng.random() < 0.6 else None
-            is_delete = seen is not None and self._rng.random() < 0.25
+            is_delete = self._rng.random() < (0.25 if seen is not None else 0.05)
             return Operation(address, None if is_delete else self._value(), seen=seen)
         value = None if self._rng.random() < 0.25 else self._value()
         kind = self._rng.random()

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from gossipkv.core.inputs import Answer, Leave
-from gossipkv.simulation.cluster import Cluster
+from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Scenario
 from gossipkv.simulation.timeline import Timeline
 
 LEAVE_MS_MAX = 300
+ALONE_MS_MAX = 500
+"""How long a member that starts alone stays so after it is ready."""
 CLOCK_SKEWS_MAX = 6
 """How far a clock goes wrong at most, in multiples of what others tolerate."""
 FREQUENT = 6
@@ -40,6 +42,7 @@ class Nemesis:
             "jump_forward": (self._jump_forward, 3),
             "jump_back": (self._jump_back, 3),
             "lose_disk": (self._lose_disk, 2),
+            "start_alone": (self._start_alone, 2),
             "join": (self._join, 2),
             "leave": (self._leave, 3),
             "move": (self._move, 2),
@@ -151,6 +154,23 @@ class Nemesis:
             self._cluster.stop(host, "crashes")
         self._cluster.lose_disk(host)
         self._later(lambda: self._cluster.start(host))
+        return True
+
+    def _start_alone(self) -> bool:
+        """A member starts with an empty disk while it reaches no one, is ready on its own, takes writes, and meets the
+        others later."""
+        if len(self._cluster.hosts) < 2:
+            return False
+        host = self._rng.choice(self._cluster.hosts)
+        if host.is_up:
+            self._cluster.stop(host, "crashes")
+        self._cluster.lose_disk(host)
+        endpoint = host.endpoint
+        self._cluster.trace.line("network", f"isolates {endpoint}")
+        self._cluster.network.isolate(endpoint)
+        self._cluster.start(host)
+        alone_ms = BOOTSTRAP_TIMEOUT_MS + self._rng.randint(0, ALONE_MS_MAX)
+        self._timeline.after(alone_ms, lambda: self._cluster.network.rejoin(endpoint))
         return True
 
     # Clocks

@@ -24,6 +24,8 @@ class Network:
         self._hosts: dict[str, Host] = {}
         self._free: list[str] = []
         self._endpoints = 0
+        self._isolated: set[str] = set()
+        """Endpoints that reach no one and that no one reaches, whatever else heals."""
 
     def lease(self) -> str:
         """An endpoint that no one has: one that was given back, where there is one."""
@@ -48,11 +50,20 @@ class Network:
 
     def carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
         """Let a frame arrive: once, late, twice or never."""
+        if source in self._isolated or destination in self._isolated:
+            self.faults.fired["isolation"] += 1
+            return
         if self._is_chain and not self._are_neighbours(source, destination):
             self.faults.fired["chain"] += 1
             return
         for delay_ms in self.faults.plan(source, destination):
             self._timeline.after(delay_ms + self._rng.randint(1, LATENCY_MS_MAX), arrive)
+
+    def isolate(self, endpoint: str) -> None:
+        self._isolated.add(endpoint)
+
+    def rejoin(self, endpoint: str) -> None:
+        self._isolated.discard(endpoint)
 
     def _are_neighbours(self, source: str, destination: str) -> bool:
         one, other = self._hosts.get(source), self._hosts.get(destination)
@@ -61,5 +72,6 @@ class Network:
     def calm(self) -> None:
         """End all faults."""
         self._is_chain = False
+        self._isolated.clear()
         self.faults.rates = NO_FAULTS
         self.faults.heal()

@@ -31,6 +31,8 @@ class Emphasis(Enum):
     """Each write goes to one member, which passes it on, and many frames are lost: rows run ahead of contexts."""
     REPLACED = "replaced"
     """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
+    ALONE = "alone"
+    """Members start with nothing while they reach no one, and take writes to the rows that others write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Scenario:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
                 )
+            case Emphasis.ALONE:
+                return replace(
+                    mixture, is_chain=False, keys=3, write_interval_ms=15, fault_interval_ms=200, lists_members=True,
+                    frequent_faults=("start_alone",),
+                )  # fmt: skip
             case None:
                 return mixture
 

@@ -38,6 +38,8 @@ FORMAT_VERSION = 4
 _INTEGER_MAX = 2**64 - 1
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
+_LONE_SIBLING_LENGTH = _LONE_VERSION_LENGTH + 1
+"""A version whose own dot is all that its row covers says so by its length, which no other row has."""
 
 _pack: Callable[[object], bytes] = msgpack.packb
 _unpack: Callable[[bytes], Any] = msgpack.unpackb
@@ -53,6 +55,10 @@ class UndecodableRecordError(StorageError):
 def encode_row(row: Row) -> bytes:
     versions, context = row
     if row.keeps_siblings:
+        if len(versions) == 1:
+            (replica, sequence), timestamp, value, expires_ms, above = versions[0]
+            if len(context) == 1 and context.get(replica) == sequence:
+                return _pack([-1, replica, sequence, timestamp, value, expires_ms, above])
         fields: list[Any] = [-len(versions)]
         for (replica, sequence), *others in versions:
             fields += (replica, sequence, *others)
@@ -85,6 +91,12 @@ def decode_row(stored: bytes) -> Row:
             if expires_ms is not None:
                 expires_ms = _time_of(expires_ms)
             version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, None))
+            context = Context()
+            context[replica] = sequence
+            return _new(Row, ((version,), context))
+        if len(fields) == _LONE_SIBLING_LENGTH and fields[0] == -1:
+            _, replica, sequence, timestamp, value, expires_ms, above = fields
+            version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, above))
             context = Context()
             context[replica] = sequence
             return _new(Row, ((version,), context))

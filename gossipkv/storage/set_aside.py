@@ -5,6 +5,9 @@ stay on its volume for whoever wants to look what was in them, and are never rem
 
     DIRECTORY/data.mdb                                        the data in use
     DIRECTORY/set-aside/20260102T030405Z-9258018b7fc8043c/    each set of outdated data: the time, the replica
+        account.json    why, and what other members were known to have (`storage/account.py`)
+        data.mdb        the data
+        rows.ndjson     the rows that no other member was known to have (`unshared_rows.py`), made of the two
 
 One rename moves the data, so that at every moment they are either where they were, and found outdated again at the next
 start, or set aside. The directory is locked meanwhile, and what has been set aside is never written over.
@@ -18,17 +21,19 @@ from pathlib import Path
 
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.storage import StorageError
+from gossipkv.storage.account import Account
 from gossipkv.storage.directory import DATA_FILE, DataDirectory
 
 SET_ASIDE = "set-aside"
 
 
-def set_aside(data_dir: Path, replica: ReplicaId, now_ms: int) -> Path:
+def set_aside(data_dir: Path, account: Account) -> Path:
     """Move the data of a closed store aside; returns their directory, which `gossipkv export --data-dir` reads. Raises
     StorageError; then they may be where they were."""
     directory = DataDirectory(data_dir)
     try:
-        target = _new_directory(data_dir / SET_ASIDE, replica, now_ms)
+        target = _new_directory(data_dir / SET_ASIDE, account.replica, account.set_aside_ms)
+        account.write(target)
         # The way to the data is on disk before they are behind it.
         _sync(data_dir / SET_ASIDE)
         _sync(data_dir)

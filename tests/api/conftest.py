@@ -129,13 +129,14 @@ async def running(
     storage: Storage | None = None,
     clock_ms: Callable[[], int] = wall_clock_ms,
     network: MemoryNetwork | None = None,
+    endpoints: tuple[str, ...] = (),
 ) -> AsyncIterator[Api]:
     metrics = Metrics()
     node = Node(
         ReplicaOptions(bootstrap_timeout_ms=1, gossip_interval_ms=50, endpoints={"http": "http://m0:7080"}),
         storage or MemoryStorage(),
         MemoryTransport(network or MemoryNetwork(), "m0"),
-        StaticDiscovery(()),
+        StaticDiscovery(endpoints),
         metrics,
         clock_ms=clock_ms,
     )

@@ -28,6 +28,7 @@ class Event(NamedTuple):
 class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self.headers = response.headers
         self.last_id = ""
         self.longest_line_bytes = 0
 

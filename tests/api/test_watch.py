@@ -21,6 +21,7 @@ async def test_a_watch_tells_puts_and_deletes_from_now_on(api: Api) -> None:
         ("delete", "k", None),
     ]
     assert events[0].data["etag"] == etag
+    assert all("context" not in event.data for event in events)
 
 
 async def test_a_watch_goes_on_from_each_of_its_ids_without_a_gap_or_a_repetition(api: Api) -> None:

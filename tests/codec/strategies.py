@@ -126,6 +126,7 @@ def envelopes_of(found: st.SearchStrategy[m.Message]) -> st.SearchStrategy[m.Env
         integers_64,
         integers_64,
         st.just("") | st.just("http://10.0.0.1:7081"),
+        st.booleans(),
     )
 
 

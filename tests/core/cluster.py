@@ -10,6 +10,7 @@ from typing import Any
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.effects import Effects, Notice, Send
+from gossipkv.core.fence import Fence
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
 from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
@@ -46,6 +47,7 @@ class Member:
     notices: list[Notice] = field(default_factory=list)
     clock_ahead_ms: int = 0
     is_fenced: bool = False
+    fence: Fence | None = None
 
     @property
     def replica_id(self) -> int:
@@ -54,6 +56,7 @@ class Member:
     def keep(self, effects: Effects) -> None:
         self.outbox += effects.sends
         self.is_fenced |= effects.is_fenced
+        self.fence = self.fence or (effects.snapshot.fence if effects.snapshot else None)
         self.notices += effects.notices
 
     def rows(self, shard: str = USER) -> dict[bytes, Row]:

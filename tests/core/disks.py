@@ -27,7 +27,8 @@ def at(key: str) -> bytes:
 class Disk:
     """A store and the storage under it; every call is a transaction of its own."""
 
-    def __init__(self, replica: ReplicaId) -> None:
+    def __init__(self, replica: ReplicaId, *, knows_settings: bool = True) -> None:
+        self.knows_settings = knows_settings
         self.storage = MemoryStorage()
         self.store = Store(replica, SKEW_MS_MAX)
         self.load()
@@ -35,6 +36,7 @@ class Disk:
     def load(self) -> None:
         with self.storage.view() as view:
             self.store.load(view)
+        self.store.knows_settings = self.knows_settings
 
     @property
     def shard(self) -> Shard:

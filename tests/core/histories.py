@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Conflicts, Row, Version, expired, merge, written, written_beside
+from gossipkv.core.row import Conflicts, Row, Version, expired, merge, written, written_beside, written_for_any_table
 
 REPLICAS = 3
 
@@ -22,8 +22,8 @@ class Copy(NamedTuple):
 
 @dataclass
 class History:
-    kinds: tuple[Conflicts, ...]
-    """What the table is set to as writers know it: all the same, or changing."""
+    kinds: tuple[Conflicts | None, ...]
+    """What the table is set to as writers know it: all the same, or changing; None: they do not know."""
     current: list[Copy | None] = field(default_factory=lambda: [None] * REPLICAS)
     copies: list[Copy] = field(default_factory=list)
     """Every copy there ever was: what may still be in flight, and what a writer may have read."""
@@ -41,6 +41,14 @@ class History:
             version = Version(dot, max(clock, above + 1), value, expires_ms)
             self.replaced[dot] = known
             row = written(copy.row if copy else None, version)
+        elif self.kinds[kind % len(self.kinds)] is None:
+            source = self.copies[read % len(self.copies)] if self.copies and read < 6 else None
+            seen = source.row.seen if source else None
+            version = Version(dot, max(clock, above + 1, seen.timestamp + 1 if seen else 0), value, expires_ms)
+            known |= source.known if source else frozenset()
+            self.replaced[dot] = known
+            row = written_for_any_table(copy.row if copy else None, version, seen)
+            version = row.winner
         else:
             source = self.copies[read % len(self.copies)] if self.copies and read < 12 else copy if read < 16 else None
             seen = source.row.seen if source else None
@@ -92,7 +100,7 @@ _WRITES = st.tuples(
     st.integers(1, 9),
     st.none() | st.sampled_from([b"", b"value"]),
     st.none() | st.integers(1, 9),
-    st.integers(0, 1),
+    st.integers(0, 5),
     st.integers(0, 20),
 )
 _EXPIRIES = st.tuples(_PLACES, st.integers(1, 9), st.just("expire"))
@@ -100,7 +108,7 @@ _STEPS = st.lists(_WRITES | st.tuples(_PLACES, _PLACES) | _EXPIRIES, min_size=1,
 
 
 @st.composite
-def histories(draw: st.DrawFn, *kinds: Conflicts) -> History:
+def histories(draw: st.DrawFn, *kinds: Conflicts | None) -> History:
     """Histories with at least one copy; clocks are few, so that timestamps collide."""
     history = History(kinds)
     history.write(*draw(_WRITES))

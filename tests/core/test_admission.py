@@ -133,7 +133,7 @@ def wrong_others() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("happened", [*wrong_writes(), *wrong_others()], ids=repr)
+@pytest.mark.parametrize("happened", [*wrong_writes(), *wrong_others()], ids=lambda happened: type(happened).__name__)
 def test_what_no_message_and_no_record_can_hold_is_not_admitted(happened: Input) -> None:
     with pytest.raises(InvalidInputError):
         admit(happened, VALUE_BYTES_MAX)

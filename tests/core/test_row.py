@@ -22,7 +22,9 @@ from gossipkv.core.row import (
 from tests.core.histories import History, histories
 
 LWW, SIBLINGS = Conflicts.LAST_WRITE_WINS, Conflicts.SIBLINGS
-ANY_HISTORY = histories(LWW) | histories(SIBLINGS) | histories(LWW, SIBLINGS)
+LWW_AT_TIMES = histories(LWW) | histories(LWW, None) | histories(None)
+SIBLINGS_AT_TIMES = histories(SIBLINGS) | histories(SIBLINGS, None)
+ANY_HISTORY = LWW_AT_TIMES | SIBLINGS_AT_TIMES | histories(LWW, SIBLINGS) | histories(LWW, SIBLINGS, None)
 
 
 def row(
@@ -53,7 +55,7 @@ def test_merge_is_idempotent(data: st.DataObject, history: History) -> None:
     assert merge(merged, other) == merged
 
 
-@given(histories(SIBLINGS))
+@given(SIBLINGS_AT_TIMES)
 def test_siblings_are_exactly_the_writes_that_no_known_write_has_replaced(history: History) -> None:
     for held, known in history.copies:
         assert {version.dot for version in held.versions} == history.maximal(known)
@@ -63,6 +65,12 @@ def test_siblings_are_exactly_the_writes_that_no_known_write_has_replaced(histor
 def test_the_last_write_that_a_copy_knows_of_wins(history: History) -> None:
     for held, known in history.copies:
         assert held.versions == (max((history.writes[dot] for dot in known), key=lambda version: version.rank),)
+
+
+@given(LWW_AT_TIMES)
+def test_readers_find_the_last_write_whether_or_not_its_writer_knew_that_it_wins(history: History) -> None:
+    for held, known in history.copies:
+        assert held.winner == max((history.writes[dot] for dot in known), key=lambda version: version.rank)
 
 
 @given(ANY_HISTORY)

@@ -80,6 +80,11 @@ def _replace_nothing(current: Row | None, version: Version, seen: Any) -> Row:
     return row.written_beside(current, version, None)
 
 
+def _written_as_last(current: Row | None, version: Version, seen: Any) -> Row:
+    kept = row.written_for_any_table(current, version, seen)
+    return Row((kept.winner._replace(siblings_above=None),), kept.context)
+
+
 def _merge_to_the_last(ours: Row, theirs: Row) -> Row:
     merged = row.merge(ours, theirs)
     return Row(merged.versions[:1], merged.context)
@@ -422,6 +427,14 @@ MUTANTS = (
     ),
     Mutant("a context is passed over", store, "written_beside", _replace_nothing, SIBLINGS),
     Mutant("merge keeps one of several siblings", store, "merge", _merge_to_the_last, SIBLINGS),
+    Mutant(
+        "a member alone writes as if no table kept siblings",
+        store,
+        "written_for_any_table",
+        _written_as_last,
+        SIBLINGS,
+        Emphasis.ALONE,
+    ),
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
     Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),

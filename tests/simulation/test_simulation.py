@@ -38,6 +38,7 @@ FAULTS = {
     "jump_forward",
     "jump_back",
     "lose_disk",
+    "start_alone",
     "join",
     "left",
     "move",

@@ -6,14 +6,17 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from gossipkv.core.causality import Context
 from gossipkv.core.storage import Identity, StorageError
 from gossipkv.storage import set_aside as module
+from gossipkv.storage.account import ACCOUNT_FILE, Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside
 
 REPLICA = 0x9258018B7FC8043C
 NOW_MS = 1_767_323_045_678
 IDENTITY = Identity("gossipkv", "gossipkv-0", REPLICA, 1)
+ACCOUNT = Account(REPLICA, "a reason", NOW_MS, {"usr": Context({REPLICA: 7, 2: 3})}, {"usr": 5})
 
 
 def fill(data_dir: Path) -> None:
@@ -36,18 +39,38 @@ def identity_in(data_dir: Path) -> Identity | None:
 
 def test_what_is_set_aside_can_be_read_and_the_directory_is_empty(tmp_path: Path) -> None:
     fill(tmp_path)
-    path = set_aside(tmp_path, REPLICA, NOW_MS)
+    path = set_aside(tmp_path, ACCOUNT)
     assert path == tmp_path / "set-aside" / "20260102T030405Z-9258018b7fc8043c"
     assert identity_in(path) == IDENTITY
     assert identity_in(tmp_path) is None
     assert all_set_aside(tmp_path) == [path]
+    assert Account.read(path, 0) == ACCOUNT
+
+
+def test_a_set_without_an_account_or_with_a_damaged_one_is_one_of_which_nothing_is_known(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = set_aside(tmp_path, ACCOUNT)
+    for damage in (b"", b"{}", b"[]", b'{"replica": 7}', b"\xff"):
+        (path / ACCOUNT_FILE).write_bytes(damage)
+        account = Account.read(path, REPLICA)
+        assert (account.replica, account.covered, account.reason) == (REPLICA, {}, "not known")
+    (path / ACCOUNT_FILE).unlink()
+    assert not Account.read(path, REPLICA).knows_others("usr")
+
+
+def test_writes_of_an_old_copy_are_covered_up_to_where_its_names_are_its_own() -> None:
+    assert ACCOUNT.covered_through("usr", REPLICA) == 5
+    assert [ACCOUNT.is_ambiguous("usr", REPLICA, sequence) for sequence in (5, 6)] == [False, True]
+    assert (ACCOUNT.covered_through("usr", 2), ACCOUNT.is_ambiguous("usr", 2, 9)) == (3, False)
+    assert ACCOUNT.covered_through("sys", REPLICA) == 0
+    assert not ACCOUNT.is_ambiguous("sys", REPLICA, 9)
 
 
 def test_nothing_that_was_set_aside_is_written_over(tmp_path: Path) -> None:
     paths = []
     for _ in range(3):
         fill(tmp_path)
-        paths.append(set_aside(tmp_path, REPLICA, NOW_MS))
+        paths.append(set_aside(tmp_path, ACCOUNT))
     assert all_set_aside(tmp_path) == sorted(paths)
     assert len(set(paths)) == 3
     assert [identity_in(path) for path in paths] == [IDENTITY] * 3
@@ -74,18 +97,18 @@ def test_an_end_at_any_moment_leaves_the_data_where_they_were_or_set_aside(
         patched.setattr(module, "_sync", ended)
         patched.setattr(Path, "rename", rename_unless_ended)
         with pytest.raises(StorageError, match="cannot be set aside"):
-            set_aside(tmp_path, REPLICA, NOW_MS)
+            set_aside(tmp_path, ACCOUNT)
     has_moved = step > 2
     assert [identity_in(path) for path in all_set_aside(tmp_path)] == ([IDENTITY] if has_moved else [])
     assert identity_in(tmp_path) == (None if has_moved else IDENTITY)
     if not has_moved:
-        assert identity_in(set_aside(tmp_path, REPLICA, NOW_MS)) == IDENTITY
+        assert identity_in(set_aside(tmp_path, ACCOUNT)) == IDENTITY
 
 
 def test_data_in_use_are_not_set_aside(tmp_path: Path) -> None:
     storage = LmdbStorage(tmp_path)
     with pytest.raises(StorageError, match="in use by another process"):
-        set_aside(tmp_path, REPLICA, NOW_MS)
+        set_aside(tmp_path, ACCOUNT)
     storage.close()
     assert all_set_aside(tmp_path) == []
 

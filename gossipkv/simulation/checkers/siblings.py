@@ -1,17 +1,19 @@
 """In a table that keeps siblings a row holds exactly the writes that no write known to the copy has seen.
 
 What a writer had seen is computed from its request alone: the context that it gave; without one nothing, or, where the
-member had nothing to read, what was there. A write that a member adopts from a replica that is gone has seen that write
-and what it had seen.
+member had nothing to read, what was there. A member that has not learned the setting of the table replaces what is
+there with every write, and keeps beside it what it has not seen. A write that a member adopts from a replica that is
+gone has seen that write and what it had seen.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from gossipkv.core.address import USER, table_of
+from gossipkv.core.address import SYSTEM, USER, table_of
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.row import Row, Version
+from gossipkv.core.tables import settings_address, settings_in
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.disk import Commit
@@ -25,36 +27,43 @@ class Siblings(Checker):
         super().__init__(history)
         self._seen: dict[bytes, dict[Dot, frozenset[Dot]]] = defaultdict(dict)
         """Per row, what the writer of each write had seen."""
+        self._excused: set[bytes] = set()
+        """Rows written as where the last write wins by a member that had met others, none of whom knew the setting."""
 
     def committed(self, commit: Commit) -> None:
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             if table_of(address) == BESIDE and row is not None:
-                self._check(commit.disk.member, address, stood[shard, address], row)
+                self._check(commit, address, stood[shard, address], row)
             stood[shard, address] = row
 
-    def _check(self, member: str, address: bytes, before: Row | None, row: Row) -> None:
-        writes = self._seen[address]
+    def _check(self, commit: Commit, address: bytes, before: Row | None, row: Row) -> None:
+        member, writes = commit.disk.member, self._seen[address]
         found = {version.dot for version in row.versions if not self._is_buried(address, version.dot)}
         fresh = [version for version in row.versions if version.dot not in writes]
         explained = [version for version in fresh if self._explains_adoption(address, before, row, version)]
         fresh = [version for version in fresh if version not in explained]
         if not fresh and (found == self._maximal(address, row.context) or len(explained) != 1):
-            self.require(found == self._maximal(address, row.context), member, "holds", row, "at", address)
+            self._require(found == self._maximal(address, row.context), member, "holds", row, "at", address)
             return
         # One that repeats a delete may be a delete by a client whose clock is behind.
         (written,) = fresh or explained
+        knows = _knew_the_setting(commit)
+        if written.siblings_above is None and not knows and _has_met_others(commit):
+            self._excused.add(address)
         # Deletes have no values to tell them apart: one of those that were asked for must explain the row, which knows
         # of all that its writer gave. First comes the one that explains its context, too: another may claim to have
         # seen writes that this copy does not know of.
         given = self.history.contexts_given[address, written.value]
         known = [seen for seen in given if seen is None or row.context.covers_all(seen)]
         contexts = [self._context_of(before, context) for context in known]
+        if not knows:
+            contexts += [(seen or Context()).joined(before.context if before else {}) for seen in known]
         for seen in sorted(contexts, key=lambda seen: _context_after(before, seen, written.dot) != row.context):
             writes[written.dot] = _covered(writes, seen)
             if found == self._maximal(address, row.context):
                 break
-        self.require(
+        self._require(
             found == self._maximal(address, row.context), member, "wrote", written, "and holds", row, "at", address
         )
 
@@ -67,6 +76,10 @@ class Siblings(Checker):
                 seen[version.dot] = seen.get(old.dot, frozenset()) | {old.dot}
                 return True
         return False
+
+    def _require(self, is_so: bool, member: str, *words: object) -> None:
+        address = words[-1]
+        self.require(is_so or address in self._excused, member, *words)
 
     def _is_buried(self, address: bytes, dot: Dot) -> bool:
         """What someone has collected may be left out by one and still be held by another."""
@@ -83,6 +96,18 @@ class Siblings(Checker):
         if given is not None:
             return given
         return before.context if before is not None and not before.is_visible else Context()
+
+
+def _knew_the_setting(commit: Commit) -> bool:
+    """Whether the member had it on disk before this batch."""
+    key = (SYSTEM, settings_address(BESIDE))
+    before = commit.before[key] if key in commit.before else commit.disk.committed_row(*key)
+    return settings_in(before) is not None
+
+
+def _has_met_others(commit: Commit) -> bool:
+    """Whether it covers anything of `sys` that others wrote."""
+    return any(origin != commit.disk.replica for origin in commit.disk.context(SYSTEM))
 
 
 def _covered(writes: dict[Dot, frozenset[Dot]], context: Context) -> frozenset[Dot]:

@@ -1,0 +1,15 @@
+"""`Gossipkv-Alone`: the word of a member that knows of others and reaches none, on every answer about rows.
+
+Its value is the whole number of seconds since the member last heard another, or since its process began.
+"""
+
+from __future__ import annotations
+
+from gossipkv.node import Node
+
+HEADER = "Gossipkv-Alone"
+
+
+def alone_headers(node: Node) -> dict[str, str]:
+    seconds = node.alone_seconds
+    return {} if seconds is None else {HEADER: str(seconds)}

@@ -1,0 +1,158 @@
+"""Rows of data that were set aside, put back where the cluster lacks them. Nothing is replaced and nothing deleted.
+
+A write of which any member knows is left alone, whatever has become of it: its row may have been replaced or deleted
+since. For the rest:
+
+- a row that the cluster lacks is put on condition that it is absent, with what is left of its life;
+- in a table that keeps siblings, a value that the row lacks is put beside the others;
+- where the last write wins, a row with another value is left as it is and reported;
+- a delete is reported if the cluster has the row, and never carried out.
+
+What is put once is found there the next time, so a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from enum import Enum
+from typing import NamedTuple
+
+from gossipkv.client import Client, ConditionFailedError, TooManySiblingsError
+from gossipkv.client.table import Table
+from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.receipts import Receipt
+from gossipkv.core.row import Conflicts, Version
+from gossipkv.core.tables import TableSettings
+from gossipkv.storage.account import Account
+from gossipkv.unshared_rows import UnsharedRow
+
+
+class Fate(Enum):
+    """What becomes of a row; text for people, by number of rows."""
+
+    PUT = "put back"
+    SAME = "there already"
+    KNOWN = "known to the cluster, which has kept, replaced or deleted them since"
+    EXPIRED = "expired"
+    GONE = "deleted in both"
+    LEFT = "left: the cluster has another value"
+    NOT_DELETED = "left: deleted in the set, and not in the cluster"
+
+    @property
+    def remains(self) -> bool:
+        """Whether the set and the cluster go on differing in the row."""
+        return self in (Fate.LEFT, Fate.NOT_DELETED)
+
+
+class Merged(NamedTuple):
+    row: UnsharedRow
+    fate: Fate
+
+
+class Merge:
+    """Of one set into the cluster of a client. In a dry run nothing is put."""
+
+    def __init__(self, client: Client, account: Account, now_ms: int, *, is_dry_run: bool) -> None:
+        self.fates: Counter[Fate] = Counter()
+        self._client = client
+        self._account = account
+        self._now_ms = now_ms
+        self._is_dry_run = is_dry_run
+        self._keeps_siblings: dict[str, bool] = {}
+        self._known: dict[tuple[str, ReplicaId], tuple[int, int | None]] = {}
+        """Per shard and origin: up to which write the cluster knows all, and from which on it knows none."""
+
+    async def run(self, rows: Iterable[UnsharedRow]) -> AsyncIterator[Merged]:
+        """Merge one row after the other. Raises ClientError."""
+        for row in rows:
+            fate = await self._merge(row)
+            self.fates[fate] += 1
+            yield Merged(row, fate)
+
+    async def _merge(self, row: UnsharedRow) -> Fate:
+        versions = [version for version in row.versions if not await self._knows(row.namespace, version)]
+        if not versions:
+            return Fate.KNOWN
+        if row.namespace == SYSTEM:
+            return await self._merge_settings(row, versions[0])
+        table = self._client.table(row.table, resolve=lambda values: values[0])
+        if row.is_delete:
+            return Fate.GONE if await table.get(row.row) is None else Fate.NOT_DELETED
+        living = [version for version in versions if version.is_visible_at(self._now_ms)]
+        if not living:
+            return Fate.EXPIRED
+        if await self._does_keep_siblings(row.table):
+            return await self._put_beside(table, row.row, living)
+        return await self._put_if_absent(table, row.row, living[0])
+
+    async def _put_if_absent(self, table: Table, key: str, version: Version) -> Fate:
+        found = await table.get(key)
+        if found is None and self._is_dry_run:
+            return Fate.PUT
+        if found is None:
+            try:
+                await table.put(key, version.value or b"", if_absent=True, ttl=self._life(version))
+            except ConditionFailedError:
+                found = await table.get(key)
+            else:
+                return Fate.PUT
+        return Fate.SAME if found is not None and found.value == version.value else Fate.LEFT
+
+    async def _put_beside(self, table: Table, key: str, versions: list[Version]) -> Fate:
+        found = await table.get(key)
+        held = set() if found is None else set(found.siblings or (found.value,))
+        missing = [version for version in versions if version.value not in held]
+        if not missing:
+            return Fate.SAME
+        for version in [] if self._is_dry_run else missing:
+            try:
+                await table.put(key, version.value or b"", ttl=self._life(version))
+            except TooManySiblingsError:
+                return Fate.LEFT
+        return Fate.PUT
+
+    async def _merge_settings(self, row: UnsharedRow, version: Version) -> Fate:
+        """Settings of a table are put back through their own route, which knows what may be set."""
+        found = await self._client.table(row.table, namespace=SYSTEM).get(row.row)
+        if row.is_delete:
+            return Fate.GONE if found is None else Fate.NOT_DELETED
+        settings = TableSettings.from_json(version.value or b"")
+        if found is not None:
+            return Fate.SAME if TableSettings.from_json(found.value or b"") == settings else Fate.LEFT
+        if not self._is_dry_run:
+            table = self._client.table(row.row)
+            await table.configure(conflicts=settings.conflicts.value, w=settings.w, r=settings.r)
+        self._keeps_siblings[row.row] = settings.conflicts is Conflicts.SIBLINGS
+        return Fate.PUT
+
+    async def _does_keep_siblings(self, table: str) -> bool:
+        if table not in self._keeps_siblings:
+            found = await self._client.table(table).describe()
+            self._keeps_siblings[table] = found is not None and found["settings"]["conflicts"] == "siblings"
+        return self._keeps_siblings[table]
+
+    async def _knows(self, namespace: str, version: Version) -> bool:
+        """Whether any member has a write, or what replaced it. A member that has one has all before it, too."""
+        origin, sequence = version.dot
+        if self._account.is_ambiguous(namespace, origin, sequence):
+            return False
+        known, unknown = self._known.get((namespace, origin), (0, None))
+        if sequence > known and (unknown is None or sequence < unknown):
+            coverage = await self._client.receipt(str(Receipt(namespace, version.dot)))
+            if any(holder["has_it"] for holder in coverage["members"]):
+                known = sequence
+            else:
+                unknown = sequence
+            self._known[namespace, origin] = known, unknown
+        return sequence <= known
+
+    def _life(self, version: Version) -> float | None:
+        """What is left of it, in seconds."""
+        return None if version.expires_ms is None else max(1, version.expires_ms - self._now_ms) / 1_000
+
+
+def described(merged: Merged) -> str:
+    """A line on a row, for people."""
+    return f"{merged.row.name.removeprefix(f'{USER}/')}: {merged.fate.value}"

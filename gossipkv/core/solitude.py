@@ -1,0 +1,73 @@
+"""Whether a member is alone: it knows of others and is in touch with none of them.
+
+A member knows of others when `sys.members` lists one that has not left, or when discovery finds an endpoint that is not
+its own. Then it is alone
+
+- from the start of its process until it has completed a sync of `sys` with another member;
+- after that, whenever no other member has answered it or asked it anything for `SILENT_INTERVALS` gossip intervals.
+
+A member that knows of no others is a whole cluster, and is not alone. What a member alone acknowledges is on one disk,
+and what it reads may be old: so it says that it is alone. It takes reads and writes all the same.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.address import SYSTEM
+from gossipkv.core.effects import Notice
+from gossipkv.core.membership import Membership
+
+SILENT_INTERVALS = 10
+
+
+class Solitude:
+    """Of one member."""
+
+    def __init__(self, membership: Membership, gossip_interval_ms: int, now_ms: int) -> None:
+        self._membership = membership
+        self._silence_ms = SILENT_INTERVALS * gossip_interval_ms
+        self._heard_ms = now_ms
+        """When another member was last heard; the start of the process before that."""
+        self._has_synced = False
+        self._is_told = False
+        """Whether the log has been told that the member is alone."""
+
+    def heard(self, now_ms: int) -> None:
+        """Another member has answered, or asked."""
+        self._heard_ms = now_ms
+
+    def tick(self, now_ms: int) -> list[Notice]:
+        """Let time pass. The log is told once when the member has been alone for long enough, and when it ends."""
+        # A clock that was set back must not put off the moment at which silence counts.
+        self._heard_ms = min(self._heard_ms, now_ms)
+        since_ms = self.since_ms(now_ms)
+        if since_ms is None and self._is_told:
+            self._is_told = False
+            return [Notice("no_longer_alone", {})]
+        if since_ms is not None and now_ms - since_ms >= self._silence_ms and not self._is_told:
+            self._is_told = True
+            return [Notice("alone", {"consequence": _CONSEQUENCE, "remedy": _REMEDY})]
+        return []
+
+    @property
+    def knows_members(self) -> bool:
+        """Whether it knows who the members are: it has synced `sys` since it started, or there is no one to sync with.
+        Before that, a replica may be a member of which this one has not heard yet."""
+        if not self._membership.knows_of_others():
+            return self._membership.has_looked
+        return self._note_sync()
+
+    def _note_sync(self) -> bool:
+        self._has_synced = self._has_synced or any(SYSTEM in peer.synced_at_ms for peer in self._membership.peers())
+        return self._has_synced
+
+    def since_ms(self, now_ms: int) -> int | None:
+        """When the member was last heard by others, or began; None while it is not alone."""
+        if not self._membership.knows_of_others():
+            return None
+        if self._note_sync() and now_ms - self._heard_ms < self._silence_ms:
+            return None
+        return min(self._heard_ms, now_ms)
+
+
+_CONSEQUENCE = "its answers may be old, and what it acknowledges is on this disk alone until it reaches another member"
+_REMEDY = "look at the network and at discovery; for a member that is gone for good: gossipkv members forget MEMBER"

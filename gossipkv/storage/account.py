@@ -1,0 +1,91 @@
+"""Why data were set aside, and what was known then of others' copies, as a file beside the data.
+
+It is on disk before the data move, so that an end at any moment leaves no data set aside without it. Sets that earlier
+versions made have none: then nothing is known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.fence import Fence
+
+ACCOUNT_FILE = "account.json"
+_UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    replica: ReplicaId
+    reason: str
+    set_aside_ms: int
+    covered: Mapping[str, Context] = field(default_factory=dict)
+    """Per shard, what other members were known to cover."""
+    ambiguous_after: Mapping[str, int] = field(default_factory=dict)
+    """As in `Fence`."""
+
+    @classmethod
+    def of(cls, replica: ReplicaId, fence: Fence | None, now_ms: int) -> Account:
+        if fence is None:
+            return cls(replica, _UNKNOWN, now_ms)
+        return cls(replica, fence.reason, now_ms, fence.covered, fence.ambiguous_after)
+
+    @classmethod
+    def read(cls, directory: Path, replica: ReplicaId) -> Account:
+        """That of a set of data of this replica; one that knows nothing if the file is absent or damaged."""
+        try:
+            return cls._from_json(json.loads((directory / ACCOUNT_FILE).read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            moved_ms = int(directory.stat().st_mtime * 1_000)
+            return cls(replica, _UNKNOWN, moved_ms)
+
+    def write(self, directory: Path) -> None:
+        """Durably. Raises OSError."""
+        with (directory / ACCOUNT_FILE).open("w") as file:
+            json.dump(self._to_json(), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def knows_others(self, shard: str) -> bool:
+        """Whether anything is known of others' copies of a shard."""
+        return bool(self.covered.get(shard))
+
+    def is_ambiguous(self, shard: str, replica: ReplicaId, sequence: int) -> bool:
+        """Whether a write may bear the name of another write elsewhere."""
+        return replica == self.replica and sequence > self.ambiguous_after.get(shard, sequence)
+
+    def covered_through(self, shard: str, origin: ReplicaId) -> int:
+        """Up to which of an origin's writes others are known to have them."""
+        through = self.covered.get(shard, Context()).get(origin, 0)
+        return min(through, self.ambiguous_after.get(shard, through)) if origin == self.replica else through
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "replica": f"{self.replica:016x}",
+            "reason": self.reason,
+            "set_aside_ms": self.set_aside_ms,
+            "covered": {
+                shard: {f"{origin:016x}": sequence for origin, sequence in sorted(context.items())}
+                for shard, context in self.covered.items()
+            },
+            "ambiguous_after": dict(self.ambiguous_after),
+        }
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> Account:
+        return cls(
+            int(content["replica"], 16),
+            str(content["reason"]),
+            int(content["set_aside_ms"]),
+            {
+                shard: Context({int(origin, 16): int(sequence) for origin, sequence in entries.items()})
+                for shard, entries in content["covered"].items()
+            },
+            {shard: int(sequence) for shard, sequence in content["ambiguous_after"].items()},
+        )

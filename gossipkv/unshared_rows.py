@@ -1,0 +1,151 @@
+"""The rows of data that were set aside which no other member is known to have.
+
+A row counts if it has a version whose name no other member was known to cover. What is not known to be covered counts
+as not covered: so there may be too many rows here, never too few. If nothing is known of others at all, the writes of
+the replica itself count. Of `sys`, settings of tables count, which clients have made; the rest is the store's own.
+
+`rows.ndjson` beside the data names them, a line each, in the shapes of `export` and of a batch: a put with its `value`,
+and `siblings` if it has several; a delete with `"delete": true`. `expires` is the time at which a value does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from gossipkv.client.row import value_to_json
+from gossipkv.core.address import NAMESPACES, SYSTEM, TABLES_TABLE, key_of, table_of
+from gossipkv.core.causality import Dot, ReplicaId
+from gossipkv.core.clock import milliseconds
+from gossipkv.core.row import Row, Version
+from gossipkv.core.storage import View
+from gossipkv.storage.account import Account
+from gossipkv.storage.lmdb import LmdbStorage
+
+ROWS_FILE = "rows.ndjson"
+NAMED_MAX = 5
+"""The log names at most this many rows."""
+_PAGE_ROWS = 500
+_TIME_MS_MAX = 253_402_300_799_999
+
+
+class UnsharedRow(NamedTuple):
+    namespace: str
+    table: str
+    row: str
+    versions: tuple[Version, ...]
+    """Those that no one else is known to have, in descending rank. If any is a value, the values alone."""
+
+    @property
+    def is_delete(self) -> bool:
+        return self.versions[0].value is None
+
+    @property
+    def name(self) -> str:
+        return f"{self.namespace}/{self.table}/{self.row}"
+
+    @property
+    def etag(self) -> str:
+        return "+".join(str(version.dot) for version in self.versions)
+
+    def to_json(self) -> dict[str, object]:
+        first = self.versions[0]
+        item: dict[str, object] = {"namespace": self.namespace, "table": self.table, "row": self.row}
+        if self.is_delete:
+            item |= {"kind": "delete", "delete": True}
+        else:
+            item |= {"kind": "put", "value": value_to_json(first.value or b"")}
+        item |= {"etag": self.etag, "timestamp": time_text(milliseconds(first.timestamp))}
+        if first.expires_ms is not None and not self.is_delete:
+            item["expires"] = time_text(first.expires_ms)
+        if len(self.versions) > 1:
+            item["siblings"] = [{"value": value_to_json(v.value or b""), "etag": str(v.dot)} for v in self.versions]
+        return item
+
+
+class Listed(NamedTuple):
+    """What was written to the file of rows."""
+
+    rows: int
+    first: list[str]
+    """The names of the first few."""
+
+
+def time_text(ms: int) -> str:
+    """RFC 3339. What lies beyond its years counts as their end."""
+    ms = min(ms, _TIME_MS_MAX)
+    return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unshared_rows(storage: LmdbStorage, account: Account) -> Iterator[list[UnsharedRow]]:
+    """All of them, some hundred at a time, by origin in the order of its writes. Raises StorageError."""
+    for shard in NAMESPACES:
+        with storage.view() as view:
+            origins = sorted(view.journal_heads(shard))
+        for origin in origins:
+            if account.knows_others(shard) or origin == account.replica:
+                yield from _rows_of(storage, shard, origin, account)
+
+
+def _rows_of(storage: LmdbStorage, shard: str, origin: ReplicaId, account: Account) -> Iterator[list[UnsharedRow]]:
+    after: int | None = account.covered_through(shard, origin)
+    while after is not None:
+        with storage.view() as view:
+            page, after = _page(view, shard, origin, after, account)
+        yield page
+
+
+def _page(
+    view: View, shard: str, origin: ReplicaId, after: int, account: Account
+) -> tuple[list[UnsharedRow], int | None]:
+    """Some rows, and after which write to go on; None at the end."""
+    page: list[UnsharedRow] = []
+    for examined, (sequence, address) in enumerate(view.journal(shard, origin, after)):
+        if examined == _PAGE_ROWS:
+            return page, after
+        after = sequence
+        stored = view.row(shard, address)
+        if stored is None or (shard == SYSTEM and table_of(address) != TABLES_TABLE):
+            continue
+        versions = _unshared_versions(stored, shard, account)
+        # A row has an entry for each origin that wrote it: it counts at that of its first version.
+        if versions and versions[0].dot == Dot(origin, sequence):
+            page.append(UnsharedRow(shard, table_of(address), key_of(address).decode(), versions))
+    return page, None
+
+
+def _unshared_versions(row: Row, shard: str, account: Account) -> tuple[Version, ...]:
+    unshared = [
+        version
+        for version in row.versions
+        if version.dot.sequence > account.covered_through(shard, version.dot.replica)
+        and (account.knows_others(shard) or version.dot.replica == account.replica)
+    ]
+    values = [version for version in unshared if version.value is not None]
+    return tuple(values or unshared)
+
+
+def write_unshared_rows(directory: Path, account: Account) -> Listed:
+    """Name them in a file beside the data. Raises StorageError, OSError."""
+    rows = 0
+    first: list[str] = []
+    temporary = directory / f".{ROWS_FILE}.new"
+    storage = LmdbStorage(directory, must_exist=True)
+    try:
+        with temporary.open("wb") as file:
+            for page in unshared_rows(storage, account):
+                for row in page:
+                    line = json.dumps(row.to_json(), ensure_ascii=False, separators=(",", ":"))
+                    file.write(line.encode() + b"\n")
+                    first += [row.name] if rows < NAMED_MAX else []
+                    rows += 1
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(directory / ROWS_FILE)
+    finally:
+        storage.close()
+    return Listed(rows, first)
