@@ -287,7 +287,8 @@ class Replica:
             for name, context in peer.contexts.items():
                 covered[name].advance(context)
         is_forgotten = self._membership.is_forgotten(self.identity.replica)
-        in_doubt = {name: shard.certain for name, shard in self._store.shards.items()}
+        at_start = self._store.sequences_at_start
+        in_doubt = {name: max(shard.certain, at_start[name]) for name, shard in self._store.shards.items()}
         return Fence(FORGOTTEN if is_forgotten else OUTDATED, covered, in_doubt if self._gossip.is_outdated else {})
 
     def _snapshot(self, now_ms: int, *, is_fenced: bool) -> ReplicaSnapshot:

@@ -94,6 +94,8 @@ class Store:
         self._collisions: set[tuple[str, Dot, bytes]] = set()
         """By shard, dot and address: those that the log has been told of."""
         self._own_records = frozenset([address_of(MEMBERS_TABLE, own_member.encode())])
+        self.sequences_at_start: dict[str, int] = {}
+        """Per shard, this replica's last write before the process began."""
         self.knows_settings = False
         """Whether the settings of tables have been learned from others since the process began. Until then a table
         without settings here may keep siblings elsewhere."""
@@ -113,6 +115,7 @@ class Store:
         self.knows_settings = False
         if not self._is_loaded:
             self.has_met_others = any(origin != self.replica for origin in self.shards[SYSTEM].context)
+            self.sequences_at_start = {name: shard.context.get(self.replica, 0) for name, shard in self.shards.items()}
         if not self._is_loaded and self.replica not in self.shards[SYSTEM].context:
             # The id is new: a replica announces itself with the first transaction.
             self._telling.update(self.shards)
