@@ -17,6 +17,7 @@ Members take turns by name: each waits one message's life longer than the one be
 
 from __future__ import annotations
 
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collection import TICK_MS_MAX
 from gossipkv.core.effects import Notice
@@ -62,7 +63,9 @@ class Adopter:
         shard = self._store.shards[name]
         present = {self._store.replica, *self._membership.replicas()}
         heads = transaction.journal_heads(name)
-        ahead = [o for o in sorted(heads) if heads[o] > shard.context.get(o, 0) and o not in present]
+        # An origin is gone if it has been a member. One that has not been heard of as such may only be unknown here.
+        gone = self._store.shards[SYSTEM].context.keys() - present
+        ahead = [o for o in sorted(heads) if heads[o] > shard.context.get(o, 0) and o in gone]
         waited = {(name, o): self._ahead_ms.get((name, o), 0) + elapsed_ms for o in ahead}
         self._ahead_ms = {key: ms for key, ms in self._ahead_ms.items() if key[0] != name} | waited
         patience_ms = (1 + self._turn()) * self._life_ms
