@@ -19,7 +19,20 @@ from dataclasses import dataclass
 from gossipkv import division
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects, Notice
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Locate, Received, Tick, Withdraw, Write, step
+from gossipkv.core.inputs import (
+    Answer,
+    Answered,
+    Failed,
+    Input,
+    Inspect,
+    Locate,
+    Received,
+    Tick,
+    Withdraw,
+    Write,
+    admit,
+    step,
+)
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.quarantine import quarantine
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
@@ -120,6 +133,11 @@ class GroupCommit:
 
     def _run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
         if len(inputs) == 1 and division.weight(inputs[0]) > self._bytes_max:
+            try:
+                # A part must not be stored of what is refused as a whole.
+                admit(inputs[0], self.replica.options.value_bytes_max)
+            except InvalidInputError as refused:
+                return Batch([refused], Effects())
             return self._run_in_pieces(inputs[0], now_ms)
         return self._run_whole(inputs, now_ms)
 

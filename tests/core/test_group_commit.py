@@ -18,6 +18,7 @@ from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullE
 from gossipkv.core.tables import TableSettings, settings_address
 from gossipkv.core.write import NotMatched, Operation, Written
 from gossipkv.group_commit import Batch, StepFailedError
+from gossipkv.rows.invalid import InvalidInputError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.disks import at
 
@@ -227,3 +228,12 @@ def test_a_member_that_got_ready_in_a_batch_that_failed_is_not_ready_and_says_so
     batch = cluster.run("a", Tick())
     assert snapshot_of(batch).is_ready
     assert "ready" in [notice.event for notice in batch.effects.notices], "the log is told once it is true"
+
+
+def test_nothing_of_a_write_that_is_refused_as_a_whole_stands_where_it_would_be_divided(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    member.storage.usage = Usage(2**30 - 2**20, 2**30)
+    good = [Operation(at(f"{number}"), None) for number in range(200)]
+    [outcome] = cluster.run("a", Write(USER, (*good, Operation(b"no address", None)))).outcomes
+    assert isinstance(outcome, InvalidInputError)
+    assert keys(member) == []
