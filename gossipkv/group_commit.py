@@ -264,6 +264,7 @@ class GroupCommit:
         except BaseException as error:
             self._return_to_disk(prepared.inputs, prepared.batch.effects, error, prepared.now_ms)
             raise
+        self.replica.note_committed()
         self._durable = _snapshot_of(prepared.batch.effects)
         return prepared.batch
 

@@ -366,6 +366,11 @@ class Replica:
         self._membership.notices.clear()
         self._load_members(reader)
 
+    def note_committed(self) -> None:
+        """The batch is durable."""
+        self._receipts.note_committed()
+        self._quorum.note_committed()
+
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int, *, has_ticked: bool) -> None:
         """After `reload`: the storage has failed for want of room, and these answers may be why; or the upkeep of the
         tick that was in the batch."""

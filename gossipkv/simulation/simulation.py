@@ -214,6 +214,7 @@ class Simulation:
         self._nemesis.fired["return"] += 1
         self._cluster.hosts.append(host)
         host.skew_ms = 0
+        host.disk.calm()
         self._cluster.start(host)
         return True
 

@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.inputs import Discovered, Inspect, Received, Tick, Write
+from gossipkv.core.causality import Dot
+from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Withdraw, Write
 from gossipkv.core.messages import Delta, Digest, Envelope, Pull, RowCopy, WalkBegin
+from gossipkv.core.receipts import Coverage, Receipt
 from gossipkv.core.room import NO_ROOM, Room, Usage, room_of
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, PutDelayedError, StorageFullError
@@ -411,3 +413,13 @@ def test_rows_on_their_way_count_as_used(cluster: Cluster) -> None:
     assert [type(result) for result in cast("list[Any]", results)] == [Declined, Written]
     cluster.settle()
     cluster.write("a", put("more"))
+
+
+def test_a_wait_that_is_withdrawn_in_a_batch_that_does_not_fit_is_told_how_it_stands(cramped: Cluster) -> None:
+    cramped.run("c", Await(2, 3, Receipt(USER, Dot(1, 99))))
+    big = Write(USER, tuple(put(f"{number}") for number in range(100)))
+    told, results = cramped.run("c", Withdraw(2), big).outcomes
+    assert isinstance(told, Coverage)
+    assert isinstance(results, list)
+    [again] = cramped.run("c", Withdraw(2)).outcomes
+    assert again is None
