@@ -5,7 +5,9 @@ leaves before `commit` has returned: the answers and effects of a batch are hand
 crash-safety argument: a process that dies before the commit has told no one anything, and one that dies after it finds
 everything it may have told on disk.
 
-If a step or the commit fails, the transaction is aborted and the replica returns to what is on disk.
+If a step or the commit fails, the transaction is aborted and the replica returns to what is on disk. What does not fit
+is divided (`division.py`): a batch into inputs, a write into operations, rows from a peer into pieces. An input that
+does not fit even so is taken in without what it would write: its rows are refused, and everything else about it counts.
 """
 
 from __future__ import annotations
@@ -14,18 +16,45 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gossipkv import division
+from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects, Notice
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Inspect, Locate, Withdraw, Write, admit, step
+from gossipkv.core.inputs import (
+    Answer,
+    Answered,
+    Failed,
+    Input,
+    Inspect,
+    Locate,
+    Received,
+    Tick,
+    Withdraw,
+    Write,
+    admit,
+    step,
+)
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.quarantine import quarantine
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
+from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage, reserves_of, room_of
 from gossipkv.core.snapshot import ReplicaSnapshot
-from gossipkv.core.storage import Storage, StorageError, StorageFullError, Transaction, UnreadableRowError
+from gossipkv.core.storage import (
+    PutDelayedError,
+    PutRefusedError,
+    Storage,
+    StorageError,
+    StorageFullError,
+    Transaction,
+    UnreadableRowError,
+)
+from gossipkv.core.write import Declined, Result
 from gossipkv.rows.invalid import InvalidInputError
 
-USED_SHARE_MAX = 0.9
-"""Above this share of the storage puts are refused; the reserve is for deletes and for rows that other members have
-acknowledged already."""
+_NO_ROOM, _CATCHING_UP = Declined(NO_ROOM, None, 0), Declined(CATCHING_UP, None, 0)
+
+FAILURES_MAX = 64
+"""Transactions of one batch that may fail for want of room; the rest of the batch then fails without a try. Each
+failure reads the replica's memory from disk again."""
 
 
 class StepFailedError(Exception):
@@ -47,6 +76,7 @@ class Prepared:
     transaction: Transaction
     batch: Batch
     inputs: Sequence[Input]
+    now_ms: int
 
 
 class GroupCommit:
@@ -57,6 +87,10 @@ class GroupCommit:
         self.replica = replica
         self._durable = durable
         """The replica as of the last commit."""
+        self._room = Room.AMPLE
+        self._usage = Usage(0, 0)
+        self._failures = 0
+        """Transactions of the batch under way that have failed for want of room."""
 
     @classmethod
     def open(
@@ -86,84 +120,171 @@ class GroupCommit:
         An input that the core fails on is found by running each on its own, so that it cannot take others with it. A
         row that cannot be read takes nothing with it: it is quarantined, and the inputs are taken in again without it.
         """
+        self._failures = 0
+        try:
+            self._look_at_room()
+        except StorageError as error:
+            return self._failed(inputs, error, now_ms)
+        return joined([self._run(run, now_ms) for run in division.runs(inputs, self._bytes_max)])
+
+    @property
+    def _bytes_max(self) -> int:
+        return int(self._usage.free_bytes * division.TRANSACTION_SHARE)
+
+    def _run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
+        if len(inputs) == 1 and division.weight(inputs[0]) > self._bytes_max:
+            try:
+                # A part must not be stored of what is refused as a whole.
+                admit(inputs[0], self.replica.options.value_bytes_max)
+            except InvalidInputError as refused:
+                return Batch([refused], Effects())
+            return self._run_in_pieces(inputs[0], now_ms)
+        return self._run_whole(inputs, now_ms)
+
+    def _run_whole(self, inputs: Sequence[Input], now_ms: int) -> Batch:
         notices: list[Notice] = []
         while True:
             try:
                 if self._storage.unreadable:
                     notices += _quarantined(self._storage)
                     self._return_to_disk((), Effects())
-                batch = self._run(inputs, now_ms)
+                batch = self.commit(self.prepare(inputs, now_ms))
             except UnreadableRowError as error:
-                if not self._storage.unreadable:
-                    return Batch(
-                        [self._without_storage(one, error, now_ms) for one in inputs], Effects(notices=notices)
-                    )
+                if self._storage.unreadable:
+                    continue
+                batch = self._failed(inputs, error, now_ms)
+            except StorageFullError as error:
+                batch = self._divide(inputs, error, now_ms)
             except StorageError as error:
-                return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects(notices=notices))
+                batch = self._failed(inputs, error, now_ms)
+            except Exception as error:
+                batch = self._run_each(inputs, error, now_ms)
+            batch.effects.notices[:0] = notices
+            return batch
+
+    def _run_each(self, inputs: Sequence[Input], error: Exception, now_ms: int) -> Batch:
+        """Find the input that the core fails on."""
+        if len(inputs) > 1:
+            return joined([self._run_whole([one], now_ms) for one in inputs])
+        failure = StepFailedError(f"{type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return Batch([failure], Effects())
+
+    # What does not fit
+
+    def divide(self, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Batch:
+        """Run inputs that did not fit into one transaction in several. Never raises."""
+        self._failures = 0
+        return self._divide(inputs, error, now_ms)
+
+    def _divide(self, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Batch:
+        self._failures += 1
+        if self._failures > FAILURES_MAX:
+            return self._failed(inputs, error, now_ms)
+        if len(inputs) > 1:
+            middle = len(inputs) // 2
+            return joined([self._run_whole(inputs[:middle], now_ms), self._run_whole(inputs[middle:], now_ms)])
+        [happened] = inputs
+        if isinstance(happened, Write) and len(happened.operations) > 1:
+            return self._run_writes(division.writes(happened, division.weight(happened) // 2), now_ms)
+        if isinstance(happened, Write):
+            return self._failed(inputs, error, now_ms)
+        before = Batch([], Effects())
+        if isinstance(happened, Received | Answered) and division.weight(happened) > 0:
+            before = self._run_pieces(happened, division.weight(happened) // 2, now_ms)
+        return joined([before, self._run_without_room(happened, error, now_ms)])
+
+    def _run_in_pieces(self, happened: Input, now_ms: int) -> Batch:
+        """An input that would take more than its share of the room."""
+        if isinstance(happened, Write) and len(happened.operations) > 1:
+            return self._run_writes(division.writes(happened, self._bytes_max), now_ms)
+        before = Batch([], Effects())
+        if isinstance(happened, Received | Answered):
+            before = self._run_pieces(happened, self._bytes_max, now_ms)
+        return joined([before, self._run_whole([happened], now_ms)])
+
+    def _run_writes(self, parts: Sequence[Write], now_ms: int) -> Batch:
+        """The parts of one write, as one write is answered: a result per operation, or one error for all."""
+        batches = []
+        results: list[Result] = []
+        for part in parts:
+            batch = self._run_whole([part], now_ms)
+            batches.append(batch)
+            [outcome] = batch.outcomes
+            if isinstance(outcome, list):
+                results += outcome
+            elif isinstance(outcome, StorageFullError | PutDelayedError):
+                refusal = _CATCHING_UP if isinstance(outcome, PutDelayedError) else _NO_ROOM
+                results += [refusal] * len(part.operations)
             else:
-                batch.effects.notices[:0] = notices
-                return batch
+                return Batch([outcome], joined(batches).effects)
+        return Batch([results], joined(batches).effects)
 
-    def _run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
-        """Raises UnreadableRowError."""
+    def _run_pieces(self, happened: Received | Answered, bytes_max: int, now_ms: int) -> Batch:
+        """The rows of an envelope by themselves: no one is answered yet, and the effects are those of all."""
+        batches = [self._run_whole([piece], now_ms) for piece in division.pieces(happened, bytes_max)]
+        return Batch([], joined(batches).effects)
+
+    def _run_without_room(self, happened: Input, error: StorageFullError, now_ms: int) -> Batch:
+        """What an input says counts although what it brings does not fit: a member without room still compares, probes,
+        and says that it has none."""
         try:
-            return self.commit(self.prepare(inputs, now_ms))
-        except UnreadableRowError:
-            raise
-        except StorageError as error:
-            return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects())
-        except Exception as error:
-            if len(inputs) == 1:
-                failure = StepFailedError(f"{type(error).__name__}: {error}")
-                failure.__cause__ = error
-                return Batch([failure], Effects())
-        batches = [self.run([one], now_ms) for one in inputs]
-        return Batch(
-            [outcome for batch in batches for outcome in batch.outcomes],
-            Effects(
-                [send for batch in batches for send in batch.effects.sends],
-                [notice for batch in batches for notice in batch.effects.notices],
-                [arrival for batch in batches for arrival in batch.effects.arrivals],
-                [resolved for batch in batches for resolved in batch.effects.resolved],
-                [changes for batch in batches for changes in batch.effects.changes],
-                any(batch.effects.is_fenced for batch in batches),
-                next((b.effects.snapshot for b in reversed(batches) if b.effects.snapshot is not None), None),
-            ),
-        )
+            return self.commit(self.prepare([happened], now_ms, has_room=False))
+        except StorageError:
+            return self._failed([happened], error, now_ms)
 
-    def prepare(self, inputs: Sequence[Input], now_ms: int) -> Prepared:
-        """The part before the commit. Raises what a step raised, after returning to what is on disk."""
+    def _failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
+        return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects())
+
+    # One transaction
+
+    def prepare(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool = True) -> Prepared:
+        """The part before the commit. Raises what a step raised, after returning to what is on disk. Without room, no
+        rows of others are taken in."""
         transaction = self._storage.begin()
         try:
-            is_full = self._storage.used_share >= USED_SHARE_MAX
-            outcomes = [self._outcome(transaction, one, is_full, now_ms) for one in inputs]
+            self._look_at_room()
+            room = self._room if has_room else Room.NONE
+            free_bytes = self._usage.free_bytes
+            spare_bytes = free_bytes - reserves_of(self._usage.capacity_bytes, self.replica.shards[USER].rows)[0]
+            allowance = Allowance(room, division.rows_max(free_bytes), spare_bytes)
+            self.replica.allow(allowance, self._usage)
+            outcomes = [self._outcome(transaction, one, now_ms) for one in inputs]
             effects = self.replica.finish(transaction, now_ms)
-        except BaseException:
+        except BaseException as error:
             transaction.abort()
-            self._return_to_disk(inputs, Effects())
+            self._return_to_disk(inputs, Effects(), error, now_ms)
             raise
-        return Prepared(transaction, Batch(outcomes, effects), inputs)
+        return Prepared(transaction, Batch(outcomes, effects), inputs, now_ms)
 
     def commit(self, prepared: Prepared) -> Batch:
         """Make a prepared batch durable. Raises StorageError, after returning to what is on disk."""
         try:
             prepared.transaction.commit()
-        except BaseException:
-            self._return_to_disk(prepared.inputs, prepared.batch.effects)
+        except BaseException as error:
+            self._return_to_disk(prepared.inputs, prepared.batch.effects, error, prepared.now_ms)
             raise
+        self.replica.note_committed()
         self._durable = _snapshot_of(prepared.batch.effects)
         return prepared.batch
 
-    def _outcome(self, transaction: Transaction, happened: Input, is_full: bool, now_ms: int) -> Answer | Exception:
+    def _look_at_room(self) -> None:
+        """Raises StorageError."""
+        usage = self._storage.usage
+        self._room = room_of(usage, self.replica.shards[USER].rows, self._room)
+        self._usage = usage
+
+    def _outcome(self, transaction: Transaction, happened: Input, now_ms: int) -> Answer | Exception:
         try:
-            if is_full and isinstance(happened, Write):
-                admit(happened, self.replica.options.value_bytes_max)
-                if any(operation.value is not None for operation in happened.operations):
-                    return StorageFullError(f"the storage is more than {USED_SHARE_MAX:.0%} full")
-            return step(self.replica, transaction, happened, now_ms)
+            answer = step(self.replica, transaction, happened, now_ms)
         except (RefusedEnvelopeError, InvalidInputError) as refused:
             # Neither has changed anything.
             return refused
+        if answer == [_NO_ROOM]:
+            return PutRefusedError(self.replica.lack_of_room())
+        if answer == [_CATCHING_UP]:
+            return PutDelayedError("rows that are on their way to all members may take the room that is left")
+        return answer
 
     def _without_storage(self, happened: Input, error: StorageError, now_ms: int) -> Answer | Exception:
         """A member whose storage takes nothing any more can still say how it is, and who has a write."""
@@ -177,11 +298,35 @@ class GroupCommit:
             case _:
                 return error
 
-    def _return_to_disk(self, inputs: Sequence[Input], effects: Effects) -> None:
+    def _return_to_disk(
+        self, inputs: Sequence[Input], effects: Effects, error: BaseException | None = None, now_ms: int = 0
+    ) -> None:
         """Exchanges that would have begun, or whose end the batch held, are not under way any more."""
         ended = [one.exchange for one in inputs if isinstance(one, Answered | Failed)]
         with self._storage.view() as view:
             self.replica.reload(view, self._durable, [*(send.exchange for send in effects.sends), *ended])
+        if isinstance(error, StorageFullError):
+            answers = [one.envelope for one in inputs if isinstance(one, Answered)]
+            has_ticked = any(isinstance(one, Tick) for one in inputs)
+            self.replica.note_too_big(answers, now_ms, has_ticked=has_ticked)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches that have been committed one after the other, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        [outcome for batch in batches for outcome in batch.outcomes],
+        Effects(
+            [send for batch in batches for send in batch.effects.sends],
+            [notice for batch in batches for notice in batch.effects.notices],
+            [arrival for batch in batches for arrival in batch.effects.arrivals],
+            [resolved for batch in batches for resolved in batch.effects.resolved],
+            [changes for batch in batches for changes in batch.effects.changes],
+            any(batch.effects.is_fenced for batch in batches),
+            next((b.effects.snapshot for b in reversed(batches) if b.effects.snapshot is not None), None),
+        ),
+    )
 
 
 def _snapshot_of(effects: Effects) -> ReplicaSnapshot:

@@ -25,6 +25,8 @@ from prometheus_client.metrics_core import Metric
 from gossipkv.codec.rows import UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import ANOMALIES, Arrival
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.room import NO_ROOM
+from gossipkv.core.shortage import AMPLE_ROOM, RoomStatus
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.transport.base import Fault
 
@@ -34,7 +36,7 @@ _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 # A series per counter that says when the process began, which is known.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_ROW_REASONS = ("clock_skew", "inconsistent", UNDECODABLE, VALUE_TOO_LARGE)
+_ROW_REASONS = ("clock_skew", "inconsistent", NO_ROOM, UNDECODABLE, VALUE_TOO_LARGE)
 _ENVELOPE_REASONS = ("name_taken", "other_cluster")
 _FINGERPRINT_END = 2**48
 """Prometheus keeps doubles, which hold no more than 53 bits exactly."""
@@ -178,6 +180,7 @@ class _StatusCollector:
         yield from _shards(self.status)
         yield from _members(self.status)
         yield from _unreadable(self.status)
+        yield from _room(self.status.room)
         yield from _tally(self.status)
 
 
@@ -285,6 +288,14 @@ def _unreadable(status: ReplicaStatus) -> Iterable[Metric]:
     )
 
 
+def _room(room: RoomStatus) -> Iterable[Metric]:
+    is_short = room.room != AMPLE_ROOM or bool(room.crowded)
+    yield _gauge("short_of_room", "Whether puts are refused for want of room, here or elsewhere", [], [([], is_short)])
+    yield _gauge(
+        "rows_waiting_for_room", "Members with which rows wait because they did not fit", [], [([], len(room.waiting))]
+    )
+
+
 def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     tally = status.tally
     results = ("in_sync", "delta", "walk", "failed")
@@ -325,6 +336,7 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         "tombstones_collected", "Deleted rows that every member knew of, and that are forgotten", [],
         [([], tally.tombstones_collected)],
     )  # fmt: skip
+    yield _counter("puts_refused", "Operations refused for want of room", [], [([], tally.puts_refused)])
     yield _counter(
         "anomalies", "What should never be, and is repaired", ["kind"], _by_reason(ANOMALIES, tally.anomalies)
     )

@@ -226,7 +226,8 @@ class Node:
     def write(
         self, shard: str, operations: Sequence[Operation], copies: int = 1, wait_seconds: float | None = None
     ) -> Coroutine[Any, Any, list[Result]]:
-        """Put and delete rows, in order, in one transaction; durable at so many members when it returns. Raises
+        """Put and delete rows, in order, in one transaction, or in several where that takes more than a share of the
+        room that is left; durable at so many members when it returns. Raises
         InvalidInputError, OverloadedError, StoppedError, StorageError, StepFailedError; for several copies, too,
         TooManyAskedError, TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
         if type(copies) is int and copies == 1:
@@ -325,7 +326,7 @@ class Node:
         outcome = await asyncio.wait_for(future, self._node_options.status_timeout_seconds)
         if isinstance(outcome, Exception):
             raise outcome
-        self._metrics.storage_used.set(self._storage.used_share)
+        self._metrics.storage_used.set(self._storage.usage.share)
         return cast(ReplicaStatus, outcome)
 
     @property

@@ -26,6 +26,8 @@ ENVIRONMENT_PREFIX = "GOSSIPKV_"
 CONFIG_VARIABLE = "GOSSIPKV_CONFIG"
 
 _MIB = 2**20
+STORAGE_BYTES_LEAST = 16 * 2**20
+"""The smallest storage that holds rows beside the reserves of `core/room.py`."""
 _PAGE_BYTES = 4096
 
 Value = str | int | float
@@ -250,7 +252,7 @@ class Settings:
         65_536 * _MIB,
         "Most that the data may grow to.",
         "bytes",
-        minimum=_MIB,
+        minimum=STORAGE_BYTES_LEAST,
         maximum=2**46,
         multiple=_PAGE_BYTES,
     )

@@ -5,9 +5,10 @@ if one is given, a `context` as `Gossipkv-Context`, and a put a `ttl`. `siblings
 is put is its `value`.
 
 Every line but blank ones gets one result, in order: a bad line its own error, without harm to the others. What has
-arrived is written in groups, each one transaction; while one commits the next is parsed. A group that cannot be written
-gives each of its lines the error. A line counts once its result has arrived; those after it may stand, too. A client
-that sends without reading results is cut off when it has taken none for the body's deadline.
+arrived is written in groups, each one transaction unless room is short; while one commits the next is parsed. A group
+that cannot be written gives each of its lines the error; for want of room, its puts alone. A line counts once its
+result has arrived; those after it may stand, too. A client that sends without reading results is cut off when it has
+taken none for the body's deadline.
 """
 
 from __future__ import annotations

@@ -27,6 +27,14 @@ class Cluster:
             "alone_seconds": _seconds(status.alone_ms),
             "members": [described(member) for member in status.members],
             "transfers": status.transfers,
+            "storage": {
+                "room": status.room.room,
+                "since_seconds": status.room.since_ms / 1000,
+                "used_bytes": status.room.used_bytes,
+                "capacity_bytes": status.room.capacity_bytes,
+                "short_of_room": list(status.room.crowded),
+                "waiting": list(status.room.waiting),
+            },
             "collection": {
                 "blocked_by": list(status.collection_blocked_by),
                 "collected": status.tally.tombstones_collected,

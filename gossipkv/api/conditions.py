@@ -11,7 +11,15 @@ from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
 from gossipkv.api.problem import ProblemError, row_unreadable
-from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_REQUIRED, TOO_MANY_SIBLINGS, UNREADABLE, Declined
+from gossipkv.core.write import (
+    CATCHING_UP,
+    CONTEXT_AHEAD,
+    CONTEXT_REQUIRED,
+    NO_ROOM,
+    TOO_MANY_SIBLINGS,
+    UNREADABLE,
+    Declined,
+)
 from gossipkv.rows.conditions import ANY, Tag, strong, tags_in
 from gossipkv.rows.invalid import InvalidInputError
 
@@ -24,6 +32,14 @@ _REFUSALS = {
         "context-required",
         "the table keeps siblings, and a delete removes what its writer has read: give the context of a read, or its "
         "etag as the condition",
+    ),
+    CATCHING_UP: (
+        "overloaded",
+        "rows that are on their way to all members may take the room that is left: try again in a moment",
+    ),
+    NO_ROOM: (
+        "storage-full",
+        "there is no room for this put: reads and deletes go on; enlarge the volumes of all members, or delete rows",
     ),
     CONTEXT_AHEAD: ("context-ahead", "what the context names is further ahead than this member's clock allows"),
 }

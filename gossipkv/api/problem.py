@@ -15,7 +15,14 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.committer import StoppedError
 from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
-from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError, UnreadableRowError
+from gossipkv.core.storage import (
+    PutDelayedError,
+    PutRefusedError,
+    StorageError,
+    StorageFailedError,
+    StorageFullError,
+    UnreadableRowError,
+)
 from gossipkv.node import OverloadedError
 from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 
@@ -126,6 +133,10 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
             return ProblemError("overloaded", str(error), headers=retry)
         case StoppedError():
             return ProblemError("stopping", str(error), headers=retry)
+        case PutDelayedError():
+            return ProblemError("overloaded", str(error), headers=retry)
+        case PutRefusedError():
+            return ProblemError("storage-full", str(error))
         case StorageFullError():
             return ProblemError("storage-full", "there is no room for this write; reads go on, and deletes make room")
         case StorageFailedError():

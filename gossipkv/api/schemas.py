@@ -140,6 +140,27 @@ SCHEMAS: dict[str, Any] = {
                     },
                 }
             ),
+            "storage": _record(
+                {
+                    "room": {
+                        "description": "scarce: puts are refused; spent: rows with values from other members, too",
+                        "enum": ["ample", "scarce", "spent"],
+                    },
+                    "since_seconds": {"type": "number", "minimum": 0},
+                    "used_bytes": _COUNT,
+                    "capacity_bytes": _COUNT,
+                    "short_of_room": {
+                        "description": "Other members that are: puts are refused as long as there are any",
+                        "type": "array",
+                        "items": _TEXT,
+                    },
+                    "waiting": {
+                        "description": "Members with which rows wait, because they did not fit here or there",
+                        "type": "array",
+                        "items": _TEXT,
+                    },
+                }
+            ),
             "collection": _record(
                 {
                     "blocked_by": {

@@ -111,6 +111,8 @@ def _print(found: Survey) -> None:
                 f"{first['table']!r} ({first['reason']}); a copy from another member, a put or a delete replaces one",
                 err=True,
             )
+        if answer.storage is not None and answer.storage["room"] != "ample":
+            click.echo(_short_of_room(answer.member, answer.storage), err=True)
     for answer in found.members:
         if answer.alone_seconds is not None:
             click.echo(
@@ -126,6 +128,16 @@ def _print(found: Survey) -> None:
         )
     if not found.has_converged:
         click.echo("the members that answered do not hold the same rows", err=True)
+
+
+def _short_of_room(member: str, storage: dict[str, Any]) -> str:
+    used, capacity = storage["used_bytes"], storage["capacity_bytes"]
+    waiting = f", and rows wait at it for {', '.join(storage['waiting'])}" if storage["waiting"] else ""
+    return (
+        f"{member} has been short of room for {age_text(storage['since_seconds'])}: {used:,} of {capacity:,} bytes are "
+        f"used; puts are refused at every member{waiting}: enlarge the volumes of all members (and storage_bytes_max), "
+        "or delete rows"
+    )
 
 
 def _cells(answer: MemberAnswer, *, runs_twice: bool) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ class MemberAnswer:
     """Some of the rows whose copy it cannot read."""
     alone_seconds: float | None = None
     """Since it last heard another member, or started; None while it is not alone."""
+    storage: dict[str, Any] | None = None
+    """Its own account of its room; None where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         unreadable["rows"],
         tuple(unreadable["items"]),
         account.get("alone_seconds"),
+        account.get("storage"),
     )
 
 

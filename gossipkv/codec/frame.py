@@ -39,6 +39,7 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
+from gossipkv.core.room import Room
 from gossipkv.core.rumours import STATUSES, Rumour
 
 _TEXT_BYTES_MAX = 255
@@ -63,6 +64,7 @@ def encode(envelope: Envelope) -> bytes:
         envelope.born,
         envelope.endpoint[:_ENDPOINT_LENGTH_MAX] or None,
         envelope.is_informed,
+        int(envelope.room),
         len(envelope.messages),
     ]
     for message in envelope.messages:
@@ -99,6 +101,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         born=reader.integer(),
         endpoint=reader.optional_text(),
         is_informed=reader.boolean(),
+        room=_room(reader),
         messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
     )
     if not reader.is_at_end:
@@ -137,6 +140,13 @@ def _unpacked(frame: bytes, limits: Limits) -> list[object]:
 
 def _refuse_container(*_: object) -> NoReturn:
     raise ValueError("not a scalar")
+
+
+def _room(reader: Reader) -> Room:
+    level = reader.count()
+    if level > Room.NONE:
+        raise DecodeError(MALFORMED, f"no level of room has the number {level}")
+    return Room(level)
 
 
 def _message(reader: Reader) -> Message:

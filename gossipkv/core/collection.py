@@ -50,11 +50,11 @@ class Collector:
         self._swept: Deadline | None = None
         """Where the sweep under way has come to; None between two sweeps."""
 
-    def tick(self, transaction: Transaction, now_ms: int) -> None:
+    def tick(self, transaction: Transaction, now_ms: int, rows_max: int = ROWS_PER_TICK) -> None:
         """Let time pass, and sweep on."""
         self._settle(now_ms)
         if self._swept is not None:
-            self._sweep(transaction, now_ms)
+            self._sweep(transaction, now_ms, min(rows_max, ROWS_PER_TICK))
 
     def blockers(self) -> list[str]:
         """The members that are not known to cover the oldest tombstone that is old enough, by name. If it runs ahead of
@@ -91,14 +91,14 @@ class Collector:
             stable = stable.met(peer.vouched)
         return stable
 
-    def _sweep(self, transaction: Transaction, now_ms: int) -> None:
+    def _sweep(self, transaction: Transaction, now_ms: int, rows_max: int) -> None:
         assert self._swept is not None, "a sweep is under way"
         due = []
         for entry in transaction.deadlines(USER, TOMBSTONES, self._swept, now_ms - self._age_ms_min):
             due.append(entry)
-            if len(due) == ROWS_PER_TICK:
+            if len(due) == rows_max:
                 break
-        self._swept = due[-1] if len(due) == ROWS_PER_TICK else None
+        self._swept = due[-1] if len(due) == rows_max else None
         shard = self._store.shards[USER]
         marks, timestamp = Context(), 0
         for _, address in due:

@@ -95,6 +95,8 @@ class Tally:
     tombstones_collected: int = 0
     siblings_over_limit: int = 0
     """Rows that a merge has left with more siblings than a writer may."""
+    puts_refused: int = 0
+    """Operations of clients that were refused for want of room."""
 
     def count_conflicts(self, namespace: str, table: str, versions: int) -> None:
         self.conflicts[namespace, table] += versions
@@ -117,4 +119,5 @@ class Tally:
             self.has_new_conflicts,
             self.tombstones_collected,
             self.siblings_over_limit,
+            self.puts_refused,
         )

@@ -29,14 +29,15 @@ class Expirer:
         self._member = member
         self._reached = FIRST_DEADLINE
 
-    def tick(self, transaction: Transaction, now_ms: int) -> int:
+    def tick(self, transaction: Transaction, now_ms: int, rows_max: int = ROWS_PER_TICK) -> int:
         """Expire what is due and this replica's to expire; returns how many rows."""
+        rows_max = min(rows_max, ROWS_PER_TICK)
         due = []
         for entry in transaction.deadlines(USER, EXPIRIES, self._reached, now_ms):
             due.append(entry)
-            if len(due) == ROWS_PER_TICK:
+            if len(due) == rows_max:
                 break
-        self._reached = due[-1] if len(due) == ROWS_PER_TICK else FIRST_DEADLINE
+        self._reached = due[-1] if len(due) == rows_max else FIRST_DEADLINE
         if not due:
             return 0
         living = [peer for peer in self._membership.members() if peer.is_living]

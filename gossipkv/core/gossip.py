@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from gossipkv.core import pull, recent, walk
 from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected, is_outdated
@@ -53,7 +54,9 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.progress import Progress
 from gossipkv.core.pushes import Pushes
+from gossipkv.core.room import Room
 from gossipkv.core.shard import Shard
+from gossipkv.core.shortage import Wait
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
@@ -124,7 +127,7 @@ class Gossip:
         if now_ms >= self._next_audit_ms and peer.has_answered:
             self._next_audit_ms = now_ms + self._options.audit_interval_ms
             for shard_name in self._store.shards:
-                if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
+                if self._may_fetch(peer, shard_name):
                     peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
 
     def _follow_clock(self, set_back_ms: int) -> None:
@@ -132,7 +135,7 @@ class Gossip:
         self._next_round_ms -= set_back_ms
         self._next_audit_ms -= set_back_ms
         for peer in self._membership.peers():
-            peer.retry_at_ms -= set_back_ms
+            peer.clock_set_back(set_back_ms)
 
     def next_exchange(self) -> int:
         self._last_exchange += 1
@@ -143,7 +146,9 @@ class Gossip:
         for shard_name in sorted(self._written):
             self._pushes.freshen(shard_name, [self._store.replica], self._membership.push_targets())
         self._written.clear()
-        agendas = [(peer, self._agenda(reader, peer)) for peer in self._membership.peers() if peer.is_idle(now_ms)]
+        agendas = [
+            (peer, self._agenda(reader, peer, now_ms)) for peer in self._membership.peers() if peer.is_idle(now_ms)
+        ]
         # Only what cannot fail comes after the first exchange has been marked as begun.
         outgoing = []
         for peer, messages in agendas:
@@ -153,12 +158,12 @@ class Gossip:
                 outgoing.append(Outgoing(exchange, peer.endpoint, messages))
         return outgoing
 
-    def _agenda(self, reader: Reader, peer: Peer) -> tuple[Message, ...]:
+    def _agenda(self, reader: Reader, peer: Peer, now_ms: int) -> tuple[Message, ...]:
         messages: list[Message] = []
         peer.asked = Asked()
         for name, shard in self._store.shards.items():
             if peer.fresh.get(name):
-                messages += self._pushes.push(reader, peer, name)
+                messages += self._pushes.push(reader, peer, name, now_ms)
             if name in peer.notes:
                 messages.append(Covered(name, Context(shard.shown)))
             if not peer.holds_back(name):
@@ -182,12 +187,53 @@ class Gossip:
         collected = shard.collected
         return State(shard.name, Context(shard.shown), () if has_same_proofs else collected.proofs, collected.lineage)
 
+    def _may_fetch(self, peer: Peer, shard_name: str) -> bool:
+        if peer.fetches_wait(shard_name, self._ticked_ms):
+            return False
+        return self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name)
+
+    def on_their_way(self) -> int:
+        """Acknowledged writes of the users that are not at all living members yet, as far as is known: those that this
+        replica lacks, and as many for each other member as one of them lacks of its own."""
+        shard, own = self._store.shards[USER], self._store.replica
+        living = [
+            peer for peer in self._membership.members() if peer.is_living and self.progress.may_exchange(peer, USER)
+        ]
+        heard_of, ahead = Context(), 0
+        for peer in living:
+            context = peer.contexts.get(USER, Context())
+            heard_of.advance(context)
+            ahead = max(ahead, shard.context.get(own, 0) - context.get(own, 0))
+        return heard_of.excess_over(shard.context) + ahead * len(living)
+
+    def waits(self) -> list[Wait]:
+        """Where rows are not exchanged for the moment for want of room."""
+        found = []
+        for peer in self._membership.members():
+            name = peer.member or peer.endpoint
+            found += [Wait(name, shard, is_here=True) for shard in sorted(peer.fetches)]
+            if peer.pushes.failures:
+                found.append(Wait(name, USER, is_here=False))
+        return found
+
+    def note_too_big(self, answers: Sequence[Envelope], now_ms: int) -> None:
+        """The storage has failed for want of room in a batch with these answers, and may have for the rows in them."""
+        for envelope in answers:
+            peer = self._membership.member(envelope.member)
+            for message in envelope.messages:
+                if peer is not None and isinstance(message, Delta | WalkRows) and message.rows:
+                    self._did_not_fit(peer, message.shard, now_ms)
+
+    def _did_not_fit(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+        first_ms, max_ms = self._options.gossip_interval_ms, self._options.retry_ms_max
+        peer.fetches.setdefault(shard_name, Backoff()).failed(now_ms, first_ms, max_ms, self._rng)
+
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
-        if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
+        if self._may_fetch(peer, shard_name):
             peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
 
     def _start_walk(self, peer: Peer, shard_name: str) -> None:
-        if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
+        if self._may_fetch(peer, shard_name):
             peer.walks[shard_name] = walk.Walk(shard_name)
             self._tally.rounds["walk"] += 1
             self._note("walk_started", peer, shard=shard_name)
@@ -204,6 +250,7 @@ class Gossip:
                 peer = None
             else:
                 peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
+                peer.learn_room(envelope.room)
                 peer.last_heard = self._last_exchange
                 self._membership.heard_from(peer, now_ms)
         answers: list[Message] = []
@@ -310,6 +357,7 @@ class Gossip:
             return
         peer.last_heard = self._last_exchange
         peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
+        self._judge_pushed(peer, asked, envelope.room, now_ms)
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
         self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
@@ -321,6 +369,16 @@ class Gossip:
             except walk.WalkFaultError as fault:
                 peer.walks.pop(message.shard, None)
                 self._note("walk_abandoned", peer, shard=message.shard, reason=str(fault))
+
+    def _judge_pushed(self, peer: Peer, asked: Asked, room: Room, now_ms: int) -> None:
+        """Learn from an answer whether what was pushed has found room there."""
+        peer.learn_room(room)
+        if not asked.has_values:
+            return
+        if room < Room.SPENT:
+            peer.pushes.succeeded()
+        else:
+            peer.pushes.failed(now_ms, self._options.gossip_interval_ms, self._options.retry_ms_max, self._rng)
 
     def _take_comparison(
         self, reader: Reader, peer: Peer, envelope: Envelope, asked: dict[str, Context], now_ms: int
@@ -440,11 +498,12 @@ class Gossip:
             advanced = self._store.cover(part.shard, ranges, pulling.intake)
             self._pushes.forward(part.shard, advanced)
             self._tally.rounds["delta"] += 1
-            self._transferred(peer, part.shard, now_ms, is_complete=not pulling.intake.refused)
+            self._transferred(peer, part.shard, pulling.intake, now_ms)
 
     def _finish_walk(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         finished = peer.walks.pop(shard_name)
         if finished.is_audit:
+            self._judge_fetched(peer, shard_name, finished.intake, now_ms)
             if finished.rows_received:
                 self._note("audit_found_rows", peer, shard=shard_name, rows=finished.rows_received)
             return
@@ -455,16 +514,27 @@ class Gossip:
         shard.note_timestamp(min(finished.collected.timestamp, latest))
         peer.collected = finished.collected
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
-        self._transferred(peer, shard_name, now_ms, is_complete=not finished.intake.refused)
+        self._transferred(peer, shard_name, finished.intake, now_ms)
 
-    def _transferred(self, peer: Peer, shard_name: str, now_ms: int, *, is_complete: bool) -> None:
+    def _judge_fetched(self, peer: Peer, shard_name: str, intake: Intake, now_ms: int) -> bool:
+        """Learn from a transfer at its end whether all that it brought has found room here."""
+        if intake.lacked_room:
+            self._did_not_fit(peer, shard_name, now_ms)
+        else:
+            peer.fetches.pop(shard_name, None)
+        return not intake.lacked_room
+
+    def _transferred(self, peer: Peer, shard_name: str, intake: Intake, now_ms: int) -> None:
         """A transfer has ended; not completely if a row was refused."""
         peer.notes.add(shard_name)
         peer.has_given |= shard_name == USER
+        if not self._judge_fetched(peer, shard_name, intake, now_ms):
+            # What did not fit is lacking: that is no sync.
+            return
         if shard_name == SYSTEM:
             # Rows of the users may have waited until it is known that both are members.
             peer.is_sync_due = True
-        if is_complete:
+        if not intake.refused:
             self._caught_up(peer, shard_name, now_ms)
         else:
             self._synced(peer, shard_name, now_ms)
@@ -480,6 +550,7 @@ class Gossip:
 
     def _synced(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         peer.synced_at_ms[shard_name] = now_ms
+        peer.fetches.pop(shard_name, None)
         if peer.is_ready:
             peer.synced_while_ready.add(shard_name)
         if shard_name == SYSTEM and self.progress.learns_settings_from(peer):

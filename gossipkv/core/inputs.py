@@ -178,7 +178,7 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
         case Write(shard=shard, operations=operations, copies=copies):
             if copies > 1 and (reach := replica.reach()).answering < copies:
                 return reach
-            return replica.write(transaction, shard, operations, now_ms)
+            return replica.ask(transaction, shard, operations, now_ms)
         case Await(copies=copies) if copies is not None and (reach := replica.reach()).members < copies:
             return reach
         case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers):

@@ -27,6 +27,7 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proofs
 from gossipkv.core.fingerprint import Sums
+from gossipkv.core.room import Room
 from gossipkv.core.row import Row
 from gossipkv.core.rumours import Rumour
 
@@ -313,3 +314,5 @@ class Envelope:
     is_informed: bool = True
     """Whether a sync of `sys` with the sender tells the settings of tables: it has learned them from others itself, or
     had met others before its process began."""
+    room: Room = Room.AMPLE
+    """How much room the sender's storage has left; in an answer, `NONE` where what was sent did not fit."""

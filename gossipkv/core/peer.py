@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossipkv.core.address import SYSTEM
+from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected
 from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
+from gossipkv.core.room import Room
 from gossipkv.core.standing import Standing
 from gossipkv.core.walk import Walk
 
@@ -31,6 +33,8 @@ class Asked:
     """Per shard, what the digest was made of."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
     walks: dict[str, Walk] = field(default_factory=dict)
+    has_values: bool = False
+    """Whether it pushed rows of the users with values."""
 
 
 @dataclass(slots=True)
@@ -97,6 +101,12 @@ class Peer:
     synced_while_ready: set[str] = field(default_factory=set)
     """Shards of which a sync with it was completed while it was."""
     clock_ahead_ms: int = 0
+    room: Room = Room.AMPLE
+    """What it last said of its storage."""
+    fetches: dict[str, Backoff] = field(default_factory=dict)
+    """Per shard, pulls and walks from it wait: what they brought did not fit here."""
+    pushes: Backoff = field(default_factory=Backoff)
+    """Pushes to it wait: what they brought did not fit there."""
 
     @property
     def status(self) -> str:
@@ -118,6 +128,25 @@ class Peer:
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""
         return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
+
+    def takes_values(self, now_ms: int) -> bool:
+        """Whether to send it rows with values: it has said that it has room, and it has not refused any just now."""
+        return self.room < Room.SPENT and not self.pushes.is_waiting(now_ms)
+
+    def learn_room(self, room: Room) -> None:
+        """It has said how much room it has. That one input did not fit says nothing about others."""
+        if room is not Room.NONE:
+            self.room = room
+
+    def fetches_wait(self, shard: str, now_ms: int) -> bool:
+        """Whether what it last sent of the shard did not fit here, just now."""
+        return shard in self.fetches and self.fetches[shard].is_waiting(now_ms)
+
+    def clock_set_back(self, by_ms: int) -> None:
+        """The clock was set back: what waits does not wait longer for that."""
+        self.retry_at_ms -= by_ms
+        for backoff in (self.pushes, *self.fetches.values()):
+            backoff.clock_set_back(by_ms)
 
     def holds_back(self, shard: str) -> bool:
         """Whether transfers of the shard wait: who the members are, and how tables are kept, comes before rows. What
@@ -163,6 +192,9 @@ class Peer:
         self.ahead.clear()
         self.abandon_transfers()
         self.is_sync_due = True
+        self.room = Room.AMPLE
+        self.fetches.clear()
+        self.pushes = Backoff()
 
     def abandon_transfers(self) -> None:
         self.pulls.clear()

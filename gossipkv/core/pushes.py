@@ -7,12 +7,14 @@ is offered instead, for the peer to pull.
 from __future__ import annotations
 
 from gossipkv.core import pull, recent
+from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Tally
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Message, Offer
 from gossipkv.core.peer import Peer
 from gossipkv.core.progress import Progress
+from gossipkv.core.room import Room
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
 from gossipkv.core.store import Store
@@ -33,7 +35,7 @@ class Pushes:
         if origins and not self._membership.pushes_to_all():
             self.freshen(shard_name, origins, self._membership.push_targets())
 
-    def push(self, reader: Reader, peer: Peer, shard_name: str) -> list[Message]:
+    def push(self, reader: Reader, peer: Peer, shard_name: str, now_ms: int) -> list[Message]:
         """What waits to be pushed, or an offer of it."""
         if not self._progress.may_exchange(peer, shard_name):
             return []
@@ -41,9 +43,11 @@ class Pushes:
         if known is None:
             peer.is_sync_due = True
             return []
+        shard = self._store.shards[shard_name]
+        if shard_name != SYSTEM and not peer.takes_values(now_ms):
+            return self._news(reader, peer, shard)
         if shard_name in peer.offered:
             return []
-        shard = self._store.shards[shard_name]
         origins = [o for o in sorted(peer.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
         if not origins:
             del peer.fresh[shard_name]
@@ -55,7 +59,20 @@ class Pushes:
         del peer.fresh[shard_name]
         peer.ahead.pop(shard_name, None)
         self._tally.rows_sent += len(delta.rows)
+        peer.asked.has_values |= shard_name != SYSTEM and any(row.is_visible for _, row in delta.rows)
         return [delta]
+
+    def _news(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
+        """What has been written lately, once and claiming nothing, for a peer that has no room for all that it lacks:
+        this may fit. A peer whose room is spent is sent what was deleted, which makes room. All goes on waiting to be
+        pushed."""
+        since = peer.ahead.get(shard.name, peer.contexts[shard.name])
+        peer.ahead[shard.name] = Context(shard.context)
+        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE)
+        if peer.room >= Room.SPENT:
+            rows = tuple(copy for copy in rows if not copy.row.is_visible)
+        self._tally.rows_sent += len(rows)
+        return [Delta(shard.name, {}, rows)] if rows else []
 
     def _ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
         """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""

@@ -121,6 +121,7 @@ class Quorum:
         reading = self._readings.pop(ticket, None)
         if reading is not None:
             reading.is_over = True
+            self._resolved[ticket] = reading
         return reading
 
     def hand_over(self, peer: Peer, handover: Handover) -> None:
@@ -201,6 +202,10 @@ class Quorum:
     def failed(self, exchange: int) -> None:
         del self.exchanges[exchange]
 
+    def note_committed(self) -> None:
+        """Nothing of the batch can be taken back any longer."""
+        self._resolved.clear()
+
     def forget_batch(self, exchanges: Sequence[int]) -> None:
         """The batch in which these began or ended was not committed. What answers have brought was in it: all are
         asked again."""
@@ -217,7 +222,6 @@ class Quorum:
     def resolve(self, reader: Reader, *, is_ending: bool) -> list[Resolved]:
         """Reads that enough members have answered, once the batch is committed. All of them if this member
         `is_ending`."""
-        self._resolved = {}
         resolved = []
         for ticket, reading in list(self._readings.items()):
             is_answered = len(reading.answered) + 1 >= reading.members

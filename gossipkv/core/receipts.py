@@ -138,7 +138,10 @@ class Receipts:
     def withdraw(self, ticket: int) -> Coverage | Reach | None:
         """Wait no more; how it stands. None where no one waits under this ticket."""
         waiting = self._waiting.pop(ticket, None)
-        return None if waiting is None else self._standing(waiting)
+        if waiting is None:
+            return None
+        self._resolved[ticket] = waiting
+        return self._standing(waiting)
 
     def tick(self) -> None:
         """Remind those that are not known to have what is waited for."""
@@ -152,7 +155,6 @@ class Receipts:
 
     def resolve(self, *, is_ending: bool) -> list[Resolved]:
         """Those whose wait is over, once the batch is committed. All of them if this member `is_ending`."""
-        self._resolved = {}
         resolved = []
         for ticket, waiting in list(self._waiting.items()):
             standing = self._standing(waiting)
@@ -162,8 +164,12 @@ class Receipts:
                 resolved.append(Resolved(ticket, standing, is_cut=not is_over))
         return resolved
 
+    def note_committed(self) -> None:
+        """Nothing of the batch can be taken back any longer."""
+        self._resolved.clear()
+
     def forget_batch(self) -> None:
-        """The batch was not committed: those that it would have resolved go on waiting."""
+        """The batch was not committed: those that it would have resolved, or were withdrawn in it, go on waiting."""
         self._waiting |= self._resolved
         self._resolved = {}
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.adoption import Adopter
+from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.collection import Collector
@@ -31,14 +32,16 @@ from gossipkv.core.probing import Probing
 from gossipkv.core.quorum import Direct, Found, Quorum, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
 from gossipkv.core.resolution import Resolved
+from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
+from gossipkv.core.shortage import Shortage
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.solitude import Solitude
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.write import Declined, Operation, Result
 
 REFUTE_INTERVALS = 10
 """Gossip intervals between two records that outdo those of another process which runs under the same name."""
@@ -95,6 +98,12 @@ class Replica:
         """As the last snapshot has them."""
         self._solitude = Solitude(self._membership, options.gossip_interval_ms, now_ms)
         self._notices: list[Notice] = []
+        self._allowance = Allowance()
+        self._shortage = Shortage(now_ms)
+        self._promised: bool | None = None
+        """Whether rows on their way take the room that is left; None until the transaction has to know."""
+        self._upkeep = Backoff()
+        """Expiry and collection wait: what they write did not fit."""
         self._refused: set[tuple[str, str, int]] = set()
         """Senders of whom the log has been told that they are refused."""
 
@@ -111,6 +120,23 @@ class Replica:
         return replica
 
     # Inputs
+
+    def allow(self, allowance: Allowance, usage: Usage) -> None:
+        """Say what the transaction that begins may do, and what the storage uses."""
+        self._allowance = allowance
+        self._promised = None
+        self._store.room = allowance.room
+        self._shortage.usage = usage
+
+    def ask(self, transaction: Transaction, shard: str, operations: Sequence[Operation], now_ms: int) -> list[Result]:
+        """Like `write`, for clients: what there is no room for is declined."""
+        results = [
+            self._lack_of_room_for(transaction, shard, operation)
+            or self._store.write(transaction, shard, operation, now_ms)
+            for operation in operations
+        ]
+        self._gossip.wrote(shard)
+        return results
 
     def write(self, transaction: Transaction, shard: str, operations: Sequence[Operation], now_ms: int) -> list[Result]:
         """Put and delete rows, in order; one result each."""
@@ -212,18 +238,26 @@ class Replica:
             self._must_refute = False
             self._refute(transaction, now_ms)
         self._probing.tick(now_ms)
-        if self._expirer.tick(transaction, now_ms):
-            self._gossip.wrote(USER)
-        if self._solitude.knows_members:
-            # What rests on "all members" would rest on this one alone.
-            self._collector.tick(transaction, now_ms)
-            for shard in self._adopter.tick(transaction, now_ms):
-                self._gossip.wrote(shard)
+        if self._allowance.room < Room.NONE and not self._upkeep.is_waiting(now_ms):
+            self._keep_up(transaction, now_ms)
         self._gossip.tick(now_ms)
         self._receipts.tick()
         self._quorum.tick()
         self._notices += self._solitude.tick(now_ms)
         self._started_ms = min(self._started_ms, now_ms)
+
+    def _keep_up(self, transaction: Transaction, now_ms: int) -> None:
+        collected = self.tally.tombstones_collected
+        expired = self._expirer.tick(transaction, now_ms, self._allowance.rows_max)
+        if expired:
+            self._gossip.wrote(USER)
+        if self._solitude.knows_members:
+            # What rests on "all members" would rest on this one alone.
+            self._collector.tick(transaction, now_ms, self._allowance.rows_max)
+            for shard in self._adopter.tick(transaction, now_ms):
+                self._gossip.wrote(shard)
+        if expired or self.tally.tombstones_collected > collected:
+            self._upkeep.succeeded()
 
     def leave(self, transaction: Transaction, now_ms: int) -> None:
         """Say in `sys.members` that this member goes of its own will. It comes back by starting again. All that wait
@@ -256,6 +290,8 @@ class Replica:
         changed, self._gossip.changed = self._gossip.changed, {}
         self._judge_readiness(now_ms)
         is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
+        if self._allowance.room < Room.NONE:
+            self._notices += self._shortage.tell(self._allowance.room, self._crowded(), self._gossip.waits(), now_ms)
         # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
         self._store.save(transaction)
         resolved = self._resolved(transaction, is_fenced=is_fenced)
@@ -326,8 +362,21 @@ class Replica:
         self._receipts.forget_batch()
         self._notices.clear()
         self._adopter.notices.clear()
+        self._shortage.retract()
         self._membership.notices.clear()
         self._load_members(reader)
+
+    def note_committed(self) -> None:
+        """The batch is durable."""
+        self._receipts.note_committed()
+        self._quorum.note_committed()
+
+    def note_too_big(self, answers: Sequence[Envelope], now_ms: int, *, has_ticked: bool) -> None:
+        """After `reload`: the storage has failed for want of room, and these answers may be why; or the upkeep of the
+        tick that was in the batch."""
+        self._gossip.note_too_big(answers, now_ms)
+        if has_ticked:
+            self._upkeep.failed(now_ms, self.options.gossip_interval_ms, self.options.retry_ms_max, self._rng)
 
     # Questions
 
@@ -352,7 +401,8 @@ class Replica:
         return list(self._membership.peers())
 
     def status(self, now_ms: int) -> ReplicaStatus:
-        return describe(self, self._store, self._membership, self._collector.blockers(), now_ms)
+        shortage = self._shortage.status(self._crowded(), self._gossip.waits(), now_ms)
+        return describe(self, self._store, self._membership, self._collector.blockers(), shortage, now_ms)
 
     def alone_ms(self, now_ms: int) -> int | None:
         """For how long no other member has been heard; None while it is not alone."""
@@ -523,6 +573,7 @@ class Replica:
             self._born,
             self.options.endpoints.get(GOSSIP, ""),
             self._store.knows_settings or self._store.has_met_others,
+            self._allowance.room,
         )
 
     def _check_cluster(self, envelope: Envelope) -> None:
@@ -552,6 +603,41 @@ class Replica:
             self._refused.add(sender)
             self._notices.append(Notice("envelope_refused", {"peer": envelope.member, "reason": detail}))
         raise RefusedEnvelopeError(reason, detail)
+
+    # Room
+
+    def _crowded(self) -> list[str]:
+        """The members that are short of room, as far as is known here, by name; this one is not among them."""
+        peers = self._membership.members()
+        return [peer.member for peer in peers if peer.member and peer.is_living and peer.room > Room.AMPLE]
+
+    def _lack_of_room_for(self, reader: Reader, shard: str, operation: Operation) -> Declined | None:
+        """The refusal of a client's operation: a put at any member as soon as one of them is short of room, for all
+        hold all rows; a delete only where it would leave a tombstone of a row that is not here."""
+        if shard == SYSTEM:
+            return None
+        room, reason = self._allowance.room, NO_ROOM
+        if operation.value is None:
+            is_refused = room >= Room.SPENT and reader.row(shard, operation.address) is None
+        else:
+            is_refused = room >= Room.SCARCE or bool(self._crowded())
+            if not is_refused and self._is_promised():
+                is_refused, reason = True, CATCHING_UP
+        self.tally.puts_refused += is_refused
+        return Declined(reason, None, 0) if is_refused else None
+
+    def _is_promised(self) -> bool:
+        """Whether rows that members have acknowledged, and that are still on their way, take the room that is left."""
+        if self._promised is None:
+            spare, usage = self._allowance.spare_bytes, self._shortage.usage
+            rows = sum(self._store.shards[USER].totals[:2])
+            is_near = spare < usage.capacity_bytes // 2
+            self._promised = is_near and self._gossip.on_their_way() * usage.bytes_per_row(rows) > spare
+        return self._promised
+
+    def lack_of_room(self) -> str:
+        """Why puts are refused, and what to do."""
+        return self._shortage.reason(self._allowance.room, self._crowded())
 
     # Conclusions
 

@@ -60,6 +60,8 @@ class Shard:
         """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
         self.fingerprint = FingerprintTable()
         self._counts = {table.encode(): list(counts) for table, counts in tables.items()}
+        self.rows = sum(counts.rows for counts in tables.values())
+        """Visible ones, of all tables."""
         self._changed_tables: set[bytes] = set()
         self._record_changed = False
         self.collected = NOTHING_COLLECTED
@@ -325,10 +327,12 @@ class Shard:
         if counts is None:
             counts = self._counts[table] = [0, 0, 0]
         key_bytes = len(address) - len(table) - 1
+        before = counts[0]
         if old is not None:
             _weigh(counts, key_bytes, old, -1)
         if new is not None:
             _weigh(counts, key_bytes, new, 1)
+        self.rows += counts[0] - before
         self._changed_tables.add(table)
 
     def save(self, transaction: Transaction) -> None:

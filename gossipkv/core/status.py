@@ -15,6 +15,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.quarantine import UnreadableRow, shown_all
 from gossipkv.core.shard import Shard
+from gossipkv.core.shortage import RoomStatus
 from gossipkv.core.storage import Counts, Identity
 from gossipkv.core.store import Store
 
@@ -83,6 +84,7 @@ class ReplicaStatus:
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
+    room: RoomStatus
     unreadable: tuple[UnreadableRow, ...] = ()
     """Rows in quarantine, as many as fit."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
@@ -113,7 +115,12 @@ class Described(Protocol):
 
 
 def describe(
-    replica: Described, store: Store, membership: Membership, blockers: list[str], now_ms: int
+    replica: Described,
+    store: Store,
+    membership: Membership,
+    blockers: list[str],
+    room: RoomStatus,
+    now_ms: int,
 ) -> ReplicaStatus:
     """The account of a replica."""
     identity, options = replica.identity, replica.options
@@ -150,6 +157,7 @@ def describe(
         unreadable=shown_all(store.shards),
         unreadable_rows={name: len(shard.quarantined) for name, shard in store.shards.items()},
         alone_ms=replica.alone_ms(now_ms),
+        room=room,
     )
 
 

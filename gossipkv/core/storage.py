@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Collected
+from gossipkv.core.room import Usage
 from gossipkv.core.row import Row
 
 
@@ -23,6 +24,14 @@ class StorageError(Exception):
 
 class StorageFullError(StorageError):
     """No room for the transaction, in the map or on the volume. Reads go on; a later write may succeed."""
+
+
+class PutRefusedError(StorageFullError):
+    """This member is short of room, or another one that must hold the row as well. The text says what to do."""
+
+
+class PutDelayedError(StorageError):
+    """Rows that are on their way to all members take the room that is left: a later put may succeed."""
 
 
 class StorageFailedError(StorageError):
@@ -232,8 +241,8 @@ class Storage(Protocol):
         ...
 
     @property
-    def used_share(self) -> float:
-        """How much of its room the storage uses, 0 to 1; at 1 writes fail. Raises StorageError."""
+    def usage(self) -> Usage:
+        """How much of its room the storage uses. Raises StorageError."""
         ...
 
     def close(self) -> None: ...

@@ -16,6 +16,7 @@ from gossipkv.core.clock import HybridClock, milliseconds
 from gossipkv.core.collected import Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
+from gossipkv.core.room import NO_ROOM, Room
 from gossipkv.core.row import (
     InconsistentRowError,
     Row,
@@ -65,6 +66,10 @@ class Intake:
     has_written: bool = False
     """Whether rows came under dots of this replica that it has given to other writes, and were written again."""
 
+    @property
+    def lacked_room(self) -> bool:
+        return any(row.reason == NO_ROOM for row in self.refused)
+
     def holds_back(self, origin: ReplicaId) -> bool:
         """Whether a refused row keeps the context from advancing over this origin's range."""
         return any(row.origins is None or origin in row.origins for row in self.refused)
@@ -82,6 +87,8 @@ class Store:
         own_member: str = "",
     ) -> None:
         self.replica = replica
+        self.room = Room.AMPLE
+        """Of the storage, as of this transaction."""
         self.shards: dict[str, Shard] = {}
         self._is_watched = False
         self.tables = Tables()
@@ -325,6 +332,9 @@ class Store:
             pairs = collisions(current, arrived) if current is not None else []
             for version, _ in pairs:
                 self._note_collision(shard_name, version.dot, address)
+            if row != current and not self._has_room_for(shard_name, row):
+                intake.refused.append(RefusedRow(tuple(arrived.context), NO_ROOM))
+                continue
             own = self._reissued(shard, address, current, lost, row, pairs)
             if own is not None:
                 row = own
@@ -406,6 +416,13 @@ class Store:
                 {"namespace": shard_name, "table": table_of(address), "row": _text(address), "dot": str(dot)},
             )
         )
+
+    def _has_room_for(self, shard_name: str, row: Row) -> bool:
+        """Whether a row that came in may be stored. What deletes, and what is the members' own, is stored as long as
+        anything is: it makes room, or needs little."""
+        if self.room is Room.NONE:
+            return False
+        return self.room < Room.SPENT or shard_name == SYSTEM or not row.is_visible
 
     def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
         if losers := lost(current, arrived, merged):

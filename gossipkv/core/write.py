@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gossipkv.core.causality import Dot
+from gossipkv.core.room import CATCHING_UP as CATCHING_UP
+from gossipkv.core.room import NO_ROOM as NO_ROOM
 from gossipkv.core.row import Row, Seen
 
 
@@ -53,7 +55,8 @@ class Declined(NamedTuple):
     reason: str
     """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete
     nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows;
-    `unreadable`: the row that the condition is about cannot be read."""
+    `unreadable`: the row that the condition is about cannot be read; `no_room`: the storage has no room for it;
+    `catching_up`: it may have none once rows that are on their way have come."""
     etag: str | None
     siblings: int
 

@@ -86,6 +86,8 @@ class Disk(MemoryStorage):
         self.contexts: dict[str, Context] = {}
         """As committed, per shard."""
         self._puts_left: int | None = None
+        self.is_full = False
+        """Every put fails."""
 
     def begin(self) -> DiskTransaction:
         super().begin()
@@ -99,12 +101,24 @@ class Disk(MemoryStorage):
         with self.view() as view:
             return view.row(shard, address)
 
+    def run_short(self, used_share: float) -> None:
+        """Say that this share is used, until `calm`."""
+        self.usage = self.usage._replace(used_bytes=int(used_share * self.usage.capacity_bytes))
+
+    def calm(self) -> None:
+        """There is room again."""
+        self.is_full = False
+        self._puts_left = None
+        self.run_short(0)
+
     def run_full_after(self, puts: int) -> None:
         """Let a put fail, once, in the midst of a transaction: a map runs full there as well as at commit."""
         self._puts_left = puts
 
     def take_room(self) -> None:
         """For transactions of this disk. Raises StorageFullError."""
+        if self.is_full:
+            raise StorageFullError("the volume is full")
         if self._puts_left is not None:
             self._puts_left -= 1
             if self._puts_left < 0:

@@ -17,6 +17,7 @@ ALONE_MS_MAX = 500
 """How long a member that starts alone stays so after it is ready."""
 CLOCK_SKEWS_MAX = 6
 """How far a clock goes wrong at most, in multiples of what others tolerate."""
+FULL_MS_MAX = 1_000
 FREQUENT = 6
 """How much more often than usual the scenario's frequent faults strike."""
 
@@ -36,6 +37,8 @@ class Nemesis:
             "crash_after_commit": (self._crash_after_commit, 4),
             "fail_commit": (self._fail_commit, 4),
             "run_full": (self._run_full, 3),
+            "stay_full": (self._stay_full, 1),
+            "stay_short": (self._stay_short, 2),
             "pause": (self._pause, 3),
             "partition": (self._partition, 3),
             "cut_one_way": (self._cut_one_way, 3),
@@ -146,6 +149,27 @@ class Nemesis:
         if host is None:
             return False
         host.disk.run_full_after(self._rng.randint(0, 12))
+        return True
+
+    def _stay_full(self) -> bool:
+        """Nothing can be stored for a while."""
+        host = self._running()
+        if host is None:
+            return False
+        self._cluster.trace.line(host.name, "has no room at all")
+        host.disk.is_full = True
+        self._later(host.disk.calm, FULL_MS_MAX)
+        return True
+
+    def _stay_short(self) -> bool:
+        """A member is so short of room for a while that it refuses puts, or rows of others as well."""
+        host = self._running()
+        if host is None:
+            return False
+        used_share = self._rng.choice((0.8, 0.97))
+        self._cluster.trace.line(host.name, f"uses {used_share:.0%} of its room")
+        host.disk.run_short(used_share)
+        self._later(host.disk.calm, FULL_MS_MAX)
         return True
 
     def _lose_disk(self) -> bool:

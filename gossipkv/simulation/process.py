@@ -17,7 +17,7 @@ from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.resolution import Resolved
 from gossipkv.core.storage import StorageError, StorageFullError
-from gossipkv.group_commit import GroupCommit, Prepared
+from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.feed import Feed
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.outcome import ViolationError
@@ -137,9 +137,12 @@ class Process:
         if not self.is_running or self.is_paused or self.is_committing or not self.inbox:
             return
         waiting, self.inbox = self.inbox, []
-        concluding = [conclude for _, conclude in waiting]
+        inputs, concluding = [one for one, _ in waiting], [conclude for _, conclude in waiting]
         try:
-            prepared = self._driver.prepare([one for one, _ in waiting], self.host.now_ms())
+            prepared = self._driver.prepare(inputs, self.host.now_ms())
+        except StorageFullError as error:
+            self._conclude_batch(self._driver.divide(inputs, error, self.host.now_ms()), concluding)
+            return
         except StorageError as error:
             self._conclude(concluding, [error] * len(concluding))
             self._end_if_done()
@@ -167,18 +170,25 @@ class Process:
         self.is_committing = False
         try:
             batch = self._driver.commit(prepared)
+        except StorageFullError as error:
+            batch = self._driver.divide(prepared.inputs, error, self.host.now_ms())
         except StorageError as error:
             self._conclude(concluding, [error] * len(concluding))
-        else:
-            if self.dies_after_commit is not None:
-                self.dies_after_commit()
-                return
-            if batch.effects.is_fenced:
-                self._world.notice(self.host, batch.effects)
-                self._make_way(concluding, batch.effects)
-                return
-            self._conclude(concluding, batch.outcomes)
-            self._carry_out(batch.effects)
+            self._wake()
+            self._end_if_done()
+            return
+        if self.dies_after_commit is not None:
+            self.dies_after_commit()
+            return
+        self._conclude_batch(batch, concluding)
+
+    def _conclude_batch(self, batch: Batch, concluding: list[Conclude | None]) -> None:
+        if batch.effects.is_fenced:
+            self._world.notice(self.host, batch.effects)
+            self._make_way(concluding, batch.effects)
+            return
+        self._conclude(concluding, batch.outcomes)
+        self._carry_out(batch.effects)
         self._wake()
         self._end_if_done()
 

@@ -29,6 +29,8 @@ class Emphasis(Enum):
     they got to the next, and what all the others cover has left the rows."""
     HEARSAY = "hearsay"
     """Each write goes to one member, which passes it on, and many frames are lost: rows run ahead of contexts."""
+    FULL = "full"
+    """Members have no room for a while, and others go on writing."""
     REPLACED = "replaced"
     """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
     ALONE = "alone"
@@ -84,6 +86,8 @@ class Scenario:
                     mixture, is_chain=False, keys=3, write_interval_ms=15, fault_interval_ms=200, lists_members=True,
                     frequent_faults=("start_alone",),
                 )  # fmt: skip
+            case Emphasis.FULL:
+                return mixture._of_full_disks()
             case None:
                 return mixture
 
@@ -144,6 +148,21 @@ class Scenario:
             part_bytes=512 * 1024,
             commit_ms_max=30,
             rates=replace(self.rates, drop=0.15, delay=0.3, reorder=0.1, delay_ms_max=60),
+        )
+
+    def _of_full_disks(self) -> Scenario:
+        """Frames are fast and rounds are rare, so that whoever does not wait is seen to be quick."""
+        return replace(
+            self,
+            members=3,
+            is_chain=False,
+            joining=0,
+            write_interval_ms=40,
+            fault_interval_ms=300,
+            gossip_interval_ms=300,
+            commit_ms_max=2,
+            frequent_faults=("stay_full", "stay_short"),
+            rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
         )
 
     @classmethod

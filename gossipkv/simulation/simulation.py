@@ -177,6 +177,7 @@ class Simulation:
         skew_ms_max = self.scenario.clock_skew_ms_max // 4
         for host in self._cluster.hosts:
             host.skew_ms = self._rng.randint(-skew_ms_max, skew_ms_max)
+            host.disk.calm()
             if host.process is not None and host.process.has_left:
                 self._cluster.stop(host, "has left")
             elif host.process is not None:
@@ -213,6 +214,7 @@ class Simulation:
         self._nemesis.fired["return"] += 1
         self._cluster.hosts.append(host)
         host.skew_ms = 0
+        host.disk.calm()
         self._cluster.start(host)
         return True
 

@@ -41,6 +41,7 @@ import structlog
 
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected
+from gossipkv.core.room import Usage
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     DAMAGE_REMEDY,
@@ -498,10 +499,10 @@ class LmdbStorage:
         return self._transaction
 
     @property
-    def used_share(self) -> float:
+    def usage(self) -> Usage:
         """The bytes of pages in use, of those that map and volume have room for, whichever has less.
 
-        Pages free for reuse count as room. Writes can fail below 1: each commit, of deletes too, needs free
+        Pages free for reuse count as room. Writes can fail before all is used: each commit, of deletes too, needs free
         pages for copies of those it changes, and a large value needs its pages in a row. Keep a reserve.
         """
         try:
@@ -511,8 +512,8 @@ class LmdbStorage:
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"the size of the store cannot be found out: {error}") from error
         pages = sum(table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"] for table in tables)
-        room_bytes = min(self._environment.info()["map_size"], taken_bytes + self._directory.free_bytes())
-        return min(1.0, pages * tables[0]["psize"] / room_bytes)
+        capacity_bytes = min(self._environment.info()["map_size"], taken_bytes + self._directory.free_bytes())
+        return Usage(pages * tables[0]["psize"], capacity_bytes)
 
     def close(self) -> None:
         """Give up the data directory. An open transaction is aborted; views must have ended."""

@@ -24,6 +24,7 @@ from typing import Any
 
 from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
 from gossipkv.core.collected import Collected
+from gossipkv.core.room import Usage
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
     Counts,
@@ -338,7 +339,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.used_share: float = 0.0
+        self.usage = Usage(0, 2**40)
         """As the protocol has it; set it to play a store that runs full."""
         self.revision = 0
         """The number of commits that changed something."""

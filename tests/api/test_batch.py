@@ -12,11 +12,13 @@ import pytest
 from gossipkv.api.seen_header import text_of
 from gossipkv.core.address import address_of
 from gossipkv.core.causality import Context, Dot
+from gossipkv.core.room import Usage
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import StorageFullError
 from gossipkv.node import OverloadedError
+from gossipkv.storage.memory import MemoryStorage
 
-from .conftest import OPTIONS, Api
+from .conftest import OPTIONS, Api, running
 
 BATCH = "/v1/usr/tables/t/rows:batch"
 
@@ -219,6 +221,26 @@ async def test_a_group_that_cannot_be_written_gives_each_line_the_error(
     assert [result["status"] for result in results] == [201] * 7 + [status] * 7 + [201] * 6
     assert {kind(result) for result in results[7:14]} == {problem}
     assert len(api.contents()) == 13
+
+
+async def test_without_room_each_put_is_refused_on_its_own_line_and_deletes_stand() -> None:
+    storage = MemoryStorage()
+    async with running(storage=storage) as api:
+        await api.put("old")
+        storage.usage = Usage(80 * 2**30, 100 * 2**30)
+        lines = [{"row": "new", "value": "v"}, {"row": "old", "delete": True}, {"row": "old", "value": "v"}]
+        results = await api.batch(lines)
+        assert [result["status"] for result in results] == [507, 204, 507]
+        assert kind(results[0]) == "storage-full"
+        refused = await api.put("new")
+        assert (refused.status, refused.problem) == (507, "storage-full")
+        settings = await api.ask("PUT", "/v1/usr/tables/t", data=b'{"w": 1}')
+        assert settings.status < 300
+        account = (await api.ask("GET", "/v1/cluster")).json["storage"]
+        assert (account["room"], account["short_of_room"], account["waiting"]) == ("scarce", [], [])
+        metrics = (await api.ask("GET", "/metrics")).body.decode()
+        assert "gossipkv_short_of_room 1.0" in metrics
+        assert "gossipkv_puts_refused_total 3.0" in metrics
 
 
 async def test_a_batch_that_cannot_begin_is_refused_as_a_whole(api: Api) -> None:

@@ -84,7 +84,7 @@ def frame_of(*items: object, protocol: int = PROTOCOL_VERSION) -> bytes:
     return bytes([protocol]) + b"".join(msgpack.packb(item) for item in items)
 
 
-HEAD = ("cluster", "member", 7, 1, 1_763_000_000_000, True, 1, 7, 7, None, True)
+HEAD = ("cluster", "member", 7, 1, 1_763_000_000_000, True, 1, 7, 7, None, True, 0)
 
 
 def message_of(tag: object, *fields: object) -> bytes:

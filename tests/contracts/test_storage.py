@@ -47,7 +47,7 @@ def test_a_new_storage_is_empty(storage: Storage) -> None:
         assert view.journal_heads("usr") == {}
         assert list(view.pages("usr")) == []
         assert addresses_in(view, "usr") == []
-    assert 0 <= storage.used_share < 0.1
+    assert 0 <= storage.usage.share < 0.1
 
 
 def test_revisions_number_the_commits_that_readers_see(storage: Storage) -> None:

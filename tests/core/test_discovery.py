@@ -7,7 +7,7 @@ import pytest
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of
 from gossipkv.core.inputs import Discovered
 from gossipkv.core.member import ALIVE, LEFT, MemberRecord
-from gossipkv.core.storage import StorageFullError
+from gossipkv.core.storage import StorageError
 from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster, Member, endpoint_of
 
@@ -118,7 +118,7 @@ def test_a_zone_that_was_given_stands() -> None:
 
 
 def test_a_zone_whose_commit_failed_is_written_the_next_time(cluster: Cluster) -> None:
-    cluster.members["a"].storage.fail_next_commit(StorageFullError("no room"))
+    cluster.members["a"].storage.fail_next_commit(StorageError("a bad day"))
     cluster.run("a", Discovered((), None, "north"))
     assert record_of(cluster.members["a"], "a").zone is None
     cluster.run("a", Discovered((), None, "north"))

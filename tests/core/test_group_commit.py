@@ -11,12 +11,14 @@ from gossipkv.core.causality import Context
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Inspect, Received, Tick, Write
 from gossipkv.core.messages import Covered, Envelope
+from gossipkv.core.room import Usage
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.core.tables import TableSettings, settings_address
 from gossipkv.core.write import NotMatched, Operation, Written
-from gossipkv.group_commit import USED_SHARE_MAX, Batch, StepFailedError
+from gossipkv.group_commit import Batch, StepFailedError
+from gossipkv.rows.invalid import InvalidInputError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.disks import at
 
@@ -71,8 +73,8 @@ def test_nothing_is_on_disk_or_told_before_the_commit(cluster: Cluster) -> None:
     assert len(batch.effects.sends) == 1
 
 
-@pytest.mark.parametrize("error", [StorageError("a bad day"), StorageFullError("no room")])
-def test_a_commit_that_fails_leaves_replica_and_storage_as_before(cluster: Cluster, error: StorageError) -> None:
+def test_a_commit_that_fails_leaves_replica_and_storage_as_before(cluster: Cluster) -> None:
+    error = StorageError("a bad day")
     member = cluster.members["a"]
     cluster.run("a", put("kept"))
     cluster.settle()
@@ -87,7 +89,7 @@ def test_a_commit_that_fails_leaves_replica_and_storage_as_before(cluster: Clust
 
 def test_after_a_commit_that_failed_writes_reuse_no_name_and_reach_everyone(cluster: Cluster) -> None:
     member = cluster.members["a"]
-    member.storage.fail_next_commit(StorageFullError("no room"))
+    member.storage.fail_next_commit(StorageError("a bad day"))
     cluster.run("a", put("lost"))
     [outcome] = cluster.run("a", put("row")).outcomes
     [written] = cast("list[Written]", outcome)
@@ -100,9 +102,9 @@ def test_after_a_commit_that_failed_writes_reuse_no_name_and_reach_everyone(clus
 
 def test_rows_that_came_in_a_batch_that_failed_come_again(cluster: Cluster) -> None:
     cluster.run("a", put("row"))
-    cluster.members["b"].storage.fail_next_commit(StorageFullError("no room"))
+    cluster.members["b"].storage.fail_next_commit(StorageError("a bad day"))
     _, outcome = cluster.deliver("a", "b")
-    assert isinstance(outcome, StorageFullError)
+    assert isinstance(outcome, StorageError)
     assert keys(cluster.members["b"]) == []
     cluster.settle()
     assert keys(cluster.members["b"]) == [at("row")]
@@ -163,7 +165,7 @@ def test_a_full_storage_refuses_puts_and_takes_deletes_and_rows_of_others(cluste
     member = cluster.members["a"]
     cluster.run("a", put("row"))
     cluster.settle()
-    member.storage.used_share = USED_SHARE_MAX
+    member.storage.usage = Usage(80 * 2**30, 100 * 2**30)
     refused, deleted = cluster.run("a", put("more"), Write(USER, (Operation(at("row"), None),))).outcomes
     assert isinstance(refused, StorageFullError)
     assert isinstance(deleted, list)
@@ -171,7 +173,7 @@ def test_a_full_storage_refuses_puts_and_takes_deletes_and_rows_of_others(cluste
     cluster.settle()
     assert keys(member) == [at("row"), at("theirs")]
     assert member.rows()[at("row")].winner.is_tombstone
-    member.storage.used_share = USED_SHARE_MAX / 2
+    member.storage.usage = Usage(40 * 2**30, 100 * 2**30)
     assert isinstance(cluster.run("a", put("more")).outcomes[0], list)
 
 
@@ -206,7 +208,7 @@ def test_each_batch_leaves_a_snapshot_and_copies_only_what_it_has_changed(cluste
 def test_conflicts_count_once_their_merge_is_durable(cluster: Cluster) -> None:
     for name in "ab":
         cluster.run(name, put("row", name.encode()))
-    cluster.members["b"].storage.fail_next_commit(StorageFullError("no room"))
+    cluster.members["b"].storage.fail_next_commit(StorageError("a bad day"))
     cluster.deliver("a", "b")
     assert snapshot_of(cluster.run("b", Tick())).conflicts == {}
     cluster.settle()
@@ -219,10 +221,19 @@ def test_a_member_that_got_ready_in_a_batch_that_failed_is_not_ready_and_says_so
     cluster = Cluster()
     member = cluster.start("a", bootstrap_timeout_ms=100)
     cluster.now_ms += 200
-    member.storage.fail_next_commit(StorageFullError("no room"))
+    member.storage.fail_next_commit(StorageError("a bad day"))
     failed = cluster.run("a", Tick(), put("row", b"value"))
     assert failed.effects.snapshot is None
     assert not cluster.members["a"].driver.replica.is_ready
     batch = cluster.run("a", Tick())
     assert snapshot_of(batch).is_ready
     assert "ready" in [notice.event for notice in batch.effects.notices], "the log is told once it is true"
+
+
+def test_nothing_of_a_write_that_is_refused_as_a_whole_stands_where_it_would_be_divided(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    member.storage.usage = Usage(2**30 - 2**20, 2**30)
+    good = [Operation(at(f"{number}"), None) for number in range(200)]
+    [outcome] = cluster.run("a", Write(USER, (*good, Operation(b"no address", None)))).outcomes
+    assert isinstance(outcome, InvalidInputError)
+    assert keys(member) == []

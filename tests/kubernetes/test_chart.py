@@ -202,7 +202,7 @@ def test_without_persistence_an_empty_directory_takes_the_data() -> None:
 
 @pytest.mark.parametrize(
     ("size", "volume_bytes"),
-    [("8Gi", 8 * 2**30), ("1.5Gi", 1.5 * 2**30), ("512Mi", 2**29), ("100G", 1e11), ("2Ti", 2**41), ("10M", 1e7)],
+    [("8Gi", 8 * 2**30), ("1.5Gi", 1.5 * 2**30), ("512Mi", 2**29), ("100G", 1e11), ("2Ti", 2**41), ("20M", 2e7)],
 )
 def test_data_leave_a_tenth_of_the_volume_free(size: str, volume_bytes: float) -> None:
     text = rendered(values={"persistence.size": size}).environment["GOSSIPKV_STORAGE_BYTES_MAX"]

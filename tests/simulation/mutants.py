@@ -14,6 +14,7 @@ from unittest.mock import patch
 from gossipkv.core import pull, receipts, recent, row, store, walk, watching
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
+from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
@@ -449,5 +450,6 @@ MUTANTS = (
     Mutant("a watch that goes on skips an entry", CatchUp, "page", _read_above_the_lowest_entry, WATCHES),
     Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
     Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
+    Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -34,6 +34,8 @@ FAULTS = {
     "died crashes right after a commit",
     "fail_commit",
     "run_full",
+    "stay_full",
+    "stay_short",
     "pause",
     "jump_forward",
     "jump_back",
@@ -52,6 +54,11 @@ SEEN = {
     "client_reads",
     "client_not_matched",
     "client_errors",
+    "no_room",
+    "rows_do_not_fit",
+    "rows_fit_again",
+    "storage_short_of_room",
+    "storage_has_room_again",
     "in_sync",
     "delta",
     "walk",
@@ -79,6 +86,10 @@ SEEN = {
 }
 """Of what clients and the core did: conditional writes that failed, commits that failed them, rounds by result, rows
 refused, transfers finished."""
+
+
+pytestmark = pytest.mark.xdist_group("seeds")
+"""All seeds run once, for the tests of one process."""
 
 
 @pytest.fixture(scope="module")

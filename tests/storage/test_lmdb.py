@@ -97,7 +97,7 @@ def test_a_transaction_that_a_full_map_ended_takes_no_more_writes(storage: LmdbS
 def fill(storage: LmdbStorage, share_max: float) -> int:
     """Put rows until so much is used or there is no room, and say how many there are."""
     number = 0
-    while storage.used_share < share_max:
+    while storage.usage.share < share_max:
         try:
             put_rows(storage, number, 20)
         except StorageFullError:
@@ -107,31 +107,31 @@ def fill(storage: LmdbStorage, share_max: float) -> int:
 
 
 def test_a_store_that_fills_its_map_uses_most_of_it_and_says_so(storage: LmdbStorage) -> None:
-    assert storage.used_share < 0.05
+    assert storage.usage.share < 0.05
     rows = fill(storage, 1.1)
     assert rows == rows_in(storage)
-    assert 0.8 < storage.used_share <= 1
+    assert 0.8 < storage.usage.share <= 1
 
 
 def test_rows_that_are_deleted_give_their_room_back(storage: LmdbStorage) -> None:
     rows = fill(storage, 0.6)
-    full = storage.used_share
+    full = storage.usage.share
     for first in range(0, rows - 20, 20):
         transaction = storage.begin()
         for deleted in range(first, first + 20):
             transaction.delete_row("usr", address_of(deleted), 7)
             transaction.delete_journal("usr", A, deleted + 1, address_of(deleted))
         transaction.commit()
-    assert storage.used_share < 0.3 < full
+    assert storage.usage.share < 0.3 < full
 
 
 def test_the_volume_counts_where_it_has_less_room_than_the_map(
     storage: LmdbStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_rows(storage, 0, 500)
-    assert storage.used_share < 0.5
+    assert storage.usage.share < 0.5
     monkeypatch.setattr(DataDirectory, "free_bytes", lambda _: 0)
-    assert storage.used_share > 0.5
+    assert storage.usage.share > 0.5
 
 
 def test_a_write_that_fails_stops_all_writing_and_no_reading(storage: LmdbStorage, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gossipkv.core.room import Usage
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.storage.memory import MemoryStorage
 
@@ -77,8 +78,8 @@ def test_a_backup_is_apart_from_the_store_and_can_be_restored_twice() -> None:
         assert pages_of(storage) == [(1, b"old")]
 
 
-def test_the_used_share_is_what_a_test_sets() -> None:
+def test_the_usage_is_what_a_test_sets() -> None:
     storage = MemoryStorage()
-    assert storage.used_share == 0.0
-    storage.used_share = 0.95
-    assert storage.used_share == 0.95
+    assert storage.usage.share == 0.0
+    storage.usage = Usage(95, 100)
+    assert storage.usage.share == 0.95

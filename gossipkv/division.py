@@ -1,0 +1,107 @@
+"""How a batch is divided that asks for more room than one transaction should take.
+
+LMDB writes a changed page to a free one and frees the old page two commits later. A transaction that took the last free
+page would leave none for the next one, and without a next one nothing becomes free: so a transaction takes a share of
+what is free. What may be divided, and how:
+
+- inputs, into runs of neighbours: their order stays;
+- a write, into its operations, which stay in order;
+- rows from a peer: they may come without their ranges, which claim nothing, in any number of pieces. Then the whole is
+  taken in as it came: its rows are here already, and it says what is covered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from gossipkv.core.inputs import Answered, Input, Received, Write
+from gossipkv.core.messages import Delta, Envelope, RowCopy, WalkRows
+from gossipkv.core.write import Operation
+
+PAGE_BYTES = 4096
+PAGES_PER_ROW = 4
+"""Pages that one row changes among others: leaves of rows, journal, leaves (or deadlines) and fingerprint. The rows
+of a transaction share the branches above, and what is written in order: entries of the journal, and of tombstones."""
+ROW_BYTES = PAGES_PER_ROW * PAGE_BYTES
+TRANSACTION_SHARE = 0.4
+"""Of the free room, what one transaction takes: two commits pass until its own pages are free again."""
+
+
+def rows_max(free_bytes: int) -> int:
+    """Rows that a transaction may write, besides their values."""
+    return max(1, int(free_bytes * TRANSACTION_SHARE) // ROW_BYTES)
+
+
+def weight(happened: Input) -> int:
+    """About the bytes of pages that an input may change."""
+    match happened:
+        case Write(operations=operations):
+            # It has not been admitted yet, so a value may be anything.
+            values = [operation.value for operation in operations]
+            return sum(ROW_BYTES + (len(value) if isinstance(value, bytes) else 0) for value in values)
+        case Received(envelope=envelope) | Answered(envelope=envelope):
+            return sum(_copy_weight(copy) for _, copy in _copies(envelope))
+        case _:
+            return 0
+
+
+def runs(inputs: Sequence[Input], bytes_max: int) -> list[Sequence[Input]]:
+    """The inputs in order, in runs of at most this weight; an input that weighs more is alone."""
+    found: list[Sequence[Input]] = []
+    run: list[Input] = []
+    total = 0
+    for one in inputs:
+        own = weight(one)
+        if run and total + own > bytes_max:
+            found.append(run)
+            run, total = [], 0
+        run.append(one)
+        total += own
+    return [*found, run] if run else found
+
+
+def writes(whole: Write, bytes_max: int) -> list[Write]:
+    """A write as several of at most this weight. Only the first looks whether enough members are alive."""
+    single = [_of(whole, (operation,)) for operation in whole.operations]
+    parts = [
+        _of(whole, tuple(o for part in run if isinstance(part, Write) for o in part.operations))
+        for run in runs(single, bytes_max)
+    ]
+    return [part if place == 0 else part._replace(copies=1) for place, part in enumerate(parts)]
+
+
+def _of(whole: Write, operations: tuple[Operation, ...]) -> Write:
+    return whole._replace(operations=operations)
+
+
+def pieces(happened: Received | Answered, bytes_max: int) -> Iterator[Received]:
+    """The rows of an envelope by themselves, claiming nothing, in pieces of at most this weight."""
+    envelope = happened.envelope
+    piece: list[RowCopy] = []
+    total, of_shard = 0, ""
+    for shard, copy in _copies(envelope):
+        own = _copy_weight(copy)
+        if piece and (total + own > bytes_max or shard != of_shard):
+            yield _piece(envelope, of_shard, piece)
+            piece, total = [], 0
+        piece.append(copy)
+        total += own
+        of_shard = shard
+    if piece:
+        yield _piece(envelope, of_shard, piece)
+
+
+def _piece(envelope: Envelope, shard: str, piece: list[RowCopy]) -> Received:
+    return Received(replace(envelope, messages=(Delta(shard, {}, tuple(piece)),)))
+
+
+def _copies(envelope: Envelope) -> Iterator[tuple[str, RowCopy]]:
+    for message in envelope.messages:
+        if isinstance(message, Delta | WalkRows):
+            for copy in message.rows:
+                yield message.shard, copy
+
+
+def _copy_weight(copy: RowCopy) -> int:
+    return ROW_BYTES + sum(len(version.value or b"") for version in copy.row.versions)

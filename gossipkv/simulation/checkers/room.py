@@ -1,0 +1,41 @@
+"""A member without room waits: it does not ask for the same rows again and again.
+
+What it asks for is counted from when its disk runs full until it has room. Each of its peers may be asked as often as a
+pause that never grows would let it: once per interval of the gossip, and a few times more for the beginnings.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.address import USER
+from gossipkv.core.messages import Envelope, Pull, WalkBegin
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.disk import Disk
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+BEGINNINGS_MAX = 3
+"""Per peer, besides one per interval: what was asked for when the disk ran full, and transfers of other kinds."""
+
+
+class Room(Checker):
+    name = "room"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._asked: dict[str, tuple[Disk, int, int]] = {}
+        """Per host whose disk is full: the disk, since when, and how often it has asked for rows."""
+
+    def leaving(self, host: Host, envelope: Envelope) -> None:
+        if not host.disk.is_full:
+            self._asked.pop(host.name, None)
+            return
+        begun = [m for m in envelope.messages if isinstance(m, Pull | WalkBegin) and m.shard == USER]
+        known = self._asked.get(host.name)
+        since_ms, asked = known[1:] if known is not None and known[0] is host.disk else (host.now_ms(), 0)
+        asked += len([message for message in begun if isinstance(message, WalkBegin) or message.cursor is None])
+        self._asked[host.name] = (host.disk, since_ms, asked)
+        assert host.process is not None
+        replica = host.process.replica
+        intervals = max(0, host.now_ms() - since_ms) / (0.75 * replica.options.gossip_interval_ms)
+        allowed = len(replica.peers) * (BEGINNINGS_MAX + intervals)
+        self.require(asked <= allowed, host.name, "without room has asked for rows", asked, "times, not", int(allowed))
