@@ -36,9 +36,9 @@ def rows_max(free_bytes: int) -> int:
 def weight(happened: Input) -> int:
     """About the bytes of pages that an input may change."""
     match happened:
-        case Write(operations=operations):
-            # It has not been admitted yet, so a value may be anything.
-            values = [operation.value for operation in operations]
+        case Write(operations=tuple() as operations):
+            # It has not been admitted yet, so operations and values may be anything.
+            values = [getattr(operation, "value", None) for operation in operations]
             return sum(ROW_BYTES + (len(value) if isinstance(value, bytes) else 0) for value in values)
         case Received(envelope=envelope) | Answered(envelope=envelope):
             return sum(_copy_weight(copy) for _, copy in _copies(envelope))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipkv.core.address import address_of
-from gossipkv.core.inputs import Discovered, Leave
+from gossipkv.core.inputs import Discovered, Inspect, Leave
 from gossipkv.core.solitude import SILENT_INTERVALS
 from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster, endpoint_of
@@ -26,7 +26,7 @@ def cluster() -> Cluster:
 
 def alone_ms(cluster: Cluster, name: str) -> int | None:
     """What a member says of itself, at once in its effects and its status."""
-    snapshot = cluster.run(name).effects.snapshot
+    snapshot = cluster.run(name, Inspect()).effects.snapshot
     assert snapshot is not None
     since_ms = snapshot.alone_since_ms
     alone_ms = cluster.status(name).alone_ms
