@@ -79,11 +79,20 @@ class Replica:
         )
         self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
         self._membership = self._probing.membership
-        self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
+        self._namesakes = Namesakes(options, self._process(), now_ms)
+        self._gossip = Gossip(
+            options,
+            self._store,
+            self._membership,
+            self.tally,
+            rng,
+            now_ms,
+            self._follow_members,
+            self._namesakes.run_as,
+        )
         self._quorum = Quorum(
             self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_hand_over
         )
-        self._namesakes = Namesakes(options, self._process(), now_ms)
         self._refuted_ms: int | None = None
         self._outdone_by = 0
         """The process whose record was last outdone here."""

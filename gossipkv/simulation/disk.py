@@ -87,6 +87,14 @@ class Disk(MemoryStorage):
         """As committed, per shard."""
         self._puts_left: int | None = None
 
+    def copied(self) -> Disk:
+        """Another disk with what is committed on this one."""
+        copied = Disk(self.member, self.show)
+        copied.restore(self)
+        copied.replica = self.replica
+        copied.contexts = {shard: Context(context) for shard, context in self.contexts.items()}
+        return copied
+
     def begin(self) -> DiskTransaction:
         super().begin()
         self._transaction = transaction = DiskTransaction(self)
