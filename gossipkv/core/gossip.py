@@ -189,9 +189,9 @@ class Gossip:
         if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
             peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
 
-    def _start_walk(self, peer: Peer, shard_name: str) -> None:
+    def _start_walk(self, peer: Peer, shard_name: str, *, is_repair: bool = False) -> None:
         if self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name):
-            peer.walks[shard_name] = walk.Walk(shard_name)
+            peer.walks[shard_name] = walk.Walk(shard_name, is_repair=is_repair)
             self._tally.rounds["walk"] += 1
             self._note("walk_started", peer, shard=shard_name)
 
@@ -406,7 +406,7 @@ class Gossip:
         if not theirs.is_ahead and not shard.is_ahead(reader):
             self._tally.anomalies[FINGERPRINTS_DIFFER] += 1
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
-        self._start_walk(peer, shard.name)
+        self._start_walk(peer, shard.name, is_repair=True)
 
     def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]
