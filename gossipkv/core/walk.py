@@ -151,7 +151,8 @@ class Walk:
             row = reader.row(self.shard, address)
             if row is None or not all(_is_known(address, row, version) for version in versions):
                 self._rows.append(address)
-            elif self.is_repair and {each.dot for each in versions} != {each.dot for each in row.versions}:
+                continue
+            if self.is_repair and {each.dot for each in versions} != {each.dot for each in row.versions}:
                 self._rows.append(address)
         self._proceed(self._to_list, len(asked.leaves), answer.resume)
 
