@@ -45,6 +45,8 @@ class MemberAnswer:
 class Survey:
     cluster: str
     members: list[MemberAnswer]
+    told: Mapping[str, str] = field(default_factory=dict)
+    """As `run_twice` of an answer, by the server that named the members."""
 
     @property
     def has_converged(self) -> bool:
@@ -63,14 +65,14 @@ class Survey:
     def run_twice(self) -> dict[str, str]:
         """Members under whose name two processes run, as any member has noticed, with the remedy."""
         found = [pair for answer in self.members for pair in answer.run_twice.items()]
-        return dict(sorted(found))
+        return dict(sorted([*found, *self.told.items()]))
 
 
 async def survey(client: Client) -> Survey:
     """Ask one server for the members, and each of them for its figures. Raises ClientError where no server answers."""
     known = await client.cluster()
     answers = await asyncio.gather(*(_ask(member, known["cluster"]) for member in known["members"]))
-    return Survey(known["cluster"], list(answers))
+    return Survey(known["cluster"], list(answers), _running_twice(known))
 
 
 def endpoint_of(member: dict[str, Any], protocol: str) -> str | None:
@@ -102,7 +104,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         return MemberAnswer(name, endpoint, status, is_ready=False, figures=None, failure=str(error))
     # A member of an earlier version does not tell.
     blocked_by = tuple(account.get("collection", {}).get("blocked_by", ()))
-    run_twice = {each["member"]: each["runs_twice"]["remedy"] for each in account["members"] if each.get("runs_twice")}
+    run_twice = _running_twice(account)
     unreadable = account.get("unreadable", {"rows": 0, "items": []})
     return MemberAnswer(
         name,
@@ -118,6 +120,11 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         account.get("alone_seconds"),
         account.get("storage"),
     )
+
+
+def _running_twice(account: dict[str, Any]) -> dict[str, str]:
+    """The remedy by member. A member of an earlier version does not tell."""
+    return {each["member"]: each["runs_twice"]["remedy"] for each in account["members"] if each.get("runs_twice")}
 
 
 def age_text(seconds: float | None) -> str:

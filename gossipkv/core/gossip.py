@@ -81,7 +81,10 @@ class Gossip:
         rng: random.Random,
         now_ms: int,
         learn: Callable[[list[RowCopy]], None],
+        runs_twice: Callable[[str], bool],
     ) -> None:
+        self._runs_twice = runs_twice
+        """Whether two processes run under a member's name."""
         self._learn = learn
         """Told of rows of `sys` that came in changed, at once: they decide who is listed."""
         self._options = options
@@ -232,9 +235,9 @@ class Gossip:
         if self._may_fetch(peer, shard_name):
             peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
 
-    def _start_walk(self, peer: Peer, shard_name: str) -> None:
+    def _start_walk(self, peer: Peer, shard_name: str, *, is_repair: bool = False) -> None:
         if self._may_fetch(peer, shard_name):
-            peer.walks[shard_name] = walk.Walk(shard_name)
+            peer.walks[shard_name] = walk.Walk(shard_name, is_repair=is_repair)
             self._tally.rounds["walk"] += 1
             self._note("walk_started", peer, shard=shard_name)
 
@@ -243,6 +246,8 @@ class Gossip:
     def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> list[Message]:
         """The answers to an envelope."""
         peer = self._membership.member(envelope.member)
+        if peer is not None and self._is_the_other_process(peer, envelope):
+            peer = None
         if peer is not None:
             peer.become_replica(envelope.replica, envelope.incarnation)
             peer.clock_ahead_ms = envelope.now_ms - now_ms
@@ -259,6 +264,13 @@ class Gossip:
                 continue
             answers += self._answer(transaction, peer, message, now_ms)
         return answers
+
+    def _is_the_other_process(self, peer: Peer, envelope: Envelope) -> bool:
+        """Whether two processes run under the peer's name and this is not the one that `sys.members` tells of. If both
+        counted as the peer, what is known of it and under way with it would be thrown away with each message. The two
+        outdo each other's record from time to time, so each has its turn."""
+        record = peer.record
+        return self._runs_twice(envelope.member) and record is not None and record.replica != envelope.replica
 
     def _answer(self, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int) -> list[Message]:
         shard = self._store.shards[message.shard]
@@ -344,7 +356,7 @@ class Gossip:
         dialled.exchange = None
         asked, dialled.asked = dialled.asked, Asked()
         peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
-        if envelope.replica == self._store.replica:
+        if envelope.replica == self._store.replica or self._is_the_other_process(peer, envelope):
             return
         if exchange > peer.last_heard:
             # It answers now, so it is what it says, however its incarnation compares: its clock may have been set back
@@ -452,7 +464,7 @@ class Gossip:
         if not theirs.is_ahead and not shard.is_ahead(reader):
             self._tally.anomalies[FINGERPRINTS_DIFFER] += 1
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
-        self._start_walk(peer, shard.name)
+        self._start_walk(peer, shard.name, is_repair=True)
 
     def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]

@@ -133,6 +133,10 @@ class Namesakes:
         if process.token not in (0, self.own.token):
             self._see(self._member, *sorted((self.own, process)))
 
+    def run_as(self, member: str) -> bool:
+        """Whether two processes run under the member's name."""
+        return member in self.sightings
+
     def is_twin(self, process: Process) -> bool:
         """Whether it is another process with this one's replica id."""
         return process.replica == self.own.replica and process.token not in (0, self.own.token)

@@ -43,8 +43,8 @@ from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
 from gossipkv.core.write import Declined, Operation, Result
 
-REFUTE_INTERVALS = 10
-"""Gossip intervals between two records that outdo those of another process which runs under the same name."""
+TURN_INTERVALS = 10
+"""Gossip intervals for which the record of another process that runs under this name is left to stand."""
 
 REFUSED_SENDERS_MAX = 100
 """So many senders that are refused are named in the log."""
@@ -82,12 +82,22 @@ class Replica:
         )
         self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
         self._membership = self._probing.membership
-        self._gossip = Gossip(options, self._store, self._membership, self.tally, rng, now_ms, self._follow_members)
+        self._namesakes = Namesakes(options, self._process(), now_ms)
+        self._gossip = Gossip(
+            options,
+            self._store,
+            self._membership,
+            self.tally,
+            rng,
+            now_ms,
+            self._follow_members,
+            self._namesakes.run_as,
+        )
         self._quorum = Quorum(
             self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_hand_over
         )
-        self._namesakes = Namesakes(options, self._process(), now_ms)
-        self._refuted_ms: int | None = None
+        self._outdone_ms: int | None = None
+        """When the record of another process that runs under this name was first seen in place of this one's."""
         self._outdone_by = 0
         """The process whose record was last outdone here."""
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
@@ -515,7 +525,7 @@ class Replica:
         theirs = MemberRecord.from_json(row.winner.value) if row.winner.value is not None else None
         self.identity = ours._replace(incarnation=max(theirs.incarnation if theirs else 0, ours.incarnation) + 1)
         transaction.put_identity(self.identity)
-        self._refuted_ms = now_ms
+        self._outdone_ms = None
         if theirs is not None and theirs.token == self._outdone_by:
             self._namesakes.outdone(_process_in(theirs))
         self._outdone_by = theirs.token if theirs is not None else 0
@@ -525,10 +535,13 @@ class Replica:
         self._announce(transaction, now_ms)
 
     def _may_refute(self, now_ms: int) -> bool:
-        """At once, unless another process runs under this name: the two would outdo each other in every round."""
-        if self.options.member not in self._namesakes.sightings or self._refuted_ms is None:
+        """At once, unless another process runs under this name: then its record stands for some time, so that each has
+        its turn in which others take it for the member, and bring it rows and take rows from it."""
+        if self.options.member not in self._namesakes.sightings:
             return True
-        return not 0 <= now_ms - self._refuted_ms < REFUTE_INTERVALS * self.options.gossip_interval_ms
+        if self._outdone_ms is None or self._outdone_ms > now_ms:
+            self._outdone_ms = now_ms
+        return now_ms - self._outdone_ms >= TURN_INTERVALS * self.options.gossip_interval_ms
 
     # Other processes under this member's name
 

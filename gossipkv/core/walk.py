@@ -57,9 +57,12 @@ class WalkFaultError(Exception):
 class Walk:
     """The walker's side of one walk. Ask `request`, hand the answer to the method for it, until `is_finished`."""
 
-    def __init__(self, shard: str, *, is_audit: bool = False) -> None:
+    def __init__(self, shard: str, *, is_audit: bool = False, is_repair: bool = False) -> None:
         self.shard = shard
         self.is_audit = is_audit
+        self.is_repair = is_repair
+        """Contexts were equal and fingerprints were not. Then each listed row that differs is fetched, even if all its
+        versions are known here: the peer's copy may have replaced what this one still holds."""
         self.claim: Context | None = None
         """What the peer covered at the start."""
         self.intake = Intake()
@@ -147,6 +150,9 @@ class Walk:
         for address, versions in answer.entries:
             row = reader.row(self.shard, address)
             if row is None or not all(_is_known(address, row, version) for version in versions):
+                self._rows.append(address)
+                continue
+            if self.is_repair and {each.dot for each in versions} != {each.dot for each in row.versions}:
                 self._rows.append(address)
         self._proceed(self._to_list, len(asked.leaves), answer.resume)
 

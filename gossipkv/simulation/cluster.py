@@ -62,6 +62,15 @@ class Cluster:
         self.trace.line(name, f"joins at {host.endpoint}, its clock {skew_ms} ms ahead")
         self.start(host)
 
+    def copy(self, host: Host) -> Host:
+        """A second process starts under the member's name, at another address, on a copy of its volume."""
+        twin = Host(len(self.hosts), self.network.lease(), host.disk.copied(), self._timeline, host.skew_ms)
+        self.hosts.append(twin)
+        self.network.attach(twin)
+        self.trace.line(host.name, f"has a twin at {twin.endpoint}, a copy of replica {host.disk.replica:016x}")
+        self.start(twin)
+        return twin
+
     def running(self) -> list[Host]:
         return [host for host in self.hosts if host.is_up]
 

@@ -89,6 +89,14 @@ class Disk(MemoryStorage):
         self.is_full = False
         """Every put fails."""
 
+    def copied(self) -> Disk:
+        """Another disk with what is committed on this one."""
+        copied = Disk(self.member, self.show)
+        copied.restore(self)
+        copied.replica = self.replica
+        copied.contexts = {shard: Context(context) for shard, context in self.contexts.items()}
+        return copied
+
     def begin(self) -> DiskTransaction:
         super().begin()
         self._transaction = transaction = DiskTransaction(self)

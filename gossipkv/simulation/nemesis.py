@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Answer, Leave
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.host import Host
@@ -20,6 +21,18 @@ CLOCK_SKEWS_MAX = 6
 FULL_MS_MAX = 1_000
 FREQUENT = 6
 """How much more often than usual the scenario's frequent faults strike."""
+
+
+AMONG_TWINS = (
+    "crash",
+    "crash_before_commit",
+    "crash_after_commit",
+    "fail_commit",
+    "pause",
+    "partition",
+    "cut_one_way",
+)
+"""The faults beside twins: those that lose no disk, so that every acknowledged write is on one."""
 
 
 class Nemesis:
@@ -53,6 +66,12 @@ class Nemesis:
             "restart_all": (self._restart_all, 1),
             "replace_all": (self._replace_all, 1),
         }
+        if scenario.twins:
+            self._faults = {name: self._faults[name] for name in AMONG_TWINS} | {"copy_volume": (self._copy_volume, 4)}
+        self._twins = scenario.twins
+        self.copied: dict[str, ReplicaId] = {}
+        """Members with a twin, and the replica id that both had."""
+        self.twins: list[Host] = []
         assert self._faults.keys() >= set(scenario.frequent_faults), "a frequent fault that there is not"
 
     def start(self) -> None:
@@ -195,6 +214,16 @@ class Nemesis:
         self._cluster.start(host)
         alone_ms = BOOTSTRAP_TIMEOUT_MS + self._rng.randint(0, ALONE_MS_MAX)
         self._timeline.after(alone_ms, lambda: self._cluster.network.rejoin(endpoint))
+        return True
+
+    def _copy_volume(self) -> bool:
+        """Whatever the member does: a volume can be cloned under a process that runs."""
+        if not self._twins:
+            return False
+        host = self._rng.choice(self._cluster.hosts)
+        self._twins -= 1
+        self.copied[host.name] = host.disk.replica
+        self.twins.append(self._cluster.copy(host))
         return True
 
     # Clocks

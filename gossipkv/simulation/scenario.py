@@ -31,6 +31,9 @@ class Emphasis(Enum):
     """Each write goes to one member, which passes it on, and many frames are lost: rows run ahead of contexts."""
     FULL = "full"
     """Members have no room for a while, and others go on writing."""
+    TWINS = "twins"
+    """The volume of a member is copied while it runs or is down, and a second process runs on the copy under the same
+    name. Both take writes."""
     REPLACED = "replaced"
     """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
     ALONE = "alone"
@@ -63,6 +66,8 @@ class Scenario:
     lists_members: bool
     """Discovery knows all members that exist, as Kubernetes does, and tells of them late."""
     tombstone_age_ms_min: int
+    twins: int = 0
+    """How many members get a second process on a copy of their volume."""
 
     @classmethod
     def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
@@ -77,6 +82,8 @@ class Scenario:
                 return mixture._of_newcomers(rng)
             case Emphasis.HEARSAY:
                 return mixture._of_hearsay()
+            case Emphasis.TWINS:
+                return mixture._of_twins()
             case Emphasis.REPLACED:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
@@ -163,6 +170,21 @@ class Scenario:
             commit_ms_max=2,
             frequent_faults=("stay_full", "stay_short"),
             rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
+        )
+
+    def _of_twins(self) -> Scenario:
+        """Nothing is collected, so that no copy is too old to join again; no disk is lost but that of the twin, in the
+        end."""
+        return replace(
+            self,
+            members=3,
+            is_chain=False,
+            joining=0,
+            write_interval_ms=20,
+            fault_interval_ms=120,
+            lists_members=False,
+            tombstone_age_ms_min=10**9,
+            twins=1,
         )
 
     @classmethod

@@ -16,6 +16,7 @@ from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.deleted import TombstoneCollection, overdue
 from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.checkers.twins import Twins
 from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, Client, describe, kinds_of
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
 from gossipkv.simulation.history import History
@@ -45,6 +46,8 @@ WATCHED_TABLES = ("table0", "table0", BESIDE)
 """One watcher each."""
 REVIVAL_PERIODS = 30
 """Protocol periods, and the longest pause before a retry, after which no one may take a member that runs for dead."""
+NOTICE_INTERVALS = 40
+"""Gossip intervals within which all have noticed that a member runs twice, once they reach each other."""
 QUIET_INTERVALS = 6
 """Gossip intervals to go on after that."""
 
@@ -64,16 +67,18 @@ class Simulation:
         self._timeline = Timeline()
         self._trace = Trace(self._timeline, show)
         self._history = History()
-        self._checkers = all_checkers(self._history)
+        self._checkers = all_checkers(self._history, are_twins=bool(self.scenario.twins))
         for checker in self._checkers:
             checker.is_silent = objecting is not None and checker.name not in objecting
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
-        self._quorum_client = QuorumClient(_child(rng), self.scenario, self._checkers, self._timeline.after, self._told)
+        # It never acts among twins, whose dots its checkers could not follow.
+        followed = all_checkers(self._history, are_twins=False) if self.scenario.twins else self._checkers
+        self._quorum_client = QuorumClient(_child(rng), self.scenario, followed, self._timeline.after, self._told)
         self._watchers = [
             Watcher(f"watcher-{number}", table, _child(rng), self._cluster, self._timeline, self._checkers)
-            for number, table in enumerate(WATCHED_TABLES)
+            for number, table in enumerate(() if self.scenario.twins else WATCHED_TABLES)
         ]
         self._objecting = objecting
         self._is_over = False
@@ -81,6 +86,7 @@ class Simulation:
         self._is_blocked = False
         """The one that retired has not been forgotten: tombstones wait for it for ever."""
         self._collection = next(checker for checker in self._checkers if isinstance(checker, TombstoneCollection))
+        self._collection.is_blocked = bool(self.scenario.twins)
 
     def run(self) -> Outcome:
         outcome = self.outcome
@@ -108,7 +114,8 @@ class Simulation:
         for watcher in self._watchers:
             watcher.step()
         self._repeat(self.scenario.write_interval_ms, self._act)
-        self._repeat(QUORUM_MS, self._act_with_quorum)
+        if not self.scenario.twins:
+            self._repeat(QUORUM_MS, self._act_with_quorum)
         self._repeat(EXAMINE_MS, self._examine_one)
         self._discover()
         self._timeline.run_until(SAFETY_MS)
@@ -187,7 +194,7 @@ class Simulation:
     def _retire_one(self) -> None:
         """At times a member that is down stays down for ever, and the others must do without."""
         down = [host for host in self._cluster.hosts if not host.is_up]
-        if down and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
+        if down and not self._nemesis.twins and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
             self._nemesis.fired["retire"] += 1
             host = self._rng.choice(down)
             self._cluster.retire(host)
@@ -222,6 +229,8 @@ class Simulation:
         ended_ms = self._timeline.now_ms
         self._become_equal()
         self.outcome.converged_ms = self._timeline.now_ms - ended_ms
+        if self._nemesis.twins:
+            self._part_twins()
         if self._bring_back():
             self._become_equal()
         self._trace.line("liveness", "all members are equal")
@@ -239,12 +248,37 @@ class Simulation:
         for checker in self._checkers:
             checker.ended(self._cluster.hosts)
 
+    def _part_twins(self) -> None:
+        """All notice that a member runs twice; then one of the two is stopped for good."""
+        checker = next(checker for checker in self._checkers if isinstance(checker, Twins))
+        checker.copied = self._nemesis.copied
+        self._await(
+            lambda: all(checker.has_noticed(host, name) for host in self._cluster.hosts for name in checker.copied),
+            self._timeline.now_ms + NOTICE_INTERVALS * self.scenario.gossip_interval_ms + RETRY_MS_MAX,
+            checker.name,
+            lambda: "someone has not noticed that a member runs twice",
+        )
+        checker.parted(self._cluster.hosts)
+        self._await(
+            self._are_equal,
+            self._timeline.now_ms + LIVENESS_INTERVALS * self.scenario.gossip_interval_ms,
+            "convergence",
+            lambda: f"members differ: {self._differences()}",
+        )
+        for twin in self._nemesis.twins:
+            if twin.is_up:
+                self._cluster.stop(twin, "is the twin that stops")
+            self._cluster.retire(twin)
+        self._become_equal()
+
     def _become_equal(self) -> None:
         scenario = self.scenario
         ended_ms = self._timeline.now_ms
         rows, acceptable_ms = self._survey()
         exchange_ms = 2 * (scenario.commit_ms_max + LATENCY_MS_MAX + 1)
         bound_ms = LIVENESS_INTERVALS * scenario.gossip_interval_ms + 2 * RETRY_MS_MAX + TRANSFERS * rows * exchange_ms
+        # Two processes of one name have their turns with the others.
+        bound_ms *= 1 + 3 * len(self._nemesis.twins)
         until_ms = max(ended_ms, acceptable_ms) + bound_ms
         self._await(self._are_equal, until_ms, "convergence", lambda: f"members still differ: {self._differences()}")
         until_ms = max(until_ms, self._timeline.now_ms + TTL_MS_MAX + 2 * scenario.clock_skew_ms_max + bound_ms)
@@ -254,7 +288,7 @@ class Simulation:
             "expiry",
             lambda: f"rows still expire, or members differ: {self._differences()}",
         )
-        if not self._is_blocked:
+        if not self._is_blocked and not self.scenario.twins:
             self._await(
                 lambda: not self._overdue() and self._are_equal(),
                 self._timeline.now_ms + self._collection_ms_max() + bound_ms,

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gossipkv.core import pull, receipts, recent, row, store, walk, watching
+import xxhash
+
+from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
@@ -24,6 +26,7 @@ from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Cursor, Delta, Range, WalkRows
+from gossipkv.core.namesakes import Namesakes
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt, Receipts
@@ -54,6 +57,13 @@ class Mutant(NamedTuple):
 
     def planted(self) -> Any:
         return patch.object(self.target, self.attribute, self.replacement)
+
+
+# Twins
+
+
+def _term_of_the_dot(address: bytes, version: Version) -> int:
+    return xxhash.xxh3_64_intdigest(address + b"%d %d" % version.dot)
 
 
 # Merge
@@ -451,5 +461,7 @@ MUTANTS = (
     Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
     Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
     Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
+    Mutant("a fingerprint knows dots alone", fingerprint, "term_of", _term_of_the_dot, "I4_fingerprints"),
+    Mutant("a second process is not noticed", Namesakes, "_see", _never, "twins", Emphasis.TWINS),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -17,6 +17,7 @@ from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.room import Room
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.checkers.siblings import Siblings
+from gossipkv.simulation.checkers.twins import Twins
 from gossipkv.simulation.checkers.waits import Waits
 from gossipkv.simulation.checkers.watches import Watches
 from gossipkv.simulation.history import History
@@ -48,10 +49,15 @@ CHECKERS: tuple[type[Checker], ...] = (
     TombstoneCollection,
     Watches,
     Waits,
+    Twins,
 )
 """In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters
 what is collected."""
 
 
-def all_checkers(history: History) -> list[Checker]:
-    return [checker(history) for checker in CHECKERS]
+AMONG_TWINS = (Fingerprints, Convergence, Rounds, TombstoneCollection, Twins)
+"""Those that do not take a dot for the name of one write."""
+
+
+def all_checkers(history: History, *, are_twins: bool) -> list[Checker]:
+    return [checker(history) for checker in (AMONG_TWINS if are_twins else CHECKERS)]

@@ -1,0 +1,91 @@
+"""Two processes on copies of one volume are noticed by everyone, at most one keeps the replica id, and no acknowledged
+write of either is lost.
+
+Writes are followed by their values, which are unique, and by their timestamps: dots name two writes each here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gossipkv.core.address import USER, table_of
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.effects import Notice
+from gossipkv.core.row import Row
+from gossipkv.core.write import Operation, Result, Written
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.client import BESIDE
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Told(NamedTuple):
+    """A write that a client was told is stored."""
+
+    address: bytes
+    value: bytes | None
+    timestamp: int
+
+
+class Twins(Checker):
+    name = "twins"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self.copied: dict[str, ReplicaId] = {}
+        """Members with a twin, and the replica id that both had."""
+        self._noticed: set[tuple[int, str]] = set()
+        """Processes that have told their log of a member."""
+        self._told: list[Told] = []
+
+    def has_noticed(self, host: Host, member: str) -> bool:
+        return (id(host), member) in self._noticed
+
+    def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            if notice.event == "member_runs_twice":
+                self._noticed.add((id(host), str(notice.fields["peer"])))
+
+    def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        for operation, result in zip(operations, results, strict=True):
+            if shard == USER and isinstance(result, Written) and host.is_up:
+                timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
+                self._told.append(Told(operation.address, operation.value, timestamp))
+
+    def parted(self, hosts: Sequence[Host]) -> None:
+        """All members are equal, and the second processes still run."""
+        for member, replica in sorted(self.copied.items()):
+            keeping = [host.endpoint for host in hosts if host.name == member and host.disk.replica == replica]
+            self.require(len(keeping) <= 1, keeping, "all run as", member, "with replica", f"{replica:016x}")
+            for host in hosts:
+                self.require(
+                    self.has_noticed(host, member), host.endpoint, "has not noticed that", member, "runs twice"
+                )
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        if not self.copied:
+            return
+        for told in self._told:
+            for host in hosts:
+                row = host.disk.committed_row(USER, told.address)
+                self.require(self._stands(told, row), host.endpoint, "holds", row, "where", told, "was acknowledged")
+
+    def _stands(self, told: Told, row: Row | None) -> bool:
+        if row is None:
+            return False
+        if table_of(told.address) != BESIDE:
+            # Of two writes of one time the replica id decides.
+            return row.winner.timestamp >= told.timestamp
+        if any(version.value == told.value for version in row.versions):
+            return True
+        # It was replaced by a write whose writer had read the row, or found nothing to read.
+        return (
+            any(
+                given is not None or value is None
+                for (address, value), contexts in self.history.contexts_given.items()
+                if address == told.address
+                for given in contexts
+            )
+            and max(version.timestamp for version in row.versions) > told.timestamp
+        )
