@@ -20,6 +20,7 @@ from typing import NamedTuple
 import structlog
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
+from gossipkv.codec.limits import PROTOCOL
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
 from gossipkv.core.messages import Envelope
@@ -323,5 +324,9 @@ class Committer:
         try:
             envelope = decode(payload.content, self._limits)
         except DecodeError as error:
-            return error if payload.exchange is None else Failed(payload.exchange, f"malformed answer: {error}")
+            if payload.exchange is None:
+                return error
+            # A member of another protocol version may be on its way out: no one is to wait for what it holds.
+            was_answered = error.reason != PROTOCOL
+            return Failed(payload.exchange, f"the answer cannot be read: {error}", was_answered)
         return Received(envelope) if payload.exchange is None else Answered(payload.exchange, envelope)

@@ -75,14 +75,13 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         settings.gossip_host,
         settings.gossip_port,
         advertise=endpoints[GOSSIP],
-        frame_bytes_max=Limits.for_values(settings.value_bytes_max).frame_bytes_max,
+        frame_bytes_max=Limits().frame_bytes_max,
         exchange_timeout_s=settings.exchange_timeout_s,
         connect_timeout_s=settings.connect_timeout_s,
     )
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,
         inbox_bytes_max=settings.inbox_bytes_max,
-        value_bytes_max=settings.value_bytes_max,
         write_wait_seconds=settings.write_wait_s,
         read_wait_seconds=settings.read_wait_s,
         leave_timeout_seconds=settings.stop_timeout_s * LEAVE_SHARE,

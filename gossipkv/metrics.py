@@ -22,8 +22,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
-from gossipkv.codec.rows import UNDECODABLE, VALUE_TOO_LARGE
+from gossipkv.codec.rows import ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import ANOMALIES, Arrival
+from gossipkv.core.fetch import DAMAGED
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.room import NO_ROOM
 from gossipkv.core.shortage import AMPLE_ROOM, RoomStatus
@@ -36,7 +37,7 @@ _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 # A series per counter that says when the process began, which is known.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_ROW_REASONS = ("clock_skew", "inconsistent", NO_ROOM, UNDECODABLE, VALUE_TOO_LARGE)
+_ROW_REASONS = ("clock_skew", "inconsistent", DAMAGED, NO_ROOM, ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE)
 _ENVELOPE_REASONS = ("name_taken", "other_cluster")
 _FINGERPRINT_END = 2**48
 """Prometheus keeps doubles, which hold no more than 53 bits exactly."""
@@ -211,6 +212,10 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
         "Writes that others are known to cover and this member does not",
         ["shard"],
         (([name], shard.rows_behind) for name, shard in sorted(own.shards.items())),
+    )
+    lacking = [row.shard for row in status.lacking]
+    yield _gauge(
+        "rows_lacking", "Rows known of and not taken in", ["shard"], (([n], float(lacking.count(n))) for n, _ in totals)
     )
     yield _gauge(
         "transfers", "Pulls and walks under way", ["shard"], (([n], float(n in status.transfers)) for n, _ in totals)

@@ -62,7 +62,6 @@ class NodeOptions:
     """Bytes of their values."""
     inbox_frames_max: int = 256
     """Frames from peers that may wait to be answered."""
-    value_bytes_max: int = 1024 * 1024
     write_wait_seconds: float = 2.0
     """How long a write waits for the copies that it asks for, unless it says."""
     read_wait_seconds: float = 2.0
@@ -135,10 +134,9 @@ class Node:
 
     async def start(self) -> None:
         """Open the replica, then answer and begin exchanges. Raises StorageError, OSError."""
-        limits = Limits.for_values(self._node_options.value_bytes_max)
         try:
             self._committer, effects = Committer.open(
-                self._storage, self._options, self._rng, limits, self._clock_ms, self._published
+                self._storage, self._options, self._rng, Limits(), self._clock_ms, self._published
             )
         except BaseException:
             self._storage.close()

@@ -256,7 +256,7 @@ class Settings:
         maximum=2**46,
         multiple=_PAGE_BYTES,
     )
-    value_bytes_max: int = _number(_MIB, "Longest value; the same at all members.", "bytes", maximum=4 * _MIB)
+    value_bytes_max: int = _number(_MIB, "Longest value that a client may put here.", "bytes", maximum=4 * _MIB)
     page_rows_max: int = _number(1_000, "Most rows in a page of a listing.", "rows", minimum=1_000, maximum=10_000)
     page_bytes_max: int = _number(
         4 * _MIB, "Longest page of a listing, but for a single row.", "bytes", maximum=64 * _MIB

@@ -35,6 +35,10 @@ class Cluster:
                 "short_of_room": list(status.room.crowded),
                 "waiting": list(status.room.waiting),
             },
+            "lacking": [
+                {"namespace": row.shard, "table": row.table, "row": row.key, "reason": row.reason}
+                for row in status.lacking
+            ],
             "collection": {
                 "blocked_by": list(status.collection_blocked_by),
                 "collected": status.tally.tombstones_collected,

@@ -11,11 +11,13 @@ from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
 from gossipkv.api.problem import ProblemError, row_unreadable
+from gossipkv.core.parcel import ROW_BYTES_MAX
 from gossipkv.core.write import (
     CATCHING_UP,
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
     NO_ROOM,
+    ROW_TOO_LARGE,
     TOO_MANY_SIBLINGS,
     UNREADABLE,
     Declined,
@@ -40,6 +42,11 @@ _REFUSALS = {
     NO_ROOM: (
         "storage-full",
         "there is no room for this put: reads and deletes go on; enlarge the volumes of all members, or delete rows",
+    ),
+    ROW_TOO_LARGE: (
+        "row-too-large",
+        f"with this value the row would hold more than {ROW_BYTES_MAX} bytes, the most that members can give to each "
+        "other: read it, and write what you make of its values with its context, or put them into several rows",
     ),
     CONTEXT_AHEAD: ("context-ahead", "what the context names is further ahead than this member's clock allows"),
 }

@@ -56,6 +56,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "member-answers": (409, "The member answers"),
     "precondition-failed": (412, "The condition does not hold"),
     "value-too-large": (413, "The value is too large"),
+    "row-too-large": (413, "The row is too large"),
     "body-too-large": (413, "The body is too large"),
     "line-too-long": (413, "The line is too long"),
     "encoded-body": (415, "Encoded bodies are not taken"),

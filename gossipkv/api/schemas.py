@@ -161,6 +161,11 @@ SCHEMAS: dict[str, Any] = {
                     },
                 }
             ),
+            "lacking": {
+                "description": "Rows that the member knows of and could not take in",
+                "type": "array",
+                "items": _record({"namespace": _TEXT, "table": _TEXT, "row": _TEXT, "reason": _TEXT}),
+            },
             "collection": _record(
                 {
                     "blocked_by": {

@@ -113,6 +113,12 @@ def _print(found: Survey) -> None:
             )
         if answer.storage is not None and answer.storage["room"] != "ample":
             click.echo(_short_of_room(answer.member, answer.storage), err=True)
+        for row in answer.lacking:
+            click.echo(
+                f"{answer.member} could not take in {row['namespace']}/{row['table']}/{row['row']} ({row['reason']}); "
+                "it asks for it again in each round",
+                err=True,
+            )
     for answer in found.members:
         if answer.alone_seconds is not None:
             click.echo(

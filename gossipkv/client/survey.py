@@ -39,6 +39,8 @@ class MemberAnswer:
     """Since it last heard another member, or started; None while it is not alone."""
     storage: dict[str, Any] | None = None
     """Its own account of its room; None where it does not tell."""
+    lacking: tuple[dict[str, str], ...] = ()
+    """Rows that it knows of and could not take in, as `/v1/cluster` names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         tuple(unreadable["items"]),
         account.get("alone_seconds"),
         account.get("storage"),
+        tuple(account.get("lacking", ())),
     )
 
 

@@ -9,16 +9,18 @@ import msgpack
 
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
 from gossipkv.codec.reader import ID, LEAF, Reader
-from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_rows
+from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_large, write_rows
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected, Proofs
 from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
+from gossipkv.core.lacking import LackedRow
 from gossipkv.core.messages import (
     Ack,
     Covered,
     Delta,
     Digest,
     Envelope,
+    FetchValue,
     LeafEntry,
     Message,
     Offer,
@@ -29,6 +31,7 @@ from gossipkv.core.messages import (
     State,
     TooFar,
     Unlisted,
+    ValuePart,
     WalkBegin,
     WalkEntries,
     WalkFetch,
@@ -228,6 +231,12 @@ def _ids(replicas: Iterable[ReplicaId]) -> bytes:
     return b"".join(map(ID.pack, replicas))
 
 
+def _write_lacking(items: Items, rows: tuple[LackedRow, ...]) -> None:
+    items.append(len(rows))
+    for address, through in rows:
+        items += (address, packed(PAIR, through.items()))
+
+
 _SHARD = _Kind(list.append, Reader.shard)
 _HASH = _Kind(list.append, Reader.integer)
 _COUNT = _Kind(list.append, Reader.count)
@@ -246,11 +255,17 @@ _LEAVES = _Kind(lambda items, leaves: items.append(b"".join(map(LEAF.pack, leave
 _ADDRESSES = _Kind(_write_addresses, Reader.addresses)
 _ENTRIES = _Kind(_write_entries, Reader.entries)
 _ROWS = _Kind(write_rows, Reader.rows)
+_LARGE = _Kind(write_large, Reader.large)
+_DOT = _Kind(lambda items, dot: items.append(PAIR.pack(*dot)), Reader.dot)
+_ADDRESS = _Kind(list.append, Reader.address)
+_DATA = _Kind(list.append, Reader.data)
 _NAME = _Kind(list.append, Reader.text)
 _RUMOURS = _Kind(_write_rumours, Reader.rumours)
 _PROOFS = _Kind(_write_proofs, Reader.proofs)
 _LINEAGE = _Kind(_write_lineage, Reader.lineage)
 _COLLECTED = _Kind(_write_collected, Reader.collected)
+
+_LACKING = _Kind(_write_lacking, Reader.lacking)
 
 _DIGEST = {
     "shard": _SHARD,
@@ -261,26 +276,41 @@ _DIGEST = {
     "is_ahead": _BOOLEAN,
     "proofs_hash": _HASH,
     "is_withholding": _BOOLEAN,
+    "is_lacking": _BOOLEAN,
 }
+
+_FETCH = {"shard": _SHARD, "address": _ADDRESS, "dot": _DOT}
 
 _LAYOUTS = (
     _Layout(1, Digest, _DIGEST),
-    _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT, "proofs": _PROOFS, "lineage": _LINEAGE}),
-    _Layout(3, Covered, {"shard": _SHARD, "context": _CONTEXT}),
-    _Layout(4, Pull, {"shard": _SHARD, "context": _CONTEXT, "cursor": _CURSOR}),
-    _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR}),
+    _Layout(
+        2, State, {"shard": _SHARD, "context": _CONTEXT, "proofs": _PROOFS, "lineage": _LINEAGE, "lacking": _CONTEXT}
+    ),
+    _Layout(3, Covered, {"shard": _SHARD, "context": _CONTEXT, "lacking": _CONTEXT}),
+    _Layout(4, Pull, {"shard": _SHARD, "context": _CONTEXT, "cursor": _CURSOR, "lacking": _CONTEXT}),
+    _Layout(
+        5,
+        Delta,
+        {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR, "large": _LARGE, "lacking": _LACKING},
+    ),
     _Layout(6, Offer, {"shard": _SHARD}),
     _Layout(7, TooFar, {"shard": _SHARD}),
     _Layout(20, Unlisted, {"shard": _SHARD}),
     _Layout(8, WalkBegin, {"shard": _SHARD}),
-    _Layout(9, WalkRoot, {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected": _COLLECTED}),
+    _Layout(
+        9,
+        WalkRoot,
+        {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected": _COLLECTED, "lacking": _LACKING},
+    ),
     _Layout(10, WalkNodes, {"shard": _SHARD, "nodes": _NODES}),
     _Layout(11, WalkSums, {"shard": _SHARD, "nodes": _NODES, "leaves": _SUMS}),
     _Layout(12, WalkList, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
     _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(15, WalkFetchRows, {"shard": _SHARD, "addresses": _ADDRESSES}),
-    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION}),
+    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION, "large": _LARGE}),
+    _Layout(21, FetchValue, _FETCH | {"digest": _HASH, "offset": _COUNT}),
+    _Layout(22, ValuePart, _FETCH | {"offset": _COUNT, "data": _DATA, "rows": _ROWS, "large": _LARGE}),
     _Layout(17, Ping, {"rumours": _RUMOURS}),
     _Layout(18, PingRequest, {"member": _NAME, "rumours": _RUMOURS}),
     _Layout(19, Ack, {"member": _NAME, "rumours": _RUMOURS}),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gossipkv.core.envelope_room import FRAME_BYTES_MAX
+from gossipkv.core.parcel import CARRIED_ROW_BYTES_MAX, VALUE_BYTES_MAX
+
 PROTOCOL_VERSION = 4
 
 PROTOCOL = "protocol"
 TOO_LARGE = "too_large"
 MALFORMED = "malformed"
 """Why a frame was refused."""
-
-_MEBIBYTE = 1024 * 1024
 
 
 class DecodeError(ValueError):
@@ -25,17 +26,13 @@ class DecodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a frame may hold."""
+    """What a frame may hold: constants of the protocol, the same at all members whatever their settings. What a member
+    takes from its own clients is no business of its peers."""
 
-    value_bytes_max: int = _MEBIBYTE
-    frame_bytes_max: int = 2 * _MEBIBYTE
+    value_bytes_max: int = VALUE_BYTES_MAX
+    row_bytes_max: int = CARRIED_ROW_BYTES_MAX
+    """The values of a large row, of which frames hold the outline and fragments."""
+    frame_bytes_max: int = FRAME_BYTES_MAX
     messages_max: int = 256
     context_entries_max: int = 16_384
-
-    def __post_init__(self) -> None:
-        assert self.value_bytes_max < self.frame_bytes_max, "the largest value would fit into no frame"
-
-    @classmethod
-    def for_values(cls, value_bytes_max: int) -> Limits:
-        """Limits under which a frame has room for the largest value and as much again."""
-        return cls(value_bytes_max, max(2 * _MEBIBYTE, 2 * value_bytes_max))
+    """Of a message. A row's context has as many entries as the frame has room for."""

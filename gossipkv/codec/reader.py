@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
-from gossipkv.codec.rows import PAIR, TRIPLE, read_context, read_row
+from gossipkv.codec.rows import OUTLINE_ITEMS, PAIR, TRIPLE, VERSION_ITEMS, read_context, read_large, read_row
 from gossipkv.core.address import NAMESPACES, is_address
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import Sums, sums_of
+from gossipkv.core.lacking import LACKING_ROWS_MAX, LackedRow
 from gossipkv.core.member import INCARNATION_END
-from gossipkv.core.messages import Cursor, LeafEntry, LeafVersion, Position, Range, RefusedRow, RowCopy
+from gossipkv.core.messages import Cursor, LargeRow, LeafEntry, LeafVersion, Position, Range, RefusedRow, RowCopy
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
 LEAF = struct.Struct(">H")
@@ -122,7 +123,25 @@ class Reader:
         return item
 
     def context(self) -> Context:
-        return read_context(self.item(), self._limits)
+        context = read_context(self.item())
+        if len(context) > self._limits.context_entries_max:
+            raise DecodeError(MALFORMED, "a context of too many replicas")
+        return context
+
+    def dot(self) -> Dot:
+        item = self.item()
+        if type(item) is not bytes or len(item) != PAIR.size:
+            raise DecodeError(MALFORMED, "not a dot")
+        dot = Dot(*PAIR.unpack(item))
+        if not 1 <= dot.sequence <= SEQUENCE_MAX:
+            raise DecodeError(MALFORMED, "not a dot's sequence")
+        return dot
+
+    def data(self) -> bytes:
+        item = self.item()
+        if type(item) is not bytes:
+            raise DecodeError(MALFORMED, "not bytes")
+        return item
 
     def proofs(self) -> Proofs:
         return tuple([self._proof() for _ in range(self.length(PROOFS_MAX))])
@@ -175,6 +194,9 @@ class Reader:
     def sums(self) -> tuple[Sums, ...]:
         return tuple(sums_of(PAIR.iter_unpack(self.packed(PAIR.size))))
 
+    def lacking(self) -> tuple[LackedRow, ...]:
+        return tuple([LackedRow(self.address(), self.context()) for _ in range(self.length(LACKING_ROWS_MAX))])
+
     def nodes(self) -> tuple[int, ...]:
         return tuple(self.packed(1))
 
@@ -195,23 +217,36 @@ class Reader:
         return tuple(versions)
 
     def rows(self) -> tuple[RowCopy, ...]:
-        length = self.length(self._rows_max)
-        self._rows_max -= length
         copies = []
-        for _ in range(length):
-            row = read_row(self._row_items(), self._limits)
+        for _ in range(self._rows_length()):
+            row = read_row(self._row_items(VERSION_ITEMS), self._limits)
             if isinstance(row, RefusedRow):
                 self.refused.append(row)
             else:
                 copies.append(row)
         return tuple(copies)
 
-    def _row_items(self) -> list[object]:
+    def large(self) -> tuple[LargeRow, ...]:
+        outlines = []
+        for _ in range(self._rows_length()):
+            row = read_large(self._row_items(OUTLINE_ITEMS), self._limits)
+            if isinstance(row, RefusedRow):
+                self.refused.append(row)
+            else:
+                outlines.append(row)
+        return tuple(outlines)
+
+    def _rows_length(self) -> int:
+        length = self.length(self._rows_max)
+        self._rows_max -= length
+        return length
+
+    def _row_items(self, version_items: int) -> list[object]:
         # Reads the number of versions in place: `length` would cost as much as the rest of the row.
         items = self._items
         place = self._place
         versions = items[place] if place < len(items) else None
-        if type(versions) is not int or not 0 <= 2 + 3 * versions < len(items) - place:
+        if type(versions) is not int or not 0 <= 2 + version_items * versions < len(items) - place:
             raise DecodeError(MALFORMED, "a row is cut short")
-        self._place = place + 3 + 3 * versions
+        self._place = place + 3 + version_items * versions
         return items[place + 1 : self._place]

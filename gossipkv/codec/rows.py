@@ -1,24 +1,26 @@
 """Rows on the wire: the bulk of all traffic, and what takes the time of a catch-up.
 
 A row is the number of its versions, its address, its context, and for each version the dot with the
-timestamp (and `siblings_above`, if the version keeps siblings), the value and the expiry.
+timestamp (and `siblings_above`, if the version keeps siblings), the value and the expiry. The outline of a large
+row has the size of the value and its digest in the place of the value.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 from gossipkv.core.address import is_address
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.messages import RefusedRow, RowCopy
+from gossipkv.core.messages import LargeRow, Outline, RefusedRow, RowCopy
 from gossipkv.core.row import Row, Version
 
 UNDECODABLE = "undecodable"
 VALUE_TOO_LARGE = "value_too_large"
+ROW_TOO_LARGE = "row_too_large"
 """Why a single row was refused."""
 
 PAIR = struct.Struct(">QQ")
@@ -27,6 +29,9 @@ _QUADRUPLE = struct.Struct(">QQQQ")
 
 ROW_BYTES_MIN = 24
 """The number of versions, the shortest address, a context of one replica."""
+
+VERSION_ITEMS = 3
+OUTLINE_ITEMS = 4
 
 _ITEMS_OF_ONE_VERSION = 5
 _EXPIRES_MS_MAX = 2**63 - 1
@@ -50,31 +55,50 @@ def read_row(items: list[Any], limits: Limits) -> RowCopy | RefusedRow:
     try:
         return _row_copy(items, limits)
     except DecodeError as error:
-        reason = VALUE_TOO_LARGE if error.reason == VALUE_TOO_LARGE else UNDECODABLE
-        return RefusedRow(_origins(items, limits), reason)
+        return _refused(items, VERSION_ITEMS, error)
+
+
+def _reason(error: DecodeError) -> str:
+    return error.reason if error.reason in (VALUE_TOO_LARGE, ROW_TOO_LARGE) else UNDECODABLE
 
 
 def _row_copy(row: list[Any], limits: Limits) -> RowCopy:
-    address = row[0]
-    if type(address) is not bytes or not is_address(address):
-        raise DecodeError(MALFORMED, "not an address")
-    context = read_context(row[1], limits)
+    address, context = _address_and_context(row)
     if len(row) == _ITEMS_OF_ONE_VERSION:
         # Nearly every row: a third of a microsecond less than the loop takes.
         return RowCopy(address, Row((_version(row, 2, context, limits),), context))
-    versions = tuple([_version(row, place, context, limits) for place in range(2, len(row), 3)])
-    if not versions:
-        raise DecodeError(MALFORMED, "no versions")
-    ranks = [(version.rank, version.dot) for version in versions]
-    if any(lower >= higher for higher, lower in pairwise(ranks)):
-        raise DecodeError(MALFORMED, "versions out of order")
+    versions = tuple([_version(row, place, context, limits) for place in range(2, len(row), VERSION_ITEMS)])
+    _check_order(versions)
     return RowCopy(address, Row(versions, context))
 
 
+def _address_and_context(row: list[Any]) -> tuple[bytes, Context]:
+    address = row[0]
+    if type(address) is not bytes or not is_address(address):
+        raise DecodeError(MALFORMED, "not an address")
+    return address, read_context(row[1])
+
+
+def _check_order(versions: Sequence[Version | Outline]) -> None:
+    if not versions:
+        raise DecodeError(MALFORMED, "no versions")
+    ranks = [(version.timestamp, version.dot.replica, version.dot) for version in versions]
+    if any(lower >= higher for higher, lower in pairwise(ranks)):
+        raise DecodeError(MALFORMED, "versions out of order")
+
+
 def _version(row: list[Any], place: int, context: Context, limits: Limits) -> Version:
-    stamp = row[place]
+    dot, timestamp, siblings_above = _stamp(row[place], context)
     value = row[place + 1]
-    expires_ms = row[place + 2]
+    if value is not None:
+        if type(value) is not bytes:
+            raise DecodeError(MALFORMED, "not a value")
+        if len(value) > limits.value_bytes_max:
+            raise DecodeError(VALUE_TOO_LARGE, f"a value of {len(value)} bytes")
+    return Version(dot, timestamp, value, _expiry(row[place + 2]), siblings_above)
+
+
+def _stamp(stamp: object, context: Context) -> tuple[Dot, int, int | None]:
     siblings_above = None
     if type(stamp) is bytes and len(stamp) == TRIPLE.size:
         replica, sequence, timestamp = TRIPLE.unpack(stamp)
@@ -86,22 +110,55 @@ def _version(row: list[Any], place: int, context: Context, limits: Limits) -> Ve
         raise DecodeError(MALFORMED, "not a dot and a timestamp")
     if not 1 <= sequence <= context.get(replica, 0):
         raise DecodeError(MALFORMED, "a dot that the context does not cover")
-    if value is not None:
-        if type(value) is not bytes:
-            raise DecodeError(MALFORMED, "not a value")
-        if len(value) > limits.value_bytes_max:
-            raise DecodeError(VALUE_TOO_LARGE, f"a value of {len(value)} bytes")
-    if expires_ms is not None and (type(expires_ms) is not int or not 0 <= expires_ms <= _EXPIRES_MS_MAX):
-        raise DecodeError(MALFORMED, "not an expiry")
-    return Version(Dot(replica, sequence), timestamp, value, expires_ms, siblings_above)
+    return Dot(replica, sequence), timestamp, siblings_above
 
 
-def read_context(item: object, limits: Limits) -> Context:
+def _expiry(expires_ms: object) -> int | None:
+    if expires_ms is None or (type(expires_ms) is int and 0 <= expires_ms <= _EXPIRES_MS_MAX):
+        return expires_ms
+    raise DecodeError(MALFORMED, "not an expiry")
+
+
+def write_large(items: list[Any], rows: tuple[LargeRow, ...]) -> None:
+    items.append(len(rows))
+    for address, versions, context in rows:
+        items += (len(versions), address, packed(PAIR, context.items()))
+        for dot, timestamp, size, digest, expires_ms, above in versions:
+            stamp = TRIPLE.pack(*dot, timestamp) if above is None else _QUADRUPLE.pack(*dot, timestamp, above)
+            items += (stamp, size, digest, expires_ms)
+
+
+def read_large(items: list[Any], limits: Limits) -> LargeRow | RefusedRow:
+    """The outline in these items, its address first."""
+    try:
+        address, context = _address_and_context(items)
+        places = range(2, len(items), OUTLINE_ITEMS)
+        versions = tuple([_outline(items, place, context, limits) for place in places])
+        _check_order(versions)
+        if sum(version.size or 0 for version in versions) > limits.row_bytes_max:
+            raise DecodeError(ROW_TOO_LARGE, "a row of more bytes than any member takes in")
+        return LargeRow(address, versions, context)
+    except DecodeError as error:
+        return _refused(items, OUTLINE_ITEMS, error)
+
+
+def _outline(row: list[Any], place: int, context: Context, limits: Limits) -> Outline:
+    dot, timestamp, siblings_above = _stamp(row[place], context)
+    size, digest = row[place + 1], row[place + 2]
+    if type(digest) is not int or not 0 <= digest < 2**64:
+        raise DecodeError(MALFORMED, "not a digest")
+    if size is not None:
+        if type(size) is not int or size < 0:
+            raise DecodeError(MALFORMED, "not a size")
+        if size > limits.value_bytes_max:
+            raise DecodeError(VALUE_TOO_LARGE, f"a value of {size} bytes")
+    return Outline(dot, timestamp, size, digest, _expiry(row[place + 3]), siblings_above)
+
+
+def read_context(item: object) -> Context:
     """A context, of a row or of a message. Raises DecodeError."""
     if type(item) is not bytes or len(item) % PAIR.size:
         raise DecodeError(MALFORMED, "not a context")
-    if len(item) > PAIR.size * limits.context_entries_max:
-        raise DecodeError(MALFORMED, "a context of too many replicas")
     context = Context(PAIR.iter_unpack(item))
     if PAIR.size * len(context) != len(item):
         raise DecodeError(MALFORMED, "a replica twice in a context")
@@ -111,14 +168,24 @@ def read_context(item: object, limits: Limits) -> Context:
     return context
 
 
-def _origins(row: list[Any], limits: Limits) -> tuple[int, ...] | None:
-    """Whose ranges a refused row holds back: all its context and its dots name. None: there is no telling."""
+def _refused(row: list[Any], version_items: int, error: DecodeError) -> RefusedRow:
+    """What can be read of a row that breaks a rule: its address, and all writes that it may stand for. Without these
+    there is no telling whose ranges it holds back."""
+    reason = _reason(error)
     try:
-        origins = set(read_context(row[1], limits))
+        context = read_context(row[1])
     except DecodeError:
-        return None
-    for stamp in row[2::3]:
+        return RefusedRow(None, reason)
+    origins = set(context)
+    for stamp in row[2::version_items]:
         if type(stamp) is not bytes or len(stamp) not in (TRIPLE.size, _QUADRUPLE.size):
-            return None
-        origins.add(TRIPLE.unpack_from(stamp)[0])
-    return tuple(sorted(origins)) or None
+            return RefusedRow(None, reason)
+        replica, sequence, _ = TRIPLE.unpack_from(stamp)
+        origins.add(replica)
+        if 1 <= sequence <= SEQUENCE_MAX:
+            context.advance({replica: sequence})
+    if not origins:
+        return RefusedRow(None, reason)
+    address = row[0]
+    is_named = type(address) is bytes and is_address(address) and origins == set(context)
+    return RefusedRow(tuple(sorted(origins)), reason, *((address, context) if is_named else ()))

@@ -38,6 +38,7 @@ class Collector:
         """What not every member covers of the oldest tombstone that is old enough; None where there is none."""
         self._store = store
         self._membership = membership
+        self._member = options.member
         self._age_ms_min = options.tombstone_age_ms_min
         self._message_life_ms = options.message_life_ms
         self._settled = Context()
@@ -65,7 +66,8 @@ class Collector:
         lacking = self.blocked.missing_from(self._store.shards[USER].context)
         if lacking:
             return [peer.member for peer in peers if peer.member and peer.replica in lacking]
-        return [peer.member for peer in peers if peer.member and not peer.vouched.covers_all(self.blocked)]
+        own = [self._member] if self._store.shards[USER].lacking else []
+        return own + [peer.member for peer in peers if peer.member and not peer.vouched.covers_all(self.blocked)]
 
     def _settle(self, now_ms: int) -> None:
         ticked_ms, self._ticked_ms = self._ticked_ms, now_ms
@@ -86,6 +88,8 @@ class Collector:
 
     def _stable(self) -> Context:
         """What all listed members cover."""
+        if self._store.shards[USER].lacking:
+            return Context()
         stable = Context(self._store.shards[USER].context)
         for peer in self._membership.listed():
             stable = stable.met(peer.vouched)

@@ -14,13 +14,16 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from gossipkv.core import pull, recent, walk
-from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core import fetch, pull, recent, walk
+from gossipkv.core.address import SYSTEM, USER, key_of, table_of
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected, is_outdated
 from gossipkv.core.effects import FINGERPRINTS_DIFFER, Notice, Tally
+from gossipkv.core.envelope_room import EnvelopeRoom
+from gossipkv.core.fetch import Fetching
+from gossipkv.core.lacking import LackedRow
 from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
@@ -29,16 +32,19 @@ from gossipkv.core.messages import (
     Delta,
     Digest,
     Envelope,
+    FetchValue,
     Message,
     Offer,
     OfShard,
     Ping,
     PingRequest,
     Pull,
+    RefusedRow,
     RowCopy,
     State,
     TooFar,
     Unlisted,
+    ValuePart,
     WalkBegin,
     WalkEntries,
     WalkFetch,
@@ -51,6 +57,7 @@ from gossipkv.core.messages import (
 )
 from gossipkv.core.names import latest_names
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.parcel import MEBIBYTE
 from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.progress import Progress
 from gossipkv.core.pushes import Pushes
@@ -61,6 +68,14 @@ from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
 
 Transfer = TypeVar("Transfer", pull.Pulling, walk.Walk)
+
+_ASKS_FOR_ROWS = Pull | WalkList | WalkFetch | WalkFetchRows | FetchValue
+
+ASIDE_ROWS_MAX = 16
+"""Large rows of one peer that wait to be fetched outside of transfers."""
+
+_RANGES_BYTES_MAX = 3 * MEBIBYTE // 8
+"""For all that a message holds besides rows."""
 
 
 class Outgoing(NamedTuple):
@@ -88,11 +103,13 @@ class Gossip:
         self._learn = learn
         """Told of rows of `sys` that came in changed, at once: they decide who is listed."""
         self._options = options
+        self._push_bytes_max = max(options.part_bytes, options.whole_row_bytes_max) + _RANGES_BYTES_MAX
+        """The room that a push may take."""
         self._store = store
         self._membership = membership
         self._tally = tally
         self.progress = Progress(store, membership)
-        self._pushes = Pushes(store, membership, self.progress, tally, options.part_bytes)
+        self._pushes = Pushes(store, membership, self.progress, tally, options)
         self._rng = rng
         self._exchanges: dict[int, Peer] = {}
         self._last_exchange = 0
@@ -113,25 +130,26 @@ class Gossip:
         """Rows have been written here."""
         self._written.add(shard_name)
 
-    def tick(self, now_ms: int) -> None:
-        """Begin a sync round, and now and then an audit, where due."""
+    def tick(self, now_ms: int) -> bool:
+        """Begin a sync round, and now and then an audit, if due. Returns whether it is time for a round."""
         if now_ms < self._ticked_ms:
             self._follow_clock(self._ticked_ms - now_ms)
         self._ticked_ms = now_ms
         if now_ms < self._next_round_ms:
-            return
+            return False
         self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
         self.progress.learn_stable()
         self.progress.learn_certain()
         peer = self._membership.sync_partner(now_ms)
         if peer is None:
-            return
+            return True
         peer.is_sync_due = True
         if now_ms >= self._next_audit_ms and peer.has_answered:
             self._next_audit_ms = now_ms + self._options.audit_interval_ms
             for shard_name in self._store.shards:
                 if self._may_fetch(peer, shard_name):
                     peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
+        return True
 
     def _follow_clock(self, set_back_ms: int) -> None:
         """The clock was set back: what was due soon is due as soon as before, not only once the clock has caught up."""
@@ -162,33 +180,63 @@ class Gossip:
         return outgoing
 
     def _agenda(self, reader: Reader, peer: Peer, now_ms: int) -> tuple[Message, ...]:
+        """What goes to the peer now. What finds no room stays on the agenda for the next envelope."""
         messages: list[Message] = []
+        room = EnvelopeRoom()
         peer.asked = Asked()
+        digests = [shard.digest(reader) for shard in self._store.shards.values()] if peer.is_sync_due else []
+        room.takes(digests)
         for name, shard in self._store.shards.items():
-            if peer.fresh.get(name):
-                messages += self._pushes.push(reader, peer, name, now_ms)
-            if name in peer.notes:
-                messages.append(Covered(name, Context(shard.shown)))
+            if peer.fresh.get(name) and room.bytes_left >= self._push_bytes_max:
+                pushed = self._pushes.push(reader, peer, name, now_ms)
+                room.takes(pushed)
+                messages += pushed
+            covered = Covered(name, Context(shard.shown), shard.lacking_through)
+            if name in peer.notes and room.takes([covered]):
+                peer.notes.discard(name)
+                messages.append(covered)
             if not peer.holds_back(name):
-                if name in peer.pulls:
-                    peer.asked.pulls[name] = peer.pulls[name]
-                    messages.append(peer.pulls[name].request(name))
-                if name in peer.walks:
-                    peer.asked.walks[name] = peer.walks[name]
-                    messages.append(peer.walks[name].request())
-        peer.notes.clear()
-        if peer.is_sync_due:
-            peer.is_sync_due = False
-            for name, shard in self._store.shards.items():
-                peer.asked.contexts[name] = Context(shard.shown)
-                messages.append(shard.digest(reader))
-            if peer.is_outdated:
-                messages.append(self._state(self._store.shards[USER]))
+                messages += self._questions(peer, name, room)
+        peer.is_sync_due = peer.is_sync_due and not digests
+        for digest in digests:
+            peer.asked.contexts[digest.shard] = Context(self._store.shards[digest.shard].shown)
+        messages += digests
+        if digests and peer.is_outdated and room.takes([state := self._state(self._store.shards[USER])]):
+            messages.append(state)
         return tuple(messages)
 
     def _state(self, shard: Shard, *, has_same_proofs: bool = False) -> State:
         collected = shard.collected
-        return State(shard.name, Context(shard.shown), () if has_same_proofs else collected.proofs, collected.lineage)
+        return State(
+            shard.name,
+            Context(shard.shown),
+            () if has_same_proofs else collected.proofs,
+            collected.lineage,
+            shard.lacking_through,
+        )
+
+    def _questions(self, peer: Peer, name: str, room: EnvelopeRoom) -> list[Message]:
+        """What the peer is asked for, for transfers under way."""
+        messages: list[Message] = []
+        pulling, walking, aside = peer.pulls.get(name), peer.walks.get(name), peer.asides.get(name)
+        if pulling is not None:
+            question = pulling.request(name, self._store.shards[name].lacking_through)
+            if room.takes([question]):
+                peer.asked.pulls[name] = pulling
+                messages.append(question)
+        if walking is not None and room.takes([walking.request()]):
+            peer.asked.walks[name] = walking
+            messages.append(walking.request())
+        asked = aside.asked if aside is not None and self._is_first_aside(peer, name) else None
+        if asked is not None and asked not in messages and room.takes([asked]):
+            messages.append(asked)
+        return messages
+
+    def _is_first_aside(self, peer: Peer, shard_name: str) -> bool:
+        """Whether it is the peer's turn: large rows that are named outside of transfers are fetched from one peer at a
+        time."""
+        peers = self._membership.peers()
+        return next(other for other in peers if shard_name in other.asides and not other.is_let_go) is peer
 
     def _may_fetch(self, peer: Peer, shard_name: str) -> bool:
         if peer.fetches_wait(shard_name, self._ticked_ms):
@@ -258,11 +306,17 @@ class Gossip:
                 peer.learn_room(envelope.room)
                 peer.last_heard = self._last_exchange
                 self._membership.heard_from(peer, now_ms)
+        questions = [message for message in envelope.messages if not isinstance(message, Ping | PingRequest | Ack)]
+        # What brings or compares comes before what asks for rows: that takes the room that is left.
+        questions.sort(key=lambda message: isinstance(message, _ASKS_FOR_ROWS))
         answers: list[Message] = []
-        for message in envelope.messages:
-            if isinstance(message, Ping | PingRequest | Ack):
+        room = EnvelopeRoom()
+        for message in questions:
+            if isinstance(message, _ASKS_FOR_ROWS) and room.bytes_left < self._options.part_bytes + _RANGES_BYTES_MAX:
                 continue
-            answers += self._answer(transaction, peer, message, now_ms)
+            answer = self._answer(transaction, peer, message, now_ms)
+            if room.takes(answer):
+                answers += answer
         return answers
 
     def _is_the_other_process(self, peer: Peer, envelope: Envelope) -> bool:
@@ -282,31 +336,42 @@ class Gossip:
                 return self._compare(transaction, peer, message, now_ms)
             case Pull():
                 if peer is not None:
-                    peer.learn_context(shard.name, message.context)
+                    peer.learn_context(shard.name, message.context, message.lacking)
                     peer.offered.add(shard.name)
                     if message.cursor is None:
                         peer.ahead[shard.name] = Context(shard.context)
-                parts = recent.serve(transaction, shard, message, self._options.part_bytes)
+                options = self._options
+                parts = recent.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
                 self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
                 return list(parts)
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
-                advanced = self._store.cover(shard.name, message.ranges, intake)
+                self._set_aside(transaction, peer, message, now_ms)
+                # A push names no large row: the ranges of one that does are not complete.
+                ranges = {} if message.large else message.ranges
+                if ranges:
+                    self._note_lacking(transaction, peer, shard.name, intake, message.lacking)
+                advanced = self._store.cover(shard.name, ranges, intake)
                 if peer is not None:
                     peer.has_given |= bool(advanced) and shard.name == USER
                 self._pushes.forward(shard.name, advanced)
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
-                return [Covered(shard.name, Context(covered))]
+                return [Covered(shard.name, Context(covered), shard.lacking_through)]
             case WalkBegin() | WalkNodes() | WalkList() | WalkFetch() | WalkFetchRows():
                 if not isinstance(message, WalkBegin | WalkNodes):
                     self._store.tell(shard.name)
-                served = walk.serve(transaction, shard, message, self._options.part_bytes)
+                options = self._options
+                served = walk.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
                 self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
                 return [served]
+            case FetchValue():
+                self._store.tell(shard.name)
+                whole_row_bytes_max = self._options.whole_row_bytes_max
+                return [fetch.serve(transaction, message, whole_row_bytes_max, whole_row_bytes_max)]
             case State() if peer is not None:
                 self._judge_own_data(peer, message)
             case Covered() if peer is not None:
-                peer.learn_context(shard.name, message.context)
+                peer.learn_context(shard.name, message.context, message.lacking)
             case Offer() if peer is not None:
                 self._start_pull(peer, shard.name)
             case _:
@@ -319,16 +384,18 @@ class Gossip:
         if peer is not None:
             peer.heard[shard.name] = Heard(theirs, now_ms)
         is_in_sync = (ours.context_hash, ours.fingerprint) == (theirs.context_hash, theirs.fingerprint)
+        # A member that lacks rows says so in its state.
+        is_in_sync &= not (ours.is_lacking or theirs.is_lacking)
         if is_in_sync:
             if peer is not None:
-                peer.learn_context(shard.name, shard.shown)
+                peer.learn_context(shard.name, shard.shown, Context())
                 self._caught_up(peer, shard.name, now_ms)
             self._store.tell(shard.name)
         has_same_proofs = ours.proofs_hash == theirs.proofs_hash
         return [ours] if is_in_sync and has_same_proofs else [ours, self._state(shard, has_same_proofs=has_same_proofs)]
 
     def take_in(
-        self, transaction: Transaction, message: Delta | WalkRows, now_ms: int, *, is_repair: bool = False
+        self, transaction: Transaction, message: Delta | WalkRows | ValuePart, now_ms: int, *, is_repair: bool = False
     ) -> Intake:
         intake = self._store.take_in(transaction, message.shard, message.rows, now_ms, is_repair=is_repair)
         intake.refused += message.refused
@@ -341,6 +408,68 @@ class Gossip:
         if message.shard == SYSTEM:
             self._learn(intake.changed)
         return intake
+
+    # Large rows
+
+    def take_large(
+        self, transaction: Transaction, shard_name: str, fetching: Fetching, now_ms: int, *, is_repair: bool = False
+    ) -> list[RefusedRow]:
+        """Merge the large rows of which all has come; returns those that are refused."""
+        refused: list[RefusedRow] = []
+        while (copy := fetching.assembled(transaction, shard_name)) is not None:
+            whole = WalkRows(shard_name, (copy,), None)
+            refused += self.take_in(transaction, whole, now_ms, is_repair=is_repair).refused
+        return refused
+
+    def take_value(
+        self, transaction: Transaction, part: ValuePart, fetching: Fetching, now_ms: int, *, is_repair: bool = False
+    ) -> list[RefusedRow]:
+        """Note a fragment, if it was asked for; returns the rows that are refused."""
+        refused = fetching.take(part)
+        if refused is None:
+            return []
+        for row in refused:
+            self._tally.rows_refused[row.reason] += 1
+        refused += self.take_in(transaction, part, now_ms, is_repair=is_repair).refused
+        return refused + self.take_large(transaction, part.shard, fetching, now_ms, is_repair=is_repair)
+
+    # Rows that are lacking
+
+    def _note_lacking(
+        self,
+        reader: Reader,
+        peer: Peer | None,
+        shard_name: str,
+        intake: Intake,
+        told: tuple[LackedRow, ...],
+        claim: Context | None = None,
+    ) -> None:
+        for address in self._store.note_lacking(reader, shard_name, intake, told, claim):
+            self._tell_of_lack("row_lacking", shard_name, address, peer)
+
+    def recalled(self, shard_name: str, address: bytes, peer: Peer) -> None:
+        """A peer's copy of a row that was lacking has been taken in, and nothing of it is missing any more."""
+        self._tell_of_lack("row_no_longer_lacking", shard_name, address, peer)
+        self._store.shards[shard_name].clear_lack(address)
+
+    def _tell_of_lack(self, event: str, shard_name: str, address: bytes, peer: Peer | None) -> None:
+        fields: dict[str, object] = {"namespace": shard_name, "table": table_of(address)}
+        fields["row"] = key_of(address).decode()
+        fields["reason"] = self._store.shards[shard_name].lacking[address].reason
+        fields["peer"] = "unknown" if peer is None else peer.member or peer.endpoint
+        self.notices.append(Notice(event, fields, is_warning=event == "row_lacking"))
+
+    def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
+        """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
+        ones before a walk. They claim nothing, so no harm is done if too many come at once."""
+        if peer is None or not message.large:
+            return
+        aside = peer.asides.setdefault(message.shard, Fetching())
+        if len(aside) < ASIDE_ROWS_MAX:
+            aside.want(message.large[:ASIDE_ROWS_MAX])
+            self.take_large(transaction, message.shard, aside, now_ms)
+        if aside.is_finished:
+            del peer.asides[message.shard]
 
     # Exchanges begun here
 
@@ -407,7 +536,7 @@ class Gossip:
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
                 self._note_compared(peer, digest.shard, asked[digest.shard])
-                peer.learn_context(digest.shard, asked[digest.shard])
+                peer.learn_context(digest.shard, asked[digest.shard], Context())
                 self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:
             self._tally.rounds["in_sync"] += 1
@@ -419,7 +548,7 @@ class Gossip:
         self._judge_data_of(peer, state)
         if self.is_outdated or (peer.is_outdated and shard.name == USER):
             return
-        peer.replace_context(shard.name, context)
+        peer.replace_context(shard.name, context, state.lacking)
         if shard.name == USER:
             peer.collected = Collected(state.proofs, 0, state.lineage)
             # Members come to collect at different times, each of the others having covered it long since.
@@ -441,7 +570,7 @@ class Gossip:
         """Find out whether rows may stand here that the peer knows to be deleted."""
         if not self.is_outdated and self._store.is_outdated(state.shard, state.proofs):
             self.is_outdated = True
-            peer.learn_context(state.shard, state.context)
+            peer.learn_context(state.shard, state.context, state.lacking)
             self._note("data_are_outdated", peer, shard=state.shard)
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
@@ -454,6 +583,7 @@ class Gossip:
         if peer.is_outdated and not was_outdated:
             peer.pulls.pop(USER, None)
             peer.walks.pop(USER, None)
+            peer.asides.pop(USER, None)
             peer.is_sync_due = True
             self._note("member_data_are_outdated", peer, consequence="none of its rows are taken")
 
@@ -461,6 +591,9 @@ class Gossip:
         """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
         anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
         shard = self._store.shards[theirs.shard]
+        if shard.lacking or peer.lacking.get(shard.name):
+            # It is known what is missing, and asked for again.
+            return
         if not theirs.is_ahead and not shard.is_ahead(reader):
             self._tally.anomalies[FINGERPRINTS_DIFFER] += 1
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
@@ -468,13 +601,13 @@ class Gossip:
 
     def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
         shard = self._store.shards[message.shard]
-        if isinstance(message, Delta | WalkRows) and not self.progress.may_exchange(peer, shard.name):
+        if isinstance(message, Delta | WalkRows | ValuePart) and not self.progress.may_exchange(peer, shard.name):
             return
         pulling = _same(peer.pulls.get(shard.name), asked.pulls.get(shard.name))
         walking = _same(peer.walks.get(shard.name), asked.walks.get(shard.name))
         match message:
             case Covered():
-                peer.learn_context(shard.name, message.context)
+                peer.learn_context(shard.name, message.context, message.lacking)
             case Delta():
                 self._take_part(transaction, peer, message, pulling, now_ms)
             case TooFar() if pulling is not None:
@@ -483,6 +616,7 @@ class Gossip:
             case Unlisted():
                 peer.pulls.pop(shard.name, None)
                 peer.walks.pop(shard.name, None)
+                peer.asides.pop(shard.name, None)
             case WalkRoot() if walking is not None:
                 walking.take_root(shard, message)
             case WalkSums() if walking is not None:
@@ -490,11 +624,18 @@ class Gossip:
             case WalkEntries() if walking is not None:
                 walking.take_entries(transaction, message)
             case WalkRows() if walking is not None:
-                is_repair = walking.claim is not None and walking.claim.covers_all(shard.collected.marks)
+                is_repair = _is_repair(walking, shard)
                 walking.take_rows(message, self.take_in(transaction, message, now_ms, is_repair=is_repair))
+                walking.intake.refused += self.take_large(
+                    transaction, shard.name, walking.fetching, now_ms, is_repair=is_repair
+                )
+            case ValuePart():
+                self._take_value(transaction, peer, message, pulling, walking, now_ms)
             case _:
                 pass
         if walking is not None and walking.is_finished and peer.walks.get(shard.name) is walking:
+            if not walking.is_audit:
+                self._note_lacking(transaction, peer, shard.name, walking.intake, walking.lacking, walking.claim)
             self._finish_walk(peer, shard.name, now_ms)
 
     def _take_part(
@@ -503,14 +644,45 @@ class Gossip:
         intake = self.take_in(transaction, part, now_ms)
         if pulling is None or peer.pulls.get(part.shard) is not pulling:
             # Not asked for any more; given up, it may be, for what these very rows told of the peer.
+            self._set_aside(transaction, peer, part, now_ms)
             return
-        ranges = pulling.take(part, intake)
-        if ranges is not None:
-            del peer.pulls[part.shard]
-            advanced = self._store.cover(part.shard, ranges, pulling.intake)
-            self._pushes.forward(part.shard, advanced)
-            self._tally.rounds["delta"] += 1
-            self._transferred(peer, part.shard, pulling.intake, now_ms)
+        pulling.claim = pulling.take(part, intake)
+        pulling.fetching.want(part.large)
+        pulling.intake.refused += self.take_large(transaction, part.shard, pulling.fetching, now_ms)
+        self._conclude_pull(transaction, peer, part.shard, pulling, now_ms)
+
+    def _take_value(
+        self,
+        transaction: Transaction,
+        peer: Peer,
+        part: ValuePart,
+        pulling: pull.Pulling | None,
+        walking: walk.Walk | None,
+        now_ms: int,
+    ) -> None:
+        """Give a fragment to whatever asked for it."""
+        shard_name = part.shard
+        if walking is not None:
+            is_repair = _is_repair(walking, self._store.shards[shard_name])
+            walking.intake.refused += self.take_value(transaction, part, walking.fetching, now_ms, is_repair=is_repair)
+        if shard_name in peer.asides:
+            self.take_value(transaction, part, peer.asides[shard_name], now_ms)
+            if peer.asides[shard_name].is_finished:
+                del peer.asides[shard_name]
+        if pulling is not None:
+            pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms)
+            self._conclude_pull(transaction, peer, shard_name, pulling, now_ms)
+
+    def _conclude_pull(self, reader: Reader, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
+        """Cover what the pull claims, once all of it is here."""
+        if peer.pulls.get(shard_name) is not pulling or pulling.claim is None or not pulling.is_finished:
+            return
+        del peer.pulls[shard_name]
+        self._note_lacking(reader, peer, shard_name, pulling.intake, pulling.lacking)
+        advanced = self._store.cover(shard_name, pulling.claim, pulling.intake)
+        self._pushes.forward(shard_name, advanced)
+        self._tally.rounds["delta"] += 1
+        self._transferred(peer, shard_name, pulling.intake, now_ms)
 
     def _finish_walk(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         finished = peer.walks.pop(shard_name)
@@ -619,6 +791,11 @@ class Gossip:
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
+
+
+def _is_repair(walking: walk.Walk, shard: Shard) -> bool:
+    """Whether a value that the walk brings has not been deleted: the peer covers the marks of what was collected."""
+    return walking.claim is not None and walking.claim.covers_all(shard.collected.marks)
 
 
 def _same(current: Transfer | None, asked: Transfer | None) -> Transfer | None:

@@ -90,6 +90,8 @@ class Answered:
 class Failed:
     exchange: int
     reason: str
+    was_answered: bool = False
+    """Whether a member is there that speaks this protocol, though its answer cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             return replica.receive(transaction, envelope, now_ms)
         case Answered(exchange=exchange, envelope=envelope):
             replica.answered(transaction, exchange, envelope, now_ms)
-        case Failed(exchange=exchange, reason=reason):
-            replica.failed(exchange, reason, now_ms)
+        case Failed(exchange=exchange, reason=reason, was_answered=was_answered):
+            replica.failed(exchange, reason, now_ms, was_answered=was_answered)
         case Discovered(endpoints=endpoints, members=members, zone=zone):
             replica.discovered(transaction, endpoints, members, zone, now_ms)
         case Tick():

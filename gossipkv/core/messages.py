@@ -13,6 +13,7 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | WalkNodes | WalkSums |
 | WalkList | WalkEntries |
 | WalkFetch, WalkFetchRows | WalkRows |
+| FetchValue | ValuePart |
 | Ping, PingRequest | Ack |
 | Ack | nothing |
 
@@ -27,6 +28,7 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proofs
 from gossipkv.core.fingerprint import Sums
+from gossipkv.core.lacking import LackedRow
 from gossipkv.core.room import Room
 from gossipkv.core.row import Row
 from gossipkv.core.rumours import Rumour
@@ -59,6 +61,27 @@ class RowCopy(NamedTuple):
     row: Row
 
 
+class Outline(NamedTuple):
+    """A version without its value."""
+
+    dot: Dot
+    timestamp: int
+    size: int | None
+    """The bytes of the value; None: a tombstone."""
+    digest: int
+    """xxh3_64 of the value; 0 for a tombstone."""
+    expires_ms: int | None = None
+    siblings_above: int | None = None
+
+
+class LargeRow(NamedTuple):
+    """A row that is too large for a message, without its values. The receiver fetches those that it lacks."""
+
+    address: bytes
+    versions: tuple[Outline, ...]
+    context: Context
+
+
 class RefusedRow(NamedTuple):
     """A row that arrived and could not be taken in. It holds back the ranges of `origins`; of all, when None: its
     context could not be read."""
@@ -66,6 +89,9 @@ class RefusedRow(NamedTuple):
     origins: tuple[ReplicaId, ...] | None
     reason: str
     """One of a few fixed words: it labels a metric."""
+    address: bytes | None = None
+    context: Context | None = None
+    """If the row can be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +112,8 @@ class Digest:
     is_withholding: bool = False
     """The sender does not tell yet what it has written itself (`core/names.py`): to have all that it tells of is not
     to be in sync with it."""
+    is_lacking: bool = False
+    """The sender could not take in rows that it covers: its state says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +126,8 @@ class State:
     """Of what has been collected; left out if the receiver has the same."""
     lineage: tuple[ReplicaId, ...] = ()
     """Of the sender's data."""
+    lacking: Context = field(default_factory=Context)
+    """The sender covers writes up to here that it may lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +136,7 @@ class Covered:
 
     shard: str
     context: Context
+    lacking: Context = field(default_factory=Context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +146,7 @@ class Pull:
     shard: str
     context: Context
     cursor: Cursor | None = None
+    lacking: Context = field(default_factory=Context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +160,10 @@ class Delta:
     ranges: dict[ReplicaId, Range]
     rows: tuple[RowCopy, ...]
     cursor: Cursor | None = None
+    large: tuple[LargeRow, ...] = ()
+    """Rows like the others: the ranges hold only once these have been fetched and taken in."""
+    lacking: tuple[LackedRow, ...] = ()
+    """Rows that the sender lacks, of the ranges and others."""
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
 
@@ -168,6 +204,7 @@ class WalkRoot:
     nodes: tuple[Sums, ...]
     collected: Collected = NOTHING_COLLECTED
     """What the sender remembers of tombstones that are gone."""
+    lacking: tuple[LackedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +276,34 @@ class WalkRows:
     shard: str
     rows: tuple[RowCopy, ...]
     resume: Position | None
+    large: tuple[LargeRow, ...] = ()
+    refused: tuple[RefusedRow, ...] = field(default=())
+    """Rows that the receiver's decoder refused; never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchValue:
+    """Asks for the value of one version of a large row, from an offset on."""
+
+    shard: str
+    address: bytes
+    dot: Dot
+    digest: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePart:
+    """Bytes of the value that was asked for. If there are none the sender's row no longer holds that version: `rows`
+    or `large` has the row as it stands, or neither if there is no row."""
+
+    shard: str
+    address: bytes
+    dot: Dot
+    offset: int
+    data: bytes
+    rows: tuple[RowCopy, ...] = ()
+    large: tuple[LargeRow, ...] = ()
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
 
@@ -284,6 +349,8 @@ OfShard = (
     | WalkFetch
     | WalkFetchRows
     | WalkRows
+    | FetchValue
+    | ValuePart
 )
 """What concerns the rows of a shard."""
 

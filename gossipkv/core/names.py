@@ -17,11 +17,24 @@ shows whether others know more. A new replica id is random, so all its names are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected
-from gossipkv.core.messages import Covered, Delta, Envelope, Pull, State, WalkEntries, WalkRoot, WalkRows
+from gossipkv.core.messages import (
+    Covered,
+    Delta,
+    Envelope,
+    LargeRow,
+    Pull,
+    RowCopy,
+    State,
+    ValuePart,
+    WalkEntries,
+    WalkRoot,
+    WalkRows,
+)
 
 
 class Names(NamedTuple):
@@ -40,12 +53,12 @@ def latest_names(envelope: Envelope, replica: ReplicaId) -> dict[str, int]:
                 found = max([context.get(replica, 0), *(proof.marks.get(replica, 0) for proof in proofs)])
             case Covered(context=context) | Pull(context=context):
                 found = context.get(replica, 0)
-            case Delta(ranges=ranges, rows=rows):
-                found = max([row.context.get(replica, 0) for _, row in rows], default=0)
+            case Delta(ranges=ranges, rows=rows, large=large):
+                found = _latest(replica, rows, large)
                 if replica in ranges:
                     found = max(found, ranges[replica].through)
-            case WalkRows(rows=rows):
-                found = max([row.context.get(replica, 0) for _, row in rows], default=0)
+            case WalkRows(rows=rows, large=large) | ValuePart(rows=rows, large=large):
+                found = _latest(replica, rows, large)
             case WalkEntries(entries=entries):
                 dots = (version.dot for entry in entries for version in entry.versions)
                 found = max([dot.sequence for dot in dots if dot.replica == replica], default=0)
@@ -53,3 +66,8 @@ def latest_names(envelope: Envelope, replica: ReplicaId) -> dict[str, int]:
                 continue
         latest[message.shard] = max(found, latest.get(message.shard, 0))
     return latest
+
+
+def _latest(replica: ReplicaId, rows: Iterable[RowCopy], large: Iterable[LargeRow]) -> int:
+    contexts = [*(copy.row.context for copy in rows), *(row.context for row in large)]
+    return max([context.get(replica, 0) for context in contexts], default=0)

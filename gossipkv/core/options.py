@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX
 from gossipkv.rows.invalid import InvalidInputError, shown
 from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
 from gossipkv.rows.names import name_text
@@ -46,6 +47,8 @@ class ReplicaOptions:
     """A write that would leave a row with more versions than these, side by side, is refused."""
     part_bytes: int = 512 * 1024
     """Rows for one message, unless a single row is larger."""
+    whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
+    """A row that is larger travels as an outline, and its values in fragments of this size."""
     value_bytes_max: int = VALUE_BYTES_MAX_DEFAULT
     """A larger value is not taken from writers: others would refuse it."""
 

@@ -8,6 +8,7 @@ from gossipkv.core.address import SYSTEM
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected
+from gossipkv.core.fetch import Fetching
 from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
 from gossipkv.core.pull import Pulling
@@ -64,6 +65,8 @@ class Peer:
     """Its data may hold what was deleted: it is given no rows of the users, none are taken from it, and it is told."""
     compared: dict[str, int] = field(default_factory=dict)
     """Per shard, this replica's last write when the two last began to compare and nothing was wrong with its names."""
+    lacking: dict[str, Context] = field(default_factory=dict)
+    """Per shard, what the peer has said that it may lack of what it covers."""
     vouched: Context = field(default_factory=Context)
     """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
     by then is listed here."""
@@ -88,6 +91,8 @@ class Peer:
     """Shards of which the peer must be told what is covered here."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
     walks: dict[str, Walk] = field(default_factory=dict)
+    asides: dict[str, Fetching] = field(default_factory=dict)
+    """Per shard, large rows that it has named outside of pulls and walks, while there are any."""
 
     asked: Asked = field(default_factory=lambda: Asked())
     """What the exchange under way speaks of."""
@@ -154,17 +159,24 @@ class Peer:
         if shard == SYSTEM:
             return False
         pulling, walking = self.pulls.get(SYSTEM), self.walks.get(SYSTEM)
-        return (pulling is not None and pulling.cursor is not None) or (walking is not None and not walking.is_audit)
+        is_pulling = pulling is not None and (pulling.cursor is not None or not pulling.fetching.is_finished)
+        return is_pulling or (walking is not None and not walking.is_audit)
 
-    def replace_context(self, shard: str, context: Context) -> None:
+    def replace_context(self, shard: str, context: Context, lacking: Context) -> None:
         """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what
         is known of a peer may safely be too little, never too much."""
         self.contexts[shard] = Context(context)
+        self.lacking[shard] = lacking
         self.offered.discard(shard)
 
-    def learn_context(self, shard: str, context: Context) -> None:
-        """The peer has said that it durably covers this, and perhaps more."""
+    def learn_context(self, shard: str, context: Context, lacking: Context) -> None:
+        """The peer has said that it durably covers this, and perhaps more. What it may lack of it comes with it; it
+        never comes to lack what it has once been known to hold, so the word on the greater context counts."""
         known = self.contexts.get(shard)
+        if known is None or context.covers_all(known):
+            self.lacking[shard] = lacking
+        elif not known.covers_all(context):
+            self.lacking[shard] = self.lacking.get(shard, Context()).joined(lacking)
         if known is None:
             self.contexts[shard] = Context(context)
         elif not known.covers_all(context):
@@ -184,6 +196,7 @@ class Peer:
         self.replica = replica
         self.contexts.clear()
         self.compared.clear()
+        self.lacking.clear()
         self.vouched = Context()
         self.collected = NOTHING_COLLECTED
         self.has_given = self.is_outdated = False
@@ -196,6 +209,12 @@ class Peer:
         self.fetches.clear()
         self.pushes = Backoff()
 
+    def holds(self, shard: str, dot: Dot) -> bool:
+        """Whether it has said that it durably holds the write, or what superseded it."""
+        context, lacking = self.contexts.get(shard), self.lacking.get(shard)
+        return context is not None and context.covers(dot) and not (lacking and lacking.covers(dot))
+
     def abandon_transfers(self) -> None:
         self.pulls.clear()
         self.walks.clear()
+        self.asides.clear()

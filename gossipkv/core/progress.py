@@ -74,6 +74,8 @@ class Progress:
         """What every listed member covers, where all have said what they cover."""
         members = self._membership.members()
         for name, shard in self._store.shards.items():
+            if shard.lacking or any(peer.lacking.get(name) for peer in members):
+                continue
             contexts = [peer.contexts.get(name) for peer in members]
             known = [context for context in contexts if context is not None]
             if len(known) == len(contexts):
@@ -88,6 +90,8 @@ class Progress:
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None]) -> None:
         """The peer has told at one moment, per shard, what it covers."""
+        if peer.lacking.get(USER):
+            return
         listing, context = told.get(SYSTEM), told.get(USER)
         if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):
             peer.vouched = peer.vouched.joined(context)

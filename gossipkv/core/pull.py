@@ -9,6 +9,8 @@ alone, and "through 4" would claim the write at 2 without what superseded it.
 Parts may be read at different times. A row's entry only ever moves to a greater sequence, and each origin is read to
 its end in the transaction of its last part, so a row that moves ahead of the cursor is met further on. What an origin
 writes after the first part lies above the claimed range.
+
+A large row of a part is fetched before the next part is asked for, and nothing is covered before it has been merged.
 """
 
 from __future__ import annotations
@@ -16,40 +18,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.messages import Cursor, Delta, Pull, Range, RowCopy, TooFar
-from gossipkv.core.row import Row
+from gossipkv.core.fetch import Fetching
+from gossipkv.core.lacking import LackedRow
+from gossipkv.core.messages import Cursor, Delta, FetchValue, Pull, Range, TooFar
+from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX, Parcel
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
 from gossipkv.core.store import Intake
 
 WALK_SHARE = 4
 """A peer that lacks writes for more than one row in four is sent on a walk, which an interruption does not undo."""
-
-
-def row_bytes(copy: RowCopy) -> int:
-    """About the size of a row in a message."""
-    address, row = copy
-    return len(address) + 20 * len(row.context) + sum(40 + len(version.value or b"") for version in row.versions)
-
-
-class Parcel:
-    """Rows for one message, up to a number of bytes; a single row may exceed it."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self.rows: dict[bytes, Row] = {}
-        self._room = bytes_max
-
-    def add(self, address: bytes, row: Row) -> bool:
-        """Whether the row fitted."""
-        size = row_bytes(RowCopy(address, row))
-        if self.rows and size > self._room:
-            return False
-        self._room -= size
-        self.rows[address] = row
-        return True
-
-    def copies(self) -> tuple[RowCopy, ...]:
-        return tuple(RowCopy(address, row) for address, row in self.rows.items())
 
 
 @dataclass(slots=True)
@@ -62,31 +40,45 @@ class Pulling:
     cursor: Cursor | None = None
     intake: Intake = field(default_factory=Intake)
     """The refused rows of all parts."""
+    fetching: Fetching = field(default_factory=Fetching)
+    """The large row of the last part."""
+    lacking: tuple[LackedRow, ...] = ()
+    """Rows that the server lacked when it claimed the ranges."""
+    claim: dict[ReplicaId, Range] | None = None
+    """The ranges to cover, once the last part has come and nothing is being fetched."""
 
-    def request(self, shard: str) -> Pull:
-        return Pull(shard, self.base, self.cursor)
+    @property
+    def is_finished(self) -> bool:
+        return self.claim is not None and self.fetching.is_finished
+
+    def request(self, shard: str, lacking: Context | None = None) -> Pull | FetchValue:
+        """The next question. `lacking`: what the puller may lack of what it covers."""
+        return self.fetching.asked or Pull(shard, self.base, self.cursor, lacking or Context())
 
     def take(self, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
         """Note a part whose rows have been taken in; returns the ranges to cover once it was the last."""
         if self.ranges is None:
             self.ranges = part.ranges
+            self.lacking = part.lacking
         self.intake.refused += intake.refused
         self.cursor = part.cursor
         return self.ranges if part.cursor is None else None
 
 
-def serve(reader: Reader, shard: Shard, pull: Pull, part_bytes: int) -> Delta | TooFar:
+def serve(
+    reader: Reader, shard: Shard, pull: Pull, part_bytes: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
+) -> Delta | TooFar:
     """The part of a pull that begins at its cursor."""
     base = pull.context
     origins = shard.context.missing_from(base)
     if any(base.get(origin, 0) < shard.floors.get(origin, 0) for origin in origins):
         return TooFar(shard.name)
     ranges = {origin: Range(base.get(origin, 0), shard.context[origin]) for origin in origins}
-    parcel = Parcel(part_bytes)
+    parcel = Parcel(part_bytes, whole_row_bytes_max)
     stopped_at = _fill(reader, shard, parcel, ranges, pull.cursor)
     if stopped_at is not None and pull.cursor is None and is_walk_cheaper(shard, base):
         return TooFar(shard.name)
-    return Delta(shard.name, ranges, parcel.copies(), stopped_at)
+    return Delta(shard.name, ranges, parcel.copies(), stopped_at, parcel.large(), shard.lacked_rows())
 
 
 def is_walk_cheaper(shard: Shard, base: Context) -> bool:
@@ -94,15 +86,22 @@ def is_walk_cheaper(shard: Shard, base: Context) -> bool:
     return WALK_SHARE * shard.context.excess_over(base) > totals.rows + totals.tombstones
 
 
-def push(reader: Reader, shard: Shard, known: Context, origins: list[ReplicaId], part_bytes: int) -> Delta | None:
-    """What a peer that covers `known` lacks of these origins, or None where one message does not hold it."""
+def push(
+    reader: Reader,
+    shard: Shard,
+    known: Context,
+    origins: list[ReplicaId],
+    part_bytes: int,
+    whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX,
+) -> Delta | None:
+    """What a peer that covers `known` lacks of these origins, or None if one message does not hold it."""
     if any(known.get(origin, 0) < shard.floors.get(origin, 0) for origin in origins):
         return None
     ranges = {origin: Range(known.get(origin, 0), shard.context[origin]) for origin in origins}
-    parcel = Parcel(part_bytes)
-    if _fill(reader, shard, parcel, ranges, None) is not None:
+    parcel = Parcel(part_bytes, whole_row_bytes_max)
+    if _fill(reader, shard, parcel, ranges, None) is not None or parcel.large():
         return None
-    return Delta(shard.name, ranges, parcel.copies())
+    return Delta(shard.name, ranges, parcel.copies(), lacking=shard.lacked_rows())
 
 
 def _fill(

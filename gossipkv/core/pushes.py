@@ -6,12 +6,15 @@ is offered instead, for the peer to pull.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gossipkv.core import pull, recent
 from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Tally
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Message, Offer
+from gossipkv.core.messages import Message, Offer
+from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.progress import Progress
 from gossipkv.core.room import Room
@@ -23,12 +26,15 @@ from gossipkv.core.store import Store
 class Pushes:
     """Of one replica."""
 
-    def __init__(self, store: Store, membership: Membership, progress: Progress, tally: Tally, part_bytes: int) -> None:
+    def __init__(
+        self, store: Store, membership: Membership, progress: Progress, tally: Tally, options: ReplicaOptions
+    ) -> None:
         self._store = store
         self._membership = membership
         self._progress = progress
         self._tally = tally
-        self._part_bytes = part_bytes
+        self._part_bytes = options.part_bytes
+        self._whole_row_bytes_max = options.whole_row_bytes_max
 
     def forward(self, shard_name: str, origins: list[int]) -> None:
         """Pass on what was seen for the first time, where whoever wrote it does not reach everyone."""
@@ -51,8 +57,9 @@ class Pushes:
         origins = [o for o in sorted(peer.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
         if not origins:
             del peer.fresh[shard_name]
+            peer.ahead.pop(shard_name, None)
             return []
-        delta = pull.push(reader, shard, known, origins, self._part_bytes)
+        delta = pull.push(reader, shard, known, origins, self._part_bytes, self._whole_row_bytes_max)
         if delta is None:
             peer.offered.add(shard_name)
             return [Offer(shard_name), *self._ahead(reader, peer, shard)]
@@ -68,19 +75,23 @@ class Pushes:
         pushed."""
         since = peer.ahead.get(shard.name, peer.contexts[shard.name])
         peer.ahead[shard.name] = Context(shard.context)
-        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE)
-        if peer.room >= Room.SPENT:
-            rows = tuple(copy for copy in rows if not copy.row.is_visible)
-        self._tally.rows_sent += len(rows)
-        return [Delta(shard.name, {}, rows)] if rows else []
+        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
+        if rows is not None and peer.room >= Room.SPENT:
+            rows = replace(rows, rows=tuple(copy for copy in rows.rows if not copy.row.is_visible), large=())
+        if rows is None or not (rows.rows or rows.large):
+            return []
+        self._tally.rows_sent += len(rows.rows)
+        return [rows]
 
     def _ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
         """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
         since = peer.ahead.get(shard.name, shard.context)
         peer.ahead[shard.name] = Context(shard.context)
-        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE)
-        self._tally.rows_sent += len(rows)
-        return [Delta(shard.name, {}, rows)] if rows else []
+        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
+        if rows is None:
+            return []
+        self._tally.rows_sent += len(rows.rows)
+        return [rows]
 
     def freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
         for peer in peers:

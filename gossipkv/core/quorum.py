@@ -6,35 +6,63 @@ answers bring is taken in like any other row, so the answer is durable here befo
 behind, a late one included, gets the merged row at once. A member whose row is refused here (clock skew) has not
 answered: its copy is not in the merge.
 
+A large row is fetched before its peer counts as having answered, one at a time for all reads (`core/fetch.py`).
+
 A row handed over travels as a Delta without ranges: it is merged, and claims nothing. The same envelope asks for the
 row, and the answer, which leaves the peer after its commit, tells whether the copy stands. What one message does not
-hold goes in several, one after the other.
+hold goes in several, one after the other. A large row is named, and the peer fetches it; it is asked again until it
+says that the copy stands.
 
 A peer that fails a direct exchange is not held to have failed: ordinary rounds judge that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from gossipkv.core.causality import Dot, ReplicaId
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.effects import Tally
+from gossipkv.core.fetch import Fetching
 from gossipkv.core.gossip import Outgoing
 from gossipkv.core.member import LEFT
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Delta, Envelope, Message, RowCopy, WalkFetchRows, WalkRows
+from gossipkv.core.messages import (
+    Delta,
+    Envelope,
+    Message,
+    RefusedRow,
+    ValuePart,
+    WalkFetchRows,
+    WalkRows,
+)
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.parcel import Parcel
 from gossipkv.core.peer import Peer
-from gossipkv.core.pull import Parcel
 from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
+from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake
 
 MayExchange = Callable[[Peer | None, str], bool]
 
-TakeIn = Callable[[Transaction, WalkRows, int], Intake]
+
+class Taking(Protocol):
+    """How rows that arrive are taken in."""
+
+    def take_in(self, transaction: Transaction, message: WalkRows, now_ms: int) -> Intake: ...
+
+    def take_large(
+        self, transaction: Transaction, shard_name: str, fetching: Fetching, now_ms: int
+    ) -> list[RefusedRow]: ...
+
+    def take_value(
+        self, transaction: Transaction, part: ValuePart, fetching: Fetching, now_ms: int
+    ) -> list[RefusedRow]: ...
+
+    def recalled(self, shard_name: str, address: bytes, peer: Peer) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +102,19 @@ class Repair(NamedTuple):
     address: bytes
 
 
-Purpose = Reading | Handover | Repair
+class Recall(NamedTuple):
+    """A row that is lacking here, asked for at a member."""
+
+    shard: str
+    address: bytes
+    through: Context
+    is_enough: bool
+    """Whether the member holds all that may be missing of the row, or what superseded it."""
+
+
+Purpose = Reading | Handover | Repair | Recall
+
+Dots = tuple[Dot, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +124,10 @@ class Direct:
     peer: Peer
     replica: ReplicaId
     purpose: Purpose
+    fetching: Fetching | None = None
+    """The large row that is being fetched for a read."""
+    dots: Dots | None = None
+    """Of the versions of that row at the peer."""
 
 
 class Comparison(NamedTuple):
@@ -91,20 +135,29 @@ class Comparison(NamedTuple):
 
     peer: Peer
     reading: Reading
-    row: Row | None
+    dots: Dots | None
+    """Of the versions of its row."""
+
+
+RECALLS_PER_ROUND = 8
+"""Lacking rows that are asked for again in each round."""
 
 
 class Quorum:
     def __init__(
-        self, membership: Membership, take_in: TakeIn, tally: Tally, part_bytes: int, may_exchange: MayExchange
+        self, membership: Membership, taking: Taking, tally: Tally, options: ReplicaOptions, may_exchange: MayExchange
     ) -> None:
         self.exchanges: dict[int, Direct] = {}
         """Under way, by number."""
         self._membership = membership
-        self._take_in = take_in
+        self._taking = taking
         self._tally = tally
-        self._part_bytes = part_bytes
+        self._options = options
         self._may_exchange = may_exchange
+        self._recalls = 0
+        self._heard: dict[tuple[str, bytes], tuple[Context, set[ReplicaId]]] = {}
+        """Lacking rows, up to where, and the replicas whose copies have been taken in since."""
+        self._shards: Mapping[str, Shard] = {}
         self._readings: dict[int, Reading] = {}
         self._resolved: dict[int, Reading] = {}
         """Those of the last batch, which may yet fail to commit."""
@@ -144,16 +197,40 @@ class Quorum:
             if peer.status != LEFT and peer.member not in reading.answered and id(peer) not in asked:
                 self._begin(peer, reading)
 
-    def _begin(self, peer: Peer, purpose: Purpose) -> None:
+    def recall(self, shards: Mapping[str, Shard]) -> None:
+        """Ask for rows that are lacking: due once per round, each time of another peer."""
+        self._shards = shards
+        self._recalls += 1
+        purposes = [direct.purpose for direct in [*self._due, *self.exchanges.values()]]
+        asked = {(each.shard, each.address) for each in purposes if isinstance(each, Recall)}
+        for name, shard in shards.items():
+            addresses = sorted(shard.lacking)
+            for place in range(min(RECALLS_PER_ROUND, len(addresses))):
+                address = addresses[(self._recalls * RECALLS_PER_ROUND + place) % len(addresses)]
+                through = shard.lacking[address].through
+                if (name, address) not in asked:
+                    self._recall(name, address, through)
+
+    def _recall(self, shard: str, address: bytes, through: Context) -> None:
+        """Of a member that holds all that may be missing; if there is none, of all members one after the other."""
+        peers = [peer for peer in self._membership.members() if peer.is_answering and peer.status != LEFT]
+        certain = [peer for peer in peers if all(peer.holds(shard, Dot(*entry)) for entry in through.items())]
+        _, heard = self._heard.get((shard, address), (through, set()))
+        candidates = certain or [peer for peer in peers if peer.replica not in heard] or peers
+        if candidates:
+            peer = candidates[self._recalls % len(candidates)]
+            self._begin(peer, Recall(shard, address, through, is_enough=bool(certain)))
+
+    def _begin(self, peer: Peer, purpose: Purpose, fetching: Fetching | None = None, dots: Dots | None = None) -> None:
         if peer.replica is not None and self._may_exchange(peer, purpose.shard):
-            self._due.append(Direct(peer, peer.replica, purpose))
+            self._due.append(Direct(peer, peer.replica, purpose, fetching, dots))
 
     # Exchanges
 
     def compose(self, reader: Reader, next_exchange: Callable[[], int]) -> list[Outgoing]:
         """The exchanges to begin."""
         due, self._due = self._due, []
-        prepared = [(direct, self._messages(reader, direct.purpose)) for direct in due]
+        prepared = [(direct, self._messages(reader, direct)) for direct in due]
         outgoing = []
         for direct, messages in prepared:
             if messages:
@@ -162,18 +239,27 @@ class Quorum:
                 outgoing.append(Outgoing(exchange, direct.peer.endpoint, messages))
         return outgoing
 
-    def _messages(self, reader: Reader, purpose: Purpose) -> tuple[Message, ...]:
-        match purpose:
-            case Reading(shard=shard, address=address):
+    def _messages(self, reader: Reader, direct: Direct) -> tuple[Message, ...]:
+        if direct.fetching is not None:
+            return (direct.fetching.asked,) if direct.fetching.asked is not None else ()
+        match direct.purpose:
+            case Reading(shard=shard, address=address) | Recall(shard=shard, address=address):
                 return (WalkFetchRows(shard, (address,)),)
             case Repair(shard=shard, address=address):
-                return (Delta(shard, {}, tuple(_copies(reader, shard, [address]))),)
+                return (self._delta(reader, shard, [address]),)
             case Handover(shard=shard, rows=rows):
-                parcel = Parcel(self._part_bytes)
-                for copy in _copies(reader, shard, rows):
-                    if not parcel.add(*copy):
-                        break
-                return (Delta(shard, {}, parcel.copies()), WalkFetchRows(shard, tuple(parcel.rows)))
+                delta = self._delta(reader, shard, rows)
+                addresses = [copy.address for copy in delta.rows] + [large.address for large in delta.large]
+                return (delta, WalkFetchRows(shard, tuple(addresses)))
+
+    def _delta(self, reader: Reader, shard: str, addresses: Iterable[bytes]) -> Delta:
+        """As many of the rows as one message holds; it claims nothing."""
+        parcel = Parcel(self._options.part_bytes, self._options.whole_row_bytes_max)
+        for address in addresses:
+            row = reader.row(shard, address)
+            if row is not None and not parcel.add(address, row):
+                break
+        return Delta(shard, {}, parcel.copies(), None, parcel.large())
 
     def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
         direct = self.exchanges.pop(exchange)
@@ -181,23 +267,64 @@ class Quorum:
         if (envelope.member, envelope.replica) != (peer.member, direct.replica) or isinstance(purpose, Repair):
             return
         for message in envelope.messages:
-            if isinstance(message, WalkRows) and message.shard == purpose.shard:
+            if isinstance(message, WalkRows) and message.shard == purpose.shard and direct.fetching is None:
                 self._take_rows(transaction, direct, message, now_ms)
+            elif isinstance(message, ValuePart) and message.shard == purpose.shard and direct.fetching is not None:
+                refused = self._taking.take_value(transaction, message, direct.fetching, now_ms)
+                if not refused:
+                    self._go_on_reading(direct, direct.fetching, direct.dots)
 
     def _take_rows(self, transaction: Transaction, direct: Direct, message: WalkRows, now_ms: int) -> None:
-        rows = dict(message.rows)
-        intake = self._take_in(transaction, message, now_ms)
-        peer, purpose = direct.peer, direct.purpose
-        assert peer.member is not None, "only members are asked"
+        intake = self._taking.take_in(transaction, message, now_ms)
+        purpose = direct.purpose
         if isinstance(purpose, Handover):
-            left = {a: dot for a, dot in purpose.rows.items() if a not in rows or not rows[a].context.covers(dot)}
+            contexts = {copy.address: copy.row.context for copy in message.rows}
+            contexts |= {large.address: large.context for large in message.large}
+            left = {a: dot for a, dot in purpose.rows.items() if a not in contexts or not contexts[a].covers(dot)}
             if not left:
-                purpose.handed[peer.member] = direct.replica
+                purpose.handed[_name_of(direct.peer)] = direct.replica
             elif len(left) < len(purpose.rows):
-                self._begin(peer, purpose._replace(rows=left))
-        elif isinstance(purpose, Reading) and not intake.refused:
-            purpose.answered[peer.member] = direct.replica
-            self._comparisons.append(Comparison(peer, purpose, rows.get(purpose.address)))
+                self._begin(direct.peer, purpose._replace(rows=left))
+        elif isinstance(purpose, Reading | Recall) and not intake.refused:
+            dots = {copy.address: _dots_of(copy.row) for copy in message.rows}
+            dots |= {large.address: tuple([each.dot for each in large.versions]) for large in message.large}
+            fetching = Fetching()
+            fetching.want([large for large in message.large if large.address == purpose.address])
+            if not self._taking.take_large(transaction, purpose.shard, fetching, now_ms):
+                self._go_on_reading(direct, fetching, dots.get(purpose.address))
+
+    def _go_on_reading(self, direct: Direct, fetching: Fetching, dots: Dots | None) -> None:
+        """The peer has answered if all of its row has been merged. Else fetch the next fragment; one large row is
+        fetched at a time, and other reads ask again at the next tick."""
+        purpose = direct.purpose
+        assert isinstance(purpose, Reading | Recall), "large rows are fetched for reads"
+        if not fetching.is_finished:
+            others = [each.fetching for each in [*self._due, *self.exchanges.values()]]
+            is_over = isinstance(purpose, Reading) and purpose.is_over
+            if not is_over and all(other is None for other in others):
+                self._begin(direct.peer, purpose, fetching, dots)
+        elif isinstance(purpose, Recall):
+            self._recalled(direct, purpose)
+        else:
+            purpose.answered[_name_of(direct.peer)] = direct.replica
+            self._comparisons.append(Comparison(direct.peer, purpose, dots))
+
+    def _recalled(self, direct: Direct, recall: Recall) -> None:
+        """The peer's copy, if it has one, has been taken in. What no listed member holds is gone with its disk."""
+        key = (recall.shard, recall.address)
+        lack = self._shards[recall.shard].lacking.get(recall.address)
+        if lack is None or lack.through != recall.through:
+            # More may have come to be missing since it was asked for.
+            self._heard.pop(key, None)
+            return
+        through, heard = self._heard.get(key, (recall.through, set()))
+        heard = heard if through == recall.through else set()
+        heard.add(direct.replica)
+        self._heard[key] = (recall.through, heard)
+        listed = {peer.record.replica for peer in self._membership.listed() if peer.record is not None}
+        if recall.is_enough or listed <= heard:
+            del self._heard[key]
+            self._taking.recalled(recall.shard, recall.address, direct.peer)
 
     def failed(self, exchange: int) -> None:
         del self.exchanges[exchange]
@@ -212,6 +339,7 @@ class Quorum:
         for exchange in exchanges:
             self.exchanges.pop(exchange, None)
         self._due.clear()
+        self._heard.clear()
         self._comparisons.clear()
         self._readings |= self._resolved
         self._resolved = {}
@@ -242,14 +370,16 @@ class Quorum:
                 kept.append(comparison)
                 continue
             ours = reader.row(reading.shard, reading.address)
-            if ours is not None and (theirs is None or not ours.has_same_versions(theirs)):
+            if ours is not None and theirs != _dots_of(ours):
                 self._begin(peer, Repair(reading.shard, reading.address))
                 self._tally.reads_repaired += 1
         self._comparisons = kept
 
 
-def _copies(reader: Reader, shard: str, addresses: Iterable[bytes]) -> Iterator[RowCopy]:
-    for address in addresses:
-        row = reader.row(shard, address)
-        if row is not None:
-            yield RowCopy(address, row)
+def _dots_of(row: Row) -> Dots:
+    return tuple([version.dot for version in row.versions])
+
+
+def _name_of(peer: Peer) -> str:
+    assert peer.member is not None, "only members are asked"
+    return peer.member

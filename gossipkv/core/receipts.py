@@ -118,7 +118,7 @@ class Receipts:
         """Inside a batch: true once that is committed."""
         handed = handed or {}
         shard = self._store.shards[receipt.shard]
-        has_it = not self.is_outdated and shard.context.covers(receipt.dot)
+        has_it = not self.is_outdated and shard.holds(receipt.dot)
         own = Holder(self._member, ALIVE, True, self._store.replica, has_it)
         others = [
             Holder(peer.member or "", peer.status, False, peer.replica, _has(peer, receipt, handed))
@@ -193,7 +193,6 @@ class Receipts:
 
 def _has(peer: Peer, receipt: Receipt, handed: Mapping[str, ReplicaId]) -> bool:
     """Whether the peer, as the replica that it is now, has said that it has the write."""
-    context = peer.contexts.get(receipt.shard)
-    if context is not None and context.covers(receipt.dot):
+    if peer.holds(receipt.shard, receipt.dot):
         return True
     return bool(handed) and peer.replica is not None and handed.get(peer.member or "") == peer.replica

@@ -20,6 +20,7 @@ from gossipkv.core import pull
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.messages import Cursor, Delta, Pull, RowCopy, TooFar
+from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX, Parcel
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
 
@@ -27,27 +28,34 @@ SHARE = 4
 """One part in so many is what the newest rows may take: they come once more with the bulk."""
 
 
-def serve(reader: Reader, shard: Shard, asked: Pull, part_bytes: int) -> tuple[Delta | TooFar, ...]:
+def serve(
+    reader: Reader, shard: Shard, asked: Pull, part_bytes: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
+) -> tuple[Delta | TooFar, ...]:
     """The answers to a pull, the newest rows first where one message does not hold what is lacking."""
-    part = pull.serve(reader, shard, asked, part_bytes)
+    part = pull.serve(reader, shard, asked, part_bytes, whole_row_bytes_max)
     if asked.cursor is not None or (isinstance(part, Delta) and part.cursor is None):
         return (part,)
-    rows = newest(reader, shard, asked.context, part_bytes // SHARE)
+    rows = newest(reader, shard, asked.context, part_bytes // SHARE, whole_row_bytes_max)
     if isinstance(part, TooFar):
-        return (part, Delta(shard.name, {}, rows)) if rows else (part,)
+        return (part, rows) if rows is not None else (part,)
     origin = min(part.ranges)
-    return (replace(part, rows=rows, cursor=Cursor(origin, part.ranges[origin].after)),)
+    large = rows.large if rows is not None else ()
+    first = rows.rows if rows is not None else ()
+    return (replace(part, rows=first, large=large, cursor=Cursor(origin, part.ranges[origin].after)),)
 
 
-def newest(reader: Reader, shard: Shard, base: Context, bytes_max: int) -> tuple[RowCopy, ...]:
-    """Of the rows written above this context the latest, in that order; a single one may exceed the limit."""
+def newest(
+    reader: Reader, shard: Shard, base: Context, bytes_max: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
+) -> Delta | None:
+    """Of the rows written above this context the latest, in that order; a single one may exceed the limit. None if
+    there are none."""
     tails = [_tail(reader, shard, origin, base.get(origin, 0)) for origin in shard.context.missing_from(base)]
-    parcel = pull.Parcel(bytes_max)
+    parcel = Parcel(bytes_max, whole_row_bytes_max)
     # Each origin's clock only rises, so the greatest of the tails' heads is the newest of all that is left.
     for address, row in heapq.merge(*tails, key=_written, reverse=True):
         if address not in parcel.rows and not parcel.add(address, row):
             break
-    return parcel.copies()
+    return Delta(shard.name, {}, parcel.copies(), None, parcel.large()) if parcel.rows else None
 
 
 def _tail(reader: Reader, shard: Shard, origin: ReplicaId, after: int) -> Iterator[RowCopy]:

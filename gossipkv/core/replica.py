@@ -93,9 +93,8 @@ class Replica:
             self._follow_members,
             self._namesakes.run_as,
         )
-        self._quorum = Quorum(
-            self._membership, self._gossip.take_in, self.tally, options.part_bytes, self._gossip.progress.may_hand_over
-        )
+        may_hand_over = self._gossip.progress.may_hand_over
+        self._quorum = Quorum(self._membership, self._gossip, self.tally, options, may_hand_over)
         self._outdone_ms: int | None = None
         """When the record of another process that runs under this name was first seen in place of this one's."""
         self._outdone_by = 0
@@ -215,8 +214,9 @@ class Replica:
         else:
             self._gossip.answered(transaction, exchange, envelope, now_ms)
 
-    def failed(self, exchange: int, reason: str, now_ms: int) -> None:
-        """An exchange that this member began has come to nothing, or may have."""
+    def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
+        """An exchange that this member began has come to nothing, or may have. `was_answered`: by a member, in a way
+        that cannot be read."""
         self._probing.advance(now_ms)
         if self._probing.failed(exchange):
             return
@@ -224,6 +224,7 @@ class Replica:
             self._quorum.failed(exchange)
         else:
             self._gossip.failed(exchange, reason, now_ms)
+            self._membership.has_been_answered |= was_answered
 
     def discovered(
         self,
@@ -250,7 +251,8 @@ class Replica:
         self._probing.tick(now_ms)
         if self._allowance.room < Room.NONE and not self._upkeep.is_waiting(now_ms):
             self._keep_up(transaction, now_ms)
-        self._gossip.tick(now_ms)
+        if self._gossip.tick(now_ms):
+            self._quorum.recall(self._store.shards)
         self._receipts.tick()
         self._quorum.tick()
         self._notices += self._solitude.tick(now_ms)

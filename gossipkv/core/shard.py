@@ -21,6 +21,7 @@ from gossipkv.core.address import SYSTEM, is_table_name
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import PAGE_BYTES, PAGES, FingerprintTable, leaf_of
+from gossipkv.core.lacking import LACKING_ROWS_MAX, Lack, LackedRow, Lacking, through_of
 from gossipkv.core.messages import Digest
 from gossipkv.core.names import Names
 from gossipkv.core.row import Row, without_stable
@@ -70,6 +71,11 @@ class Shard:
         """Rows that cannot be read, by address: they are in none of all this."""
         self.replaced: list[bytes] = []
         """Addresses of quarantined rows that have been replaced since they were last taken."""
+        self.lacking: Lacking = {}
+        """Rows that could not be taken in, though the context covers them; changed by the methods below alone."""
+        self.lacking_through = Context()
+        """Writes up to here may be missing."""
+        self._lacking_changed = False
         self.changed: dict[bytes, Row] | None = None
         """Rows as they stand that were stored since they were last taken; None while no one watches."""
         self.replica: ReplicaId | None = None
@@ -88,6 +94,8 @@ class Shard:
         shard.collected = _collected(reader, name)
         if record.told is not None and record.certain is not None:
             shard.names = Names(record.told, record.certain)
+        shard.lacking = reader.lacking(name)
+        shard.lacking_through = through_of(shard.lacking)
         for page, content in reader.pages(name):
             if page >= PAGES or len(content) != PAGE_BYTES:
                 raise StorageError(f"a page of the fingerprint of {name} cannot be decoded{DAMAGE_REMEDY}")
@@ -335,6 +343,30 @@ class Shard:
         self.rows += counts[0] - before
         self._changed_tables.add(table)
 
+    def note_lack(self, address: bytes, lack: Lack) -> bool:
+        """Note a row that is lacking; returns whether there was room for it."""
+        held = self.lacking.get(address)
+        if held is None and len(self.lacking) >= LACKING_ROWS_MAX:
+            return False
+        self._set_lacking(self.lacking | {address: held.joined(lack) if held else lack})
+        return True
+
+    def clear_lack(self, address: bytes) -> None:
+        """Nothing of the row is missing any more."""
+        self._set_lacking({a: lack for a, lack in self.lacking.items() if a != address})
+
+    def _set_lacking(self, lacking: Lacking) -> None:
+        self.lacking = lacking
+        self.lacking_through = through_of(lacking)
+        self._lacking_changed = True
+
+    def holds(self, dot: Dot) -> bool:
+        """Whether the write, or what superseded it, is here for certain."""
+        return self.context.covers(dot) and not self.lacking_through.covers(dot)
+
+    def lacked_rows(self) -> tuple[LackedRow, ...]:
+        return tuple([LackedRow(address, lack.through) for address, lack in self.lacking.items()])
+
     def save(self, transaction: Transaction) -> None:
         """Write what changed since the last save, in the transaction of the rows it describes."""
         if self._record_changed:
@@ -345,6 +377,9 @@ class Shard:
         if self._collected_changed:
             transaction.put_collected(self.name, self.collected)
             self._collected_changed = False
+        if self._lacking_changed:
+            transaction.put_lacking(self.name, self.lacking)
+            self._lacking_changed = False
         for table in sorted(self._changed_tables):
             counts = self._counts[table]
             transaction.put_table_counts(self.name, table.decode(), Counts(*counts))
@@ -365,6 +400,7 @@ class Shard:
             self.is_ahead(reader),
             self.collected.digest(),
             self.last_own > self.told,
+            bool(self.lacking),
         )
 
     def is_ahead(self, reader: Reader) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from gossipkv.core.address import key_of, table_of
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, GOSSIP
@@ -81,6 +82,8 @@ class ReplicaStatus:
     """Per shard."""
     collection_blocked_by: tuple[str, ...]
     """Members that are not known to have heard of a tombstone which is old enough to be collected."""
+    lacking: tuple[LackingRow, ...]
+    """Rows that it knows to exist and could not take in."""
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
@@ -91,6 +94,13 @@ class ReplicaStatus:
     """All of them, per shard."""
     alone_ms: int | None = None
     """For how long no other member has been heard; None while it is not alone."""
+
+
+class LackingRow(NamedTuple):
+    shard: str
+    table: str
+    key: str
+    reason: str
 
 
 class Described(Protocol):
@@ -152,6 +162,7 @@ def describe(
         tables={name: dict(shard.tables) for name, shard in store.shards.items()},
         totals={name: shard.totals for name, shard in store.shards.items()},
         collection_blocked_by=tuple(blockers),
+        lacking=tuple(_lacking(store)),
         transfers=dict(_transfers(membership)),
         tally=replica.tally.copy(),
         unreadable=shown_all(store.shards),
@@ -167,6 +178,12 @@ def _seen(replica: Described, member: str, now_ms: int) -> Seen | None:
         return None
     known_ms = max(0, now_ms - sighting.since_ms)
     return Seen(sighting.older, sighting.younger, sighting.are_twins, known_ms, sighting.remedy(member))
+
+
+def _lacking(store: Store) -> Iterator[LackingRow]:
+    for name, shard in store.shards.items():
+        for address in sorted(shard.lacking):
+            yield LackingRow(name, table_of(address), key_of(address).decode(), shard.lacking[address].reason)
 
 
 def _has_pushed_everything(identity: Identity, store: Store, membership: Membership) -> bool:

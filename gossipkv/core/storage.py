@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Collected
+from gossipkv.core.lacking import Lacking
 from gossipkv.core.room import Usage
 from gossipkv.core.row import Row
 
@@ -134,6 +135,8 @@ class Reader(Protocol):
 
     def collected(self, shard: str) -> Collected | None: ...
 
+    def lacking(self, shard: str) -> Lacking: ...
+
     def table_counts(self, shard: str) -> dict[str, Counts]: ...
 
     def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
@@ -178,6 +181,8 @@ class Transaction(Reader, Protocol):
     def put_shard_record(self, shard: str, record: ShardRecord) -> None: ...
 
     def put_collected(self, shard: str, collected: Collected) -> None: ...
+
+    def put_lacking(self, shard: str, lacking: Lacking) -> None: ...
 
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
         """Counts of zero throughout remove the table's record."""

@@ -15,7 +15,9 @@ from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
 from gossipkv.core.collected import Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
+from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, LackedRow, held_below, lack_of
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
+from gossipkv.core.parcel import is_carriable
 from gossipkv.core.room import NO_ROOM, Room
 from gossipkv.core.row import (
     InconsistentRowError,
@@ -38,6 +40,7 @@ from gossipkv.core.watching import Changes
 from gossipkv.core.write import (
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
+    ROW_TOO_LARGE,
     TOO_MANY_SIBLINGS,
     UNREADABLE,
     Declined,
@@ -148,7 +151,7 @@ class Store:
         changes = []
         for name, shard in self.shards.items():
             if shard.changed is not None:
-                changes.append(Changes(name, revision, shard.changed, Context(shard.context)))
+                changes.append(Changes(name, revision, shard.changed, held_below(shard.context, shard.lacking)))
                 shard.changed = {}
         return changes
 
@@ -229,6 +232,8 @@ class Store:
             row = _in_place_of(lost, written(current, version))
         else:
             row = written_for_any_table(current, version, operation.seen)
+        if not is_carriable(RowCopy(address, row)) and not _only_makes_less(current, row):
+            return Declined(ROW_TOO_LARGE, current.etag if current else None, len(current.versions) if current else 0)
         self._store_own(transaction, shard, address, current, row)
         if shard_name == SYSTEM:
             self.tables.follow((RowCopy(address, row),))
@@ -263,6 +268,8 @@ class Store:
         row = written_beside(current, version, seen)
         if len(row.versions) > max(self._siblings_max, len(current.versions) if current and seen else 0):
             return Declined(TOO_MANY_SIBLINGS, current.etag if current else None, len(row.versions) - 1)
+        if not is_carriable(RowCopy(operation.address, row)) and not _only_makes_less(current, row):
+            return Declined(ROW_TOO_LARGE, current.etag if current else None, len(row.versions) - 1)
         self._store_own(transaction, shard, operation.address, current, row)
         return Written(version.dot, row.etag, existed, row)
 
@@ -315,7 +322,7 @@ class Store:
             address, arrived = copy
             winner = arrived.winner
             if milliseconds(winner.timestamp) > now_ms + self._clock_skew_ms_max:
-                intake.refused.append(RefusedRow(tuple(arrived.context), "clock_skew"))
+                intake.refused.append(RefusedRow(tuple(arrived.context), CLOCK_SKEW, address, arrived.context))
                 continue
             current = transaction.row(shard_name, address)
             lost = shard.quarantined.get(address) if shard.quarantined else None
@@ -327,7 +334,7 @@ class Store:
             try:
                 row = arrived if current is None else merge(current, arrived)
             except InconsistentRowError:
-                intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent"))
+                intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent", address, arrived.context))
                 continue
             pairs = collisions(current, arrived) if current is not None else []
             for version, _ in pairs:
@@ -437,6 +444,41 @@ class Store:
                 )
             )
 
+    def note_lacking(
+        self,
+        reader: Reader,
+        shard_name: str,
+        intake: Intake,
+        told: Iterable[LackedRow] = (),
+        claim: Context | None = None,
+    ) -> list[bytes]:
+        """Before a range or a claim is covered: note the rows that were refused, and those that the sender lacks, as
+        lacking; they hold back nothing then. Returns those that were not lacking before. With a claim, of which any
+        write may have been superseded by a row that was refused: a row does not name what every member covers."""
+        shard = self.shards[shard_name]
+        held_back: list[RefusedRow] = []
+        new: list[bytes] = []
+        found = [(row, row.address, (claim or row.context or Context()), row.reason) for row in intake.refused]
+        for lacked in told:
+            row = RefusedRow(tuple(sorted(lacked.through)), ELSEWHERE)
+            ours = reader.row(shard_name, lacked.address)
+            if ours is None or not ours.context.covers_all(lacked.through):
+                found.append((row, lacked.address, lacked.through, ELSEWHERE))
+        for row, address, through, reason in found:
+            if address is None or reason == CLOCK_SKEW or not through:
+                held_back.append(row)
+                continue
+            lack = lack_of(through.items(), shard.context, reason)
+            if lack is None:
+                continue
+            if address not in shard.lacking:
+                new.append(address)
+            if not shard.note_lack(address, lack):
+                held_back.append(row)
+                new.remove(address)
+        intake.refused = held_back
+        return new
+
     def cover(self, shard_name: str, ranges: dict[ReplicaId, Range], held_back: Intake) -> list[ReplicaId]:
         """Advance the context over the ranges whose rows have all been taken in; returns the origins it advanced
         for. A range is all or nothing: it counts only from an `after` that the context covers."""
@@ -503,6 +545,17 @@ def _condition_holds(operation: Operation, current: Row | None, *, exists: bool)
     if current is None or not exists:
         return False
     return "*" in operation.if_match or current.etag in operation.if_match
+
+
+def _only_makes_less(current: Row | None, row: Row) -> bool:
+    """Whether a row that merges have left too large has fewer versions and bytes after a write."""
+    return current is not None and all(
+        after < before for after, before in zip(_measures(row), _measures(current), strict=True)
+    )
+
+
+def _measures(row: Row) -> tuple[int, int]:
+    return len(row.versions), sum([len(version.value or b"") for version in row.versions])
 
 
 def _expiry(operation: Operation, now_ms: int) -> int | None:

@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator
 
 from gossipkv.core.causality import Context
 from gossipkv.core.collected import NOTHING_COLLECTED
+from gossipkv.core.fetch import Fetching
 from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums, term_of
+from gossipkv.core.lacking import LackedRow
 from gossipkv.core.messages import (
+    FetchValue,
     LeafEntry,
     LeafVersion,
     Message,
@@ -34,7 +37,7 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
-from gossipkv.core.pull import Parcel
+from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX, Parcel
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
@@ -42,9 +45,9 @@ from gossipkv.core.store import Intake
 
 NODES_PER_MESSAGE = 16
 LEAVES_PER_MESSAGE = 4096
-ROWS_PER_MESSAGE = 4096
 ENTRY_BYTES = 28
 """What a version takes in a list, at least."""
+ADDRESS_BYTES_PER_MESSAGE = 256 * 1024
 
 
 Question = WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows
@@ -69,6 +72,8 @@ class Walk:
         """The refused rows of the whole walk."""
         self.collected = NOTHING_COLLECTED
         """As the peer had it at the start."""
+        self.lacking: tuple[LackedRow, ...] = ()
+        """Rows that the peer lacked at the start."""
         self.rows_received = 0
         self.nodes_left = 0
         self._nodes: list[int] = []
@@ -76,11 +81,14 @@ class Walk:
         self._to_fetch: list[int] = []
         self._after = b""
         self._rows: list[bytes] = []
+        self.fetching = Fetching()
+        """The large row of the last answer."""
         self._asked: Question | None = None
 
     @property
     def is_finished(self) -> bool:
-        return self.claim is not None and not (self._nodes or self._to_list or self._to_fetch or self._rows)
+        is_all_asked = not (self._nodes or self._to_list or self._to_fetch or self._rows)
+        return self.claim is not None and is_all_asked and self.fetching.is_finished
 
     def seal(self) -> Context:
         """What the walker covers now that the walk is finished: nothing more than before when a row was refused. That
@@ -89,13 +97,15 @@ class Walk:
         assert self.claim is not None, "a finished walk has a claim"
         return Context() if self.intake.refused else self.claim
 
-    def request(self) -> Question:
+    def request(self) -> Question | FetchValue:
         """The next question; asking it again after a failure does no harm."""
+        if self.fetching.asked is not None:
+            return self.fetching.asked
         asked: Question
         if self.claim is None:
             asked = WalkBegin(self.shard)
         elif self._rows:
-            asked = WalkFetchRows(self.shard, tuple(self._rows[:ROWS_PER_MESSAGE]))
+            asked = WalkFetchRows(self.shard, self._rows_to_ask())
         elif self._to_fetch:
             asked = WalkFetch(self.shard, tuple(self._to_fetch[:LEAVES_PER_MESSAGE]), self._after)
         elif self._to_list:
@@ -104,6 +114,16 @@ class Walk:
             asked = WalkNodes(self.shard, tuple(self._nodes[:NODES_PER_MESSAGE]))
         self._asked = asked
         return asked
+
+    def _rows_to_ask(self) -> tuple[bytes, ...]:
+        """As many of the rows as one question names."""
+        asked, room = [], ADDRESS_BYTES_PER_MESSAGE
+        for address in self._rows:
+            room -= len(address) + 3
+            if room < 0:
+                break
+            asked.append(address)
+        return tuple(asked)
 
     def _answered(self, *kinds: type) -> Question:
         """The question that an answer is for; there is one answer to each."""
@@ -116,6 +136,7 @@ class Walk:
         self._answered(WalkBegin)
         self.claim = Context(root.context)
         self.collected = root.collected
+        self.lacking = root.lacking
         ours = shard.fingerprint.nodes()
         self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]
         self.nodes_left = len(self._nodes)
@@ -157,9 +178,10 @@ class Walk:
         self._proceed(self._to_list, len(asked.leaves), answer.resume)
 
     def take_rows(self, answer: WalkRows, intake: Intake) -> None:
-        """Note rows that have been taken in."""
+        """Note rows that have been taken in, and a large one to be fetched."""
+        self.fetching.want(answer.large)
         self.intake.refused += intake.refused
-        self.rows_received += len(answer.rows)
+        self.rows_received += len(answer.rows) + len(answer.large)
         asked = self._answered(WalkFetch, WalkFetchRows)
         if isinstance(asked, WalkFetch):
             self._proceed(self._to_fetch, len(asked.leaves), answer.resume)
@@ -195,6 +217,7 @@ def serve(
     shard: Shard,
     question: Question,
     part_bytes: int,
+    whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX,
 ) -> Message:
     """Answer a walker, from what stands now."""
     match question:
@@ -204,6 +227,7 @@ def serve(
                 Context(shard.shown),
                 tuple(shard.fingerprint.nodes()),
                 shard.collected,
+                shard.lacked_rows(),
             )
         case WalkNodes(nodes=nodes):
             leaves = [sums for node in nodes for sums in shard.fingerprint.leaves_of(node)]
@@ -211,11 +235,11 @@ def serve(
         case WalkList(leaves=asked, after=after):
             return _list(reader, shard, asked, after, part_bytes)
         case WalkFetch(leaves=asked, after=after):
-            parcel = Parcel(part_bytes)
+            parcel = Parcel(part_bytes, whole_row_bytes_max)
             resume = _visit_leaves(reader, shard, asked, after, parcel.add)
-            return WalkRows(shard.name, parcel.copies(), resume)
+            return WalkRows(shard.name, parcel.copies(), resume, parcel.large())
         case WalkFetchRows(addresses=addresses):
-            return _fetch_rows(reader, shard, addresses, part_bytes)
+            return _fetch_rows(reader, shard, addresses, Parcel(part_bytes, whole_row_bytes_max))
 
 
 def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, part_bytes: int) -> WalkEntries:
@@ -255,10 +279,9 @@ def _leaf_rows(reader: Reader, shard: Shard, leaf: int, after: bytes) -> Iterato
         yield address, row
 
 
-def _fetch_rows(reader: Reader, shard: Shard, addresses: tuple[bytes, ...], part_bytes: int) -> WalkRows:
-    parcel = Parcel(part_bytes)
+def _fetch_rows(reader: Reader, shard: Shard, addresses: tuple[bytes, ...], parcel: Parcel) -> WalkRows:
     for place, address in enumerate(addresses):
         row = reader.row(shard.name, address)
         if row is not None and not parcel.add(address, row):
-            return WalkRows(shard.name, parcel.copies(), Position(place, b""))
-    return WalkRows(shard.name, parcel.copies(), None)
+            return WalkRows(shard.name, parcel.copies(), Position(place, b""), parcel.large())
+    return WalkRows(shard.name, parcel.copies(), None, parcel.large())

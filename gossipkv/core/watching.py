@@ -24,6 +24,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.lacking import held_below
 from gossipkv.core.row import Row
 from gossipkv.core.storage import Reader
 from gossipkv.core.watch_position import WatchPosition
@@ -323,7 +324,7 @@ def _is_superseded(reader: Reader, shard: str, dot: Dot) -> bool:
 
 def _context_of(reader: Reader, shard: str) -> Context:
     record = reader.shard_record(shard)
-    return Context() if record is None else Context(record.context)
+    return Context() if record is None else held_below(record.context, reader.lacking(shard))
 
 
 def _row_of(reader: Reader, shard: str, address: bytes) -> Row:

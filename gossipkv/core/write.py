@@ -56,7 +56,8 @@ class Declined(NamedTuple):
     """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete
     nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows;
     `unreadable`: the row that the condition is about cannot be read; `no_room`: the storage has no room for it;
-    `catching_up`: it may have none once rows that are on their way have come."""
+    `catching_up`: it may have none once rows that are on their way have come; `row_too_large`: with this write the row
+    could not be given to other members."""
     etag: str | None
     siblings: int
 
@@ -65,5 +66,6 @@ TOO_MANY_SIBLINGS = "too_many_siblings"
 CONTEXT_REQUIRED = "context_required"
 CONTEXT_AHEAD = "context_ahead"
 UNREADABLE = "unreadable"
+ROW_TOO_LARGE = "row_too_large"
 
 Result = Written | NotMatched | Declined

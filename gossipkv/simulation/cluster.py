@@ -112,6 +112,7 @@ class Cluster:
             tombstone_age_ms_min=scenario.tombstone_age_ms_min,
             message_life_ms=MESSAGE_LIFE_MS,
             part_bytes=scenario.part_bytes,
+            whole_row_bytes_max=scenario.whole_row_bytes_max,
         )
 
     def stop(self, host: Host, how: str) -> None:
@@ -172,6 +173,7 @@ class Cluster:
     def retire(self, host: Host) -> None:
         """The host is down and never comes back; others go on trying it."""
         self.trace.line(host.name, "never comes back")
+        host.refuses = frozenset()
         self.hosts.remove(host)
         self._tell_of_lost_disk()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.lacking import Lacking
 from gossipkv.core.row import Row
 from gossipkv.core.storage import Identity, ShardRecord, StorageFullError
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
@@ -28,10 +29,12 @@ class Commit(NamedTuple):
     """The committed copies of the rows that were written."""
     advanced: dict[str, tuple[Context, Context]]
     """Per shard with a new record, the context before and after."""
+    recalled: list[tuple[str, bytes]]
+    """Shards and addresses of rows that were lacking and are no longer."""
 
 
 class DiskTransaction(MemoryTransaction):
-    __slots__ = ("_before", "_disk", "_identity", "_puts", "_records")
+    __slots__ = ("_before", "_disk", "_identity", "_lacking", "_puts", "_records")
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk, disk.revision + 1)
@@ -39,6 +42,7 @@ class DiskTransaction(MemoryTransaction):
         self._puts: list[Put] = []
         self._before: dict[tuple[str, bytes], Row | None] = {}
         self._records: dict[str, ShardRecord] = {}
+        self._lacking: dict[str, Lacking] = {}
         self._identity: Identity | None = None
 
     def _put(self, name: tuple[str, str], key: Any, value: Any) -> None:
@@ -53,6 +57,10 @@ class DiskTransaction(MemoryTransaction):
         super().put_shard_record(shard, record)
         self._records[shard] = ShardRecord(Context(record.context), Context(record.floors))
 
+    def put_lacking(self, shard: str, lacking: Lacking) -> None:
+        super().put_lacking(shard, lacking)
+        self._lacking[shard] = dict(lacking)
+
     def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
         if (shard, address) not in self._before:
             self._before[shard, address] = self.row(shard, address)
@@ -66,15 +74,21 @@ class DiskTransaction(MemoryTransaction):
         self._puts.append(Put(shard, address, None))
 
     def commit(self) -> None:
-        super().commit()
         disk = self._disk
+        recalled = [
+            (shard, address)
+            for shard, lacking in self._lacking.items()
+            for address in disk.lacking_of(shard)
+            if address not in lacking
+        ]
+        super().commit()
         if self._identity is not None:
             disk.replica = self._identity.replica
         advanced = {}
         for shard, record in self._records.items():
             advanced[shard] = (disk.context(shard), record.context)
             disk.contexts[shard] = record.context
-        disk.show(Commit(disk, self._puts, self._before, advanced))
+        disk.show(Commit(disk, self._puts, self._before, advanced, recalled))
 
 
 class Disk(MemoryStorage):
@@ -104,6 +118,10 @@ class Disk(MemoryStorage):
 
     def context(self, shard: str) -> Context:
         return self.contexts.get(shard, Context())
+
+    def lacking_of(self, shard: str) -> Lacking:
+        with self.view() as view:
+            return view.lacking(shard)
 
     def committed_row(self, shard: str, address: bytes) -> Row | None:
         with self.view() as view:

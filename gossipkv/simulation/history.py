@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.row import Row, Version
 from gossipkv.core.write import Operation
+
+if TYPE_CHECKING:
+    from gossipkv.simulation.disk import Disk
 
 
 class WriteRecord(NamedTuple):
@@ -27,6 +30,11 @@ class History:
         self._writes: dict[tuple[str, ReplicaId], list[WriteRecord]] = defaultdict(list)
         self._covered: dict[tuple[str, ReplicaId], Context] = defaultdict(Context)
         self._buried: dict[tuple[str, bytes], tuple[tuple[int, ReplicaId], Context]] = {}
+        self.disks: Callable[[], list[Disk]] = list
+        """Those of all hosts, as they are now."""
+        self.given_up: set[tuple[str, bytes]] = set()
+        """Shards and addresses of rows that a member lacked, of which a write has been lost with all disks that held
+        it."""
         self.requested: set[tuple[bytes, bytes | None]] = set()
         """What clients asked to be written, whatever became of it; values are unique."""
         self.contexts_given: dict[tuple[bytes, bytes | None], list[Context | None]] = defaultdict(list)

@@ -23,6 +23,8 @@ class Host:
         self.skew_ms = skew_ms
         """How far the clock is ahead of virtual time."""
         self.process: Process | None = None
+        self.refuses: frozenset[bytes] = frozenset()
+        """Addresses of rows that its decoder refuses, whoever sends them."""
         self._timeline = timeline
 
     def now_ms(self) -> int:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+from gossipkv.core.address import address_of
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Answer, Leave
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
@@ -16,6 +17,7 @@ from gossipkv.simulation.timeline import Timeline
 LEAVE_MS_MAX = 300
 ALONE_MS_MAX = 500
 """How long a member that starts alone stays so after it is ready."""
+REFUSAL_MS_MAX = 1_500
 CLOCK_SKEWS_MAX = 6
 """How far a clock goes wrong at most, in multiples of what others tolerate."""
 FULL_MS_MAX = 1_000
@@ -60,6 +62,7 @@ class Nemesis:
             "lose_disk": (self._lose_disk, 2),
             "start_alone": (self._start_alone, 2),
             "join": (self._join, 2),
+            "refuse_row": (self._refuse_row, 2),
             "leave": (self._leave, 3),
             "move": (self._move, 2),
             "forget": (self._forget, 2),
@@ -252,6 +255,19 @@ class Nemesis:
         self._cluster.trace.line("network", f"separates {endpoints[:side]} from {endpoints[side:]}")
         self._cluster.network.faults.partition(endpoints[:side], endpoints[side:])
         self._later(self._heal)
+        return True
+
+    def _refuse_row(self) -> bool:
+        """One member cannot take in one row for a while."""
+        host = self._rng.choice(self._cluster.hosts)
+        address = address_of("table0", f"key{self._rng.randrange(self._scenario.keys)}".encode())
+        host.refuses |= {address}
+        self._cluster.trace.line(host.name, f"refuses {address!r}")
+
+        def take() -> None:
+            host.refuses -= {address}
+
+        self._later(take, REFUSAL_MS_MAX)
         return True
 
     def _cut_one_way(self) -> bool:

@@ -21,6 +21,7 @@ from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.feed import Feed
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.outcome import ViolationError
+from gossipkv.simulation.refusal import refusing
 from gossipkv.simulation.scenario import EXCHANGE_TIMEOUT_MS
 
 Conclude = Callable[[Answer | Exception], None]
@@ -254,11 +255,16 @@ class Process:
             elif isinstance(outcome, RefusedEnvelopeError):
                 self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, str(outcome)))
 
-        serving.submit(Received(read_frame(frame)), conclude)
+        serving.submit(Received(serving.read_frame(frame)), conclude)
 
     def _take_answer(self, exchange: int, frame: bytes) -> None:
         if self.is_running and self.exchanges.pop(exchange, None) is not None:
-            self.submit(Answered(exchange, read_frame(frame)))
+            self.submit(Answered(exchange, self.read_frame(frame)))
+
+    def read_frame(self, frame: bytes) -> Envelope:
+        """What this member makes of a frame, which may contain a row that it cannot take in."""
+        envelope = read_frame(frame)
+        return refusing(envelope, self.host.refuses) if self.host.refuses else envelope
 
     def fail(self, exchange: int, reason: str) -> None:
         """An exchange has come to nothing, unless it has been answered."""

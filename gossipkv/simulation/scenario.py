@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX
 from gossipkv.transport.memory import FaultRates
 
 SAFETY_MS = 3_000
@@ -34,6 +35,10 @@ class Emphasis(Enum):
     TWINS = "twins"
     """The volume of a member is copied while it runs or is down, and a second process runs on the copy under the same
     name. Both take writes."""
+    REFUSED = "refused"
+    """Members cannot take in single rows for a while, which others get from them or past them."""
+    LARGE_ROWS = "large_rows"
+    """Most values are larger than what travels in one piece, and many frames are lost between the fragments."""
     REPLACED = "replaced"
     """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
     ALONE = "alone"
@@ -59,6 +64,8 @@ class Scenario:
     clock_skew_ms_max: int
     fanout: int
     part_bytes: int
+    whole_row_bytes_max: int
+    """Rows above this are named, and their values fetched in fragments of this size."""
     commit_ms_max: int
     frequent_faults: tuple[str, ...]
     """Those that strike far more often than the others."""
@@ -84,6 +91,18 @@ class Scenario:
                 return mixture._of_hearsay()
             case Emphasis.TWINS:
                 return mixture._of_twins()
+            case Emphasis.REFUSED:
+                return replace(
+                    mixture,
+                    members=4,
+                    keys=3,
+                    write_interval_ms=20,
+                    gossip_interval_ms=100,
+                    fault_interval_ms=60,
+                    frequent_faults=("refuse_row",),
+                )
+            case Emphasis.LARGE_ROWS:
+                return mixture._of_large_rows(rng)
             case Emphasis.REPLACED:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
@@ -116,6 +135,26 @@ class Scenario:
             commit_ms_max=2,
             frequent_faults=("partition", "pause"),
             rates=replace(self.rates, drop=0.02, delay=0.3, delay_ms_max=60),
+        )
+
+    def _of_large_rows(self, rng: random.Random) -> Scenario:
+        """Rounds are rare and pushes few, so that rows come by pulls and walks, of which each takes several exchanges
+        while others write to the same rows."""
+        return replace(
+            self,
+            members=rng.choice((3, 4)),
+            is_chain=False,
+            keys=rng.choice((3, 8)),
+            prefilled_rows=0,
+            value_bytes_max=900,
+            write_interval_ms=20,
+            fault_interval_ms=100,
+            gossip_interval_ms=100,
+            part_bytes=rng.choice((200, 512 * 1024)),
+            whole_row_bytes_max=250,
+            commit_ms_max=2,
+            frequent_faults=("lose_disk", "crash"),
+            rates=replace(self.rates, drop=0.05, delay=0.3, delay_ms_max=40),
         )
 
     def _of_newcomers(self, rng: random.Random) -> Scenario:
@@ -205,6 +244,7 @@ class Scenario:
             clock_skew_ms_max=rng.choice((300, 600)),
             fanout=rng.choice((0, 0, 1, 2)),
             part_bytes=rng.choice((60, 200, 200, 800, 512 * 1024)) if prefilled < 160 else rng.choice((200, 400)),
+            whole_row_bytes_max=rng.choice((120, 250, WHOLE_ROW_BYTES_MAX, WHOLE_ROW_BYTES_MAX)),
             commit_ms_max=rng.choice((2, 10, 30)),
             frequent_faults=(),
             rates=FaultRates(

@@ -10,6 +10,7 @@ from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
 from gossipkv.core.member import DEAD
 from gossipkv.core.replica import Replica
+from gossipkv.core.row import Row
 from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.watching import RECOVERY_BATCHES
 from gossipkv.core.write import Operation
@@ -71,6 +72,7 @@ class Simulation:
         for checker in self._checkers:
             checker.is_silent = objecting is not None and checker.name not in objecting
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
+        self._history.disks = lambda: [host.disk for host in self._cluster.hosts]
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
         # It never acts among twins, whose dots its checkers could not follow.
@@ -185,6 +187,7 @@ class Simulation:
         for host in self._cluster.hosts:
             host.skew_ms = self._rng.randint(-skew_ms_max, skew_ms_max)
             host.disk.calm()
+            host.refuses = frozenset()
             if host.process is not None and host.process.has_left:
                 self._cluster.stop(host, "has left")
             elif host.process is not None:
@@ -274,9 +277,10 @@ class Simulation:
     def _become_equal(self) -> None:
         scenario = self.scenario
         ended_ms = self._timeline.now_ms
-        rows, acceptable_ms = self._survey()
+        exchanges, acceptable_ms = self._survey()
         exchange_ms = 2 * (scenario.commit_ms_max + LATENCY_MS_MAX + 1)
-        bound_ms = LIVENESS_INTERVALS * scenario.gossip_interval_ms + 2 * RETRY_MS_MAX + TRANSFERS * rows * exchange_ms
+        transfers_ms = TRANSFERS * exchanges * exchange_ms
+        bound_ms = LIVENESS_INTERVALS * scenario.gossip_interval_ms + 2 * RETRY_MS_MAX + transfers_ms
         # Two processes of one name have their turns with the others.
         bound_ms *= 1 + 3 * len(self._nemesis.twins)
         until_ms = max(ended_ms, acceptable_ms) + bound_ms
@@ -338,13 +342,18 @@ class Simulation:
         )
 
     def _survey(self) -> tuple[int, int]:
-        """The rows of the fullest member, and when no clock refuses any row any more, in virtual time."""
-        rows_max = latest_ms = 0
+        """The exchanges that bring all rows of the fullest member one by one, and when no clock refuses any row any
+        more, in virtual time."""
+        exchanges_max = latest_ms = 0
         for host in self._cluster.hosts:
             rows = [row for shard in NAMESPACES for row in stored_rows(host, shard).values()]
-            rows_max = max(rows_max, len(rows))
+            exchanges_max = max(exchanges_max, sum(map(self._exchanges_for, rows)))
             latest_ms = max([latest_ms, *(milliseconds(row.winner.timestamp) for row in rows)])
-        return rows_max, latest_ms - EPOCH_MS - self.scenario.clock_skew_ms_max * 3 // 4
+        return exchanges_max, latest_ms - EPOCH_MS - self.scenario.clock_skew_ms_max * 3 // 4
+
+    def _exchanges_for(self, row: Row) -> int:
+        """One, and one for each fragment if it is a large row."""
+        return 1 + sum(-(-len(v.value or b"") // self.scenario.whole_row_bytes_max) for v in row.versions)
 
     def _has_nothing_to_expire(self) -> bool:
         for host in self._cluster.hosts:

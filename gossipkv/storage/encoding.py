@@ -29,6 +29,7 @@ import msgpack
 
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.collected import Collected, Proof
+from gossipkv.core.lacking import Lack, Lacking
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import DAMAGE_REMEDY, Counts, Identity, Quarantined, ShardRecord, StorageError
 from gossipkv.rows.limits import TIME_MS_MAX
@@ -252,6 +253,33 @@ def _check_types(fields: Iterable[object], *kinds: type) -> None:
     """Raises ValueError."""
     if [type(field) for field in fields] != list(kinds):
         raise ValueError("a field is of another type")
+
+
+def encode_lacking(lacking: Lacking) -> bytes:
+    fields: list[Any] = []
+    for address, (through, after, reason) in lacking.items():
+        fields += (address, reason, len(through), *_pairs(through), len(after), *_pairs(after))
+    return _pack(fields)
+
+
+def decode_lacking(stored: bytes) -> Lacking:
+    """Raises UndecodableRecordError."""
+    try:
+        fields, lacking = _unpack(stored), Lacking()
+        place = 0
+        while place < len(fields):
+            address, reason = fields[place : place + 2]
+            contexts = []
+            place += 2
+            for _ in range(2):
+                end = place + 1 + 2 * fields[place]
+                contexts.append(_context_of(fields[place + 1 : end]))
+                place = end
+            through, after = contexts
+            lacking[address] = Lack(through, after, reason)
+    except (ValueError, TypeError, LookupError) as error:
+        raise UndecodableRecordError("the record of lacking rows cannot be decoded") from error
+    return lacking
 
 
 def _pairs(context: Context) -> Iterable[int]:

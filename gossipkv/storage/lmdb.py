@@ -41,6 +41,7 @@ import structlog
 
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.collected import Collected
+from gossipkv.core.lacking import Lacking
 from gossipkv.core.room import Usage
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
@@ -174,6 +175,10 @@ class _LmdbReader:
     def collected(self, shard: str) -> Collected | None:
         stored = self._found(_prefix(shard) + b"collected", self._databases.meta)
         return None if stored is None else encoding.decode_collected(stored)
+
+    def lacking(self, shard: str) -> Lacking:
+        stored = self._found(_prefix(shard) + b"lacking", self._databases.meta)
+        return {} if stored is None else encoding.decode_lacking(stored)
 
     def table_counts(self, shard: str) -> dict[str, Counts]:
         prefix = _prefix(shard)
@@ -334,6 +339,9 @@ class LmdbTransaction(_LmdbReader):
 
     def put_collected(self, shard: str, collected: Collected) -> None:
         self._write(_prefix(shard) + b"collected", encoding.encode_collected(collected), self._databases.meta)
+
+    def put_lacking(self, shard: str, lacking: Lacking) -> None:
+        self._write(_prefix(shard) + b"lacking", encoding.encode_lacking(lacking), self._databases.meta)
 
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
         key = _prefix(shard) + table.encode()

@@ -24,6 +24,7 @@ from typing import Any
 
 from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
 from gossipkv.core.collected import Collected
+from gossipkv.core.lacking import Lacking
 from gossipkv.core.room import Usage
 from gossipkv.core.row import Row
 from gossipkv.core.storage import (
@@ -199,6 +200,10 @@ class _MemoryReader:
         found: Collected | None = self.layered((_META, shard)).get("collected")
         return found
 
+    def lacking(self, shard: str) -> Lacking:
+        found: Lacking = self.layered((_META, shard)).get("lacking") or {}
+        return dict(found)
+
     def table_counts(self, shard: str) -> dict[str, Counts]:
         return dict(self.layered((_COUNTS, shard)).scan(""))
 
@@ -280,6 +285,9 @@ class MemoryTransaction(_MemoryReader):
 
     def put_collected(self, shard: str, collected: Collected) -> None:
         self._put((_META, shard), "collected", collected)
+
+    def put_lacking(self, shard: str, lacking: Lacking) -> None:
+        self._put((_META, shard), "lacking", dict(lacking))
 
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
         self._put((_COUNTS, shard), table, counts if any(counts) else None)

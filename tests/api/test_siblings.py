@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import email
 import email.policy
+import json
 from typing import Any
 
 import pytest
 
+from gossipkv.core import parcel
 from gossipkv.storage.memory import MemoryStorage
 
 from .conftest import Answer, Api, row_path, running
@@ -95,6 +97,21 @@ async def test_more_siblings_than_allowed_are_refused_until_someone_merges_them(
     assert (refused.status, refused.problem, refused.json["siblings"]) == (409, "too-many-siblings", 64)
     assert (await write(api, b"merged", context_of(await api.get("k")))).status == 204
     assert (await api.get("k")).body == b"merged"
+
+
+async def test_a_value_that_would_make_the_row_too_large_to_be_carried_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcel, "ROW_BYTES_MAX", 1_000)
+    await keep_siblings(api)
+    assert (await write(api, b"1" * 500)).status == 201
+    refused = await write(api, b"2" * 500)
+    assert (refused.status, refused.problem) == (413, "row-too-large")
+    line = {"row": "k", "value": "3" * 500}
+    batch = await api.ask("POST", "/v1/usr/tables/t/rows:batch", data=json.dumps(line).encode())
+    assert "row-too-large" in batch.body.decode()
+    assert (await api.get("k")).body == b"1" * 500
+    assert (await write(api, b"2" * 500, context_of(await api.get("k")))).status == 204
 
 
 async def test_listed_rows_have_their_siblings_besides_and_batches_take_contexts(api: Api) -> None:

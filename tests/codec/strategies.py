@@ -10,7 +10,9 @@ from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.clock import TIMESTAMP_MAX
 from gossipkv.core.collected import LINEAGE_MAX, Collected, Proof
 from gossipkv.core.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
+from gossipkv.core.lacking import LackedRow
 from gossipkv.core.member import INCARNATION_END
+from gossipkv.core.parcel import VALUE_BYTES_MAX, outlined
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
@@ -55,6 +57,20 @@ rows = st.builds(_ordered, st.lists(versions, min_size=1, max_size=3, unique_by=
 row_copies = st.lists(st.builds(m.RowCopy, addresses, rows), max_size=3).map(tuple)
 
 
+def _outlined(copy: m.RowCopy, size: int) -> m.LargeRow:
+    large = outlined(*copy)
+    return large._replace(
+        versions=tuple([each if each.size is None else each._replace(size=size) for each in large.versions])
+    )
+
+
+large_rows = st.lists(
+    st.builds(_outlined, st.builds(m.RowCopy, addresses, rows), st.integers(0, VALUE_BYTES_MAX)), max_size=3
+).map(tuple)
+
+lacked_rows = st.lists(st.builds(LackedRow, addresses, contexts), max_size=3).map(tuple)
+
+
 @st.composite
 def _ranges(draw: st.DrawFn) -> m.Range:
     through = draw(sequences)
@@ -82,12 +98,29 @@ leaf_versions = st.builds(m.LeafVersion, dots, st.integers(0, 2**64 - 1))
 entries = st.builds(m.LeafEntry, addresses, st.lists(leaf_versions, min_size=1, max_size=3).map(tuple))
 of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Digest: st.builds(
-        m.Digest, shards, integers_64, integers_64, counts, counts, st.booleans(), integers_64, st.booleans()
+        m.Digest,
+        shards,
+        integers_64,
+        integers_64,
+        counts,
+        counts,
+        st.booleans(),
+        integers_64,
+        st.booleans(),
+        st.booleans(),
     ),
-    m.State: st.builds(m.State, shards, contexts, proofs, lineages),
-    m.Covered: st.builds(m.Covered, shards, contexts),
-    m.Pull: st.builds(m.Pull, shards, contexts, cursors),
-    m.Delta: st.builds(m.Delta, shards, st.dictionaries(integers_64, _ranges(), max_size=3), row_copies, cursors),
+    m.State: st.builds(m.State, shards, contexts, proofs, lineages, contexts),
+    m.Covered: st.builds(m.Covered, shards, contexts, contexts),
+    m.Pull: st.builds(m.Pull, shards, contexts, cursors, contexts),
+    m.Delta: st.builds(
+        m.Delta,
+        shards,
+        st.dictionaries(integers_64, _ranges(), max_size=3),
+        row_copies,
+        cursors,
+        large_rows,
+        lacked_rows,
+    ),
     m.Offer: st.builds(m.Offer, shards),
     m.TooFar: st.builds(m.TooFar, shards),
     m.Unlisted: st.builds(m.Unlisted, shards),
@@ -98,6 +131,7 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         contexts,
         sums.map(lambda found: (found,) * NODES),
         st.builds(Collected, proofs, integers_64, lineages),
+        lacked_rows,
     ),
     m.WalkNodes: st.builds(m.WalkNodes, shards, nodes),
     m.WalkSums: _walk_sums(),
@@ -105,7 +139,11 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.WalkEntries: st.builds(m.WalkEntries, shards, st.lists(entries, max_size=3).map(tuple), positions),
     m.WalkFetch: st.builds(m.WalkFetch, shards, leaves, starts),
     m.WalkFetchRows: st.builds(m.WalkFetchRows, shards, st.lists(addresses, max_size=3).map(tuple)),
-    m.WalkRows: st.builds(m.WalkRows, shards, row_copies, positions),
+    m.WalkRows: st.builds(m.WalkRows, shards, row_copies, positions, large_rows),
+    m.FetchValue: st.builds(m.FetchValue, shards, addresses, dots, integers_64, counts),
+    m.ValuePart: st.builds(
+        m.ValuePart, shards, addresses, dots, counts, st.binary(max_size=100), row_copies, large_rows
+    ),
     m.Ping: st.builds(m.Ping, rumours),
     m.PingRequest: st.builds(m.PingRequest, names, rumours),
     m.Ack: st.builds(m.Ack, names, rumours),

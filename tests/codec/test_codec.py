@@ -18,8 +18,24 @@ from hypothesis import strategies as st
 from gossipkv.codec import PROTOCOL_VERSION, DecodeError, Limits, decode, encode
 from gossipkv.codec.frame import _LAYOUTS
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.messages import Delta, Envelope, Message, Range, RefusedRow, RowCopy, WalkRows
+from gossipkv.core.envelope_room import ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX, bytes_of
+from gossipkv.core.messages import (
+    Ack,
+    Delta,
+    Envelope,
+    LargeRow,
+    Message,
+    Outline,
+    Ping,
+    PingRequest,
+    Range,
+    RefusedRow,
+    RowCopy,
+    ValuePart,
+    WalkRows,
+)
 from gossipkv.core.row import Row, Version
+from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour
 
 
 def _neighbour(name: str) -> ModuleType:
@@ -34,7 +50,7 @@ def _neighbour(name: str) -> ModuleType:
 
 strategies = _neighbour("strategies")
 LIMITS = Limits()
-SMALL = Limits(value_bytes_max=10, frame_bytes_max=8192, messages_max=3, context_entries_max=4)
+SMALL = Limits(value_bytes_max=10, row_bytes_max=15, frame_bytes_max=8192, messages_max=3, context_entries_max=4)
 
 
 # Round trips.
@@ -175,6 +191,13 @@ HOSTILE = {
     "an address that is not UTF-8": message_of(15, "usr", 1, b"t\0\xff"),
     "an address of nil": message_of(15, "usr", 1, None),
     "more addresses than follow": message_of(15, "usr", 2**31, b"t\0k"),
+    "more outlines than follow": message_of(16, "usr", 0, None, 2**31),
+    "an outline cut short": message_of(16, "usr", 0, None, 1, 1, b"t\0k", pairs(1, 1), pairs(1, 1, 9), 1, 1),
+    "a value of no version": message_of(21, "usr", b"t\0k", pairs(1), 7, 0),
+    "a value of sequence 0": message_of(21, "usr", b"t\0k", pairs(1, 0), 7, 0),
+    "a value from below 0": message_of(21, "usr", b"t\0k", pairs(1, 1), 7, -1),
+    "a fragment in text": message_of(22, "usr", b"t\0k", pairs(1, 1), 0, "value", 0, 0),
+    "a fragment of nil": message_of(22, "usr", b"t\0k", pairs(1, 1), 0, None, 0, 0),
 }
 
 
@@ -307,10 +330,6 @@ BAD_ROWS: dict[str, tuple[list[object], RefusedRow]] = {
         [1, b"t\0bad", pairs(1, 2, 1, 1), STAMP, b"v", None],
         RefusedRow(None, "undecodable"),
     ),
-    "a context that is too long": (
-        [1, b"t\0bad", pairs(*(n for replica in range(5) for n in (replica, 9))), STAMP, b"v", None],
-        RefusedRow(None, "undecodable"),
-    ),
     "an empty context and no versions": ([0, b"t\0bad", b""], RefusedRow(None, "undecodable")),
 }
 
@@ -323,30 +342,85 @@ def neighbour(key: bytes) -> tuple[list[object], RowCopy]:
 @pytest.mark.parametrize(("bad", "refused"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
 def test_a_bad_row_is_refused_and_its_neighbours_survive(bad: list[object], refused: RefusedRow) -> None:
     (first, first_copy), (last, last_copy) = neighbour(b"first"), neighbour(b"last")
-    delta = (5, "usr", pairs(1, 0, 9), 3, *first, *bad, *last, None)
-    walk_rows = (16, "sys", 3, *first, *bad, *last, 1, b"t\0last")
+    delta = (5, "usr", pairs(1, 0, 9), 3, *first, *bad, *last, None, 0, 0)
+    walk_rows = (16, "sys", 3, *first, *bad, *last, 1, b"t\0last", 0)
     decoded = decode(frame_of(*HEAD, 3, *delta, *walk_rows, 6, "usr"), SMALL)
     arrived, walked, offer = decoded.messages
-    assert arrived == Delta("usr", {1: Range(0, 9)}, (first_copy, last_copy), None, (refused,))
+    assert isinstance(arrived, Delta)
+    assert arrived == Delta("usr", {1: Range(0, 9)}, (first_copy, last_copy), refused=arrived.refused)
     assert isinstance(walked, WalkRows)
     assert walked.rows == (first_copy, last_copy)
-    assert walked.refused == (refused,)
+    for [found] in (arrived.refused, walked.refused):
+        assert found[:2] == refused[:2]
+        assert (found.address is None) == (found.context is None)
+        assert found.context is None or tuple(sorted(found.context)) == refused.origins
     assert walked.resume == (1, b"t\0last")
     assert not hasattr(offer, "refused")
 
 
-def test_a_value_of_the_greatest_size_is_taken() -> None:
-    limits = Limits.for_values(3 * 1024 * 1024)
-    row = Row((Version(Dot(1, 1), 1, bytes(limits.value_bytes_max)),), Context({1: 1}))
+BAD_OUTLINES: dict[str, tuple[list[object], RefusedRow]] = {
+    "a value over the limit": ([1, b"t\0bad", CONTEXT, STAMP, 11, 7, None], RefusedRow((1, 5), "value_too_large")),
+    "a row over the limit": (
+        [2, b"t\0bad", CONTEXT, STAMP, 8, 7, None, pairs(5, 1, 98), 8, 7, None],
+        RefusedRow((1, 5), "row_too_large"),
+    ),
+    "no versions": ([0, b"t\0bad", CONTEXT], RefusedRow((1, 5), "undecodable")),
+    "a dot not covered": ([1, b"t\0bad", CONTEXT, pairs(1, 3, 99), 1, 7, None], RefusedRow((1, 5), "undecodable")),
+    "a size below 0": ([1, b"t\0bad", CONTEXT, STAMP, -1, 7, None], RefusedRow((1, 5), "undecodable")),
+    "a size in text": ([1, b"t\0bad", CONTEXT, STAMP, "1", 7, None], RefusedRow((1, 5), "undecodable")),
+    "a digest of nil": ([1, b"t\0bad", CONTEXT, STAMP, 1, None, None], RefusedRow((1, 5), "undecodable")),
+    "a digest too great": ([1, b"t\0bad", CONTEXT, STAMP, 1, 2**64 - 1, -1], RefusedRow((1, 5), "undecodable")),
+    "versions in ascending rank": (
+        [2, b"t\0bad", CONTEXT, pairs(5, 1, 98), 1, 7, None, STAMP, 1, 7, None],
+        RefusedRow((1, 5), "undecodable"),
+    ),
+    "a stamp of nil": ([1, b"t\0bad", CONTEXT, None, 1, 7, None], RefusedRow(None, "undecodable")),
+}
+
+
+@pytest.mark.parametrize(("bad", "refused"), BAD_OUTLINES.values(), ids=BAD_OUTLINES.keys())
+def test_a_bad_outline_is_refused_and_its_neighbours_survive(bad: list[object], refused: RefusedRow) -> None:
+    good = [2, b"t\0good", CONTEXT, STAMP, 9, 2**64 - 1, 5, pairs(5, 1, 98, 3), None, 0, None]
+    outline = LargeRow(
+        b"t\0good",
+        (Outline(Dot(1, 2), 99, 9, 2**64 - 1, 5), Outline(Dot(5, 1), 98, None, 0, None, 3)),
+        Context({1: 2, 5: 1}),
+    )
+    delta = (5, "usr", pairs(1, 0, 9), 0, None, 3, *good, *bad, *good, 0)
+    value = (22, "usr", b"t\0k", pairs(1, 1), 3, b"value", 0, 2, *bad, *good)
+    arrived, fragment = decode(frame_of(*HEAD, 2, *delta, *value), SMALL).messages
+    assert isinstance(arrived, Delta)
+    assert isinstance(fragment, ValuePart)
+    assert arrived == Delta("usr", {1: Range(0, 9)}, (), None, (outline, outline), refused=arrived.refused)
+    assert fragment == ValuePart("usr", b"t\0k", Dot(1, 1), 3, b"value", (), (outline,), fragment.refused)
+    assert [found[:2] for found in (*arrived.refused, *fragment.refused)] == [refused[:2]] * 2
+
+
+def test_a_refused_row_is_named_with_all_writes_that_it_may_stand_for() -> None:
+    bad = [1, b"t\0bad", CONTEXT, pairs(9, 4, 99), b"v", None]
+    (message,) = decode(frame_of(*HEAD, 1, 16, "usr", 1, *bad, None, 0), SMALL).messages
+    assert isinstance(message, WalkRows)
+    assert message.refused == (RefusedRow((1, 5, 9), "undecodable", b"t\0bad", Context({1: 2, 5: 1, 9: 4})),)
+
+
+@given(strategies.envelopes)
+def test_no_message_is_larger_than_it_is_taken_to_be(envelope: Envelope) -> None:
+    head = len(encode(dataclasses.replace(envelope, messages=())))
+    assert len(encode(envelope)) - head <= sum(map(bytes_of, envelope.messages))
+
+
+def test_an_envelope_that_is_full_fits_a_frame() -> None:
+    longest = Envelope("c" * 255, "m" * 255, 2**64 - 1, 2**62, 2**62, ())
+    rumours = (Rumour("m" * 255, "suspect", Life(2**62, 2**62), "m" * 255),) * (RUMOURS_PER_MESSAGE_MAX + 2)
+    probes = (Ping(rumours), PingRequest("m" * 255, rumours), Ack("m" * 255, rumours))
+    assert ENVELOPE_BYTES_MAX + len(encode(dataclasses.replace(longest, messages=probes))) < FRAME_BYTES_MAX
+    assert LIMITS.frame_bytes_max == FRAME_BYTES_MAX
+
+
+def test_a_value_is_taken_whatever_the_receiver_takes_from_its_clients() -> None:
+    row = Row((Version(Dot(1, 1), 1, bytes(3 * 1024 * 1024 // 2)),), Context({1: 1}))
     envelope = enveloped(Delta("usr", {1: Range(0, 1)}, (RowCopy(b"t\0k", row),)))
-    assert decode(encode(envelope), limits) == envelope
-    (message,) = decode(encode(envelope), Limits(frame_bytes_max=limits.frame_bytes_max)).messages
-    assert message == Delta("usr", {1: Range(0, 1)}, (), None, (RefusedRow((1,), "value_too_large"),))
-
-
-def test_limits_under_which_the_largest_value_fits_into_no_frame_are_a_mistake() -> None:
-    with pytest.raises(AssertionError):
-        Limits(value_bytes_max=3 * 1024 * 1024)
+    assert decode(encode(envelope), LIMITS) == envelope
 
 
 def test_siblings_of_one_moment_are_taken_in_order_of_their_dots() -> None:

@@ -33,7 +33,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.embedded import NodeTable
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node, NodeOptions
+from gossipkv.node import Node
 from gossipkv.rows.limits import LIFE_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
@@ -192,7 +192,6 @@ async def members() -> AsyncIterator[Members]:
                 transport,
                 StaticDiscovery(["memory://a", "memory://b"]),
                 Metrics(),
-                NodeOptions(value_bytes_max=VALUE_BYTES_MAX),
             )
             await node.start()
             stack.push_async_callback(node.stop)

@@ -174,7 +174,7 @@ def test_what_is_admitted_is_carried_and_kept_as_it_is(value: Any, ttl_ms: Any, 
     copy = RowCopy(address, written.row)
     assert decode_row(encode_row(written.row)) == written.row
     envelope = Envelope("c", "m", 1, 1, 0, (Delta(USER, {}, (copy,)),))
-    assert decode(encode(envelope), Limits.for_values(VALUE_BYTES_MAX)) == envelope
+    assert decode(encode(envelope), Limits()) == envelope
 
 
 @pytest.mark.parametrize("name", ["member", "cluster", "zone"])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gossipkv.core.address import USER
 from gossipkv.core.causality import Context
 from gossipkv.core.messages import Cursor, Delta, Pull, Range, RowCopy, TooFar
-from gossipkv.core.pull import Parcel, Pulling, is_walk_cheaper, push, row_bytes, serve
+from gossipkv.core.parcel import Parcel, row_bytes
+from gossipkv.core.pull import Pulling, is_walk_cheaper, push, serve
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, Disk, at, values
 
 WIDE = 2**20

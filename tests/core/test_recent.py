@@ -10,7 +10,8 @@ from gossipkv.core.address import SYSTEM, USER, address_of
 from gossipkv.core.causality import Context
 from gossipkv.core.inputs import Write
 from gossipkv.core.messages import Cursor, Delta, Envelope, Pull, Range, TooFar, WalkBegin
-from gossipkv.core.pull import Pulling, row_bytes
+from gossipkv.core.parcel import row_bytes
+from gossipkv.core.pull import Pulling
 from gossipkv.core.recent import SHARE, newest, serve
 from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster
@@ -21,7 +22,8 @@ VALUE = bytes(100)
 
 def keys_of_newest(server: Disk, base: Context, bytes_max: int) -> list[str]:
     with server.storage.view() as view:
-        return [copy.address.decode().partition("\0")[2] for copy in newest(view, server.shard, base, bytes_max)]
+        found = newest(view, server.shard, base, bytes_max)
+    return [copy.address.decode().partition("\0")[2] for copy in found.rows] if found is not None else []
 
 
 def answers(server: Disk, asked: Pull, part_bytes: int) -> tuple[Delta | TooFar, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.causality import Context
-from gossipkv.core.inputs import Answered, Discovered, Leave, Received, Write
+from gossipkv.core.inputs import Answered, Discovered, Failed, Leave, Received, Write
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
 from gossipkv.core.options import ReplicaOptions
@@ -234,6 +234,21 @@ def test_a_member_that_has_been_answered_is_ready_after_one_sync_and_not_before(
     cluster.now_ms += HOUR_MS
     cluster.tick("b")
     assert not cluster.status("b").is_ready, "it knows that it lacks rows"
+    cluster.settle()
+    assert cluster.status("b").is_ready
+
+
+def test_a_member_whose_peer_answers_what_it_cannot_read_is_not_ready_alone(cluster: Cluster) -> None:
+    settled(cluster, "a")
+    b = cluster.start("b", bootstrap_timeout_ms=5_000)
+    cluster.run("b", Discovered((endpoint_of("a"),)))
+    for _ in range(20):
+        if send := cluster.waiting("b", "a"):
+            b.outbox.remove(send)
+            cluster.run("b", Failed(send.exchange, "the answer cannot be read", was_answered=True))
+        cluster.now_ms += HOUR_MS
+        cluster.tick("b")
+    assert not cluster.status("b").is_ready
     cluster.settle()
     assert cluster.status("b").is_ready
 

@@ -21,6 +21,7 @@ from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
 from gossipkv.core.expiry import Expirer
+from gossipkv.core.fetch import Fetching
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import ALIVE, DEAD
@@ -132,19 +133,24 @@ def _claim_the_last_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> 
     return _take(pulling, part, intake)
 
 
-def _begin_behind_the_newest(reader: Any, shard: Shard, asked: Any, part_bytes: int) -> Any:
+def _begin_behind_the_newest(reader: Any, shard: Shard, asked: Any, *bytes_max: int) -> Any:
     """Take the newest rows for the beginning of the journal."""
-    parts = _serve_recent(reader, shard, asked, part_bytes)
+    parts = _serve_recent(reader, shard, asked, *bytes_max)
     match parts:
         case (Delta(ranges=ranges, cursor=Cursor(origin=origin)) as part,) if asked.cursor is None:
             return (replace(part, cursor=Cursor(origin, ranges[origin].through)),)
     return parts
 
 
-def _claim_the_newest(reader: Any, shard: Shard, asked: Any, part_bytes: int) -> Any:
+def _claim_the_newest(reader: Any, shard: Shard, asked: Any, *bytes_max: int) -> Any:
     """Let the newest rows stand for all that is lacking."""
-    parts = _serve_recent(reader, shard, asked, part_bytes)
+    parts = _serve_recent(reader, shard, asked, *bytes_max)
     return (replace(parts[0], cursor=None),) if isinstance(parts[0], Delta) and asked.cursor is None else parts
+
+
+def _is_finished_amid_a_value(fetching: Fetching) -> bool:
+    """Take the first fragment of a value for all of it."""
+    return not fetching._wanted or bool(fetching._part)
 
 
 def _seal_over_refused_rows(finished: Walk) -> Context:
@@ -293,6 +299,15 @@ def _bury_for_good(swim: Swim, member: str, status: str, life: Life) -> None:
 
 def _never(*_: Any, **__: Any) -> Any:
     return None
+
+
+def _note_nothing(_: Store, __: Any, ___: str, intake: Intake, *____: Any) -> list[bytes]:
+    intake.refused = []
+    return []
+
+
+def _nothing(*_: Any, **__: Any) -> tuple[Any, ...]:
+    return ()
 
 
 def _false(*_: Any, **__: Any) -> bool:
@@ -463,5 +478,18 @@ MUTANTS = (
     Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
     Mutant("a fingerprint knows dots alone", fingerprint, "term_of", _term_of_the_dot, "I4_fingerprints"),
     Mutant("a second process is not noticed", Namesakes, "_see", _never, "twins", Emphasis.TWINS),
+    Mutant(
+        "a fetch that is interrupted counts as done",
+        Fetching,
+        "is_finished",
+        property(_is_finished_amid_a_value),
+        I2,
+        Emphasis.LARGE_ROWS,
+    ),
+    Mutant(
+        "a claim is taken without the large rows", Fetching, "is_finished", property(_true), I2, Emphasis.LARGE_ROWS
+    ),
+    Mutant("a row that is refused is not noted as lacking", Store, "note_lacking", _note_nothing, I2, Emphasis.REFUSED),
+    Mutant("no one is told which rows a member lacks", Shard, "lacked_rows", _nothing, I2, Emphasis.REFUSED),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

@@ -41,6 +41,7 @@ FAULTS = {
     "jump_back",
     "lose_disk",
     "start_alone",
+    "refuse_row",
     "join",
     "left",
     "move",

@@ -1,4 +1,5 @@
-"""I2: a context covers a write only where the replica holds it or something of greater rank.
+"""I2: a context covers a write only where the replica holds it or something of greater rank, or has noted that it lacks
+the row.
 
 Checked whenever a context advances, against all writes that ever became durable, those of lost disks included; what the
 replica holds then never falls in rank, which I1 checks.
@@ -18,11 +19,13 @@ from gossipkv.core.messages import (
     PingRequest,
     Pull,
     State,
+    ValuePart,
     WalkRoot,
     WalkRows,
 )
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
+from gossipkv.simulation.history import WriteRecord
 from gossipkv.simulation.host import Host
 
 
@@ -30,6 +33,8 @@ class Contexts(Checker):
     name = "I2_contexts"
 
     def committed(self, commit: Commit) -> None:
+        for shard, address in commit.recalled:
+            self._check_recalled(commit, shard, address)
         for shard, (before, after) in commit.advanced.items():
             self.history.note_covered(shard, commit.disk.replica, after)
             for origin, through in after.items():
@@ -38,8 +43,30 @@ class Contexts(Checker):
                 if through > covered:
                     self._check(commit, shard, origin, covered, through)
 
+    def _check_recalled(self, commit: Commit, shard: str, address: bytes) -> None:
+        """A row that is no longer lacking is held as far as the context says."""
+        context = commit.disk.context(shard)
+        row = commit.disk.committed_row(shard, address)
+        for origin, through in context.items():
+            for write in self.history.between(shard, origin, 0, through):
+                if write.address == address and self._is_lost(shard, write):
+                    self.history.given_up.add((shard, address))
+                self.require(
+                    write.address != address
+                    or (shard, address) in self.history.given_up
+                    or (row is not None and row.winner.rank >= write.rank)
+                    or self.history.is_outranked_by_collected(shard, address, write.rank),
+                    commit.disk.member, "lacks", address, "no longer and holds", row, "instead of", write,
+                )  # fmt: skip
+
+    def _is_lost(self, shard: str, write: WriteRecord) -> bool:
+        """Whether no disk holds the write, or what superseded it."""
+        rows = [disk.committed_row(shard, write.address) for disk in self.history.disks()]
+        return not any(row is not None and row.winner.rank >= write.rank for row in rows)
+
     def _check(self, commit: Commit, shard: str, origin: ReplicaId, covered: int, through: int) -> None:
         disk = commit.disk
+        lacking = disk.lacking_of(shard)
         self.require(
             through <= self.history.sequence_of(shard, origin),
             disk.member, "covers writes of", f"{origin:016x}", "that never became durable",
@@ -47,7 +74,9 @@ class Contexts(Checker):
         for place, write in enumerate(self.history.between(shard, origin, covered, through)):
             row = disk.committed_row(shard, write.address)
             self.require(
-                (row is not None and row.winner.rank >= write.rank)
+                write.address in lacking
+                or (shard, write.address) in self.history.given_up
+                or (row is not None and row.winner.rank >= write.rank)
                 or self.history.is_outranked_by_collected(shard, write.address, write.rank),
                 disk.member, "covers", f"{origin:016x}-{covered + 1 + place:x}", "and holds", row,
                 "instead of", write, "in", shard,
@@ -91,12 +120,16 @@ class Durability(Checker):
                 )  # fmt: skip
 
     def _check_rows(self, host: Host, message: OfShard) -> None:
-        for address, row in message.rows if isinstance(message, Delta | WalkRows) else ():
+        if not isinstance(message, Delta | WalkRows | ValuePart):
+            return
+        ranks = [(address, row.winner.rank) for address, row in message.rows]
+        ranks += [(address, (first.timestamp, first.dot.replica)) for address, (first, *_), _ in message.large]
+        for address, rank in ranks:
             committed = host.disk.committed_row(message.shard, address)
             self.require(
-                (committed is not None and committed.winner.rank >= row.winner.rank)
-                or self.history.is_outranked_by_collected(message.shard, address, row.winner.rank),
-                host.name, "sends", row, "at", address, "and has committed", committed,
+                (committed is not None and committed.winner.rank >= rank)
+                or self.history.is_outranked_by_collected(message.shard, address, rank),
+                host.name, "sends a version of rank", rank, "at", address, "and has committed", committed,
             )  # fmt: skip
 
 

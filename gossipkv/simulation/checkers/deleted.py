@@ -14,6 +14,7 @@ from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED
 from gossipkv.core.forgotten import forgotten_in
+from gossipkv.core.lacking import Lacking
 from gossipkv.core.messages import RowCopy
 from gossipkv.core.row import Row
 from gossipkv.simulation.checkers.checker import Checker
@@ -42,7 +43,9 @@ class Deleted(Checker):
                 self._note_write(shard, old, row)
             stood[shard, address] = row
         for (shard, address), row in stood.items():
-            self._check(commit.disk.member, shard, address, row, commit.disk.context(shard))
+            self._check(
+                commit.disk.member, shard, address, row, commit.disk.context(shard), commit.disk.lacking_of(shard)
+            )
 
     def _check_removal(self, commit: Commit, shard: str, address: bytes, old: Row) -> None:
         if not old.is_visible:
@@ -61,14 +64,18 @@ class Deleted(Checker):
                     if replaced.dot not in kept:
                         self._replaced_by[shard, replaced.dot].add(version.dot)
 
-    def _check(self, member: str, shard: str, address: bytes, row: Row | None, context: Context) -> None:
+    def _check(
+        self, member: str, shard: str, address: bytes, row: Row | None, context: Context, lacking: Lacking
+    ) -> None:
+        if (shard, address) in self.history.given_up or address in lacking:
+            return
         for version in row.versions if row else ():
             again = [dot for dot in sorted(self._replaced_by.get((shard, version.dot), ())) if context.covers(dot)]
             self.require(not again, member, "has again", version, "at", address, "which was replaced by", again)
 
     def examined(self, host: Host) -> None:
         for address, row in stored_rows(host, USER).items():
-            self._check(host.name, USER, address, row, host.disk.context(USER))
+            self._check(host.name, USER, address, row, host.disk.context(USER), host.disk.lacking_of(USER))
 
 
 class TombstoneCollection(Checker):

@@ -1,0 +1,170 @@
+"""Fetching the values of rows that are too large for a message.
+
+A sender names such a row by its outline: dots, timestamps, sizes and digests of its versions, and its context. The
+receiver fetches the values that it does not hold, one fragment per exchange, and merges the row when it has them all,
+as if it had come in one piece. The sender keeps no state: a version never changes, so a fragment of it may be asked for
+at any time, and asked for again. If the row no longer holds the version, the sender answers with the row as it stands;
+values that were fetched already and still stand in it are not fetched again.
+
+Until the row is merged, whatever named it claims nothing: a pull covers no range, a walk is not finished, a read of
+several members counts no answer, a hand-over counts no copy.
+
+One row at a time is fetched for a transfer, so no more than that is held in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import xxhash
+
+from gossipkv.core.causality import Dot
+from gossipkv.core.messages import FetchValue, LargeRow, Outline, RefusedRow, RowCopy, ValuePart
+from gossipkv.core.parcel import Parcel
+from gossipkv.core.row import Row, Version
+from gossipkv.core.storage import Reader
+
+DAMAGED = "damaged_value"
+"""The bytes that a peer sent are not the value that its outline told of."""
+
+
+class Fetching:
+    """The receiver's side: large rows that a peer has named and that are not here yet.
+
+    After each `want` and `take`, merge what `assembled` returns until it returns None; then `asked` is the next
+    question, or None if nothing is wanted any more.
+    """
+
+    def __init__(self) -> None:
+        self.asked: FetchValue | None = None
+        self._wanted: dict[bytes, LargeRow] = {}
+        self._values: dict[tuple[Dot, int], bytes] = {}
+        """Fetched in full, by dot and digest."""
+        self._part = bytearray()
+        """Of the value that is asked for."""
+
+    @property
+    def is_finished(self) -> bool:
+        return not self._wanted
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def want(self, large: Iterable[LargeRow]) -> None:
+        """Note what a peer has named, in the place of what it had named before."""
+        for row in large:
+            self._wanted[row.address] = row
+            asked = self.asked
+            if asked is not None and asked.address == row.address and _asked_of(row, asked) is None:
+                self._part.clear()
+                self.asked = None
+
+    def assembled(self, reader: Reader, shard: str) -> RowCopy | None:
+        """A row of which nothing is missing any more. It is no longer wanted: merge it within the same transaction."""
+        is_amid_a_value = self.asked is not None and bool(self._part)
+        if is_amid_a_value or not self._wanted:
+            return None
+        large = next(iter(self._wanted.values()))
+        missing = self._fill(large, reader.row(shard, large.address))
+        if isinstance(missing, RowCopy):
+            self._drop(large.address)
+            return missing
+        self.asked = FetchValue(shard, large.address, missing.dot, missing.digest, 0)
+        return None
+
+    def _fill(self, large: LargeRow, ours: Row | None) -> RowCopy | Outline:
+        """The row, or the first version whose value is missing."""
+        held = {version.dot: version.value for version in ours.versions} if ours else {}
+        versions = []
+        for outline in large.versions:
+            dot, timestamp, size, digest, expires_ms, above = outline
+            value: bytes | None
+            if size is None:
+                value = None
+            elif _is_value(held.get(dot), size, digest):
+                value = held[dot]
+            elif (dot, digest) in self._values:
+                value = self._values[dot, digest]
+            elif ours is not None and dot not in held and ours.context.covers(dot):
+                # It has been superseded here, so merge leaves it out: what it says makes no difference.
+                value = b""
+            elif size == 0:
+                value = b""
+            else:
+                return outline
+            versions.append(Version(dot, timestamp, value, expires_ms, above))
+        return RowCopy(large.address, Row(tuple(versions), large.context))
+
+    def take(self, part: ValuePart) -> list[RefusedRow] | None:
+        """Note the answer to `asked`; None if it answers something else. What the peer sent instead of the value is
+        wanted in place of the row; what turns out to be damaged is not wanted any more, and refused."""
+        asked = self.asked
+        if asked is None or (part.address, part.dot, part.offset) != (asked.address, asked.dot, asked.offset):
+            return None
+        if not part.data:
+            self._replace(asked.address, part.large)
+            return []
+        large = self._wanted[asked.address]
+        outline = _asked_of(large, asked)
+        assert outline is not None, "what is asked for is wanted"
+        assert outline.size is not None, "a tombstone has no value to ask for"
+        self._part += part.data
+        if len(self._part) < outline.size:
+            self.asked = replace(asked, offset=len(self._part))
+            return []
+        value = bytes(self._part)
+        self._part.clear()
+        self.asked = None
+        if not _is_value(value, outline.size, outline.digest):
+            self._drop(asked.address)
+            return [RefusedRow(tuple(sorted(large.context)), DAMAGED, large.address, large.context)]
+        self._values[outline.dot, outline.digest] = value
+        return []
+
+    def _replace(self, address: bytes, large: tuple[LargeRow, ...]) -> None:
+        """Want the row as it stands there now, or no longer if it is not large any more."""
+        del self._wanted[address]
+        self.want([row for row in large if row.address == address])
+        if address not in self._wanted:
+            self._drop(address)
+
+    def _drop(self, address: bytes) -> None:
+        self._wanted.pop(address, None)
+        self._values.clear()
+        self._part.clear()
+        self.asked = None
+
+
+def _asked_of(large: LargeRow, asked: FetchValue) -> Outline | None:
+    """The version of the row that is asked for."""
+    for outline in large.versions:
+        if (outline.dot, outline.digest) == (asked.dot, asked.digest):
+            return outline
+    return None
+
+
+def _is_value(value: bytes | None, size: int, digest: int) -> bool:
+    return value is not None and len(value) == size and xxhash.xxh3_64_intdigest(value) == digest
+
+
+def serve(reader: Reader, question: FetchValue, fragment_bytes_max: int, whole_row_bytes_max: int) -> ValuePart:
+    """Answer a receiver, from what stands now."""
+    shard, address, dot, digest, offset = (
+        question.shard, question.address, question.dot, question.digest, question.offset,
+    )  # fmt: skip
+    row = reader.row(shard, address)
+    value = _value_at(row, dot) if row is not None else None
+    if value is not None and offset < len(value) and xxhash.xxh3_64_intdigest(value) == digest:
+        return ValuePart(shard, address, dot, offset, value[offset : offset + fragment_bytes_max])
+    parcel = Parcel(0, whole_row_bytes_max)
+    if row is not None:
+        parcel.add(address, row)
+    return ValuePart(shard, address, dot, offset, b"", parcel.copies(), parcel.large())
+
+
+def _value_at(row: Row, dot: Dot) -> bytes | None:
+    for version in row.versions:
+        if version.dot == dot:
+            return version.value
+    return None

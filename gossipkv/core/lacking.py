@@ -1,0 +1,91 @@
+"""Rows that a replica knows to exist and could not take in.
+
+A row that is refused, for whatever reason, holds back itself and no other: the replica covers the ranges that the row
+came with, and notes that it lacks the row. I2 becomes: `context[o] >= s` implies that for every write `(o, <= s)` to a
+row that is not lacking, the replica holds it or something that supersedes it.
+
+- What others conclude from the context they conclude with the rows that are lacking. A receiver that covers a range by
+  the word of a sender notes the sender's lacking rows too. Counterexample: a has a row, b lacks it, c pulls from b and
+  covers what b does; c would never ask anyone for the row.
+- A write that may be missing counts for no receipt, and a member that lacks anything vouches for nothing new, so no
+  tombstone is collected meanwhile.
+- Of each origin, the writes that may be missing lie above what the replica covered before (`after`). So what a replica
+  has once been known to hold it never comes to lack, and a watcher's position stays below them.
+- Each round the rows are asked for again, of a peer that covers all that may be missing and does not lack it. Once
+  its copy has been taken in nothing is missing any more. If there is no such peer, all listed members are asked one
+  after the other. A holder stays one, or holds what superseded the write; so after all have answered, nothing is
+  missing that any disk still holds.
+
+Rows that are stamped too far ahead of the clock are no such rows: they come by themselves when the clock gets there,
+and hold back their origins until then. So does a row that cannot be named, and every row when too many are lacking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gossipkv.core.causality import Context
+
+LACKING_ROWS_MAX = 200
+"""Of one shard."""
+
+CLOCK_SKEW = "clock_skew"
+ELSEWHERE = "lacking_elsewhere"
+"""The peer that the range came from lacks the row itself."""
+
+
+class Lack(NamedTuple):
+    """What is missing of one row."""
+
+    through: Context
+    """Writes to the row up to here may be missing."""
+    after: Context
+    """Those up to here are not."""
+    reason: str
+
+    def joined(self, other: Lack) -> Lack:
+        after = self.after.met(other.after)
+        for one, another in ((self, other), (other, self)):
+            after.advance(Context({o: s for o, s in one.after.items() if o not in another.through}))
+        return Lack(self.through.joined(other.through), after, self.reason)
+
+
+Lacking = dict[bytes, Lack]
+"""By address."""
+
+
+class LackedRow(NamedTuple):
+    """A row that a sender lacks, as it tells a receiver."""
+
+    address: bytes
+    through: Context
+
+
+def lack_of(through: Iterable[tuple[int, int]], covered: Context, reason: str) -> Lack | None:
+    """What a replica that covers this lacks of a row; None: nothing."""
+    above = Context({origin: sequence for origin, sequence in through if sequence > covered.get(origin, 0)})
+    if not above:
+        return None
+    return Lack(above, Context({origin: covered[origin] for origin in above if origin in covered}), reason)
+
+
+def through_of(lacking: Lacking) -> Context:
+    """All writes that may be missing lie up to here."""
+    through = Context()
+    for lack in lacking.values():
+        through.advance(lack.through)
+    return through
+
+
+def held_below(context: Context, lacking: Lacking) -> Context:
+    """Of what a replica covers, that which lies below all that may be missing."""
+    held = Context(context)
+    for lack in lacking.values():
+        for origin in lack.through:
+            least = min(held.get(origin, 0), lack.after.get(origin, 0))
+            if least:
+                held[origin] = least
+            else:
+                held.pop(origin, None)
+    return held

@@ -1,0 +1,104 @@
+"""What one message holds of rows.
+
+Every frame that any member sends must be taken by every other, whatever their settings say. So the size of a frame is
+a constant of the protocol, and so is the size up to which a row travels in one piece. A larger row is named by its
+outline, all of it but the values, and the receiver fetches the values that it lacks (`core/fetch.py`).
+"""
+
+from __future__ import annotations
+
+import xxhash
+
+from gossipkv.core.messages import LargeRow, Outline, RowCopy
+from gossipkv.core.row import Row, Version
+
+MEBIBYTE = 1024 * 1024
+
+WHOLE_ROW_BYTES_MAX = 5 * MEBIBYTE // 4
+"""A row with a value of 1 MiB, the most that a value has by default, still travels in one piece."""
+
+VALUE_BYTES_MAX = 4 * MEBIBYTE
+"""The longest value that any member may take from its clients, whatever its settings."""
+
+ROW_BYTES_MAX = 72 * MEBIBYTE
+"""The largest row that a write may leave: room for 64 values of 1 MiB, which the default settings allow."""
+
+OUTLINE_BYTES_MAX = MEBIBYTE
+"""The largest row that a write may leave, its values not counted: an outline travels in one piece."""
+
+CARRIED_ROW_BYTES_MAX = 1024 * MEBIBYTE
+"""The largest row that is taken in from another member. A merge may hold what each of many members allowed."""
+
+_VERSION_BYTES = 50
+"""The most that a version takes in a message, besides its value."""
+
+_ROW_BYTES = 15
+"""The most that a row takes besides address, context and versions."""
+
+
+def row_bytes(copy: RowCopy) -> int:
+    """At least the size of a row in a message."""
+    address, row = copy
+    return (
+        _ROW_BYTES
+        + len(address)
+        + 16 * len(row.context)
+        + sum([_VERSION_BYTES + len(version.value or b"") for version in row.versions])
+    )
+
+
+def outline_bytes(large: LargeRow) -> int:
+    """At least the size of an outline in a message."""
+    return _ROW_BYTES + len(large.address) + 16 * len(large.context) + 2 * _VERSION_BYTES * len(large.versions)
+
+
+def is_carriable(copy: RowCopy) -> bool:
+    """Whether a write may leave the row so large: all members can be given it."""
+    address, row = copy
+    values = [len(version.value or b"") for version in row.versions]
+    outline = _ROW_BYTES + len(address) + 16 * len(row.context) + 2 * _VERSION_BYTES * len(values)
+    return outline <= OUTLINE_BYTES_MAX and outline + sum(values) <= ROW_BYTES_MAX and max(values) <= VALUE_BYTES_MAX
+
+
+def outlined(address: bytes, row: Row) -> LargeRow:
+    return LargeRow(address, tuple(map(_outline, row.versions)), row.context)
+
+
+def _outline(version: Version) -> Outline:
+    dot, timestamp, value, expires_ms, above = version
+    if value is None:
+        return Outline(dot, timestamp, None, 0, expires_ms, above)
+    return Outline(dot, timestamp, len(value), xxhash.xxh3_64_intdigest(value), expires_ms, above)
+
+
+class Parcel:
+    """Rows for one message, up to a number of bytes; a single row may exceed it.
+
+    A large row counts with its values, though these do not go along: so a parcel names one at most, and what a
+    receiver has to fetch before it goes on is bounded.
+    """
+
+    def __init__(self, bytes_max: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX) -> None:
+        self.rows: dict[bytes, Row] = {}
+        self._room = bytes_max
+        self._whole_row_bytes_max = whole_row_bytes_max
+        self._large: tuple[LargeRow, ...] = ()
+
+    def add(self, address: bytes, row: Row) -> bool:
+        """Whether the row fitted."""
+        size = row_bytes(RowCopy(address, row))
+        if self.rows and size > self._room:
+            return False
+        self._room -= size
+        self.rows[address] = row
+        if size > self._whole_row_bytes_max:
+            self._large += (outlined(address, row),)
+        return True
+
+    def copies(self) -> tuple[RowCopy, ...]:
+        """The rows that travel in one piece."""
+        named = {large.address for large in self._large}
+        return tuple([RowCopy(address, row) for address, row in self.rows.items() if address not in named])
+
+    def large(self) -> tuple[LargeRow, ...]:
+        return self._large
