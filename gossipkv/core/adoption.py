@@ -18,11 +18,12 @@ Members take turns by name: each waits one message's life longer than the one be
 from __future__ import annotations
 
 from gossipkv.core.address import SYSTEM
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import TICK_MS_MAX
 from gossipkv.core.effects import Notice
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Transaction
 from gossipkv.core.store import Store
@@ -89,12 +90,17 @@ class Adopter:
                 if is_due and not self._is_covered_by_another(shard, origin):
                     self._store.adopt(transaction, shard.name, address, origin)
                     adopted += 1
-            elif all(shard.stable.covers(version.dot) for version in row.versions):
+            elif self._is_everywhere(shard, row):
                 shard.drop_entry(transaction, address, row, origin)
         if adopted:
             fields = {"shard": shard.name, "origin": f"{origin:016x}", "rows": adopted}
             self.notices.append(Notice("writes_adopted", fields))
         return adopted > 0
+
+    def _is_everywhere(self, shard: Shard, row: Row) -> bool:
+        """Whether every listed member covers what the row holds, and so holds it or something later."""
+        contexts = [shard.context, *(peer.contexts.get(shard.name, Context()) for peer in self._membership.listed())]
+        return all(context.covers(version.dot) for context in contexts for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
         """Whether a member is known to cover more of the origin's writes: then a range can still come."""

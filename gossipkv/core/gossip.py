@@ -531,11 +531,12 @@ class Gossip:
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)
+            if digest.shard in asked and not digest.is_ahead:
+                # Rows that run ahead of the peer's context may bear names that the comparison does not show.
+                self._note_compared(peer, digest.shard, asked[digest.shard])
             if digest.shard in states:
-                self._note_compared(peer, digest.shard, asked.get(digest.shard, Context()))
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
-                self._note_compared(peer, digest.shard, asked[digest.shard])
                 peer.learn_context(digest.shard, asked[digest.shard], Context())
                 self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:

@@ -92,6 +92,11 @@ class Membership:
         spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}
         return spoken - {peer.record.replica for peer in self._members.values() if peer.record is not None}
 
+    @property
+    def has_unknown_contacts(self) -> bool:
+        """Whether it is not known yet who is at some endpoint that discovery gave."""
+        return bool(self._contacts)
+
     def replicas(self) -> set[ReplicaId]:
         """Those that the other members run as, by their records or by what they have said."""
         spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}

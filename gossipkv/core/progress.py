@@ -82,10 +82,11 @@ class Progress:
                 self._store.set_stable(name, [shard.context, *known])
 
     def learn_certain(self) -> None:
-        """Up to where the names of this replica are in no doubt with any listed member."""
+        """Up to where the names of this replica are in no doubt with any listed member. While an address that was found
+        has not answered, a member that this copy does not list may be there, and know more."""
         listed = self._membership.listed()
         for name, shard in self._store.shards.items():
-            if listed:
+            if listed and not self._membership.has_unknown_contacts:
                 shard.note_certain(min([peer.compared.get(name, 0) for peer in listed]))
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None]) -> None:

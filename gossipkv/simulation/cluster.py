@@ -147,6 +147,14 @@ class Cluster:
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()
 
+    def set_back(self, host: Host, copy: Disk) -> None:
+        """The host, which is down, has this copy of an earlier state of its disk from now on."""
+        self.trace.line(host.name, f"is set back to a copy of replica {copy.replica:016x}")
+        host.disk = copy.copied()
+        for checker in self._checkers:
+            checker.set_back(host)
+        self._tell_of_lost_disk()
+
     def fence(self, host: Host) -> None:
         """Its data are outdated: it sets them aside and starts again as a new replica."""
         self.seen["fenced"] += 1

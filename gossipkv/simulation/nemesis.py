@@ -6,10 +6,13 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from gossipkv.core.address import address_of
+from gossipkv.core.address import USER, address_of
 from gossipkv.core.causality import ReplicaId
-from gossipkv.core.inputs import Answer, Leave
+from gossipkv.core.inputs import Answer, Leave, Write
+from gossipkv.core.write import Operation
+from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
+from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Scenario
 from gossipkv.simulation.timeline import Timeline
@@ -35,6 +38,13 @@ AMONG_TWINS = (
     "cut_one_way",
 )
 """The faults beside twins: those that lose no disk, so that every acknowledged write is on one."""
+AMONG_OLD_VOLUMES = ("crash", "pause", "partition", "cut_one_way")
+"""The faults beside old volumes, which the plot against them must survive."""
+COLLECTED_MS = 900
+"""After a delete, all that is listed has collected it, if nothing stands in the way."""
+FILLED_MS = 350
+"""A member that lost its disk has filled itself after this long, if others run."""
+DOOMED_ROWS = 8
 
 
 class Nemesis:
@@ -71,6 +81,8 @@ class Nemesis:
         }
         if scenario.twins:
             self._faults = {name: self._faults[name] for name in AMONG_TWINS} | {"copy_volume": (self._copy_volume, 4)}
+        if scenario.old_volumes:
+            self._faults = {name: self._faults[name] for name in AMONG_OLD_VOLUMES}
         self._twins = scenario.twins
         self.copied: dict[str, ReplicaId] = {}
         """Members with a twin, and the replica id that both had."""
@@ -79,6 +91,8 @@ class Nemesis:
 
     def start(self) -> None:
         self._timeline.after(self._pause_ms(), self._strike)
+        for number in range(self._scenario.old_volumes):
+            self._timeline.after(200 + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
 
     def stop(self) -> None:
         self._is_over = True
@@ -218,6 +232,49 @@ class Nemesis:
         alone_ms = BOOTSTRAP_TIMEOUT_MS + self._rng.randint(0, ALONE_MS_MAX)
         self._timeline.after(alone_ms, lambda: self._cluster.network.rejoin(endpoint))
         return True
+
+    def _plot_old_volume(self) -> None:
+        """Aims at what needs several things to coincide: rows are deleted and collected after a volume was copied, a
+        member fills itself, and the old volume meets it while nobody else is up. In half of the cases the member fills
+        itself only then, from the old volume."""
+        remembering, filled, old = self._rng.sample(self._cluster.hosts, 3)
+        copy = old.disk.copied()
+        doomed = [row for row in stored_rows(remembering, USER).items() if row[1].is_visible]
+        self._rng.shuffle(doomed)
+        if remembering.process is not None:
+            operations = [Operation(address, None) for address, _ in doomed[:DOOMED_ROWS]]
+            if operations:
+                remembering.process.submit(Write(USER, tuple(operations)))
+        self._timeline.after(COLLECTED_MS, lambda: self._meet_old_volume(remembering, filled, old, copy))
+
+    def _meet_old_volume(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
+        if self._is_over:
+            return
+        self.fired["old_volume"] += 1
+        fills_first = self._rng.random() < 0.5
+        if fills_first:
+            self._empty(filled)
+            self._cluster.start(filled)
+        self._timeline.after(FILLED_MS if fills_first else 1, lambda: self._set_back(remembering, filled, old, copy))
+
+    def _set_back(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
+        if self._is_over:
+            return
+        fills_now = not filled.is_up or self._rng.random() < 0.3
+        for host in (remembering, old):
+            if host.is_up:
+                self._cluster.stop(host, "goes down")
+        self._cluster.set_back(old, copy)
+        if fills_now:
+            self._empty(filled)
+        self._cluster.start(old)
+        self._cluster.start(filled)
+        self._timeline.after(FILLED_MS, lambda: None if self._is_over else self._cluster.start(remembering))
+
+    def _empty(self, host: Host) -> None:
+        if host.is_up:
+            self._cluster.stop(host, "goes down")
+        self._cluster.lose_disk(host)
 
     def _copy_volume(self) -> bool:
         """Whatever the member does: a volume can be cloned under a process that runs."""

@@ -32,6 +32,9 @@ class Emphasis(Enum):
     """Each write goes to one member, which passes it on, and many frames are lost: rows run ahead of contexts."""
     FULL = "full"
     """Members have no room for a while, and others go on writing."""
+    OLD_VOLUMES = "old volumes"
+    """The volume of a member is copied, a row is deleted and collected, members fill themselves again, and then the
+    member is set back to the copy, in every order."""
     TWINS = "twins"
     """The volume of a member is copied while it runs or is down, and a second process runs on the copy under the same
     name. Both take writes."""
@@ -73,8 +76,15 @@ class Scenario:
     lists_members: bool
     """Discovery knows all members that exist, as Kubernetes does, and tells of them late."""
     tombstone_age_ms_min: int
+    old_volumes: int = 0
+    """How many times a member is set back to an old copy of its volume, among members that fill themselves."""
     twins: int = 0
     """How many members get a second process on a copy of their volume."""
+
+    @property
+    def are_copies(self) -> bool:
+        """Whether volumes are copied, so that a dot may name two writes."""
+        return bool(self.twins or self.old_volumes)
 
     @classmethod
     def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
@@ -103,6 +113,8 @@ class Scenario:
                 )
             case Emphasis.LARGE_ROWS:
                 return mixture._of_large_rows(rng)
+            case Emphasis.OLD_VOLUMES:
+                return mixture._of_old_volumes()
             case Emphasis.REPLACED:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
@@ -209,6 +221,25 @@ class Scenario:
             commit_ms_max=2,
             frequent_faults=("stay_full", "stay_short"),
             rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
+        )
+
+    def _of_old_volumes(self) -> Scenario:
+        """Tombstones are collected soon, and what is copied is about to be deleted."""
+        return replace(
+            self,
+            members=3,
+            is_chain=False,
+            joining=0,
+            keys=6,
+            prefilled_rows=30,
+            value_bytes_max=20,
+            write_interval_ms=30,
+            fault_interval_ms=200,
+            gossip_interval_ms=80,
+            clock_skew_ms_max=300,
+            lists_members=False,
+            tombstone_age_ms_min=1,
+            old_volumes=2,
         )
 
     def _of_twins(self) -> Scenario:

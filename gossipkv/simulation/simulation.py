@@ -68,19 +68,19 @@ class Simulation:
         self._timeline = Timeline()
         self._trace = Trace(self._timeline, show)
         self._history = History()
-        self._checkers = all_checkers(self._history, are_twins=bool(self.scenario.twins))
+        self._checkers = all_checkers(self._history, are_copies=self.scenario.are_copies)
         for checker in self._checkers:
             checker.is_silent = objecting is not None and checker.name not in objecting
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._history.disks = lambda: [host.disk for host in self._cluster.hosts]
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
-        # It never acts among twins, whose dots its checkers could not follow.
-        followed = all_checkers(self._history, are_twins=False) if self.scenario.twins else self._checkers
+        # It never acts among copies of volumes, whose dots its checkers could not follow.
+        followed = all_checkers(self._history, are_copies=False) if self.scenario.are_copies else self._checkers
         self._quorum_client = QuorumClient(_child(rng), self.scenario, followed, self._timeline.after, self._told)
         self._watchers = [
             Watcher(f"watcher-{number}", table, _child(rng), self._cluster, self._timeline, self._checkers)
-            for number, table in enumerate(() if self.scenario.twins else WATCHED_TABLES)
+            for number, table in enumerate(() if self.scenario.are_copies else WATCHED_TABLES)
         ]
         self._objecting = objecting
         self._is_over = False
@@ -116,7 +116,7 @@ class Simulation:
         for watcher in self._watchers:
             watcher.step()
         self._repeat(self.scenario.write_interval_ms, self._act)
-        if not self.scenario.twins:
+        if not self.scenario.are_copies:
             self._repeat(QUORUM_MS, self._act_with_quorum)
         self._repeat(EXAMINE_MS, self._examine_one)
         self._discover()

@@ -18,6 +18,7 @@ from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.collected import Proof
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
 from gossipkv.core.expiry import Expirer
@@ -374,6 +375,7 @@ I4 = "I4_fingerprints"
 I5 = "I5_durability"
 SIBLINGS = "siblings"
 WATCHES = "watches"
+OLD_VOLUMES = "old_volumes"
 
 # Tombstones
 
@@ -467,6 +469,12 @@ MUTANTS = (
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
     Mutant("a member that fills itself takes over no proofs", Shard, "adopt_proofs", _never, WATCHES),
+    Mutant("a filled member lets old volumes in", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
+    Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
+    Mutant(
+        "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES
+    ),
+    Mutant("names in doubt are kept", Gossip, "speaks_of_unknown_names", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
     Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),
     Mutant(

@@ -12,6 +12,7 @@ from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journa
 from gossipkv.simulation.checkers.expiry import Expiries
 from gossipkv.simulation.checkers.letting_go import LettingGo
 from gossipkv.simulation.checkers.living import Living
+from gossipkv.simulation.checkers.old_volumes import OldVolumes
 from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.room import Room
@@ -50,14 +51,16 @@ CHECKERS: tuple[type[Checker], ...] = (
     Watches,
     Waits,
     Twins,
+    OldVolumes,
 )
 """In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters
 what is collected."""
 
 
-AMONG_TWINS = (Fingerprints, Convergence, Rounds, TombstoneCollection, Twins)
+AMONG_COPIES = (Fingerprints, Convergence, Rounds, TombstoneCollection, Twins, OldVolumes)
 """Those that do not take a dot for the name of one write."""
 
 
-def all_checkers(history: History, *, are_twins: bool) -> list[Checker]:
-    return [checker(history) for checker in (AMONG_TWINS if are_twins else CHECKERS)]
+def all_checkers(history: History, *, are_copies: bool) -> list[Checker]:
+    """All of them; where volumes are copied, those that do not go by dots."""
+    return [checker(history) for checker in (AMONG_COPIES if are_copies else CHECKERS)]

@@ -1,0 +1,101 @@
+"""What was deleted for good does not come back with an old volume, and what was acknowledged is not lost to one.
+
+A volume that was set back gives out names that stand for other writes elsewhere. So writes are followed by their
+values, which are unique, and by their timestamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gossipkv.core.address import USER, table_of
+from gossipkv.core.causality import Dot
+from gossipkv.core.row import Row
+from gossipkv.core.write import Operation, Result, Written
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.client import BESIDE
+from gossipkv.simulation.disk import Commit, Disk
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Deleted(NamedTuple):
+    """A value that was replaced by a tombstone which has been collected since."""
+
+    address: bytes
+    value: bytes
+
+
+class Told(NamedTuple):
+    """A write that a client was told is stored, in a table where the last write wins."""
+
+    address: bytes
+    timestamp: int
+
+
+class OldVolumes(Checker):
+    name = "old_volumes"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._replaced: dict[tuple[bytes, Dot], set[bytes]] = {}
+        """By address and tombstone: the values that it replaced."""
+        self._deleted: dict[Deleted, Dot] = {}
+        """With the tombstone."""
+        self._buried: dict[bytes, int] = {}
+        """The greatest timestamp of a tombstone of each row that was collected."""
+        self._told: set[Told] = set()
+
+    def committed(self, commit: Commit) -> None:
+        stood = dict(commit.before)
+        for shard, address, row in commit.puts:
+            if shard == USER:
+                self._follow(address, stood[shard, address], row)
+            stood[shard, address] = row
+
+    def _follow(self, address: bytes, old: Row | None, row: Row | None) -> None:
+        if row is None:
+            assert old is not None, "a row is removed that is not there"
+            winner = old.winner
+            self.history.note_buried(USER, address, old)
+            self._buried[address] = max(winner.timestamp, self._buried.get(address, 0))
+            for value in self._replaced.pop((address, winner.dot), ()):
+                self._deleted[Deleted(address, value)] = winner.dot
+        elif old is not None and not row.is_visible:
+            values = {version.value for version in old.versions if version.value is not None}
+            earlier = self._replaced.get((address, old.winner.dot), set())
+            self._replaced.setdefault((address, row.winner.dot), set()).update(values | earlier)
+
+    def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        for operation, result in zip(operations, results, strict=True):
+            is_followed = shard == USER and table_of(operation.address) != BESIDE
+            if is_followed and isinstance(result, Written) and host.is_up:
+                timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
+                self._told.add(Told(operation.address, timestamp))
+
+    def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        """What no disk knows any longer may be lost, and a deletion that none has heard of may be undone."""
+        self._told = {told for told in self._told if any(self._holds(disk, told) for disk in surviving)}
+        for deleted, dot in list(self._deleted.items()):
+            if not any(disk.context(USER).covers(dot) for disk in surviving):
+                del self._deleted[deleted]
+
+    def _holds(self, disk: Disk, told: Told) -> bool:
+        row = disk.committed_row(USER, told.address)
+        return (row is not None and row.winner.timestamp >= told.timestamp) or self._is_buried(told)
+
+    def _is_buried(self, told: Told) -> bool:
+        return self._buried.get(told.address, 0) >= told.timestamp
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for host in hosts:
+            for address, value in self._deleted:
+                row = host.disk.committed_row(USER, address)
+                values = [version.value for version in row.versions] if row is not None else []
+                self.require(value not in values, host.name, "has again", value, "at", address, "which was deleted")
+            for told in self._told:
+                self.require(
+                    self._holds(host.disk, told), host.name, "holds less than was acknowledged:", told,
+                    host.disk.committed_row(USER, told.address),
+                )  # fmt: skip
