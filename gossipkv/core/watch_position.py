@@ -5,8 +5,8 @@ been told. Dots are needed for rows that run ahead of the context: for a moment 
 their origin is gone and no one has all that it wrote.
 
 The id is the whole of it, so a watch goes on at any member that has all of it: whatever that member holds then is what
-the watcher has been told, or newer. A position of more dots than an id has room for has none of its own: who breaks off
-there begins anew.
+the watcher has been told, or newer. An id is bounded, because it travels as an HTTP header. A position that does not
+fit has no id of its own: a watch that breaks off there is reset.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ ANEW = "anew"
 """The id of whoever cannot go on from where it is: only all current rows help it."""
 DOTS_MAX = 256
 """In an id."""
+EVENT_ID_LENGTH_MAX = 4096
+"""Characters of an id. Servers and proxies commonly refuse a header of more than 8 KiB, or all headers of more."""
 
 _FORM = 2
 """The first byte of an id."""
@@ -57,7 +59,7 @@ class WatchPosition:
             self.dots = {dot for dot in self.dots if not self.context.covers(dot)}
 
     def event_id(self) -> str:
-        """URL-safe text, equal for equal positions; ANEW where there are too many dots for it."""
+        """URL-safe text, equal for equal positions; ANEW if the position does not fit an id."""
         if len(self.dots) > DOTS_MAX:
             return ANEW
         content = bytearray([_FORM])
@@ -67,7 +69,8 @@ class WatchPosition:
             _put_number(content, sequence)
         if self.dots:
             self._put_dots(content)
-        return urlsafe_b64encode(content).rstrip(b"=").decode()
+        text = urlsafe_b64encode(content).rstrip(b"=").decode()
+        return text if len(text) <= EVENT_ID_LENGTH_MAX else ANEW
 
     def _put_dots(self, content: bytearray) -> None:
         """Per origin, each sequence by its distance from the one before."""
@@ -85,9 +88,9 @@ class WatchPosition:
 
     @classmethod
     def of_event(cls, event_id: str) -> WatchPosition | None:
-        """None where whoever was given the id begins anew. Raises ValueError where the text is no id that `event_id`
-        gives."""
-        if event_id == ANEW:
+        """The position that an id names; None if the watch must be reset, which holds for an id above the bound too:
+        earlier versions gave out longer ones. Raises ValueError if the text is not an id."""
+        if event_id == ANEW or len(event_id) > EVENT_ID_LENGTH_MAX:
             return None
         try:
             content = urlsafe_b64decode(event_id.encode("ascii") + b"=" * (-len(event_id) % 4))
