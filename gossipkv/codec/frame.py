@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, NoReturn
 import msgpack
 
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
-from gossipkv.codec.reader import ID, LEAF, Reader
+from gossipkv.codec.reader import ID, LEAF, RUN, Reader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_rows
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.base import Abridged, AbridgedIds
+from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Collected, Proofs
 from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
 from gossipkv.core.messages import (
@@ -208,10 +209,21 @@ def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:
         items += (member, STATUSES.index(status), *life, accuser or None)
 
 
+def _write_context(items: Items, context: Context) -> None:
+    items += (context.base if isinstance(context, Abridged) else 0, packed(PAIR, context.items()))
+
+
 def _write_proofs(items: Items, proofs: Proofs) -> None:
     items.append(len(proofs))
     for marks, listed, known in proofs:
-        items += (packed(PAIR, marks.items()), _ids(sorted(listed)), _ids(sorted(known)))
+        _write_context(items, marks)
+        _write_replicas(items, listed)
+        _write_replicas(items, known)
+
+
+def _write_replicas(items: Items, replicas: frozenset[ReplicaId]) -> None:
+    base, runs = (replicas.base, replicas.runs) if isinstance(replicas, AbridgedIds) else (0, ())
+    items += (base, b"".join(map(RUN.pack, runs)), _ids(sorted(replicas)))
 
 
 def _write_lineage(items: Items, lineage: tuple[ReplicaId, ...]) -> None:
@@ -233,7 +245,7 @@ _HASH = _Kind(list.append, Reader.integer)
 _COUNT = _Kind(list.append, Reader.count)
 _BOOLEAN = _Kind(list.append, Reader.boolean)
 _START = _Kind(list.append, Reader.start)
-_CONTEXT = _Kind(lambda items, context: items.append(packed(PAIR, context.items())), Reader.context)
+_CONTEXT = _Kind(_write_context, Reader.context)
 _RANGES = _Kind(
     lambda items, ranges: items.append(packed(TRIPLE, [(origin, *ranges[origin]) for origin in ranges])),
     Reader.ranges,
@@ -268,7 +280,7 @@ _LAYOUTS = (
     _Layout(2, State, {"shard": _SHARD, "context": _CONTEXT, "proofs": _PROOFS, "lineage": _LINEAGE}),
     _Layout(3, Covered, {"shard": _SHARD, "context": _CONTEXT}),
     _Layout(4, Pull, {"shard": _SHARD, "context": _CONTEXT, "cursor": _CURSOR}),
-    _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR}),
+    _Layout(5, Delta, {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR, "base": _HASH}),
     _Layout(6, Offer, {"shard": _SHARD}),
     _Layout(7, TooFar, {"shard": _SHARD}),
     _Layout(20, Unlisted, {"shard": _SHARD}),
@@ -280,7 +292,7 @@ _LAYOUTS = (
     _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
     _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(15, WalkFetchRows, {"shard": _SHARD, "addresses": _ADDRESSES}),
-    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION}),
+    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION, "base": _HASH}),
     _Layout(17, Ping, {"rumours": _RUMOURS}),
     _Layout(18, PingRequest, {"member": _NAME, "rumours": _RUMOURS}),
     _Layout(19, Ack, {"member": _NAME, "rumours": _RUMOURS}),

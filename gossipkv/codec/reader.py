@@ -7,6 +7,7 @@ import struct
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 from gossipkv.codec.rows import PAIR, TRIPLE, read_context, read_row
 from gossipkv.core.address import NAMESPACES, is_address
+from gossipkv.core.base import Abridged, AbridgedIds
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import Sums, sums_of
@@ -16,6 +17,7 @@ from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumou
 
 LEAF = struct.Struct(">H")
 ID = struct.Struct(">Q")
+RUN = struct.Struct(">I")
 
 _INTEGER_64_MAX = 2**64 - 1
 _COUNT_MAX = 2**63 - 1
@@ -122,13 +124,21 @@ class Reader:
         return item
 
     def context(self) -> Context:
-        return read_context(self.item(), self._limits)
+        base = self.integer()
+        context = read_context(self.item(), self._limits)
+        return Abridged(context, base) if base else context
 
     def proofs(self) -> Proofs:
         return tuple([self._proof() for _ in range(self.length(PROOFS_MAX))])
 
     def _proof(self) -> Proof:
-        return Proof(self.context(), frozenset(self._ids()), frozenset(self._ids()))
+        return Proof(self.context(), self._replicas(), self._replicas())
+
+    def _replicas(self) -> frozenset[ReplicaId]:
+        base = self.integer()
+        runs = tuple([run for (run,) in RUN.iter_unpack(self.packed(RUN.size))])
+        ids = frozenset(self._ids())
+        return AbridgedIds(ids, base, runs) if base else ids
 
     def lineage(self) -> tuple[ReplicaId, ...]:
         lineage = self._ids()

@@ -16,12 +16,16 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | Ping, PingRequest | Ack |
 | Ack | nothing |
 
+Contexts travel without the entries of replicas that are gone for long (`core/base.py`). Each names what it leaves out;
+the replica puts it back before it handles a message, and a context that it cannot complete is a lower bound.
+
 Whoever is not listed as a member is answered Unlisted where it asks for rows of the users' shard, or sends some.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
@@ -130,6 +134,8 @@ class Delta:
     cursor: Cursor | None = None
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
+    base: int = 0
+    """What the contexts of rows leave out: the base of the sender (`core/base.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +247,8 @@ class WalkRows:
     resume: Position | None
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
+    base: int = 0
+    """As of a Delta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +296,29 @@ OfShard = (
 """What concerns the rows of a shard."""
 
 Message = OfShard | Ping | PingRequest | Ack
+
+
+def with_contexts(
+    message: Message, change: Callable[[str, Context], Context], change_proofs: Callable[[str, Proofs], Proofs]
+) -> Message:
+    """The message with other contexts and proofs, made of its shard and those that it has."""
+    match message:
+        case State(shard=shard, context=context, proofs=proofs):
+            return replace(message, context=change(shard, context), proofs=change_proofs(shard, proofs))
+        case Covered(shard=shard, context=context) | Pull(shard=shard, context=context):
+            return replace(message, context=change(shard, context))
+        case WalkRoot(shard=shard, context=context, collected=collected):
+            collected = collected._replace(proofs=change_proofs(shard, collected.proofs))
+            return replace(message, context=change(shard, context), collected=collected)
+        case _:
+            return message
+
+
+def with_base(message: Message, base_of: Callable[[str], int]) -> Message:
+    """The message with what the contexts of its rows leave out."""
+    if isinstance(message, Delta | WalkRows) and message.rows and (base := base_of(message.shard)):
+        return replace(message, base=base)
+    return message
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Walk:
 
     def take_root(self, shard: Shard, root: WalkRoot) -> None:
         self._answered(WalkBegin)
-        self.claim = Context(root.context)
+        self.claim = root.context
         self.collected = root.collected
         ours = shard.fingerprint.nodes()
         self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]

@@ -15,6 +15,7 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 
+from gossipkv.core.base import NO_BASE, Abridged, Base
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.row import Row
 
@@ -26,7 +27,10 @@ EVENT_ID_LENGTH_MAX = 4096
 """Characters of an id. Servers and proxies commonly refuse a header of more than 8 KiB, or all headers of more."""
 
 _FORM = 2
-"""The first byte of an id."""
+"""The first byte of an id that names all of its context."""
+_FORM_OF_BASE = 3
+"""Of one that leaves out a base, which follows."""
+_BASE_BYTES = 8
 _REPLICA_BYTES = 8
 _ORIGINS_MAX = 10_000
 
@@ -34,14 +38,21 @@ _ORIGINS_MAX = 10_000
 class WatchPosition:
     """A context and dots above it. Changed in place only by whoever made it."""
 
-    __slots__ = ("context", "dots")
+    __slots__ = ("_abridged", "base", "context", "dots")
 
-    def __init__(self, context: Context | None = None, dots: Iterable[Dot] = ()) -> None:
-        self.context = Context(context or {})
+    def __init__(self, context: Context | None = None, dots: Iterable[Dot] = (), base: Base = NO_BASE) -> None:
+        """An abridged context is that of an id, until it is completed."""
+        self.context = context if isinstance(context, Abridged) else Context(context or {})
         self.dots = set(dots)
+        self.base = base
+        """What the id leaves out."""
+        self._abridged: Context | None = None
+        """What the id names of the context; None: not known yet."""
 
-    def copy(self) -> WatchPosition:
-        return WatchPosition(self.context, self.dots)
+    def complete(self, base: Base) -> bool:
+        """Put back what the id left out. Returns whether the base was recognised, now or before."""
+        self.context = base.resolved(self.context)
+        return not isinstance(self.context, Abridged)
 
     def covers(self, dot: Dot) -> bool:
         return self.context.covers(dot) or dot in self.dots
@@ -55,6 +66,7 @@ class WatchPosition:
     def reach(self, context: Context) -> None:
         """Cover a context."""
         self.context.advance(context)
+        self._abridged = None
         if self.dots:
             self.dots = {dot for dot in self.dots if not self.context.covers(dot)}
 
@@ -62,9 +74,15 @@ class WatchPosition:
         """URL-safe text, equal for equal positions; ANEW if the position does not fit an id."""
         if len(self.dots) > DOTS_MAX:
             return ANEW
+        if self._abridged is None:
+            is_of_id = isinstance(self.context, Abridged)
+            self._abridged = self.context if is_of_id else self.base.abridged(self.context)
+        context = self._abridged
         content = bytearray([_FORM])
-        _put_number(content, len(self.context))
-        for replica, sequence in sorted(self.context.items()):
+        if isinstance(context, Abridged):
+            content = bytearray([_FORM_OF_BASE]) + context.base.to_bytes(_BASE_BYTES, "big")
+        _put_number(content, len(context))
+        for replica, sequence in sorted(context.items()):
             content += replica.to_bytes(_REPLICA_BYTES, "big")
             _put_number(content, sequence)
         if self.dots:
@@ -96,7 +114,7 @@ class WatchPosition:
             content = urlsafe_b64decode(event_id.encode("ascii") + b"=" * (-len(event_id) % 4))
         except (binascii.Error, UnicodeEncodeError):
             raise ValueError("not base64") from None
-        if not content or content[0] != _FORM:
+        if not content or content[0] not in (_FORM, _FORM_OF_BASE):
             raise ValueError("of an unknown form")
         position = _Content(content).position()
         if position.event_id() != event_id:
@@ -120,6 +138,11 @@ class _Content:
         self._at = 1
 
     def position(self) -> WatchPosition:
+        base = 0
+        if self._content[0] == _FORM_OF_BASE:
+            base = self._bytes(_BASE_BYTES)
+            if not base:
+                raise ValueError("of no base")
         context = Context()
         for _ in range(self._count(_ORIGINS_MAX)):
             replica = self._replica()
@@ -133,7 +156,7 @@ class _Content:
                 dots.append(Dot(replica, sequence))
         if self._at != len(self._content):
             raise ValueError("with something behind it")
-        return WatchPosition(context, dots)
+        return WatchPosition(Abridged(context, base) if base else context, dots)
 
     def _number(self) -> int:
         number = shift = 0
@@ -153,8 +176,11 @@ class _Content:
         return count
 
     def _replica(self) -> ReplicaId:
-        found = self._content[self._at : self._at + _REPLICA_BYTES]
-        self._at += _REPLICA_BYTES
+        return self._bytes(_REPLICA_BYTES)
+
+    def _bytes(self, count: int) -> int:
+        found = self._content[self._at : self._at + count]
+        self._at += count
         return int.from_bytes(found, "big")
 
     def _sequence(self, last: int) -> int:

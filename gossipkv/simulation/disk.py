@@ -31,14 +31,15 @@ class Commit(NamedTuple):
 
 
 class DiskTransaction(MemoryTransaction):
-    __slots__ = ("_before", "_disk", "_identity", "_puts", "_records")
+    __slots__ = ("_before", "_disk", "_identity", "_puts", "_recorded")
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk, disk.revision + 1)
         self._disk = disk
         self._puts: list[Put] = []
         self._before: dict[tuple[str, bytes], Row | None] = {}
-        self._records: dict[str, ShardRecord] = {}
+        self._recorded: dict[str, None] = {}
+        """Shards with a new record."""
         self._identity: Identity | None = None
 
     def _put(self, name: tuple[str, str], key: Any, value: Any) -> None:
@@ -51,7 +52,11 @@ class DiskTransaction(MemoryTransaction):
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
         super().put_shard_record(shard, record)
-        self._records[shard] = ShardRecord(Context(record.context), Context(record.floors))
+        self._recorded[shard] = None
+
+    def put_settled(self, shard: str, settled: Context) -> None:
+        super().put_settled(shard, settled)
+        self._recorded[shard] = None
 
     def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
         if (shard, address) not in self._before:
@@ -66,12 +71,14 @@ class DiskTransaction(MemoryTransaction):
         self._puts.append(Put(shard, address, None))
 
     def commit(self) -> None:
+        records = {shard: self.shard_record(shard) for shard in self._recorded}
         super().commit()
         disk = self._disk
         if self._identity is not None:
             disk.replica = self._identity.replica
         advanced = {}
-        for shard, record in self._records.items():
+        for shard, record in records.items():
+            assert record is not None, "it has been put"
             advanced[shard] = (disk.context(shard), record.context)
             disk.contexts[shard] = record.context
         disk.show(Commit(disk, self._puts, self._before, advanced))
@@ -118,6 +125,10 @@ class Disk(MemoryStorage):
         self.is_full = False
         self._puts_left = None
         self.run_short(0)
+
+    def settled(self, shard: str) -> Context:
+        with self.view() as view:
+            return view.settled(shard)
 
     def run_full_after(self, puts: int) -> None:
         """Let a put fail, once, in the midst of a transaction: a map runs full there as well as at commit."""

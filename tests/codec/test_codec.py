@@ -323,8 +323,8 @@ def neighbour(key: bytes) -> tuple[list[object], RowCopy]:
 @pytest.mark.parametrize(("bad", "refused"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
 def test_a_bad_row_is_refused_and_its_neighbours_survive(bad: list[object], refused: RefusedRow) -> None:
     (first, first_copy), (last, last_copy) = neighbour(b"first"), neighbour(b"last")
-    delta = (5, "usr", pairs(1, 0, 9), 3, *first, *bad, *last, None)
-    walk_rows = (16, "sys", 3, *first, *bad, *last, 1, b"t\0last")
+    delta = (5, "usr", pairs(1, 0, 9), 3, *first, *bad, *last, None, 0)
+    walk_rows = (16, "sys", 3, *first, *bad, *last, 1, b"t\0last", 0)
     decoded = decode(frame_of(*HEAD, 3, *delta, *walk_rows, 6, "usr"), SMALL)
     arrived, walked, offer = decoded.messages
     assert arrived == Delta("usr", {1: Range(0, 9)}, (first_copy, last_copy), None, (refused,))
