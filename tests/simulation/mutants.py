@@ -14,9 +14,11 @@ from unittest.mock import patch
 import xxhash
 
 from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
+from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
+from gossipkv.core.base import Base
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
@@ -31,6 +33,7 @@ from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt, Receipts
 from gossipkv.core.replica import Replica
+from gossipkv.core.retirement import Retirer
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
@@ -352,6 +355,28 @@ def _watch_from_here_on(one: Store, *, is_watched: bool) -> None:
         shard.changed = {} if is_watched else None
 
 
+# Replicas that are gone
+
+_without_retired = row.without_retired
+
+
+def _leave_out_everything(base: Base, context: Context) -> int:
+    return base.length
+
+
+def _retire_no_one(*_: Any) -> int:
+    return 0
+
+
+class _Everything(dict[ReplicaId, int]):
+    def get(self, replica: ReplicaId, default: Any = None) -> Any:
+        return 2**63
+
+
+def _forget_before_all_have_heard(old: Row | None, new: Row, settled: Any, stable: Any) -> Row:
+    return _without_retired(old, new, settled, _Everything())
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
@@ -463,5 +488,22 @@ MUTANTS = (
     Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
     Mutant("a fingerprint knows dots alone", fingerprint, "term_of", _term_of_the_dot, "I4_fingerprints"),
     Mutant("a second process is not noticed", Namesakes, "_see", _never, "twins", Emphasis.TWINS),
+    Mutant(
+        "a context leaves out what it does not cover",
+        Base,
+        "_covered_by",
+        _leave_out_everything,
+        I2,
+        Emphasis.REPLACEMENTS,
+    ),
+    Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
+    Mutant(
+        "a row forgets a superseded sibling that others hold",
+        shard_module,
+        "without_retired",
+        _forget_before_all_have_heard,
+        SIBLINGS,
+        Emphasis.REPLACEMENTS,
+    ),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

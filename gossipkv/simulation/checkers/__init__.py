@@ -14,6 +14,7 @@ from gossipkv.simulation.checkers.letting_go import LettingGo
 from gossipkv.simulation.checkers.living import Living
 from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
+from gossipkv.simulation.checkers.retirements import Retirements
 from gossipkv.simulation.checkers.room import Room
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.checkers.siblings import Siblings
@@ -47,6 +48,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Siblings,
     Expiries,
     TombstoneCollection,
+    Retirements,
     Watches,
     Waits,
     Twins,
