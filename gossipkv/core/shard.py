@@ -60,6 +60,7 @@ class Shard:
         self.base = NO_BASE
         """What messages and records leave out of contexts of this shard."""
         self._base_changed = False
+        self._hashed: tuple[Collected, int] | None = None
         self._context_hash = context.digest()
         self.stable = Context()
         """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
@@ -389,6 +390,12 @@ class Shard:
         for page, content in self.fingerprint.take_dirty_pages():
             transaction.put_page(self.name, page, content)
 
+    def _proofs_hash(self) -> int:
+        """Computed once for each value: it names all replicas that have been."""
+        if self._hashed is None or self._hashed[0] is not self.collected:
+            self._hashed = self.collected, self.collected.digest()
+        return self._hashed[1]
+
     def _shown_hash(self) -> int:
         """Of the context that others are told."""
         told, last = self.told, self.last_own
@@ -410,7 +417,7 @@ class Shard:
             totals.rows,
             totals.tombstones,
             self.is_ahead(reader),
-            self.collected.digest(),
+            self._proofs_hash(),
             self.last_own > self.told,
         )
 
