@@ -133,7 +133,7 @@ class Replacements:
         self._timeline = Timeline()
         history = History()
         self._sizes = Sizes(history)
-        checkers: list[Checker] = [*all_checkers(history), self._sizes]
+        checkers: list[Checker] = [*all_checkers(history, are_twins=False), self._sizes]
         self._history = history
         self._checkers = checkers
         self._cluster = _MeasuredCluster(rng, _scenario(), self._timeline, Trace(self._timeline, None), checkers)

@@ -57,7 +57,7 @@ CHECKERS: tuple[type[Checker], ...] = (
 what is collected."""
 
 
-AMONG_TWINS = (Fingerprints, Convergence, Rounds, TombstoneCollection, Twins)
+AMONG_TWINS = (Fingerprints, Convergence, Rounds, TombstoneCollection, Retirements, Twins)
 """Those that do not take a dot for the name of one write."""
 
 
