@@ -19,6 +19,9 @@ from gossipkv.api.route_table import RouteTable
 
 BACKLOG = 1024
 DRAIN_POLL_SECONDS = 0.02
+HEADER_BYTES_MAX = 32 * 1024
+"""Of one header. Earlier versions gave out event ids above the 8 KiB that aiohttp takes by default: such an id is
+answered with a reset and not with an error that a watch cannot get past."""
 LINGERING_SECONDS = 5.0
 """How long the rest of a refused body is read, so that the client sees the answer and not a reset."""
 
@@ -73,6 +76,7 @@ async def serve(api: RouteTable, host: str, port: int, options: ApiOptions) -> S
         "auto_decompress": False,
         "keepalive_timeout": options.keepalive_timeout_seconds,
         "lingering_time": LINGERING_SECONDS,
+        "max_field_size": HEADER_BYTES_MAX,
     }
     runner = web.ServerRunner(web.Server(api.dispatch, **settings), shutdown_timeout=options.shutdown_timeout_seconds)
     await runner.setup()

@@ -15,9 +15,18 @@ import click
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Replay one seed, in detail.")
 @click.option("--membership", is_flag=True, help="Run the failure detector alone, and print tables of what it found.")
+@click.option(
+    "--replacements", type=click.IntRange(min=1), help="Replace members so many times, and print what grows with it."
+)
 @click.pass_context
 def simulate_command(
-    context: click.Context, seeds: int, first_seed: int, jobs: int, seed: int | None, membership: bool
+    context: click.Context,
+    seeds: int,
+    first_seed: int,
+    jobs: int,
+    seed: int | None,
+    membership: bool,
+    replacements: int | None,
 ) -> None:
     """Run the cluster in virtual time, under faults that a seed decides. A failure prints its seed."""
     if membership:
@@ -26,6 +35,10 @@ def simulate_command(
         for line in tables(SIZES, seeds, first_seed):
             click.echo(line)
         return
+    if replacements is not None:
+        from gossipkv.simulation.replacements import run as replace
+
+        context.exit(0 if replace(replacements, click.echo) else 1)
     from gossipkv.simulation.command import run
 
     context.exit(run(seeds=seeds, first_seed=first_seed, jobs=jobs, seed=seed))

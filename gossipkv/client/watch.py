@@ -28,6 +28,11 @@ from gossipkv.rows import arguments, names
 
 _PAUSE_S_MIN = 0.1
 _PAUSE_S_MAX = 2.0
+_ANEW = "anew"
+"""The id of a watch that cannot go on from its place: the member answers it with a reset."""
+_EVENT_ID_LENGTH_MAX = 4096
+"""Members give out no longer ids, those of version 0.1.0 excepted. Such an id may be more than a server takes as a
+header, so the watch is reset rather than refused at every member."""
 _ENDINGS = frozenset({"overflow", "end"})
 """The member serves this watch no longer: its watcher was too slow, or the member stops."""
 
@@ -136,7 +141,7 @@ class Watch:
         """What one member tells, until it stops or sends the watcher elsewhere. Raises ClientError."""
         headers = {"Accept": "text/event-stream"}
         if self.event_id is not None:
-            headers["Last-Event-ID"] = self.event_id
+            headers["Last-Event-ID"] = self.event_id if len(self.event_id) <= _EVENT_ID_LENGTH_MAX else _ANEW
         request = Request("GET", self._path, self._query, headers)
         parser = EventParser()
         async with self._requests.stream(endpoint, request, self._silence_s) as lines:

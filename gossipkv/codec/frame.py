@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, NoReturn
 import msgpack
 
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
-from gossipkv.codec.reader import ID, LEAF, Reader
+from gossipkv.codec.reader import ID, LEAF, RUN, Reader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_large, write_rows
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.base import Abridged, AbridgedIds
+from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Collected, Proofs
 from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
 from gossipkv.core.lacking import LackedRow
@@ -211,10 +212,21 @@ def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:
         items += (member, STATUSES.index(status), *life, accuser or None)
 
 
+def _write_context(items: Items, context: Context) -> None:
+    items += (context.base if isinstance(context, Abridged) else 0, packed(PAIR, context.items()))
+
+
 def _write_proofs(items: Items, proofs: Proofs) -> None:
     items.append(len(proofs))
     for marks, listed, known in proofs:
-        items += (packed(PAIR, marks.items()), _ids(sorted(listed)), _ids(sorted(known)))
+        _write_context(items, marks)
+        _write_replicas(items, listed)
+        _write_replicas(items, known)
+
+
+def _write_replicas(items: Items, replicas: frozenset[ReplicaId]) -> None:
+    base, runs = (replicas.base, replicas.runs) if isinstance(replicas, AbridgedIds) else (0, ())
+    items += (base, b"".join(map(RUN.pack, runs)), _ids(sorted(replicas)))
 
 
 def _write_lineage(items: Items, lineage: tuple[ReplicaId, ...]) -> None:
@@ -242,7 +254,7 @@ _HASH = _Kind(list.append, Reader.integer)
 _COUNT = _Kind(list.append, Reader.count)
 _BOOLEAN = _Kind(list.append, Reader.boolean)
 _START = _Kind(list.append, Reader.start)
-_CONTEXT = _Kind(lambda items, context: items.append(packed(PAIR, context.items())), Reader.context)
+_CONTEXT = _Kind(_write_context, Reader.context)
 _RANGES = _Kind(
     lambda items, ranges: items.append(packed(TRIPLE, [(origin, *ranges[origin]) for origin in ranges])),
     Reader.ranges,
@@ -291,7 +303,15 @@ _LAYOUTS = (
     _Layout(
         5,
         Delta,
-        {"shard": _SHARD, "ranges": _RANGES, "rows": _ROWS, "cursor": _CURSOR, "large": _LARGE, "lacking": _LACKING},
+        {
+            "shard": _SHARD,
+            "ranges": _RANGES,
+            "rows": _ROWS,
+            "cursor": _CURSOR,
+            "large": _LARGE,
+            "lacking": _LACKING,
+            "base": _HASH,
+        },
     ),
     _Layout(6, Offer, {"shard": _SHARD}),
     _Layout(7, TooFar, {"shard": _SHARD}),
@@ -308,9 +328,9 @@ _LAYOUTS = (
     _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
     _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(15, WalkFetchRows, {"shard": _SHARD, "addresses": _ADDRESSES}),
-    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION, "large": _LARGE}),
+    _Layout(16, WalkRows, {"shard": _SHARD, "rows": _ROWS, "resume": _POSITION, "large": _LARGE, "base": _HASH}),
     _Layout(21, FetchValue, _FETCH | {"digest": _HASH, "offset": _COUNT}),
-    _Layout(22, ValuePart, _FETCH | {"offset": _COUNT, "data": _DATA, "rows": _ROWS, "large": _LARGE}),
+    _Layout(22, ValuePart, _FETCH | {"offset": _COUNT, "data": _DATA, "rows": _ROWS, "large": _LARGE, "base": _HASH}),
     _Layout(17, Ping, {"rumours": _RUMOURS}),
     _Layout(18, PingRequest, {"member": _NAME, "rumours": _RUMOURS}),
     _Layout(19, Ack, {"member": _NAME, "rumours": _RUMOURS}),

@@ -7,6 +7,7 @@ import struct
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 from gossipkv.codec.rows import OUTLINE_ITEMS, PAIR, TRIPLE, VERSION_ITEMS, read_context, read_large, read_row
 from gossipkv.core.address import NAMESPACES, is_address
+from gossipkv.core.base import Abridged, AbridgedIds
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import Sums, sums_of
@@ -17,6 +18,7 @@ from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumou
 
 LEAF = struct.Struct(">H")
 ID = struct.Struct(">Q")
+RUN = struct.Struct(">I")
 
 _INTEGER_64_MAX = 2**64 - 1
 _COUNT_MAX = 2**63 - 1
@@ -123,6 +125,11 @@ class Reader:
         return item
 
     def context(self) -> Context:
+        base = self.integer()
+        context = self._entries()
+        return Abridged(context, base) if base else context
+
+    def _entries(self) -> Context:
         context = read_context(self.item())
         if len(context) > self._limits.context_entries_max:
             raise DecodeError(MALFORMED, "a context of too many replicas")
@@ -147,7 +154,13 @@ class Reader:
         return tuple([self._proof() for _ in range(self.length(PROOFS_MAX))])
 
     def _proof(self) -> Proof:
-        return Proof(self.context(), frozenset(self._ids()), frozenset(self._ids()))
+        return Proof(self.context(), self._replicas(), self._replicas())
+
+    def _replicas(self) -> frozenset[ReplicaId]:
+        base = self.integer()
+        runs = tuple([run for (run,) in RUN.iter_unpack(self.packed(RUN.size))])
+        ids = frozenset(self._ids())
+        return AbridgedIds(ids, base, runs) if base else ids
 
     def lineage(self) -> tuple[ReplicaId, ...]:
         lineage = self._ids()
@@ -195,7 +208,7 @@ class Reader:
         return tuple(sums_of(PAIR.iter_unpack(self.packed(PAIR.size))))
 
     def lacking(self) -> tuple[LackedRow, ...]:
-        return tuple([LackedRow(self.address(), self.context()) for _ in range(self.length(LACKING_ROWS_MAX))])
+        return tuple([LackedRow(self.address(), self._entries()) for _ in range(self.length(LACKING_ROWS_MAX))])
 
     def nodes(self) -> tuple[int, ...]:
         return tuple(self.packed(1))

@@ -19,6 +19,7 @@ NAMESPACES = (SYSTEM, USER)
 MEMBERS_TABLE = "members"
 TABLES_TABLE = "tables"
 FORGOTTEN_TABLE = "forgotten"
+RETIRED_TABLE = "retired"
 
 
 def address_of(table: str, key: bytes) -> bytes:

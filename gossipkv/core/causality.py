@@ -72,7 +72,14 @@ class Context(dict[ReplicaId, int]):
         return sum(max(0, sequence - other.get(replica, 0)) for replica, sequence in self.items())
 
     def digest(self) -> int:
-        """64-bit hash, equal for equal contexts; entries of sequence 0 do not count."""
-        return xxhash.xxh3_64_intdigest(
-            b"".join(_ENTRY.pack(replica, sequence) for replica, sequence in sorted(self.items()) if sequence)
-        )
+        """64-bit hash, equal for equal contexts: the sum of the hashes of the entries, so that the owner of a context
+        can keep it up to date entry by entry."""
+        return sum(map(entry_hash, self, self.values())) % HASH_END
+
+
+HASH_END = 2**64
+
+
+def entry_hash(replica: ReplicaId, sequence: int) -> int:
+    """What an entry adds to the hash of a context, modulo `HASH_END`; nothing if its sequence is 0."""
+    return xxhash.xxh3_64_intdigest(_ENTRY.pack(replica, sequence)) if sequence else 0

@@ -82,9 +82,19 @@ class Collector:
             listed = [peer.record.replica for peer in self._membership.listed() if peer.record is not None]
             self._listed = frozenset([self._store.replica, *listed])
             self._settling_for_ms = 0
+            self._raise_marks()
             if self._swept is None:
                 self._swept = FIRST_DEADLINE
                 self.blocked = None
+
+    def _raise_marks(self) -> None:
+        """Let the marks cover what is left out of contexts, so that it can be left out of marks. All listed members
+        cover it, so the proof is that of a collection."""
+        shard = self._store.shards[USER]
+        retired = shard.base.settled
+        is_needed = any(not proof.marks.covers_all(retired) for proof in shard.collected.proofs)
+        if is_needed and self._settled.covers_all(retired):
+            shard.note_collection(Proof(Context(retired), self._listed, self._known), 0, self._settled)
 
     def _stable(self) -> Context:
         """What all listed members cover."""

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 from gossipkv.core import fetch, pull, recent, walk
 from gossipkv.core.address import SYSTEM, USER, key_of, table_of
 from gossipkv.core.backoff import Backoff
+from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected, is_outdated
@@ -61,6 +62,7 @@ from gossipkv.core.parcel import MEBIBYTE
 from gossipkv.core.peer import Asked, Heard, Peer
 from gossipkv.core.progress import Progress
 from gossipkv.core.pushes import Pushes
+from gossipkv.core.retired import last_writes
 from gossipkv.core.room import Room
 from gossipkv.core.shard import Shard
 from gossipkv.core.shortage import Wait
@@ -334,6 +336,11 @@ class Gossip:
         match message:
             case Digest():
                 return self._compare(transaction, peer, message, now_ms)
+            case Pull(context=Abridged()):
+                # Much of what it covers is not known to be covered: a walk skips that, a pull would bring it again.
+                if peer is not None:
+                    peer.learn_context(shard.name, message.context, message.lacking)
+                return [TooFar(shard.name)]
             case Pull():
                 if peer is not None:
                     peer.learn_context(shard.name, message.context, message.lacking)
@@ -397,7 +404,9 @@ class Gossip:
     def take_in(
         self, transaction: Transaction, message: Delta | WalkRows | ValuePart, now_ms: int, *, is_repair: bool = False
     ) -> Intake:
-        intake = self._store.take_in(transaction, message.shard, message.rows, now_ms, is_repair=is_repair)
+        intake = self._store.take_in(
+            transaction, message.shard, message.rows, now_ms, base=message.base, is_repair=is_repair
+        )
         intake.refused += message.refused
         for row in intake.refused:
             self._tally.rows_refused[row.reason] += 1
@@ -528,6 +537,8 @@ class Gossip:
         states = {message.shard: message for message in envelope.messages if isinstance(message, State)}
         digests = [message for message in envelope.messages if isinstance(message, Digest)]
         told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
+        # A peer that covers more of `sys` than it is known to may know of members that are unknown here.
+        told = {name: None if isinstance(context, Abridged) else context for name, context in told.items()}
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)
@@ -545,6 +556,12 @@ class Gossip:
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int) -> None:
         shard, context = self._store.shards[theirs.shard], state.context
+        if isinstance(context, Abridged):
+            # What either side lacks is not known before `sys` has told which replicas are retired.
+            peer.replace_context(shard.name, context, state.lacking)
+            if shard.name == SYSTEM:
+                self._start_walk(peer, shard.name)
+            return
         self._judge_own_data(peer, state)
         self._judge_data_of(peer, state)
         if self.is_outdated or (peer.is_outdated and shard.name == USER):
@@ -693,7 +710,8 @@ class Gossip:
                 self._note("audit_found_rows", peer, shard=shard_name, rows=finished.rows_received)
             return
         shard = self._store.shards[shard_name]
-        shard.adopt(finished.seal())
+        shard.adopt(self._store.resolved(shard_name, finished.seal()))
+        self._store.settle()
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
         shard.note_timestamp(min(finished.collected.timestamp, latest))
@@ -781,7 +799,13 @@ class Gossip:
         if any(sequence > self._store.shards[name].told for name, sequence in latest.items()):
             return True
         for message in envelope.messages:
-            if isinstance(message, State | Pull):
+            if isinstance(message, Delta | WalkRows) and message.shard == SYSTEM:
+                listed = last_writes(message.rows, self._store.replica)
+                if any(sequence > self._store.shards[name].told for name, sequence in listed.items()):
+                    return True
+        for message in envelope.messages:
+            # A context that could not be completed may leave out this replica: it compares nothing.
+            if isinstance(message, State | Pull) and not isinstance(message.context, Abridged):
                 self._store.tell(message.shard)
         return False
 

@@ -17,12 +17,16 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | Ping, PingRequest | Ack |
 | Ack | nothing |
 
+Contexts travel without the entries of replicas that are gone for long (`core/base.py`). Each names what it leaves out;
+the replica puts it back before it handles a message, and a context that it cannot complete is a lower bound.
+
 Whoever is not listed as a member is answered Unlisted where it asks for rows of the users' shard, or sends some.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
@@ -166,6 +170,8 @@ class Delta:
     """Rows that the sender lacks, of the ranges and others."""
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
+    base: int = 0
+    """What the contexts of rows leave out: the base of the sender (`core/base.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +283,8 @@ class WalkRows:
     rows: tuple[RowCopy, ...]
     resume: Position | None
     large: tuple[LargeRow, ...] = ()
+    base: int = 0
+    """See `Delta`."""
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
 
@@ -304,6 +312,8 @@ class ValuePart:
     data: bytes
     rows: tuple[RowCopy, ...] = ()
     large: tuple[LargeRow, ...] = ()
+    base: int = 0
+    """See `Delta`."""
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
 
@@ -355,6 +365,29 @@ OfShard = (
 """What concerns the rows of a shard."""
 
 Message = OfShard | Ping | PingRequest | Ack
+
+
+def with_contexts(
+    message: Message, change: Callable[[str, Context], Context], change_proofs: Callable[[str, Proofs], Proofs]
+) -> Message:
+    """The message with other contexts and proofs, made of its shard and those that it has."""
+    match message:
+        case State(shard=shard, context=context, proofs=proofs):
+            return replace(message, context=change(shard, context), proofs=change_proofs(shard, proofs))
+        case Covered(shard=shard, context=context) | Pull(shard=shard, context=context):
+            return replace(message, context=change(shard, context))
+        case WalkRoot(shard=shard, context=context, collected=collected):
+            collected = collected._replace(proofs=change_proofs(shard, collected.proofs))
+            return replace(message, context=change(shard, context), collected=collected)
+        case _:
+            return message
+
+
+def with_base(message: Message, base_of: Callable[[str], int]) -> Message:
+    """The message with what the contexts of its rows leave out."""
+    if isinstance(message, Delta | WalkRows | ValuePart) and message.rows and (base := base_of(message.shard)):
+        return replace(message, base=base)
+    return message
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ def newest(
 ) -> Delta | None:
     """Of the rows written above this context the latest, in that order; a single one may exceed the limit. None if
     there are none."""
-    tails = [_tail(reader, shard, origin, base.get(origin, 0)) for origin in shard.context.missing_from(base)]
+    settled = shard.base.settled
+    # Replicas that have been gone for long wrote nothing of late.
+    origins = [o for o in shard.context.missing_from(base) if shard.context[o] > settled.get(o, 0)]
+    tails = [_tail(reader, shard, origin, base.get(origin, 0)) for origin in origins]
     parcel = Parcel(bytes_max, whole_row_bytes_max)
     # Each origin's clock only rises, so the greatest of the tails' heads is the newest of all that is left.
     for address, row in heapq.merge(*tails, key=_written, reverse=True):

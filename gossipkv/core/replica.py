@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
@@ -24,7 +25,7 @@ from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
 from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import GOSSIP, MemberRecord
-from gossipkv.core.messages import Envelope, Message, RowCopy
+from gossipkv.core.messages import Envelope, Message, RowCopy, with_base, with_contexts
 from gossipkv.core.namesakes import Namesakes, Process, Sighting
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
@@ -32,6 +33,7 @@ from gossipkv.core.probing import Probing
 from gossipkv.core.quorum import Direct, Found, Quorum, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
 from gossipkv.core.resolution import Resolved
+from gossipkv.core.retirement import Retirer
 from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
@@ -101,6 +103,7 @@ class Replica:
         """The process whose record was last outdone here."""
         self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
         self._expirer = Expirer(self._store, self._membership, options.member)
+        self._retirer = Retirer(self._store, self._membership, options)
         self._collector = Collector(self._store, self._membership, options)
         self._adopter = Adopter(self._store, self._membership, options)
         self._conflicts: Mapping[tuple[str, str], int] = MappingProxyType({})
@@ -183,6 +186,7 @@ class Replica:
         if envelope.replica == self.identity.replica:
             return self._envelope((), now_ms)
         self._solitude.heard(now_ms)
+        envelope = self._completed(envelope)
         if self._gossip.speaks_of_unknown_names(envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
@@ -204,6 +208,7 @@ class Replica:
             return
         if envelope.replica != self.identity.replica:
             self._solitude.heard(now_ms)
+        envelope = self._completed(envelope)
         if self._gossip.speaks_of_unknown_names(envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
@@ -268,6 +273,9 @@ class Replica:
             self._collector.tick(transaction, now_ms, self._allowance.rows_max)
             for shard in self._adopter.tick(transaction, now_ms):
                 self._gossip.wrote(shard)
+            if self._retirer.tick(transaction, self.identity.incarnation, now_ms):
+                self._gossip.wrote(SYSTEM)
+        self._store.settle()
         if expired or self.tally.tombstones_collected > collected:
             self._upkeep.succeeded()
 
@@ -581,7 +589,7 @@ class Replica:
             self.identity.replica,
             self.identity.incarnation,
             now_ms,
-            messages,
+            tuple([self._as_sent(message) for message in messages]),
             self.is_ready,
             self._started,
             self._token,
@@ -590,6 +598,16 @@ class Replica:
             self._store.knows_settings or self._store.has_met_others,
             self._allowance.room,
         )
+
+    def _as_sent(self, message: Message) -> Message:
+        store = self._store
+        return with_base(with_contexts(message, store.abridged, store.abridged_proofs), store.base_number)
+
+    def _completed(self, envelope: Envelope) -> Envelope:
+        """The envelope as its sender meant it, as far as that is known here."""
+        store = self._store
+        messages = [with_contexts(each, store.resolved, store.resolved_proofs) for each in envelope.messages]
+        return replace(envelope, messages=tuple(messages))
 
     def _check_cluster(self, envelope: Envelope) -> None:
         ours = self.identity

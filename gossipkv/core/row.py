@@ -307,6 +307,50 @@ def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
     return row if len(kept) == len(row.context) else Row(row.versions, Context(kept))
 
 
+def without_retired(
+    old: Row | None, new: Row, settled: Mapping[ReplicaId, int], stable: Mapping[ReplicaId, int]
+) -> Row:
+    """A row that keeps siblings without the entries of replicas that are gone, which this replica covers (`settled`).
+
+    An entry that names no live version says that the write was superseded. What superseded it is stable too if all that
+    the old copy knew is, so no member holds the write any more. A volume that was set back may: so the sender of a copy
+    says what is settled there (`superseding`), and the receiver takes in nothing that is settled here
+    (`without_settled`).
+    """
+    if old is None or not new.keeps_siblings or not settled:
+        return new
+    if any(sequence > stable.get(replica, 0) for replica, sequence in old.context.items()):
+        return new
+    live = {version.dot.replica for version in (*old.versions, *new.versions)}
+    kept = {
+        replica: sequence
+        for replica, sequence in new.context.items()
+        if replica in live or sequence > settled.get(replica, 0) or old.context.get(replica) != sequence
+    }
+    return new if len(kept) == len(new.context) else Row(new.versions, Context(kept))
+
+
+def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) -> Row:
+    """A copy of a row, with the entries that its sender has left out: it covers what is settled there, and what it does
+    not hold of that it has superseded. Only what the current copy names is of interest."""
+    left_out = {
+        replica: sequence
+        for replica, sequence in current.context.items()
+        if arrived.context.get(replica, 0) < sequence <= settled.get(replica, 0)
+    }
+    return Row(arrived.versions, arrived.context.joined(left_out)) if left_out else arrived
+
+
+def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
+    """What of a copy that arrived is news to a replica that covers what is settled; None for nothing. Such a version
+    that the current copy does not hold has been superseded here."""
+    held = {version.dot for version in current.versions}
+    kept = tuple([version for version in arrived.versions if version.dot in held or not settled.covers(version.dot)])
+    if len(kept) == len(arrived.versions):
+        return arrived
+    return Row(kept, arrived.context) if kept else None
+
+
 def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_repair: bool) -> Row | None:
     """What of a copy that arrived is news to a replica with these marks; None for nothing. A version up to the marks
     that is not here has been superseded here. But a value that a replica still holds which covers the marks too is not

@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gossipkv.core.address import SYSTEM, is_table_name
-from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.base import NO_BASE, Base
+from gossipkv.core.causality import HASH_END, Context, Dot, ReplicaId, entry_hash
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import PAGE_BYTES, PAGES, FingerprintTable, leaf_of
 from gossipkv.core.lacking import LACKING_ROWS_MAX, Lack, LackedRow, Lacking, through_of
 from gossipkv.core.messages import Digest
 from gossipkv.core.names import Names
-from gossipkv.core.row import Row, without_stable
+from gossipkv.core.row import Row, without_retired, without_stable
 from gossipkv.core.storage import (
     DAMAGE_REMEDY,
     EXPIRIES,
@@ -57,6 +58,11 @@ class Shard:
         self.name = name
         self.context = context
         self.floors = floors
+        self.base = NO_BASE
+        """What messages and records leave out of contexts of this shard."""
+        self._base_changed = False
+        self._hashed: tuple[Collected, int] | None = None
+        self._context_hash = context.digest()
         self.stable = Context()
         """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
         self.fingerprint = FingerprintTable()
@@ -171,18 +177,42 @@ class Shard:
 
     def advance(self, origin: ReplicaId, through: int) -> None:
         """Cover an origin's writes up to `through`; the caller holds them all, or what superseded them."""
-        if through > self.context.get(origin, 0):
+        covered = self.context.get(origin, 0)
+        if through > covered:
+            self._note(origin, covered, through)
             self.context[origin] = through
-            self._record_changed = True
 
     def withdraw(self, origin: ReplicaId, through: int) -> None:
         """Cover this origin's writes up to `through` only: what bears its later names here stands for other writes
         elsewhere. Rows that were written again have taken earlier entries out of the journal: the floor says so."""
-        self.context.pop(origin, None)
-        self._record_changed = True
+        self._note(origin, self.context.pop(origin, 0), through)
         if through:
             self.context[origin] = through
             self.floors[origin] = max(through, self.floors.get(origin, 0))
+        self.rest_on(self.base.within(self.context))
+
+    def _note(self, origin: ReplicaId, before: int, after: int) -> None:
+        """An entry of the context changes."""
+        change = entry_hash(origin, after) - entry_hash(origin, before)
+        self._context_hash = (self._context_hash + change) % HASH_END
+        self._record_changed = True
+
+    def rest_on(self, base: Base) -> None:
+        """Leave out what this base leaves out, which the context covers. The journal serves no one who lacks it."""
+        former, self.base = self.base, base
+        if base.number == former.number:
+            return
+        self.floors.advance(base.settled)
+        self._record_changed = self._base_changed = True
+
+    def unsettled(self) -> list[ReplicaId]:
+        """The replicas that the context names beside its base."""
+        settled = self.base.settled
+        return [origin for origin, sequence in self.context.items() if sequence > settled.get(origin, 0)]
+
+    def load_base(self, base: Base) -> None:
+        """Take the base that the stored record rests on."""
+        self.base = base
 
     def adopt(self, context: Context) -> None:
         """Cover what a walked peer covered. The journal lacks the entries of rows that were equal already, so it
@@ -194,7 +224,7 @@ class Shard:
 
     def store(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
         """Put a row in the place of its old copy."""
-        new = self._without_stable(new)
+        new = self._without_retired(old, self._without_stable(new))
         self._move_journal(transaction, address, old, new)
         leaf = self.fingerprint.replace(address, old.versions if old else (), new.versions)
         self._count(address, old, new)
@@ -303,6 +333,9 @@ class Shard:
         self._raise_floors(Context({o: sequence for o, sequence in row.context.items() if o not in kept.context}))
         return kept
 
+    def _without_retired(self, old: Row | None, new: Row) -> Row:
+        return without_retired(old, new, self.base.settled, self.stable) if len(new.context) > 1 else new
+
     def _move_journal(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
         before = old.context if old else Context()
         for origin, sequence in before.items():
@@ -369,10 +402,13 @@ class Shard:
 
     def save(self, transaction: Transaction) -> None:
         """Write what changed since the last save, in the transaction of the rows it describes."""
+        if self._base_changed:
+            transaction.put_settled(self.name, self.base.settled)
+            self._base_changed = False
         if self._record_changed:
             if self.names is not None:
                 self.names = self.names._replace(told=self.told)
-            transaction.put_shard_record(self.name, ShardRecord(self.context, self.floors, *(self.names or ())))
+            transaction.put_shard_record(self.name, self.record())
             self._record_changed = False
         if self._collected_changed:
             transaction.put_collected(self.name, self.collected)
@@ -389,16 +425,34 @@ class Shard:
         for page, content in self.fingerprint.take_dirty_pages():
             transaction.put_page(self.name, page, content)
 
+    def _proofs_hash(self) -> int:
+        """Computed once for each value: it names all replicas that have been."""
+        if self._hashed is None or self._hashed[0] is not self.collected:
+            self._hashed = self.collected, self.collected.digest()
+        return self._hashed[1]
+
+    def _shown_hash(self) -> int:
+        """Of the context that others are told."""
+        told, last = self.told, self.last_own
+        if self.replica is None or last <= told:
+            return self._context_hash
+        return (self._context_hash + entry_hash(self.replica, told) - entry_hash(self.replica, last)) % HASH_END
+
+    def record(self) -> ShardRecord:
+        """As it is stored, beside what is settled."""
+        settled = self.base.settled
+        return ShardRecord(_above(self.context, settled), _above(self.floors, settled), *(self.names or ()))
+
     def digest(self, reader: Reader) -> Digest:
         totals = self.totals
         return Digest(
             self.name,
-            self.shown.digest(),
+            self._shown_hash(),
             self.fingerprint.root.visible,
             totals.rows,
             totals.tombstones,
             self.is_ahead(reader),
-            self.collected.digest(),
+            self._proofs_hash(),
             self.last_own > self.told,
             bool(self.lacking),
         )
@@ -417,6 +471,13 @@ def _collected(reader: Reader, name: str) -> Collected:
         proofs = tuple([proof if proof.known else Proof(proof.marks, known, known) for proof in collected.proofs])
         return collected._replace(proofs=proofs)
     return collected
+
+
+def _above(context: Context, settled: Context) -> Context:
+    """The entries that are not settled."""
+    if not settled:
+        return context
+    return Context({origin: sequence for origin, sequence in context.items() if sequence > settled.get(origin, 0)})
 
 
 _NO_DEADLINES: frozenset[tuple[str, int]] = frozenset()

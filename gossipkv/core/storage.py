@@ -97,6 +97,12 @@ class ShardRecord(NamedTuple):
     certain: int | None = None
     """See `core/names.py`; None in data of format 3."""
 
+    def resting_on(self, settled: Context) -> ShardRecord:
+        """The record with what is stored once for both contexts."""
+        if not settled:
+            return self
+        return self._replace(context=self.context.joined(settled), floors=self.floors.joined(settled))
+
 
 class JournalEntry(NamedTuple):
     sequence: int
@@ -131,7 +137,13 @@ class Reader(Protocol):
 
     def identity(self) -> Identity | None: ...
 
-    def shard_record(self, shard: str) -> ShardRecord | None: ...
+    def shard_record(self, shard: str) -> ShardRecord | None:
+        """What was put, resting on what is settled."""
+        ...
+
+    def settled(self, shard: str) -> Context:
+        """Entries of replicas that are gone, which the shard's record leaves out."""
+        ...
 
     def collected(self, shard: str) -> Collected | None: ...
 
@@ -178,7 +190,13 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     def put_identity(self, identity: Identity) -> None: ...
 
-    def put_shard_record(self, shard: str, record: ShardRecord) -> None: ...
+    def put_shard_record(self, shard: str, record: ShardRecord) -> None:
+        """Written with each commit that advances the context, so it is kept short: see `put_settled`."""
+        ...
+
+    def put_settled(self, shard: str, settled: Context) -> None:
+        """What both contexts of the shard's record cover, in place of what was put before."""
+        ...
 
     def put_collected(self, shard: str, collected: Collected) -> None: ...
 

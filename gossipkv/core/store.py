@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
+from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
-from gossipkv.core.collected import Proofs, is_outdated
+from gossipkv.core.collected import Proof, Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, LackedRow, held_below, lack_of
 from gossipkv.core.messages import Range, RefusedRow, RowCopy
 from gossipkv.core.parcel import is_carriable
+from gossipkv.core.retired import Retired, stored_base
 from gossipkv.core.room import NO_ROOM, Room
 from gossipkv.core.row import (
     InconsistentRowError,
@@ -28,7 +30,9 @@ from gossipkv.core.row import (
     lost,
     merge,
     resolved,
+    superseding,
     without_collected,
+    without_settled,
     written,
     written_beside,
     written_for_any_table,
@@ -95,6 +99,9 @@ class Store:
         self.shards: dict[str, Shard] = {}
         self._is_watched = False
         self.tables = Tables()
+        self.retired = Retired()
+        self._bases_heard: dict[str, int] = {}
+        """Per shard, what a peer has last left out."""
         self.notices: list[Notice] = []
         self._siblings_max = siblings_max
         self._tally = tally or Tally()
@@ -120,6 +127,9 @@ class Store:
         stable = {name: shard.stable for name, shard in self.shards.items()}
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
         self.tables.load(reader)
+        self.retired.load(reader)
+        for name, shard in self.shards.items():
+            shard.load_base(stored_base(reader, name, self.retired))
         self.notices.clear()
         # What told of the settings may have been in the batch that failed. The next sync tells it again.
         self.knows_settings = False
@@ -151,7 +161,8 @@ class Store:
         changes = []
         for name, shard in self.shards.items():
             if shard.changed is not None:
-                changes.append(Changes(name, revision, shard.changed, held_below(shard.context, shard.lacking)))
+                context = held_below(shard.context, shard.lacking)
+                changes.append(Changes(name, revision, shard.changed, context, shard.base))
                 shard.changed = {}
         return changes
 
@@ -236,7 +247,7 @@ class Store:
             return Declined(ROW_TOO_LARGE, current.etag if current else None, len(current.versions) if current else 0)
         self._store_own(transaction, shard, address, current, row)
         if shard_name == SYSTEM:
-            self.tables.follow((RowCopy(address, row),))
+            self._follow((RowCopy(address, row),))
         return Written(version.dot, row.etag, existed, row)
 
     def _write_beside(
@@ -310,12 +321,15 @@ class Store:
         copies: Iterable[RowCopy],
         now_ms: int,
         *,
+        base: int = 0,
         is_repair: bool = False,
     ) -> Intake:
-        """Merge rows that arrived. A row that is refused changes nothing and disturbs no other. `is_repair`: they come
-        from a walk of a replica that covers this one's marks, so a value among them has not been deleted."""
+        """Merge rows that arrived. A row that is refused changes nothing and disturbs no other. `base`: what their
+        sender leaves out. `is_repair`: they come from a walk of a replica that covers this one's marks, so a value
+        among them has not been deleted."""
         shard = self.shards[shard_name]
         marks = shard.collected.marks
+        settled_there = shard.base.settled_at(base)
         intake = Intake()
         timestamp_max = 0
         for copy in copies:
@@ -328,6 +342,11 @@ class Store:
             lost = shard.quarantined.get(address) if shard.quarantined else None
             if marks:
                 news = without_collected(arrived, current, marks, is_repair=is_repair or lost is not None)
+                if news is None:
+                    continue
+                arrived = news
+            if shard.base.number and current is not None and current.keeps_siblings:
+                news = without_settled(superseding(arrived, current, settled_there), current, shard.base.settled)
                 if news is None:
                     continue
                 arrived = news
@@ -360,7 +379,7 @@ class Store:
         shard.collisions.clear()
         self._clock.observe(timestamp_max)
         if shard_name == SYSTEM:
-            self.tables.follow(intake.changed)
+            self._follow(intake.changed)
         return intake
 
     def _reissued(
@@ -430,6 +449,64 @@ class Store:
         if self.room is Room.NONE:
             return False
         return self.room < Room.SPENT or shard_name == SYSTEM or not row.is_visible
+
+    def _follow(self, changed: Iterable[RowCopy]) -> None:
+        """Learn from rows of `sys` as they now stand."""
+        changed = list(changed)
+        self.tables.follow(changed)
+        if self.retired.follow(changed):
+            for name, shard in self.shards.items():
+                shard.rest_on(self.retired.base(name, shard.base))
+
+    def settle(self) -> None:
+        """Leave out of what is said and stored those retired replicas that every listed member knows to be retired, or
+        that a peer leaves out."""
+        stable = self.shards[SYSTEM].stable
+        for name, shard in self.shards.items():
+            length = self.retired.settled_length(name, shard.base, shard.context, stable)
+            if length > shard.base.length:
+                shard.rest_on(shard.base.of_length(length))
+            self._leave_out_as_heard(shard)
+
+    def abridged(self, shard_name: str, context: Context) -> Context:
+        """A context as it is sent."""
+        return self.shards[shard_name].base.abridged(context)
+
+    def abridged_proofs(self, shard_name: str, proofs: Proofs) -> Proofs:
+        """Proofs as they are sent. All retired replicas have written in `sys`, so its base names their ids."""
+        ids = self.shards[SYSTEM].base.abridged_ids
+        return tuple(
+            [Proof(self.abridged(shard_name, marks), ids(listed), ids(known)) for marks, listed, known in proofs]
+        )
+
+    def resolved_proofs(self, shard_name: str, proofs: Proofs) -> Proofs:
+        """Proofs as they were meant. One that cannot be completed proves nothing here."""
+        ids = self.shards[SYSTEM].base.resolved_ids
+        found = []
+        for proof in proofs:
+            marks, listed, known = self.resolved(shard_name, proof.marks), ids(proof.listed), ids(proof.known)
+            if not isinstance(marks, Abridged) and listed is not None and known is not None:
+                found.append(Proof(marks, listed, known))
+        return tuple(found)
+
+    def base_number(self, shard_name: str) -> int:
+        return self.shards[shard_name].base.number
+
+    def resolved(self, shard_name: str, context: Context) -> Context:
+        """A context as it was meant; as it was sent if its base is not recognised."""
+        shard = self.shards[shard_name]
+        if isinstance(context, Abridged):
+            self._bases_heard[shard_name] = context.base
+            self._leave_out_as_heard(shard)
+        return shard.base.resolved(context)
+
+    def _leave_out_as_heard(self, shard: Shard) -> None:
+        """Leave out what a peer leaves out, if that is more, and is recognised and covered here."""
+        length = shard.base.length_of(self._bases_heard.get(shard.name, 0))
+        if length is not None and length > shard.base.length:
+            longer = shard.base.of_length(length)
+            if longer.within(shard.context) is longer:
+                shard.rest_on(longer)
 
     def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
         if losers := lost(current, arrived, merged):

@@ -134,7 +134,7 @@ class Walk:
 
     def take_root(self, shard: Shard, root: WalkRoot) -> None:
         self._answered(WalkBegin)
-        self.claim = Context(root.context)
+        self.claim = root.context
         self.collected = root.collected
         self.lacking = root.lacking
         ours = shard.fingerprint.nodes()

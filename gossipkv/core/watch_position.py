@@ -5,8 +5,8 @@ been told. Dots are needed for rows that run ahead of the context: for a moment 
 their origin is gone and no one has all that it wrote.
 
 The id is the whole of it, so a watch goes on at any member that has all of it: whatever that member holds then is what
-the watcher has been told, or newer. A position of more dots than an id has room for has none of its own: who breaks off
-there begins anew.
+the watcher has been told, or newer. An id is bounded, because it travels as an HTTP header. A position that does not
+fit has no id of its own: a watch that breaks off there is reset.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 
+from gossipkv.core.base import NO_BASE, Abridged, Base
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.row import Row
 
@@ -22,9 +23,14 @@ ANEW = "anew"
 """The id of whoever cannot go on from where it is: only all current rows help it."""
 DOTS_MAX = 256
 """In an id."""
+EVENT_ID_LENGTH_MAX = 4096
+"""Characters of an id. Servers and proxies commonly refuse a header of more than 8 KiB, or all headers of more."""
 
 _FORM = 2
-"""The first byte of an id."""
+"""The first byte of an id that names all of its context."""
+_FORM_OF_BASE = 3
+"""Of one that leaves out a base, which follows."""
+_BASE_BYTES = 8
 _REPLICA_BYTES = 8
 _ORIGINS_MAX = 10_000
 
@@ -32,14 +38,21 @@ _ORIGINS_MAX = 10_000
 class WatchPosition:
     """A context and dots above it. Changed in place only by whoever made it."""
 
-    __slots__ = ("context", "dots")
+    __slots__ = ("_abridged", "base", "context", "dots")
 
-    def __init__(self, context: Context | None = None, dots: Iterable[Dot] = ()) -> None:
-        self.context = Context(context or {})
+    def __init__(self, context: Context | None = None, dots: Iterable[Dot] = (), base: Base = NO_BASE) -> None:
+        """An abridged context is that of an id, until it is completed."""
+        self.context = context if isinstance(context, Abridged) else Context(context or {})
         self.dots = set(dots)
+        self.base = base
+        """What the id leaves out."""
+        self._abridged: Context | None = None
+        """What the id names of the context; None: not known yet."""
 
-    def copy(self) -> WatchPosition:
-        return WatchPosition(self.context, self.dots)
+    def complete(self, base: Base) -> bool:
+        """Put back what the id left out. Returns whether the base was recognised, now or before."""
+        self.context = base.resolved(self.context)
+        return not isinstance(self.context, Abridged)
 
     def covers(self, dot: Dot) -> bool:
         return self.context.covers(dot) or dot in self.dots
@@ -53,21 +66,29 @@ class WatchPosition:
     def reach(self, context: Context) -> None:
         """Cover a context."""
         self.context.advance(context)
+        self._abridged = None
         if self.dots:
             self.dots = {dot for dot in self.dots if not self.context.covers(dot)}
 
     def event_id(self) -> str:
-        """URL-safe text, equal for equal positions; ANEW where there are too many dots for it."""
+        """URL-safe text, equal for equal positions; ANEW if the position does not fit an id."""
         if len(self.dots) > DOTS_MAX:
             return ANEW
+        if self._abridged is None:
+            is_of_id = isinstance(self.context, Abridged)
+            self._abridged = self.context if is_of_id else self.base.abridged(self.context)
+        context = self._abridged
         content = bytearray([_FORM])
-        _put_number(content, len(self.context))
-        for replica, sequence in sorted(self.context.items()):
+        if isinstance(context, Abridged):
+            content = bytearray([_FORM_OF_BASE]) + context.base.to_bytes(_BASE_BYTES, "big")
+        _put_number(content, len(context))
+        for replica, sequence in sorted(context.items()):
             content += replica.to_bytes(_REPLICA_BYTES, "big")
             _put_number(content, sequence)
         if self.dots:
             self._put_dots(content)
-        return urlsafe_b64encode(content).rstrip(b"=").decode()
+        text = urlsafe_b64encode(content).rstrip(b"=").decode()
+        return text if len(text) <= EVENT_ID_LENGTH_MAX else ANEW
 
     def _put_dots(self, content: bytearray) -> None:
         """Per origin, each sequence by its distance from the one before."""
@@ -85,15 +106,15 @@ class WatchPosition:
 
     @classmethod
     def of_event(cls, event_id: str) -> WatchPosition | None:
-        """None where whoever was given the id begins anew. Raises ValueError where the text is no id that `event_id`
-        gives."""
-        if event_id == ANEW:
+        """The position that an id names; None if the watch must be reset, which holds for an id above the bound too:
+        earlier versions gave out longer ones. Raises ValueError if the text is not an id."""
+        if event_id == ANEW or len(event_id) > EVENT_ID_LENGTH_MAX:
             return None
         try:
             content = urlsafe_b64decode(event_id.encode("ascii") + b"=" * (-len(event_id) % 4))
         except (binascii.Error, UnicodeEncodeError):
             raise ValueError("not base64") from None
-        if not content or content[0] != _FORM:
+        if not content or content[0] not in (_FORM, _FORM_OF_BASE):
             raise ValueError("of an unknown form")
         position = _Content(content).position()
         if position.event_id() != event_id:
@@ -117,6 +138,11 @@ class _Content:
         self._at = 1
 
     def position(self) -> WatchPosition:
+        base = 0
+        if self._content[0] == _FORM_OF_BASE:
+            base = self._bytes(_BASE_BYTES)
+            if not base:
+                raise ValueError("of no base")
         context = Context()
         for _ in range(self._count(_ORIGINS_MAX)):
             replica = self._replica()
@@ -130,7 +156,7 @@ class _Content:
                 dots.append(Dot(replica, sequence))
         if self._at != len(self._content):
             raise ValueError("with something behind it")
-        return WatchPosition(context, dots)
+        return WatchPosition(Abridged(context, base) if base else context, dots)
 
     def _number(self) -> int:
         number = shift = 0
@@ -150,8 +176,11 @@ class _Content:
         return count
 
     def _replica(self) -> ReplicaId:
-        found = self._content[self._at : self._at + _REPLICA_BYTES]
-        self._at += _REPLICA_BYTES
+        return self._bytes(_REPLICA_BYTES)
+
+    def _bytes(self, count: int) -> int:
+        found = self._content[self._at : self._at + count]
+        self._at += count
         return int.from_bytes(found, "big")
 
     def _sequence(self, last: int) -> int:

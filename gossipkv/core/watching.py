@@ -23,8 +23,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from gossipkv.core.base import NO_BASE, Base
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.lacking import held_below
+from gossipkv.core.retired import stored_base
 from gossipkv.core.row import Row
 from gossipkv.core.storage import Reader
 from gossipkv.core.watch_position import WatchPosition
@@ -49,6 +51,8 @@ class Changes(NamedTuple):
     """Of the storage, as it is then."""
     rows: dict[bytes, Row]
     context: Context
+    base: Base = NO_BASE
+    """What ids leave out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +103,7 @@ class Tail:
         self._revision = reader.revision()
         self._batches = 0
         context = _context_of(reader, self._shard)
+        self.base = stored_base(reader, self._shard)
         self._ahead = _rows_ahead(reader, self._shard, context, self.ahead_rows_max)
         """The versions that run ahead of the context, by row; None where there are too many."""
         self.position = self._position_at(context)
@@ -119,6 +124,7 @@ class Tail:
         recover then."""
         before, context = self.position, changes.context
         self._batches += 1
+        self.base = changes.base
         if changes.revision <= self._revision or (not changes.rows and context == before.context):
             return []
         if not context.covers_all(before.context):
@@ -126,12 +132,12 @@ class Tail:
             self._batches = RECOVERY_BATCHES
             raise BeginAnewError("this member has renounced writes of its own")
         if self._ahead is None:
-            self.position = WatchPosition(context)
+            self.position = WatchPosition(context, base=self.base)
             return None
         self._move_ahead(self._ahead, changes, before)
         if len(self._ahead) > self.ahead_rows_max:
             self._ahead, self._batches = None, 0
-            self.position = WatchPosition(context)
+            self.position = WatchPosition(context, base=self.base)
             raise BeginAnewError("too many rows run ahead of what this member covers")
         self.position = self._position_at(Context(context))
         return _in_order(before, self.position, {a: row for a, row in changes.rows.items() if is_watched(a)})
@@ -146,7 +152,7 @@ class Tail:
 
     def _position_at(self, context: Context) -> WatchPosition:
         ahead = self._ahead or {}
-        return WatchPosition(context, [dot for dots in ahead.values() for dot in dots])
+        return WatchPosition(context, [dot for dots in ahead.values() for dot in dots], self.base)
 
 
 def _note(ahead: dict[bytes, list[Dot]], address: bytes, dots: list[Dot]) -> None:
@@ -184,7 +190,7 @@ def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row
         dot = min(covered, default=row.winner.dot)
         due.append(((not covered, dot), address, row))
     due.sort(key=lambda one: one[:2])
-    running = _Running(before, after.context)
+    running = _Running(before, after)
     told = []
     for (is_ahead, dot), address, row in due:
         running.tell(row, None if is_ahead else dot)
@@ -197,10 +203,10 @@ def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row
 class _Running:
     """The position of a watcher in the midst of what it is told, in the order of the journal."""
 
-    def __init__(self, position: WatchPosition, through: Context) -> None:
-        self.position = position.copy()
-        self._through = through
-        self._origins = through.missing_from(position.context)
+    def __init__(self, position: WatchPosition, through: WatchPosition) -> None:
+        self.position = WatchPosition(position.context, position.dots, through.base)
+        self._through = through.context
+        self._origins = self._through.missing_from(position.context)
         self._loose_rows = 0
 
     def tell(self, row: Row, place: Dot | None) -> None:
@@ -227,7 +233,7 @@ class CatchUp:
     def __init__(self, position: WatchPosition, target: WatchPosition, prefix: bytes) -> None:
         self.is_finished = False
         self._target = target
-        self._running = _Running(position, target.context)
+        self._running = _Running(position, target)
         self._prefix = prefix
         self._ends: list[Dot] | None = None
         """The last entry of each origin that is still to be read, as it was at the start."""
@@ -302,8 +308,11 @@ class Snapshot:
 
 
 def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Footing:
-    """Whether a watch can go on here from a position. FORGOTTEN where tombstones have been collected that it does not
-    cover: then all current rows are told, and those that are not among them are gone."""
+    """Whether a watch can go on here from a position, which is completed if it left out what has been retired.
+    FORGOTTEN where tombstones have been collected that it does not cover: then all current rows are told, and those
+    that are not among them are gone."""
+    if not position.complete(tail.base):
+        return Footing.AHEAD
     collected = reader.collected(shard)
     if collected is not None and not position.context.covers_all(collected.marks):
         return Footing.FORGOTTEN

@@ -34,15 +34,16 @@ class Commit(NamedTuple):
 
 
 class DiskTransaction(MemoryTransaction):
-    __slots__ = ("_before", "_disk", "_identity", "_lacking", "_puts", "_records")
+    __slots__ = ("_before", "_disk", "_identity", "_lacking", "_puts", "_recorded")
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk, disk.revision + 1)
         self._disk = disk
         self._puts: list[Put] = []
         self._before: dict[tuple[str, bytes], Row | None] = {}
-        self._records: dict[str, ShardRecord] = {}
         self._lacking: dict[str, Lacking] = {}
+        self._recorded: dict[str, None] = {}
+        """Shards with a new record."""
         self._identity: Identity | None = None
 
     def _put(self, name: tuple[str, str], key: Any, value: Any) -> None:
@@ -55,7 +56,11 @@ class DiskTransaction(MemoryTransaction):
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
         super().put_shard_record(shard, record)
-        self._records[shard] = ShardRecord(Context(record.context), Context(record.floors))
+        self._recorded[shard] = None
+
+    def put_settled(self, shard: str, settled: Context) -> None:
+        super().put_settled(shard, settled)
+        self._recorded[shard] = None
 
     def put_lacking(self, shard: str, lacking: Lacking) -> None:
         super().put_lacking(shard, lacking)
@@ -74,6 +79,7 @@ class DiskTransaction(MemoryTransaction):
         self._puts.append(Put(shard, address, None))
 
     def commit(self) -> None:
+        records = {shard: self.shard_record(shard) for shard in self._recorded}
         disk = self._disk
         recalled = [
             (shard, address)
@@ -85,7 +91,8 @@ class DiskTransaction(MemoryTransaction):
         if self._identity is not None:
             disk.replica = self._identity.replica
         advanced = {}
-        for shard, record in self._records.items():
+        for shard, record in records.items():
+            assert record is not None, "it has been put"
             advanced[shard] = (disk.context(shard), record.context)
             disk.contexts[shard] = record.context
         disk.show(Commit(disk, self._puts, self._before, advanced, recalled))
@@ -136,6 +143,10 @@ class Disk(MemoryStorage):
         self.is_full = False
         self._puts_left = None
         self.run_short(0)
+
+    def settled(self, shard: str) -> Context:
+        with self.view() as view:
+            return view.settled(shard)
 
     def run_full_after(self, puts: int) -> None:
         """Let a put fail, once, in the midst of a transaction: a map runs full there as well as at commit."""

@@ -46,6 +46,9 @@ class Emphasis(Enum):
     """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
     ALONE = "alone"
     """Members start with nothing while they reach no one, and take writes to the rows that others write."""
+    REPLACEMENTS = "replacements"
+    """Members lose their disks again and again, and are calm for long enough in between that those who went are
+    retired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Scenario:
                 )  # fmt: skip
             case Emphasis.FULL:
                 return mixture._of_full_disks()
+            case Emphasis.REPLACEMENTS:
+                return mixture._of_replacements()
             case None:
                 return mixture
 
@@ -188,6 +193,23 @@ class Scenario:
             commit_ms_max=10,
             frequent_faults=("lose_disk",),
             rates=replace(self.rates, drop=0.02),
+        )
+
+    def _of_replacements(self) -> Scenario:
+        return replace(
+            self,
+            members=3,
+            is_chain=False,
+            joining=1,
+            keys=8,
+            fault_interval_ms=250,
+            gossip_interval_ms=60,
+            fanout=0,
+            commit_ms_max=2,
+            frequent_faults=("lose_disk",),
+            rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
+            lists_members=False,
+            tombstone_age_ms_min=1,
         )
 
     def _of_hearsay(self) -> Scenario:

@@ -17,6 +17,7 @@ from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.deleted import TombstoneCollection, overdue
 from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.checkers.retirements import Retirements, lingering
 from gossipkv.simulation.checkers.twins import Twins
 from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, Client, describe, kinds_of
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
@@ -88,7 +89,8 @@ class Simulation:
         self._is_blocked = False
         """The one that retired has not been forgotten: tombstones wait for it for ever."""
         self._collection = next(checker for checker in self._checkers if isinstance(checker, TombstoneCollection))
-        self._collection.is_blocked = bool(self.scenario.twins)
+        self._retirements = next(checker for checker in self._checkers if isinstance(checker, Retirements))
+        self._collection.is_blocked = self._retirements.is_blocked = bool(self.scenario.twins)
 
     def run(self) -> Outcome:
         outcome = self.outcome
@@ -205,7 +207,7 @@ class Simulation:
             if self._rng.random() < FORGOTTEN_SHARE:
                 self._forget(host)
             else:
-                self._is_blocked = self._collection.is_blocked = True
+                self._is_blocked = self._collection.is_blocked = self._retirements.is_blocked = True
 
     def _forget(self, host: Host) -> None:
         """Tombstones wait for a member that is gone until someone says so; nobody says so while it seems to answer."""
@@ -299,6 +301,12 @@ class Simulation:
                 "collection",
                 lambda: f"tombstones still wait: {self._overdue()}, or {self._differences()}",
             )
+            self._await(
+                lambda: not self._lingering() and not self._overdue() and self._are_equal(),
+                self._timeline.now_ms + self._collection_ms_max() + bound_ms,
+                "retirements",
+                lambda: f"replicas that are gone are still named: {self._lingering()}, or {self._differences()}",
+            )
 
     def _await(self, is_done: Callable[[], bool], until_ms: int, checker: str, words: Callable[[], str]) -> None:
         """Let time pass until it is done. Where this checker is silent, the run goes on when the time is over."""
@@ -313,6 +321,11 @@ class Simulation:
         """By host, the rows whose tombstones wait to be collected."""
         found = {host.name: [address for address, _ in overdue(host)] for host in self._cluster.hosts}
         return {name: addresses for name, addresses in found.items() if addresses}
+
+    def _lingering(self) -> dict[str, list[str]]:
+        """By host, the replicas that are gone and that it goes on naming."""
+        found = {host.name: [f"{o:016x}" for o in lingering(host)] for host in self._cluster.running()}
+        return {name: origins for name, origins in found.items() if origins}
 
     def _collection_ms_max(self) -> int:
         """Until the youngest tombstone is old enough by all clocks, and what is stable has settled."""

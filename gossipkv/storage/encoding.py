@@ -200,6 +200,18 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
         raise UndecodableRecordError(f"the record of a shard cannot be decoded{DAMAGE_REMEDY}") from error
 
 
+def encode_context(context: Context) -> bytes:
+    return _pack(list(_pairs(context)))
+
+
+def decode_context(stored: bytes) -> Context:
+    """Raises UndecodableRecordError."""
+    try:
+        return _context_of(_unpack(stored))
+    except (ValueError, TypeError) as error:
+        raise UndecodableRecordError("a context cannot be decoded") from error
+
+
 def encode_collected(collected: Collected) -> bytes:
     fields: list[int] = [collected.timestamp, len(collected.lineage), *collected.lineage]
     for marks, listed, known in collected.proofs:

@@ -17,6 +17,8 @@ What holds:
 Every key begins with its shard and a zero byte, then:
 
     meta      "record"                  the shard's record; without a shard: "format", "identity"
+              "settled"                 what the record leaves out: entries of replicas that are gone
+              "collected"               what is remembered of collected tombstones
     counts    table                     Counts
     rows      address                   Row
     journal   origin, sequence          address; both as 8 bytes, big-endian
@@ -39,7 +41,7 @@ from typing import Any, NamedTuple, NoReturn
 import lmdb
 import structlog
 
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Collected
 from gossipkv.core.lacking import Lacking
 from gossipkv.core.room import Usage
@@ -170,7 +172,11 @@ class _LmdbReader:
 
     def shard_record(self, shard: str) -> ShardRecord | None:
         stored = self._found(_prefix(shard) + b"record", self._databases.meta)
-        return None if stored is None else encoding.decode_shard_record(stored)
+        return None if stored is None else encoding.decode_shard_record(stored).resting_on(self.settled(shard))
+
+    def settled(self, shard: str) -> Context:
+        stored = self._found(_prefix(shard) + b"settled", self._databases.meta)
+        return Context() if stored is None else encoding.decode_context(stored)
 
     def collected(self, shard: str) -> Collected | None:
         stored = self._found(_prefix(shard) + b"collected", self._databases.meta)
@@ -336,6 +342,9 @@ class LmdbTransaction(_LmdbReader):
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
         self._write(_prefix(shard) + b"record", encoding.encode_shard_record(record), self._databases.meta)
+
+    def put_settled(self, shard: str, settled: Context) -> None:
+        self._write(_prefix(shard) + b"settled", encoding.encode_context(settled), self._databases.meta)
 
     def put_collected(self, shard: str, collected: Collected) -> None:
         self._write(_prefix(shard) + b"collected", encoding.encode_collected(collected), self._databases.meta)

@@ -194,7 +194,11 @@ class _MemoryReader:
         if found is None:
             return None
         # The owner of a context advances it in place: what is committed must not move with it.
-        return found._replace(context=Context(found.context), floors=Context(found.floors))
+        copied = found._replace(context=Context(found.context), floors=Context(found.floors))
+        return copied.resting_on(self.settled(shard))
+
+    def settled(self, shard: str) -> Context:
+        return Context(self.layered((_META, shard)).get("settled") or ())
 
     def collected(self, shard: str) -> Collected | None:
         found: Collected | None = self.layered((_META, shard)).get("collected")
@@ -282,6 +286,9 @@ class MemoryTransaction(_MemoryReader):
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
         copied = record._replace(context=Context(record.context), floors=Context(record.floors))
         self._put((_META, shard), "record", copied)
+
+    def put_settled(self, shard: str, settled: Context) -> None:
+        self._put((_META, shard), "settled", Context(settled))
 
     def put_collected(self, shard: str, collected: Collected) -> None:
         self._put((_META, shard), "collected", collected)

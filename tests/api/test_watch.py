@@ -86,3 +86,10 @@ async def test_an_id_that_no_watch_gave_out_is_refused(api: Api) -> None:
     for text in ("x", "AQ", "!!!!", "AQABAAAAAAAAAAA"):
         answer = await api.ask("GET", f"/v1/usr/tables/t/rows:watch?last_event_id={text}")
         assert (answer.status, answer.problem) == (400, "invalid-parameter")
+
+
+async def test_an_id_longer_than_any_that_is_given_out_begins_anew(api: Api) -> None:
+    await api.put("k")
+    for length in (4_097, 8_404, 20_000):
+        async with watching(api, **{"Last-Event-ID": "A" * length}) as stream:
+            assert [event.kind for event in await stream.take(3)] == ["reset", "put", "current"]

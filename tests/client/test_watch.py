@@ -90,6 +90,13 @@ async def test_the_rows_after_a_reset_are_told_anew_when_they_were_cut_off(serve
     assert kinds == [Kind.RESET, Kind.RESET, Kind.PUT, Kind.CURRENT]
 
 
+@pytest.mark.parametrize("length", [4_097, 8_404, 100_000])
+async def test_a_watch_with_an_id_that_no_header_holds_begins_anew(servers: list[ContractServer], length: int) -> None:
+    await servers[0].store.write("a", "1")
+    async with Client([servers[0].url]) as client, client.table("t").watch(since="A" * length) as watch:
+        assert [(await next_of(watch)).kind for _ in range(3)] == [Kind.RESET, Kind.PUT, Kind.CURRENT]
+
+
 async def test_a_heartbeat_moves_the_id_on(servers: list[ContractServer]) -> None:
     for number in range(3):
         await servers[0].store.write("a", str(number))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gossipkv.core import messages as m
 from gossipkv.core.address import NAMESPACES, address_of
+from gossipkv.core.base import Abridged, AbridgedIds
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.clock import TIMESTAMP_MAX
 from gossipkv.core.collected import LINEAGE_MAX, Collected, Proof
@@ -25,6 +26,7 @@ keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=10
 addresses = st.builds(address_of, tables, keys)
 starts = st.just(b"") | addresses
 contexts = st.dictionaries(integers_64, sequences, max_size=4).map(Context)
+sent_contexts = contexts | st.builds(Abridged, contexts, st.integers(1, 2**64 - 1))
 dots = st.builds(Dot, integers_64, sequences)
 sums = st.builds(Sums, integers_64, integers_64)
 nodes = st.lists(st.integers(0, NODES - 1), max_size=3).map(tuple)
@@ -92,7 +94,10 @@ rumours = st.lists(
     max_size=RUMOURS_PER_MESSAGE_MAX + 2,
 ).map(tuple)
 replicas = st.frozensets(integers_64, max_size=3)
-proofs = st.lists(st.builds(Proof, contexts, replicas, replicas), max_size=3).map(tuple)
+replicas |= st.builds(
+    AbridgedIds, replicas, st.integers(1, 2**64 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple)
+)
+proofs = st.lists(st.builds(Proof, sent_contexts, replicas, replicas), max_size=3).map(tuple)
 lineages = st.lists(integers_64, max_size=LINEAGE_MAX).map(tuple)
 leaf_versions = st.builds(m.LeafVersion, dots, st.integers(0, 2**64 - 1))
 entries = st.builds(m.LeafEntry, addresses, st.lists(leaf_versions, min_size=1, max_size=3).map(tuple))
@@ -109,9 +114,9 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         st.booleans(),
         st.booleans(),
     ),
-    m.State: st.builds(m.State, shards, contexts, proofs, lineages, contexts),
-    m.Covered: st.builds(m.Covered, shards, contexts, contexts),
-    m.Pull: st.builds(m.Pull, shards, contexts, cursors, contexts),
+    m.State: st.builds(m.State, shards, sent_contexts, proofs, lineages, contexts),
+    m.Covered: st.builds(m.Covered, shards, sent_contexts, contexts),
+    m.Pull: st.builds(m.Pull, shards, sent_contexts, cursors, contexts),
     m.Delta: st.builds(
         m.Delta,
         shards,
@@ -120,6 +125,7 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         cursors,
         large_rows,
         lacked_rows,
+        base=integers_64,
     ),
     m.Offer: st.builds(m.Offer, shards),
     m.TooFar: st.builds(m.TooFar, shards),
@@ -128,7 +134,7 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.WalkRoot: st.builds(
         m.WalkRoot,
         shards,
-        contexts,
+        sent_contexts,
         sums.map(lambda found: (found,) * NODES),
         st.builds(Collected, proofs, integers_64, lineages),
         lacked_rows,
@@ -139,10 +145,10 @@ of_type: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.WalkEntries: st.builds(m.WalkEntries, shards, st.lists(entries, max_size=3).map(tuple), positions),
     m.WalkFetch: st.builds(m.WalkFetch, shards, leaves, starts),
     m.WalkFetchRows: st.builds(m.WalkFetchRows, shards, st.lists(addresses, max_size=3).map(tuple)),
-    m.WalkRows: st.builds(m.WalkRows, shards, row_copies, positions, large_rows),
+    m.WalkRows: st.builds(m.WalkRows, shards, row_copies, positions, large_rows, base=integers_64),
     m.FetchValue: st.builds(m.FetchValue, shards, addresses, dots, integers_64, counts),
     m.ValuePart: st.builds(
-        m.ValuePart, shards, addresses, dots, counts, st.binary(max_size=100), row_copies, large_rows
+        m.ValuePart, shards, addresses, dots, counts, st.binary(max_size=100), row_copies, large_rows, base=integers_64
     ),
     m.Ping: st.builds(m.Ping, rumours),
     m.PingRequest: st.builds(m.PingRequest, names, rumours),

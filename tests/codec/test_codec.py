@@ -342,8 +342,8 @@ def neighbour(key: bytes) -> tuple[list[object], RowCopy]:
 @pytest.mark.parametrize(("bad", "refused"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
 def test_a_bad_row_is_refused_and_its_neighbours_survive(bad: list[object], refused: RefusedRow) -> None:
     (first, first_copy), (last, last_copy) = neighbour(b"first"), neighbour(b"last")
-    delta = (5, "usr", pairs(1, 0, 9), 3, *first, *bad, *last, None, 0, 0)
-    walk_rows = (16, "sys", 3, *first, *bad, *last, 1, b"t\0last", 0)
+    delta = (5, "usr", pairs(1, 0, 9), 3, *first, *bad, *last, None, 0, 0, 0)
+    walk_rows = (16, "sys", 3, *first, *bad, *last, 1, b"t\0last", 0, 0)
     decoded = decode(frame_of(*HEAD, 3, *delta, *walk_rows, 6, "usr"), SMALL)
     arrived, walked, offer = decoded.messages
     assert isinstance(arrived, Delta)
@@ -386,19 +386,19 @@ def test_a_bad_outline_is_refused_and_its_neighbours_survive(bad: list[object], 
         (Outline(Dot(1, 2), 99, 9, 2**64 - 1, 5), Outline(Dot(5, 1), 98, None, 0, None, 3)),
         Context({1: 2, 5: 1}),
     )
-    delta = (5, "usr", pairs(1, 0, 9), 0, None, 3, *good, *bad, *good, 0)
-    value = (22, "usr", b"t\0k", pairs(1, 1), 3, b"value", 0, 2, *bad, *good)
+    delta = (5, "usr", pairs(1, 0, 9), 0, None, 3, *good, *bad, *good, 0, 0)
+    value = (22, "usr", b"t\0k", pairs(1, 1), 3, b"value", 0, 2, *bad, *good, 0)
     arrived, fragment = decode(frame_of(*HEAD, 2, *delta, *value), SMALL).messages
     assert isinstance(arrived, Delta)
     assert isinstance(fragment, ValuePart)
     assert arrived == Delta("usr", {1: Range(0, 9)}, (), None, (outline, outline), refused=arrived.refused)
-    assert fragment == ValuePart("usr", b"t\0k", Dot(1, 1), 3, b"value", (), (outline,), fragment.refused)
+    assert fragment == ValuePart("usr", b"t\0k", Dot(1, 1), 3, b"value", (), (outline,), refused=fragment.refused)
     assert [found[:2] for found in (*arrived.refused, *fragment.refused)] == [refused[:2]] * 2
 
 
 def test_a_refused_row_is_named_with_all_writes_that_it_may_stand_for() -> None:
     bad = [1, b"t\0bad", CONTEXT, pairs(9, 4, 99), b"v", None]
-    (message,) = decode(frame_of(*HEAD, 1, 16, "usr", 1, *bad, None, 0), SMALL).messages
+    (message,) = decode(frame_of(*HEAD, 1, 16, "usr", 1, *bad, None, 0, 0), SMALL).messages
     assert isinstance(message, WalkRows)
     assert message.refused == (RefusedRow((1, 5, 9), "undecodable", b"t\0bad", Context({1: 2, 5: 1, 9: 4})),)
 

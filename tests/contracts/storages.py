@@ -76,6 +76,7 @@ def everything(reader: Reader) -> dict[str, object]:
     for shard in ("sys", "usr"):
         held[shard] = {
             "record": reader.shard_record(shard),
+            "settled": reader.settled(shard),
             "counts": list(reader.table_counts(shard).items()),
             "pages": list(reader.pages(shard)),
             "rows": list(reader.rows(shard, b"", b"\xff")),
@@ -96,6 +97,7 @@ def everything(reader: Reader) -> dict[str, object]:
 def put_one_of_each(transaction: Transaction) -> None:
     transaction.put_identity(Identity("cluster", "gossipkv-0", A, 3))
     transaction.put_shard_record("usr", ShardRecord(Context({A: 5, B: 9}), Context({B: 2})))
+    transaction.put_settled("sys", Context({1: 6}))
     transaction.put_table_counts("usr", "table", Counts(1, 2, 3))
     transaction.put_page("usr", 1023, b"\x01" * 1024)
     transaction.put_row("usr", b"table\0key", row(), 65_535, is_new=True)

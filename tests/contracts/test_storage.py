@@ -50,6 +50,21 @@ def test_a_new_storage_is_empty(storage: Storage) -> None:
     assert 0 <= storage.usage.share < 0.1
 
 
+def test_a_record_rests_on_what_is_settled_until_something_else_is(process: Process) -> None:
+    with committing(process.storage) as transaction:
+        transaction.put_shard_record("usr", ShardRecord(Context({A: 5}), Context({A: 2})))
+        transaction.put_settled("usr", Context({A: 1, B: 9}))
+    record = ShardRecord(Context({A: 5, B: 9}), Context({A: 2, B: 9}))
+    with process.storage.view() as view:
+        assert (view.shard_record("usr"), view.settled("usr")) == (record, {A: 1, B: 9})
+        assert (view.shard_record("sys"), view.settled("sys")) == (None, {})
+    process.dies_and_starts()
+    with committing(process.storage) as transaction:
+        assert transaction.shard_record("usr") == record
+        transaction.put_settled("usr", Context())
+        assert transaction.shard_record("usr") == ShardRecord(Context({A: 5}), Context({A: 2}))
+
+
 def test_revisions_number_the_commits_that_readers_see(storage: Storage) -> None:
     with storage.view() as before:
         with committing(storage) as transaction:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.row import Row, Version
-from gossipkv.core.watch_position import ANEW, DOTS_MAX, WatchPosition
+from gossipkv.core.watch_position import ANEW, DOTS_MAX, EVENT_ID_LENGTH_MAX, WatchPosition
 
 replicas = st.integers(0, 2**64 - 1)
 sequences = st.integers(1, SEQUENCE_MAX)
@@ -59,3 +59,21 @@ def test_who_has_been_told_more_than_an_id_holds_begins_anew() -> None:
 def test_an_id_of_endless_entries_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         WatchPosition.of_event("Av____8P")
+
+
+def test_a_position_of_too_many_replicas_for_a_header_has_no_id_of_its_own() -> None:
+    ids = [
+        WatchPosition(Context({2**63 + number: 10**6 for number in range(count)})).event_id() for count in (200, 700)
+    ]
+    assert len(ids[0]) <= EVENT_ID_LENGTH_MAX
+    assert WatchPosition.of_event(ids[0]) is not None
+    assert ids[1] == ANEW
+
+
+def test_the_longest_of_all_dots_fit_the_bound_or_have_no_id() -> None:
+    dots = [Dot(2**64 - 1 - number, SEQUENCE_MAX) for number in range(DOTS_MAX)]
+    assert len(WatchPosition(dots=dots).event_id()) <= EVENT_ID_LENGTH_MAX
+
+
+def test_an_id_above_the_bound_begins_anew() -> None:
+    assert WatchPosition.of_event("A" * (EVENT_ID_LENGTH_MAX + 1)) is None

@@ -14,9 +14,11 @@ from unittest.mock import patch
 import xxhash
 
 from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
+from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
+from gossipkv.core.base import Base
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Proof
 from gossipkv.core.collection import Collector
@@ -33,6 +35,7 @@ from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt, Receipts
 from gossipkv.core.replica import Replica
+from gossipkv.core.retirement import Retirer
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
@@ -368,6 +371,28 @@ def _watch_from_here_on(one: Store, *, is_watched: bool) -> None:
         shard.changed = {} if is_watched else None
 
 
+# Replicas that are gone
+
+_without_retired = row.without_retired
+
+
+def _leave_out_everything(base: Base, context: Context) -> int:
+    return base.length
+
+
+def _retire_no_one(*_: Any) -> int:
+    return 0
+
+
+class _Everything(dict[ReplicaId, int]):
+    def get(self, replica: ReplicaId, default: Any = None) -> Any:
+        return 2**63
+
+
+def _forget_before_all_have_heard(old: Row | None, new: Row, settled: Any, stable: Any) -> Row:
+    return _without_retired(old, new, settled, _Everything())
+
+
 I1 = "I1_successors"
 I2 = "I2_contexts"
 I3 = "I3_dots"
@@ -499,5 +524,22 @@ MUTANTS = (
     ),
     Mutant("a row that is refused is not noted as lacking", Store, "note_lacking", _note_nothing, I2, Emphasis.REFUSED),
     Mutant("no one is told which rows a member lacks", Shard, "lacked_rows", _nothing, I2, Emphasis.REFUSED),
+    Mutant(
+        "a context leaves out what it does not cover",
+        Base,
+        "_covered_by",
+        _leave_out_everything,
+        I2,
+        Emphasis.REPLACEMENTS,
+    ),
+    Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
+    Mutant(
+        "a row forgets a superseded sibling that others hold",
+        shard_module,
+        "without_retired",
+        _forget_before_all_have_heard,
+        SIBLINGS,
+        Emphasis.REPLACEMENTS,
+    ),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )

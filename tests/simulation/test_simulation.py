@@ -11,7 +11,8 @@ from typing import get_args
 import pytest
 
 from gossipkv.core.messages import Message
-from gossipkv.simulation import Outcome, run_seed
+from gossipkv.core.retirement import Retirer
+from gossipkv.simulation import Outcome, replacements, run_seed
 from gossipkv.simulation.checkers import CHECKERS
 from gossipkv.simulation.command import run, total
 from gossipkv.simulation.timeline import Timeline
@@ -189,3 +190,19 @@ def test_the_command_shows_what_happens_in_one_seed(capsys: pytest.CaptureFixtur
     assert any("starts as replica" in line for line in lines)
     assert any("all members are equal" in line for line in lines)
     assert lines[-1] == f"trace digest {run_seed(3).digest}"
+
+
+def test_what_is_sent_and_stored_does_not_grow_with_the_replicas_that_have_been() -> None:
+    lines: list[str] = []
+    assert replacements.run(30, lines.append)
+    assert lines[-1].startswith("30 replacements")
+    assert lines[-1].endswith("no violation")
+    assert "event id" in lines[0]
+    assert lines[-2].split()[0] == "30"
+
+
+def test_members_that_retire_no_one_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retirer, "tick", lambda *_: 0)
+    lines: list[str] = []
+    assert not replacements.run(60, lines.append)
+    assert "entries" in lines[-1]

@@ -15,6 +15,7 @@ from gossipkv.simulation.checkers.living import Living
 from gossipkv.simulation.checkers.old_volumes import OldVolumes
 from gossipkv.simulation.checkers.quorums import QuorumReads, Receipts
 from gossipkv.simulation.checkers.reads import Reads
+from gossipkv.simulation.checkers.retirements import Retirements
 from gossipkv.simulation.checkers.room import Room
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.checkers.siblings import Siblings
@@ -48,6 +49,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Siblings,
     Expiries,
     TombstoneCollection,
+    Retirements,
     Watches,
     Waits,
     Twins,
@@ -57,7 +59,7 @@ CHECKERS: tuple[type[Checker], ...] = (
 what is collected."""
 
 
-AMONG_COPIES = (Fingerprints, Convergence, Rounds, TombstoneCollection, Twins, OldVolumes)
+AMONG_COPIES = (Fingerprints, Convergence, Rounds, TombstoneCollection, Retirements, Twins, OldVolumes)
 """Those that do not take a dot for the name of one write."""
 
 

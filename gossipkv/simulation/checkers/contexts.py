@@ -7,7 +7,7 @@ replica holds then never falls in rank, which I1 checks.
 
 from __future__ import annotations
 
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.messages import (
     Ack,
     Covered,
@@ -39,9 +39,10 @@ class Contexts(Checker):
             self.history.note_covered(shard, commit.disk.replica, after)
             for origin, through in after.items():
                 covered = before.get(origin, 0)
+                if through == covered:
+                    continue
                 self.require(through >= covered, commit.disk.member, "covers less of", f"{origin:016x}", "than before")
-                if through > covered:
-                    self._check(commit, shard, origin, covered, through)
+                self._check(commit, shard, origin, covered, through)
 
     def _check_recalled(self, commit: Commit, shard: str, address: bytes) -> None:
         """A row that is no longer lacking is held as far as the context says."""
@@ -114,6 +115,9 @@ class Durability(Checker):
             self._check_rows(host, message)
             context = _claimed(message)
             if context is not None:
+                assert host.process is not None, "it is up"
+                shard = host.process.replica.shards[message.shard]
+                context = shard.base.resolved(context)
                 self.require(
                     host.disk.context(message.shard).covers_all(context),
                     host.name, "claims to cover", context, "before it is durable",
@@ -133,10 +137,10 @@ class Durability(Checker):
             )  # fmt: skip
 
 
-def _claimed(message: Message) -> dict[ReplicaId, int] | None:
+def _claimed(message: Message) -> Context | None:
     match message:
         case State() | Covered() | Pull() | WalkRoot():
             return message.context
         case Delta():
-            return {origin: through for origin, (_, through) in message.ranges.items()}
+            return Context({origin: through for origin, (_, through) in message.ranges.items()})
     return None

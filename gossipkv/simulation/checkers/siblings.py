@@ -39,6 +39,10 @@ class Siblings(Checker):
 
     def _check(self, commit: Commit, address: bytes, before: Row | None, row: Row) -> None:
         member, writes = commit.disk.member, self._seen[address]
+        # A copy knows of what replicas that are gone have written, though it no longer says so.
+        settled = commit.disk.settled(USER)
+        row = Row(row.versions, row.context.joined(settled))
+        before = None if before is None else Row(before.versions, before.context.joined(settled))
         found = {version.dot for version in row.versions if not self._is_buried(address, version.dot)}
         fresh = [version for version in row.versions if version.dot not in writes]
         explained = [version for version in fresh if self._explains_adoption(address, before, row, version)]

@@ -1,0 +1,120 @@
+"""Who says that a replica is gone for good, and when.
+
+A replica may be retired when no record of a member names it, every listed member covers the same of its writes in both
+shards, and none of its writes stand here beyond that. It must have been gone for as long as the minimum age of a
+tombstone, in time that this member has spent running: a watch that was interrupted for less is thus told what it missed
+and not reset. Members that are replaced all the while delay nothing but the moment at which all cover its writes.
+
+The member that has run the longest writes the rows, a bounded number of replicas at a time, while all members are
+alive.
+
+Leaving out what a member covers is safe whoever else covers it. But a member that has collected tombstones raises its
+marks to what it leaves out, and marks fence old volumes. So "every listed member" is proved as it is for tombstones
+(`core/collection.py`): by what the members have vouched for, which knows of all who may hold rows.
+"""
+
+from __future__ import annotations
+
+from gossipkv.core.address import NAMESPACES, SYSTEM, USER
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.member import LEFT
+from gossipkv.core.membership import Membership
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.retired import Retirement
+from gossipkv.core.storage import Reader, Transaction
+from gossipkv.core.store import Store
+
+REPLICAS_PER_LOOK = 100
+LOOK_MS_MAX = 10_000
+"""The most time between two looks that counts as spent running."""
+
+
+class Retirer:
+    """Of one replica."""
+
+    def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
+        self._store = store
+        self._membership = membership
+        self._member = options.member
+        self._age_ms_min = options.tombstone_age_ms_min
+        self._look_ms = min(options.gossip_interval_ms, LOOK_MS_MAX)
+        self._running_ms = 0
+        self._looked_ms: int | None = None
+        self._since: dict[ReplicaId, tuple[dict[str, int], int]] = {}
+        """What each replica that is gone has written, and since when that is all, in time spent running."""
+
+    def tick(self, transaction: Transaction, incarnation: int, now_ms: int) -> int:
+        """Retire those whose time has come; returns how many."""
+        looked_ms = self._looked_ms
+        if looked_ms is not None and looked_ms <= now_ms < looked_ms + self._look_ms:
+            return 0
+        self._looked_ms = now_ms
+        if looked_ms is not None:
+            self._running_ms += max(0, min(now_ms - looked_ms, LOOK_MS_MAX))
+        self._look()
+        if not self._is_its_turn(incarnation):
+            return 0
+        due = [
+            origin
+            for origin, (sequences, since_ms) in sorted(self._since.items())
+            if self._running_ms - since_ms >= self._age_ms_min
+            and self._is_covered_by_all(origin, sequences)
+            and self._is_all_that_peers_know(origin, sequences)
+        ]
+        found = [Retirement(origin, self._since.pop(origin)[0]) for origin in due[:REPLICAS_PER_LOOK]]
+        retired = [each for each in found if not _runs_ahead(transaction, each)]
+        for operation in self._store.retired.added(retired):
+            self._store.write(transaction, SYSTEM, operation, now_ms)
+        return len(retired)
+
+    def _look(self) -> None:
+        """Note who is gone from now on, and forget who is not."""
+        found = self._gone()
+        self._since = {
+            origin: self._since[origin]
+            if origin in self._since and self._since[origin][0] == sequences
+            else (sequences, self._running_ms)
+            for origin, sequences in found.items()
+        }
+
+    def _gone(self) -> dict[ReplicaId, dict[str, int]]:
+        named = {peer.record.replica for peer in self._membership.listed() if peer.record is not None}
+        named |= {self._store.replica, *(peer.replica for peer in self._membership.members() if peer.replica)}
+        shards = self._store.shards
+        said = self._store.retired.latest()
+        gone = {}
+        for origin in sorted({origin for name in NAMESPACES for origin in shards[name].unsettled()} - named):
+            sequences = {name: shards[name].context.get(origin, 0) for name in NAMESPACES}
+            if said.get(origin) != sequences:
+                gone[origin] = sequences
+        return gone
+
+    def _is_covered_by_all(self, origin: ReplicaId, sequences: dict[str, int]) -> bool:
+        return self._store.shards[SYSTEM].stable.get(origin, 0) == sequences[SYSTEM] and all(
+            peer.vouched.get(origin, 0) >= sequences[USER] for peer in self._membership.listed()
+        )
+
+    def _is_all_that_peers_know(self, origin: ReplicaId, sequences: dict[str, int]) -> bool:
+        return not any(
+            context.get(origin, 0) > sequences[name]
+            for peer in self._membership.members()
+            for name, context in peer.contexts.items()
+        )
+
+    def _is_its_turn(self, incarnation: int) -> bool:
+        """Whether this member has run the longest, of members that are all alive: so it is one at a time that writes,
+        in a partition too."""
+        started = incarnation, self._member
+        records = [(peer, peer.record) for peer in self._membership.listed() if peer.status != LEFT]
+        return all(
+            peer.is_living and record is not None and started < (record.incarnation, peer.member or "")
+            for peer, record in records
+        )
+
+
+def _runs_ahead(reader: Reader, retirement: Retirement) -> bool:
+    """Whether rows hold later writes of the replica."""
+    return any(
+        next(reader.journal(name, retirement.replica, sequence), None) is not None
+        for name, sequence in retirement.sequences.items()
+    )

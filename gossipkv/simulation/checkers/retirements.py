@@ -1,0 +1,48 @@
+"""Replicas that are gone are left out in the end, and what is sent and stored stays as short as the members are few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, table_of
+from gossipkv.core.causality import ReplicaId
+from gossipkv.core.member import MemberRecord
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class Retirements(Checker):
+    name = "retirements"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self.is_blocked = False
+        """A member is gone and no one has forgotten it."""
+
+    def ended(self, hosts: Sequence[Host]) -> None:
+        for host in [] if self.is_blocked else hosts:
+            left = list(lingering(host))
+            self.require(not left, host.name, "goes on naming", left, "which are gone")
+
+
+def lingering(host: Host) -> Iterator[ReplicaId]:
+    """Replicas that are gone and that the host names in what it says, but for those of which it holds rows that no
+    context will ever cover."""
+    process = host.process
+    assert process is not None
+    named = {host.disk.replica}
+    for address, row in stored_rows(host, SYSTEM).items():
+        if table_of(address) == MEMBERS_TABLE and row.winner.value is not None:
+            named.add(MemberRecord.from_json(row.winner.value).replica)
+    shards = process.replica.shards
+    for name in NAMESPACES:
+        for origin in sorted(set(shards[name].unsettled()) - named):
+            if not any(_runs_ahead(host, each, origin) for each in NAMESPACES):
+                yield origin
+
+
+def _runs_ahead(host: Host, shard: str, origin: ReplicaId) -> bool:
+    with host.disk.view() as view:
+        return next(view.journal(shard, origin, host.disk.context(shard).get(origin, 0)), None) is not None

@@ -1,0 +1,78 @@
+"""Contexts that leave out what replicas that are gone have written."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipkv.core.base import NO_BASE, Abridged, Base
+from gossipkv.core.causality import Context, Dot
+
+DOTS = st.builds(Dot, st.integers(1, 12), st.integers(0, 5))
+ENTRIES = st.lists(DOTS, max_size=10, unique=True).map(tuple)
+CONTEXTS = st.dictionaries(st.integers(1, 12), st.integers(1, 9), max_size=12).map(Context)
+
+
+@given(ENTRIES, CONTEXTS, st.data())
+def test_a_context_that_is_abridged_and_resolved_is_what_it_was(
+    entries: tuple[Dot, ...], context: Context, data: st.DataObject
+) -> None:
+    sender = Base(entries, data.draw(st.integers(0, len(entries))))
+    receiver = Base(entries, data.draw(st.integers(0, len(entries))))
+    sent = sender.abridged(context)
+    assert receiver.resolved(sent) == context
+    assert context.covers_all(sent)
+
+
+@given(ENTRIES, ENTRIES, CONTEXTS, st.data())
+def test_whatever_the_receiver_knows_it_takes_no_more_for_covered_than_the_sender_covers(
+    entries: tuple[Dot, ...], others: tuple[Dot, ...], context: Context, data: st.DataObject
+) -> None:
+    sent = Base(entries, data.draw(st.integers(0, len(entries)))).abridged(context)
+    received = Base(others, data.draw(st.integers(0, len(others)))).resolved(sent)
+    assert context.covers_all(received)
+    assert isinstance(received, Abridged) or received == context
+
+
+@given(ENTRIES, ENTRIES, st.data())
+def test_knowing_more_keeps_what_is_left_out_if_that_still_comes_first(
+    entries: tuple[Dot, ...], others: tuple[Dot, ...], data: st.DataObject
+) -> None:
+    former = Base(entries, data.draw(st.integers(0, len(entries))))
+    later = former.of_entries(entries + others)
+    assert (later.number, later.length, later.settled) == (former.number, former.length, former.settled)
+    assert later.length_of(former.number) is not None
+    other = former.of_entries(others)
+    rebuilt = Base(others, other.length)
+    assert (other.number, other.settled) == (rebuilt.number, rebuilt.settled)
+    assert others[: other.length] == entries[: other.length]
+
+
+def test_only_what_is_recent_is_sent() -> None:
+    gone = tuple(Dot(replica, replica) for replica in range(1, 10_001))
+    context = Context(dict(gone) | {77_777: 3})
+    sent = Base(gone, len(gone)).abridged(context)
+    assert sent == {77_777: 3}
+    assert isinstance(sent, Abridged)
+
+
+def test_a_context_that_covers_less_leaves_out_less() -> None:
+    base = Base((Dot(1, 5), Dot(2, 5), Dot(3, 5)), 3)
+    lagging = Context({1: 5, 2: 4, 3: 5})
+    assert base.abridged(lagging) == {2: 4, 3: 5}
+    assert base.resolved(base.abridged(lagging)) == lagging
+    assert type(base.abridged(Context({9: 9}))) is Context
+
+
+def test_a_retired_replica_that_writes_again_has_an_entry() -> None:
+    base = Base((Dot(1, 5), Dot(2, 5)), 2)
+    assert base.abridged(Context({1: 6, 2: 5})) == {1: 6}
+    again = base.of_entries((*base.entries, Dot(1, 6)))
+    assert again.of_length(3).abridged(Context({1: 6, 2: 5})) == {}
+
+
+def test_a_base_that_is_not_recognised_leaves_a_lower_bound() -> None:
+    sent = Base((Dot(1, 5),), 1).abridged(Context({1: 5, 2: 2}))
+    received = NO_BASE.resolved(sent)
+    assert isinstance(received, Abridged)
+    assert received == {2: 2}
