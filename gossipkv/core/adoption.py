@@ -12,6 +12,10 @@ Adopting is safe whatever else happens. If the origin comes back with its disk, 
 has been adopted is superseded there as here. Two members that adopt the same write leave two versions of one value, of
 which the later one wins, or which stay beside each other until the next write.
 
+An origin is gone if it has been a member and no record names it any longer. A row may also name an origin that nobody
+has heard of, because a client read it at a member that was alone. That is kept: the origin may still come, and what a
+writer has replaced must not come back with it.
+
 Members take turns by name: each waits one message's life longer than the one before, in time that it has spent running.
 """
 
