@@ -494,7 +494,10 @@ class Gossip:
         dialled.exchange = None
         asked, dialled.asked = dialled.asked, Asked()
         peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
-        if envelope.replica == self._store.replica or self._is_the_other_process(peer, envelope):
+        if self._is_the_other_process(peer, envelope):
+            self._membership.dial_as_recorded(peer)
+            return
+        if envelope.replica == self._store.replica:
             return
         if exchange > peer.last_heard:
             # It answers now, so it is what it says, however its incarnation compares: its clock may have been set back

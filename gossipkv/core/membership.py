@@ -242,6 +242,11 @@ class Membership:
             known.endpoint = peer.endpoint
         return known
 
+    def dial_as_recorded(self, peer: Peer) -> None:
+        """Another process of the member's name has answered: go to where the record says that this one is reached."""
+        if peer.record is not None:
+            peer.endpoint = peer.record.endpoints.get(GOSSIP, peer.endpoint)
+
     def succeeded(self, peer: Peer) -> bool:
         """An exchange with it went well; returns whether it had been failing."""
         self.has_been_answered = True
