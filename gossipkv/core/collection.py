@@ -4,6 +4,9 @@ A tombstone may go when every listed member covers every write in the row's cont
 version any more, and none will accept one. Members that are down count, and those that have left, until they are
 forgotten. Two waits are added:
 
+- A member that holds rows ahead of its context vouches for nothing. Counterexample: a replica hands a row over and is
+  lost; a member alone deletes the row unseen, in ignorance of it, and all listed members cover the delete. Were the
+  tombstone collected, the row would come back when it is adopted.
 - A message that was sent before its sender covered the tombstone may still be under way. So a context counts as
   *settled* once it has been stable for the longest life of a message, in time that this member has spent running: what
   lay in its inbox while it was paused has been taken in by then.
@@ -22,7 +25,7 @@ from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collected import Proof
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Transaction
+from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Reader, Transaction
 from gossipkv.core.store import Store
 
 ROWS_PER_TICK = 500
@@ -53,7 +56,7 @@ class Collector:
 
     def tick(self, transaction: Transaction, now_ms: int, rows_max: int = ROWS_PER_TICK) -> None:
         """Let time pass, and sweep on."""
-        self._settle(now_ms)
+        self._settle(transaction, now_ms)
         if self._swept is not None:
             self._sweep(transaction, now_ms, min(rows_max, ROWS_PER_TICK))
 
@@ -69,12 +72,12 @@ class Collector:
         own = [self._member] if self._store.shards[USER].lacking else []
         return own + [peer.member for peer in peers if peer.member and not peer.vouched.covers_all(self.blocked)]
 
-    def _settle(self, now_ms: int) -> None:
+    def _settle(self, reader: Reader, now_ms: int) -> None:
         ticked_ms, self._ticked_ms = self._ticked_ms, now_ms
         if ticked_ms is not None:
             self._settling_for_ms += max(0, min(now_ms - ticked_ms, TICK_MS_MAX, self._message_life_ms // 4))
         if self._settling_for_ms >= self._message_life_ms:
-            stable = self._stable()
+            stable = Context() if self._store.shards[USER].is_ahead(reader) else self._stable()
             self._settled, self._settling = self._settling.met(stable), stable
             # A process that speaks and is not listed, because another of its name is or because its record was deleted
             # before it announced itself again, has not been waited for: its data must not be judged by that.

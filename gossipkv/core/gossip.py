@@ -542,6 +542,9 @@ class Gossip:
         told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
         # A peer that covers more of `sys` than it is known to may know of members that are unknown here.
         told = {name: None if isinstance(context, Abridged) else context for name, context in told.items()}
+        if any(digest.shard == USER and digest.is_ahead for digest in digests):
+            # A row that no context covers may be older than a tombstone that is about to go.
+            told.pop(USER, None)
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)

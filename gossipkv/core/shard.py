@@ -51,6 +51,10 @@ class Collision(NamedTuple):
     """The addresses."""
 
 
+AHEAD_ENTRIES_MAX = 64
+"""Entries ahead of the context that are looked at, of each origin."""
+
+
 class Shard:
     """The state that one replica keeps of a shard in memory; rows and journal stay in storage."""
 
@@ -458,8 +462,26 @@ class Shard:
         )
 
     def is_ahead(self, reader: Reader) -> bool:
-        """Whether rows are held whose dots the context does not cover yet, as others are told of it."""
-        return self.last_own > self.told or not self.context.covers_all(reader.journal_heads(self.name))
+        """Whether versions are held whose dots the context does not cover yet, as others are told of it. An entry of a
+        row's context that names no version held does not count: it may stay for ever."""
+        if self.last_own > self.told:
+            return True
+        heads = reader.journal_heads(self.name)
+        return any(
+            head > self.context.get(origin, 0) and self._holds_ahead(reader, origin)
+            for origin, head in sorted(heads.items())
+        )
+
+    def _holds_ahead(self, reader: Reader, origin: ReplicaId) -> bool:
+        """Whether a version of this origin runs ahead; taken for granted if there are many entries."""
+        entries = reader.journal(self.name, origin, self.context.get(origin, 0))
+        for number, entry in enumerate(entries):
+            row = reader.row(self.name, entry.address)
+            if number >= AHEAD_ENTRIES_MAX or row is None:
+                return True
+            if any(version.dot == (origin, entry.sequence) for version in row.versions):
+                return True
+        return False
 
 
 def _collected(reader: Reader, name: str) -> Collected:
