@@ -21,7 +21,7 @@ Members take turns by name: each waits one message's life longer than the one be
 
 from __future__ import annotations
 
-from gossipkv.core.address import SYSTEM
+from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import TICK_MS_MAX
 from gossipkv.core.effects import Notice
@@ -102,9 +102,14 @@ class Adopter:
         return adopted > 0
 
     def _is_everywhere(self, shard: Shard, row: Row) -> bool:
-        """Whether every listed member covers what the row holds, and so holds it or something later."""
-        contexts = [shard.context, *(peer.contexts.get(shard.name, Context()) for peer in self._membership.listed())]
-        return all(context.covers(version.dot) for context in contexts for version in row.versions)
+        """Whether every member covers what the row holds, and so holds it or something later. Rows of the users may be
+        at members that are not listed here yet, so only what a member has vouched for counts."""
+        peers = self._membership.listed()
+        if shard.name == USER:
+            others = [peer.vouched for peer in peers]
+        else:
+            others = [peer.contexts.get(shard.name, Context()) for peer in peers]
+        return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
         """Whether a member is known to cover more of the origin's writes: then a range can still come."""
