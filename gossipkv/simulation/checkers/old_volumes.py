@@ -74,6 +74,15 @@ class OldVolumes(Checker):
                 timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
                 self._told.add(Told(operation.address, timestamp))
 
+    def fenced(self, host: Host) -> None:
+        """What an outdated volume has acknowledged is named and kept where its data are set aside. A copy elsewhere has
+        a name that may stand for another write, and may give way to it."""
+        self._told = {
+            told
+            for told in self._told
+            if (row := host.disk.committed_row(USER, told.address)) is None or row.winner.timestamp != told.timestamp
+        }
+
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """What no disk knows any longer may be lost, and a deletion that none has heard of may be undone."""
         self._told = {told for told in self._told if any(self._holds(disk, told) for disk in surviving)}
