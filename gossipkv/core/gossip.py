@@ -548,12 +548,13 @@ class Gossip:
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)
-            if digest.shard in asked and not digest.is_ahead:
-                # Rows that run ahead of the peer's context may bear names that the comparison does not show.
-                self._note_compared(peer, digest.shard, asked[digest.shard])
             if digest.shard in states:
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
             elif digest.shard in asked:
+                if not digest.is_ahead:
+                    # Both hold the same contents, so they mean the same by each name. To cover as much is not enough:
+                    # the peer may cover as many other writes. Nor are rows ahead of a context in the comparison.
+                    self._note_compared(peer, digest.shard, asked[digest.shard])
                 peer.learn_context(digest.shard, asked[digest.shard], Context())
                 self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:
@@ -798,13 +799,15 @@ class Gossip:
         self.notices.clear()
         self.changed.clear()
 
-    def speaks_of_unknown_names(self, envelope: Envelope) -> bool:
+    def speaks_of_unknown_names(self, reader: Reader, envelope: Envelope) -> bool:
         """Whether it names writes of this replica that others cannot have heard of from it. To be asked before
         anything of the envelope counts: by such a name the writes here may seem to be known, or replaced."""
         latest = latest_names(envelope, self._store.replica)
         if any(sequence > self._store.shards[name].told for name, sequence in latest.items()):
             return True
         for message in envelope.messages:
+            if isinstance(message, Delta | WalkRows | ValuePart) and self._store.misnames(reader, message):
+                return True
             if isinstance(message, Delta | WalkRows) and message.shard == SYSTEM:
                 listed = last_writes(message.rows, self._store.replica)
                 if any(sequence > self._store.shards[name].told for name, sequence in listed.items()):

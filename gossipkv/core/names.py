@@ -7,8 +7,9 @@ elsewhere under names that it is about to give out again. Two numbers per shard 
   has heard of it from another process. Comparing with the replica's *last write* instead would not do: a copy that has
   written 40 rows alone has reached 40 names that stand for other writes elsewhere, and none beyond them.
 - `certain`: the last of its own writes whose name is in no doubt. For each listed member, names up to where this
-  replica was when the two last began to compare, and found nothing wrong, are certain; so the least of these counts.
-  Names above it are given up in a renewal (`Store.renew`).
+  replica was when the two last found that they hold the same are certain; the least of these counts, and none while an
+  address that was found has not answered. Names above it are given up in a renewal (`Store.renew`). A row that arrives
+  and speaks of one of them, of which the row here knows nothing, is as good as a later name (`Store.misnames`).
 
 Both are stored with the shard: a copy may write, start again, and only then meet the others. From the start of a
 process until it has compared with some one member it tells no one of writes above `told`, so that the first comparison

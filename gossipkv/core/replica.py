@@ -187,7 +187,7 @@ class Replica:
             return self._envelope((), now_ms)
         self._solitude.heard(now_ms)
         envelope = self._completed(envelope)
-        if self._gossip.speaks_of_unknown_names(envelope):
+        if self._gossip.speaks_of_unknown_names(transaction, envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
         answers = self._gossip.receive(transaction, envelope, now_ms) + self._probing.receive(envelope)
@@ -209,7 +209,7 @@ class Replica:
         if envelope.replica != self.identity.replica:
             self._solitude.heard(now_ms)
         envelope = self._completed(envelope)
-        if self._gossip.speaks_of_unknown_names(envelope):
+        if self._gossip.speaks_of_unknown_names(transaction, envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
         if self._probing.answered(exchange, envelope, now_ms):

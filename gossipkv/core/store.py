@@ -17,7 +17,7 @@ from gossipkv.core.clock import HybridClock, milliseconds
 from gossipkv.core.collected import Proof, Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, LackedRow, held_below, lack_of
-from gossipkv.core.messages import Range, RefusedRow, RowCopy
+from gossipkv.core.messages import Delta, Range, RefusedRow, RowCopy, ValuePart, WalkRows
 from gossipkv.core.parcel import is_carriable
 from gossipkv.core.retired import Retired, stored_base
 from gossipkv.core.room import NO_ROOM, Room
@@ -173,6 +173,21 @@ class Store:
             self._telling.add(shard_name)
             if shard_name in self.shards:
                 self.shards[shard_name].tell_all()
+
+    def misnames(self, reader: Reader, message: Delta | WalkRows | ValuePart) -> bool:
+        """Whether a row that arrives names a write of this replica that it has made at another address or not at all:
+        the name is in doubt, and the row here knows nothing of it. The replica may have told others of the name itself,
+        after a first comparison with a member that did not know better."""
+        shard, own = self.shards[message.shard], self.replica
+        certain, collected = shard.certain, shard.collected.marks.get(own, 0)
+        settled = max(certain, collected, shard.stable.get(own, 0))
+        for address, row in message.rows:
+            sequence = row.context.get(own, 0)
+            if sequence > settled and address not in shard.quarantined and address not in shard.lacking:
+                current = reader.row(message.shard, address)
+                if current is None or current.context.get(own, 0) < sequence:
+                    return True
+        return False
 
     def renew(self, transaction: Transaction, replica: ReplicaId) -> None:
         """Go on under another replica id: others know of writes under the present one that are not here, so the data
