@@ -65,4 +65,8 @@ AMONG_COPIES = (Fingerprints, Convergence, Rounds, TombstoneCollection, Retireme
 
 def all_checkers(history: History, *, are_copies: bool) -> list[Checker]:
     """All of them; where volumes are copied, those that do not go by dots."""
-    return [checker(history) for checker in (AMONG_COPIES if are_copies else CHECKERS)]
+    checkers = [checker(history) for checker in (AMONG_COPIES if are_copies else CHECKERS)]
+    for checker in checkers:
+        if isinstance(checker, Convergence):
+            checker.counts_tombstones = not are_copies
+    return checkers
