@@ -112,10 +112,10 @@ class Adopter:
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
-        """Whether a member is known to cover more of the origin's writes: then a range can still come."""
+        """Whether one that is present is known to cover more of the origin's writes: then a range can still come."""
         covered = shard.context.get(origin, 0)
         return any(
             peer.contexts[shard.name].get(origin, 0) > covered
-            for peer in self._membership.members()
+            for peer in self._membership.present()
             if shard.name in peer.contexts
         )

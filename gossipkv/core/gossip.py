@@ -718,7 +718,7 @@ class Gossip:
             return
         shard = self._store.shards[shard_name]
         shard.adopt(self._store.resolved(shard_name, finished.seal()))
-        self._store.settle()
+        self._store.settle(self._membership.all_hold)
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
         shard.note_timestamp(min(finished.collected.timestamp, latest))

@@ -98,8 +98,8 @@ class Membership:
         return bool(self._contacts)
 
     def replicas(self) -> set[ReplicaId]:
-        """Those that the other members run as, by their records or by what they have said."""
-        spoken = {peer.replica for peer in self._members.values() if peer.replica is not None}
+        """Those that the other members run as, by their records or by what those present have said."""
+        spoken = {peer.replica for peer in self.present() if peer.replica is not None}
         return spoken | {peer.record.replica for peer in self._members.values() if peer.record is not None}
 
     def knows_of_others(self) -> bool:
@@ -163,6 +163,15 @@ class Membership:
     def listed(self) -> list[Peer]:
         """The members with a record, those that have left included."""
         return [peer for peer in self.members() if peer.record is not None]
+
+    def present(self) -> list[Peer]:
+        """The members with a record, and those that are alive without one. One that is dead and has no record here
+        can never be forgotten, so only what is unsafe without it waits for it."""
+        return [peer for peer in self.members() if peer.record is not None or peer.is_living]
+
+    def all_hold(self, shard: str, dot: Dot) -> bool:
+        """Whether all that are present are known to hold a write, or what superseded it."""
+        return all(peer.holds(shard, dot) for peer in self.present())
 
     def load_forgotten(self, replicas: Iterable[ReplicaId]) -> None:
         """Take what is committed in place of what was known."""

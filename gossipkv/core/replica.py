@@ -275,7 +275,7 @@ class Replica:
                 self._gossip.wrote(shard)
             if self._retirer.tick(transaction, self.identity.incarnation, now_ms):
                 self._gossip.wrote(SYSTEM)
-        self._store.settle()
+        self._store.settle(self._membership.all_hold)
         if expired or self.tally.tombstones_collected > collected:
             self._upkeep.succeeded()
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from gossipkv.core.address import NAMESPACES, RETIRED_TABLE, SYSTEM, address_of, key_of, table_of
@@ -132,13 +132,13 @@ class Retired:
         """What is known now, and left out as before."""
         return former.of_entries(tuple([Dot(each.replica, each.sequences[shard]) for each in self.order]))
 
-    def settled_length(self, shard: str, base: Base, context: Context, stable: Context) -> int:
-        """How many replicas may be left out of a context of the shard; `stable`: what all listed members cover of
-        `sys`."""
+    def settled_length(self, shard: str, base: Base, context: Context, all_hold: Callable[[str, Dot], bool]) -> int:
+        """How many replicas may be left out of a context of the shard; `all_hold`: whether all members hold a
+        write."""
         length = base.length
         while (
             length < len(self.order)
-            and stable.covers(self._dots[length])
+            and all_hold(SYSTEM, self._dots[length])
             and context.get(self.order[length].replica, 0) >= self.order[length].sequences[shard]
         ):
             length += 1

@@ -1,7 +1,8 @@
 """Who says that a replica is gone for good, and when.
 
 A replica may be retired when no record of a member names it, every listed member covers the same of its writes in both
-shards, and none of its writes stand here beyond that. It must have been gone for as long as the minimum age of a
+shards, and none of its writes stand here beyond that. A member that speaks and has no record yet counts as listed while
+it is alive. It must have been gone for as long as the minimum age of a
 tombstone, in time that this member has spent running: a watch that was interrupted for less is thus told what it missed
 and not reset. Members that are replaced all the while delay nothing but the moment at which all cover its writes.
 
@@ -16,7 +17,7 @@ marks to what it leaves out, and marks fence old volumes. So "every listed membe
 from __future__ import annotations
 
 from gossipkv.core.address import NAMESPACES, SYSTEM, USER
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.causality import Dot, ReplicaId
 from gossipkv.core.member import LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
@@ -78,8 +79,7 @@ class Retirer:
         }
 
     def _gone(self) -> dict[ReplicaId, dict[str, int]]:
-        named = {peer.record.replica for peer in self._membership.listed() if peer.record is not None}
-        named |= {self._store.replica, *(peer.replica for peer in self._membership.members() if peer.replica)}
+        named = {self._store.replica, *self._membership.replicas()}
         shards = self._store.shards
         said = self._store.retired.latest()
         gone = {}
@@ -90,14 +90,17 @@ class Retirer:
         return gone
 
     def _is_covered_by_all(self, origin: ReplicaId, sequences: dict[str, int]) -> bool:
-        return self._store.shards[SYSTEM].stable.get(origin, 0) == sequences[SYSTEM] and all(
-            peer.vouched.get(origin, 0) >= sequences[USER] for peer in self._membership.listed()
+        last = Dot(origin, sequences[SYSTEM])
+        return (
+            not self._store.shards[SYSTEM].lacking
+            and self._membership.all_hold(SYSTEM, last)
+            and all(peer.vouched.get(origin, 0) >= sequences[USER] for peer in self._membership.listed())
         )
 
     def _is_all_that_peers_know(self, origin: ReplicaId, sequences: dict[str, int]) -> bool:
         return not any(
             context.get(origin, 0) > sequences[name]
-            for peer in self._membership.members()
+            for peer in self._membership.present()
             for name, context in peer.contexts.items()
         )
 

@@ -6,7 +6,7 @@ nothing of it may leave the node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -473,12 +473,11 @@ class Store:
             for name, shard in self.shards.items():
                 shard.rest_on(self.retired.base(name, shard.base))
 
-    def settle(self) -> None:
+    def settle(self, all_hold: Callable[[str, Dot], bool]) -> None:
         """Leave out of what is said and stored those retired replicas that every listed member knows to be retired, or
-        that a peer leaves out."""
-        stable = self.shards[SYSTEM].stable
+        that a peer leaves out. `all_hold`: whether every listed member holds a write."""
         for name, shard in self.shards.items():
-            length = self.retired.settled_length(name, shard.base, shard.context, stable)
+            length = self.retired.settled_length(name, shard.base, shard.context, all_hold)
             if length > shard.base.length:
                 shard.rest_on(shard.base.of_length(length))
             self._leave_out_as_heard(shard)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of
+from gossipkv.core.causality import Context
 from gossipkv.core.inputs import Forget, Received, Write
+from gossipkv.core.member import DEAD
 from gossipkv.core.messages import Delta, RowCopy
+from gossipkv.core.peer import Peer
 from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Conflicts
 from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation
-from tests.core.cluster import Cluster, Member
+from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.test_collection import AGE_MS, ROW, clustered, live, start
 
 BESIDE = address_of("beside", b"row")
@@ -63,6 +66,22 @@ def test_a_tombstone_handed_over_by_a_replica_that_lost_its_disk_is_adopted_and_
         assert not ahead(member)
         assert cluster.status(member.name).collection_blocked_by == ()
     assert any("writes_adopted" in member.events() for member in cluster.members.values())
+
+
+def test_a_dead_member_without_a_record_keeps_no_write_from_being_adopted() -> None:
+    """It covered more, and its data went with it."""
+    cluster = written_ahead(None)
+    gone = cluster.members["c"].replica_id
+    lose_disk(cluster, "c", "a", "b")
+    for member in cluster.members.values():
+        peer = member.driver.replica._membership.identified(Peer(endpoint_of("d")), "d", 1, cluster.now_ms)
+        peer.become_replica(99, 1)
+        peer.learn_context(USER, Context({gone: 99}), Context())
+        peer.standing.status = DEAD
+    live(cluster, AGE_MS // 1_000 + 90)
+    for member in cluster.members.values():
+        assert ROW not in member.rows()
+        assert not ahead(member)
 
 
 def test_a_value_handed_over_by_a_replica_that_lost_its_disk_is_adopted_by_one_and_covered_by_all() -> None:

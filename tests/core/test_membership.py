@@ -170,7 +170,7 @@ def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() ->
     known = membership()
     known.learn_record("a", record("a:1", replica=7, incarnation=1), DOT)
     peer = member(known, "a")
-    peer.learn_context("usr", Context({1: 5}))
+    peer.learn_context("usr", Context({1: 5}), Context())
     known.learn_record("a", record("a:1", replica=8, incarnation=2), DOT)
     assert (peer.replica, peer.contexts) == (8, {})
     peer.become_replica(7, 1)

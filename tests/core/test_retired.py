@@ -8,7 +8,9 @@ from gossipkv.core.address import NAMESPACES, RETIRED_TABLE, SYSTEM, USER, addre
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.inputs import Forget, Write
+from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.messages import Covered, Envelope, RowCopy
+from gossipkv.core.peer import Peer
 from gossipkv.core.replica import Forgotten
 from gossipkv.core.retired import Retired, Retirement
 from gossipkv.core.row import Row, Version
@@ -18,7 +20,7 @@ from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import Footing, Tail, standing
 from gossipkv.core.write import Operation
 from gossipkv.storage.memory import MemoryStorage
-from tests.core.cluster import Cluster, Member
+from tests.core.cluster import Cluster, Member, endpoint_of
 
 AGE_MS = 5_000
 LIVES = 12
@@ -133,6 +135,32 @@ def test_a_member_that_does_not_cover_the_writes_of_a_replica_keeps_it_from_bein
         cluster.tick("c")
         while cluster.flow():
             pass
+    assert not _retired(cluster, "a")
+
+
+def _speak_without_a_record(cluster: Replacements, status: str) -> None:
+    """Let a member be heard by all, and known to none by its record."""
+    for member in cluster.members.values():
+        peer = member.driver.replica._membership.identified(Peer(endpoint_of("d")), "d", 1, cluster.now_ms)
+        peer.become_replica(99, 1)
+        peer.learn_context(SYSTEM, Context({99: 1}), Context())
+        peer.standing.status = status
+
+
+def test_a_dead_member_that_has_no_record_keeps_no_one_from_being_retired(cluster: Replacements) -> None:
+    gone = cluster.members["c"].replica_id
+    cluster.write_each("k")
+    cluster.replace()
+    _speak_without_a_record(cluster, DEAD)
+    cluster.age()
+    assert all(gone in shard_of(member).base.settled for member in cluster.members.values())
+
+
+def test_a_living_member_that_has_no_record_yet_is_waited_for(cluster: Replacements) -> None:
+    cluster.write_each("k")
+    cluster.replace()
+    _speak_without_a_record(cluster, ALIVE)
+    cluster.age()
     assert not _retired(cluster, "a")
 
 

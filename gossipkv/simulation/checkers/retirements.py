@@ -28,8 +28,8 @@ class Retirements(Checker):
 
 
 def lingering(host: Host) -> Iterator[ReplicaId]:
-    """Replicas that are gone and that the host names in what it says, but for those of which it holds rows that no
-    context will ever cover."""
+    """Replicas that are gone and that the host names in what it says. Rows that run ahead of a lost disk are adopted,
+    and the replica retires then; but those of a replica that nobody has heard of as a member wait for it."""
     process = host.process
     assert process is not None
     named = {host.disk.replica}
@@ -37,9 +37,10 @@ def lingering(host: Host) -> Iterator[ReplicaId]:
         if table_of(address) == MEMBERS_TABLE and row.winner.value is not None:
             named.add(MemberRecord.from_json(row.winner.value).replica)
     shards = process.replica.shards
+    members = host.disk.context(SYSTEM)
     for name in NAMESPACES:
         for origin in sorted(set(shards[name].unsettled()) - named):
-            if not any(_runs_ahead(host, each, origin) for each in NAMESPACES):
+            if origin in members or not any(_runs_ahead(host, each, origin) for each in NAMESPACES):
                 yield origin
 
 
