@@ -274,7 +274,10 @@ class Gossip:
         for envelope in answers:
             peer = self._membership.member(envelope.member)
             for message in envelope.messages:
-                if peer is not None and isinstance(message, Delta | WalkRows) and message.rows:
+                if peer is None:
+                    continue
+                # Bytes of a value may complete a large row, which is stored then.
+                if isinstance(message, ValuePart) or (isinstance(message, Delta | WalkRows) and message.rows):
                     self._did_not_fit(peer, message.shard, now_ms)
 
     def _did_not_fit(self, peer: Peer, shard_name: str, now_ms: int) -> None:
@@ -470,8 +473,8 @@ class Gossip:
 
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
         """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
-        ones before a walk. They claim nothing, so no harm is done if too many come at once."""
-        if peer is None or not message.large:
+        ones before a walk. They claim nothing, so no harm is done if too many come at once, or while fetches wait."""
+        if peer is None or not message.large or peer.fetches_wait(message.shard, now_ms):
             return
         aside = peer.asides.setdefault(message.shard, Fetching())
         if len(aside) < ASIDE_ROWS_MAX:

@@ -410,7 +410,8 @@ class Store:
         has given the dot to; None if there are none. Another process has run on a copy of this volume. Its write was
         acknowledged, and so was the one here: both are written again as they were, the timestamps too, in a row that
         covers the dot, so that no copy under the old name wins over them. A member's own record is left alone: the
-        member announces itself again (`Replica`). A write that the unreadable row here covered comes back as it was."""
+        member announces itself again (`Replica`). A write that the unreadable row here covered comes back as it was; so
+        does a tombstone that was collected here."""
         own = self.replica
         if own not in merged.context or address in self._own_records:
             return None
@@ -423,6 +424,7 @@ class Store:
             and version.dot not in held
             and shard.context.covers(version.dot)
             and (lost is None or not lost.context.covers(version.dot))
+            and not (version.is_tombstone and shard.collected.marks.covers(version.dot))
         }
         if not doubtful:
             return None

@@ -188,6 +188,9 @@ class Process:
             self._world.notice(self.host, batch.effects)
             self._make_way(concluding, batch.effects)
             return
+        # A batch that was divided may resolve a wait in one part and withdraw it in the next. The client learns how the
+        # wait stood from the first, as a client of a node does.
+        self._tell(batch.effects.resolved)
         self._conclude(concluding, batch.outcomes)
         self._carry_out(batch.effects)
         self._wake()
@@ -211,7 +214,6 @@ class Process:
         self._world.notice(self.host, effects)
         if self.feed is not None:
             self.feed.publish(effects.changes)
-        self._tell(effects.resolved)
         for send in effects.sends:
             self._send(send)
 

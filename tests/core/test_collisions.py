@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.collected import Proof
 from gossipkv.core.effects import DOT_COLLISION
 from gossipkv.core.messages import Range, RowCopy
 from gossipkv.core.row import (
@@ -227,6 +228,25 @@ def test_two_rows_under_one_dot_do_not_delete_each_other_s_journal_entry_and_rai
     third.put("one", b"again")
     assert (1, 1, at("other")) in third.journal()
     assert third.store._tally.anomalies == {DOT_COLLISION: 2}
+
+
+def test_a_tombstone_that_its_owner_has_collected_is_no_collision_when_it_comes_back() -> None:
+    ours, theirs = Disk(1), Disk(2, knows_settings=False)
+    ours.delete("k")
+    third = Disk(3)
+    third.take_in(ours.copies())
+    with ours.committing() as transaction:
+        ours.store.collect(transaction, USER, at("k"), ours.rows()[at("k")])
+        everyone = frozenset([1, 3])
+        ours.shard.note_collection(Proof(Context({1: 1}), everyone, everyone), 0, Context())
+    theirs.put("k", b"later", NOW_MS + 1)
+    for disk in (ours, third):
+        disk.take_in(theirs.copies())
+
+    assert not ours.take_in(third.copies()).has_written
+    assert ours.rows()[at("k")].versions == third.rows()[at("k")].versions
+    assert replicas_of(ours.copies()) == {1, 2}
+    assert ours.store._tally.anomalies == {}
 
 
 def replicas_of(copies: list[RowCopy]) -> set[ReplicaId]:

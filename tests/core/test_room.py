@@ -11,7 +11,7 @@ import pytest
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Withdraw, Write
-from gossipkv.core.messages import Delta, Digest, Envelope, Pull, RowCopy, WalkBegin
+from gossipkv.core.messages import Delta, Digest, Envelope, FetchValue, Pull, RowCopy, WalkBegin
 from gossipkv.core.receipts import Coverage, Receipt
 from gossipkv.core.room import NO_ROOM, Room, Usage, room_of
 from gossipkv.core.status import ReplicaStatus
@@ -204,6 +204,24 @@ def test_a_member_without_any_room_asks_for_rows_less_and_less_often_and_goes_on
     pass_seconds(cluster, 5)
     assert b.events().count("rows_fit_again") == 1
     assert cluster.status("b").room.waiting == ()
+
+
+def test_a_member_without_any_room_fetches_a_large_row_less_and_less_often() -> None:
+    cluster = Cluster()
+    cluster.start("a", whole_row_bytes_max=1_000)
+    disk = full("b")
+    b = cluster.start("b", disk, whole_row_bytes_max=1_000)
+    cluster.introduce("a", "b")
+    cluster.settle()
+    disk.is_full = True
+    cluster.write("a", put("large", bytes(5_000)))
+    asked = pass_seconds(cluster, 120)
+    fetched = sum(isinstance(m, FetchValue) for e in asked if e.member == "b" for m in e.messages)
+    assert 3 <= fetched <= 100, "of five fragments each, after pauses that double up to 30 s"
+    assert cluster.status("b").room.waiting == ("a",)
+    disk.is_full = False
+    cluster.settle()
+    assert list(b.rows()) == [at("large")]
 
 
 def test_a_member_that_lacks_rows_for_want_of_room_is_not_ready() -> None:

@@ -101,8 +101,8 @@ class Anomalies(Checker):
 
     def examined(self, host: Host) -> None:
         assert host.process is not None
-        tally = host.process.replica.tally
-        self.require(self._has_cause or not tally.anomalies, host.name, "met equal contexts with unequal fingerprints")
+        met = sorted(host.process.replica.tally.anomalies)
+        self.require(self._has_cause or not met, host.name, "met what should never be:", *met)
 
 
 class Journal(Checker):
