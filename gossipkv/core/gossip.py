@@ -481,7 +481,7 @@ class Gossip:
             aside.want(message.large[:ASIDE_ROWS_MAX])
             self.take_large(transaction, message.shard, aside, now_ms)
         if aside.is_finished:
-            del peer.asides[message.shard]
+            peer.asides.pop(message.shard, None)
 
     # Exchanges begun here
 
@@ -693,10 +693,12 @@ class Gossip:
         if walking is not None:
             is_repair = _is_repair(walking, self._store.shards[shard_name])
             walking.intake.refused += self.take_value(transaction, part, walking.fetching, now_ms, is_repair=is_repair)
-        if shard_name in peer.asides:
-            self.take_value(transaction, part, peer.asides[shard_name], now_ms)
-            if peer.asides[shard_name].is_finished:
-                del peer.asides[shard_name]
+        aside = peer.asides.get(shard_name)
+        if aside is not None:
+            self.take_value(transaction, part, aside, now_ms)
+            if aside.is_finished:
+                # The row may have told of the peer, and all that was under way with it was given up.
+                peer.asides.pop(shard_name, None)
         if pulling is not None:
             pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms)
             self._conclude_pull(transaction, peer, shard_name, pulling, now_ms)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gossipkv.core import pull, recent
-from gossipkv.core.address import SYSTEM
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Tally
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Message, Offer
+from gossipkv.core.messages import Delta, Message, Offer, RowCopy
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.progress import Progress
@@ -35,6 +35,7 @@ class Pushes:
         self._tally = tally
         self._part_bytes = options.part_bytes
         self._whole_row_bytes_max = options.whole_row_bytes_max
+        self._address = address_of(MEMBERS_TABLE, options.member.encode())
 
     def forward(self, shard_name: str, origins: list[int]) -> None:
         """Pass on what was seen for the first time, where whoever wrote it does not reach everyone."""
@@ -62,7 +63,7 @@ class Pushes:
         delta = pull.push(reader, shard, known, origins, self._part_bytes, self._whole_row_bytes_max)
         if delta is None:
             peer.offered.add(shard_name)
-            return [Offer(shard_name), *self._ahead(reader, peer, shard)]
+            return [Offer(shard_name), *self._own_record(reader, shard), *self._ahead(reader, peer, shard)]
         del peer.fresh[shard_name]
         peer.ahead.pop(shard_name, None)
         self._tally.rows_sent += len(delta.rows)
@@ -92,6 +93,16 @@ class Pushes:
             return []
         self._tally.rows_sent += len(rows.rows)
         return [rows]
+
+    def _own_record(self, reader: Reader, shard: Shard) -> list[Message]:
+        """With an offer of `sys`, the record of this member, whole and claiming nothing. Where two processes run under
+        the name, no one pulls from the one whose record does not stand: its record has to come unasked."""
+        if shard.name != SYSTEM:
+            return []
+        row = reader.row(SYSTEM, self._address)
+        assert row is not None, "a replica announces itself before anything else"
+        self._tally.rows_sent += 1
+        return [Delta(SYSTEM, {}, (RowCopy(self._address, row),))]
 
     def freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
         for peer in peers:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 
-from gossipkv.core.address import NAMESPACES, USER
+from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
-from gossipkv.core.member import DEAD
+from gossipkv.core.member import DEAD, MemberRecord
 from gossipkv.core.replica import Replica
 from gossipkv.core.row import Row
 from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
@@ -274,7 +274,20 @@ class Simulation:
             if twin.is_up:
                 self._cluster.stop(twin, "is the twin that stops")
             self._cluster.retire(twin)
+        # The record of the one that was stopped may stand, and is left to stand for a turn.
+        self._await(
+            lambda: all(map(self._has_own_record, self._cluster.hosts)),
+            self._timeline.now_ms + LIVENESS_INTERVALS * self.scenario.gossip_interval_ms,
+            "convergence",
+            lambda: "the record of a process that was stopped still stands",
+        )
         self._become_equal()
+
+    def _has_own_record(self, host: Host) -> bool:
+        row = host.disk.committed_row(SYSTEM, address_of(MEMBERS_TABLE, host.name.encode()))
+        if row is None or row.winner.value is None:
+            return False
+        return MemberRecord.from_json(row.winner.value).replica == host.disk.replica
 
     def _become_equal(self) -> None:
         scenario = self.scenario

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
+import xxhash
 
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core.address import USER, address_of
+from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.clock import timestamp_at
 from gossipkv.core.effects import Notice, Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
-from gossipkv.core.messages import Envelope
+from gossipkv.core.member import MemberRecord
+from gossipkv.core.messages import Delta, Envelope, FetchValue, LargeRow, Outline, ValuePart
 from gossipkv.core.namesakes import Namesakes, Process
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.status import ReplicaStatus
@@ -35,11 +39,13 @@ class Host:
     started_ms: int
     reaches: frozenset[str] | None = None
     """None: everyone."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """How much goes into one message, where that is not as usual."""
     sends: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        options = ReplicaOptions(member=self.member, endpoints={"gossip": self.address})
+        options = ReplicaOptions(member=self.member, endpoints={"gossip": self.address}, **self.sizes)
         rng = random.Random(f"{self.address}{self.started_ms}")
         self.driver, effects = GroupCommit.open(self.storage, options, rng, self.started_ms)
         self.sends += effects.sends
@@ -70,12 +76,14 @@ class Hosts:
         self.now_ms = START_MS
         self.running: dict[str, Host] = {}
         self._put = 0
+        self.sizes: dict[str, int] = {}
+        """Of those that start from now on."""
 
     def start(
         self, member: str, address: str, storage: MemoryStorage | None = None, reaches: frozenset[str] | None = None
     ) -> Host:
         self.now_ms += 1
-        host = Host(member, address, storage or MemoryStorage(), self.now_ms, reaches)
+        host = Host(member, address, storage or MemoryStorage(), self.now_ms, reaches, self.sizes)
         self.running[address] = host
         for other in self.running.values():
             other.take(Discovered(tuple(a for a in self.running if self.reach(other.address, a))), self.now_ms)
@@ -98,10 +106,25 @@ class Hosts:
             for host in list(self.running.values()):
                 host.take(Tick(), self.now_ms)
             for _ in range(3):
-                for host in list(self.running.values()):
-                    sends, host.sends = host.sends, []
-                    for send in sends:
-                        self._carry(host, send)
+                self._carry_all()
+
+    def _carry_all(self) -> None:
+        for host in list(self.running.values()):
+            sends, host.sends = host.sends, []
+            for send in sends:
+                self._carry(host, send)
+
+    def settle(self) -> None:
+        """Go on until no exchange is under way."""
+        while any(host.sends for host in self.running.values()):
+            self._carry_all()
+
+    def ticked(self, host: Host) -> list[Send]:
+        """What it sends within some time, with no answer to come."""
+        for _ in range(8):
+            self.now_ms += 250
+            host.take(Tick(), self.now_ms)
+        return host.sends
 
     def _carry(self, host: Host, send: Send) -> None:
         target = self.running.get(send.endpoint)
@@ -160,6 +183,51 @@ def test_twins_are_noticed_by_all_and_one_keeps_the_replica_id_and_no_write_is_l
     for host in (a, x, y):
         assert hosts.processes(host, "a") == 1
         assert len(host.events("member_runs_once_again")) == len(host.events("member_runs_twice")) == 1
+
+
+@pytest.mark.parametrize("is_copy", [True, False], ids=["twins", "namesakes"])
+def test_both_processes_of_a_name_are_brought_up_to_date_where_their_records_fit_into_no_message(
+    hosts: Hosts, *, is_copy: bool
+) -> None:
+    hosts.sizes = {"whole_row_bytes_max": 100, "part_bytes": 100}
+    a, x, y = hosts.start("a", "a"), hosts.start("x", "x"), hosts.start("y", "y")
+    expected = {b"common": hosts.put(a, b"common")}
+    hosts.talk(10)
+    second = hosts.start("a", "second", a.storage.snapshot() if is_copy else None)
+    for host in (a, second, x):
+        key = host.address.encode()
+        expected[key] = hosts.put(host, key)
+    for _ in range(20):
+        hosts.talk(10)
+        if all(host.rows() == expected for host in (a, second, x, y)):
+            break
+    for host in (a, second, x, y):
+        assert host.rows() == expected
+
+
+def test_a_record_that_is_fetched_in_fragments_may_end_all_that_is_under_way_with_its_member(hosts: Hosts) -> None:
+    """It tells of another replica under the name of the member that has named it."""
+    a, x = hosts.start("a", "a"), hosts.start("x", "x")
+    hosts.talk(5)
+    hosts.settle()
+    incarnation = hosts.now_ms + 1_000_000
+    record = MemberRecord(7, incarnation, {"gossip": "a"}).to_json()
+    assert record is not None
+    dot = Dot(a.replica, 1_000)
+    outline = Outline(dot, timestamp_at(hosts.now_ms + 1), len(record), xxhash.xxh3_64_intdigest(record), None, None)
+    large = LargeRow(address_of(MEMBERS_TABLE, b"a"), (outline,), Context({dot.replica: dot.sequence}))
+    sent = hosts.ticked(a)[0]
+    named = replace(sent.envelope, messages=(Delta(SYSTEM, {}, (), large=(large,)),))
+    assert isinstance(x.take(Received(named), hosts.now_ms), Envelope)
+    asking = [
+        send for send in hosts.ticked(x) if any(isinstance(message, FetchValue) for message in send.envelope.messages)
+    ]
+    part = ValuePart(SYSTEM, large.address, dot, 0, record)
+    answer = replace(sent.envelope, messages=(part,))
+    outcome = x.take(Answered(asking[-1].exchange, answer), hosts.now_ms)
+    assert not isinstance(outcome, Exception)
+    [found] = [member for member in hosts.status(x).members if member.member == "a"]
+    assert found.replica == 7
 
 
 def test_a_namesake_with_a_directory_of_its_own_is_named_by_all_and_loses_nothing(hosts: Hosts) -> None:

@@ -52,7 +52,7 @@ class Siblings(Checker):
             return
         # One that repeats a delete may be a delete by a client whose clock is behind.
         (written,) = fresh or explained
-        knows = _knew_the_setting(commit)
+        knows = knew_the_setting(commit)
         if written.siblings_above is None and not knows and _has_met_others(commit):
             self._excused.add(address)
         # Deletes have no values to tell them apart: one of those that were asked for must explain the row, which knows
@@ -102,7 +102,7 @@ class Siblings(Checker):
         return before.context if before is not None and not before.is_visible else Context()
 
 
-def _knew_the_setting(commit: Commit) -> bool:
+def knew_the_setting(commit: Commit) -> bool:
     """Whether the member had it on disk before this batch."""
     key = (SYSTEM, settings_address(BESIDE))
     before = commit.before[key] if key in commit.before else commit.disk.committed_row(*key)

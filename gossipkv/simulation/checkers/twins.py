@@ -1,7 +1,8 @@
 """Two processes on copies of one volume are noticed by everyone, at most one keeps the replica id, and no acknowledged
 write of either is lost.
 
-Writes are followed by their values, which are unique, and by their timestamps: dots name two writes each here.
+Writes are followed by their values, which are unique, and by their timestamps: dots name two writes each here. A member
+that does not know that a table keeps siblings replaces with a write all that its own copy holds, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gossipkv.core.address import USER, table_of
-from gossipkv.core.causality import ReplicaId
+from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.effects import Notice
 from gossipkv.core.row import Row
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.siblings import knew_the_setting
 from gossipkv.simulation.client import BESIDE
+from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
@@ -38,6 +41,29 @@ class Twins(Checker):
         self._noticed: set[tuple[int, str]] = set()
         """Processes that have told their log of a member."""
         self._told: list[Told] = []
+        self._stored: set[tuple[bytes, bytes | None]] = set()
+        """Addresses and values of all versions that have been on a disk, in the table that keeps siblings."""
+        self._replaced: set[tuple[bytes, bytes | None]] = set()
+        """Addresses and values of versions that stood where a member wrote that did not know of siblings."""
+
+    def committed(self, commit: Commit) -> None:
+        knows = knew_the_setting(commit)
+        stood = dict(commit.before)
+        for shard, address, row in commit.puts:
+            before = stood[shard, address]
+            if table_of(address) == BESIDE and row is not None:
+                if not knows and before is not None and self._is_written_here(commit, address, row):
+                    self._replaced.update((address, old.value) for old in before.versions)
+                self._stored.update((address, version.value) for version in row.versions)
+            stood[shard, address] = row
+
+    def _is_written_here(self, commit: Commit, address: bytes, row: Row) -> bool:
+        """Whether a client has just written the one version of the row at this very member: it has a new dot of the
+        member's, and its value has been on no disk before. Merged rows and rows written again replace nothing so."""
+        (origin, sequence), value = row.winner.dot, row.winner.value
+        covered, _ = commit.advanced.get(USER, (Context(), Context()))
+        is_new = origin == commit.disk.replica and sequence > covered.get(origin, 0)
+        return len(row.versions) == 1 and is_new and (value is None or (address, value) not in self._stored)
 
     def has_noticed(self, host: Host, member: str) -> bool:
         return (id(host), member) in self._noticed
@@ -78,6 +104,8 @@ class Twins(Checker):
             # Of two writes of one time the replica id decides.
             return row.winner.timestamp >= told.timestamp
         if any(version.value == told.value for version in row.versions):
+            return True
+        if (told.address, told.value) in self._replaced:
             return True
         # It was replaced by a write whose writer had read the row, or found nothing to read.
         return (
