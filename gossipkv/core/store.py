@@ -179,8 +179,8 @@ class Store:
         the name is in doubt, and the row here knows nothing of it. The replica may have told others of the name itself,
         after a first comparison with a member that did not know better."""
         shard, own = self.shards[message.shard], self.replica
-        certain, collected = shard.certain, shard.collected.marks.get(own, 0)
-        settled = max(certain, collected, shard.stable.get(own, 0))
+        # A row forgets entries that every member covers, and is forgotten with its tombstone: floors tell up to where.
+        settled = max(shard.certain, shard.floors.get(own, 0), shard.stable.get(own, 0))
         for address, row in message.rows:
             sequence = row.context.get(own, 0)
             if sequence > settled and address not in shard.quarantined and address not in shard.lacking:
