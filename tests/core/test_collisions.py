@@ -12,7 +12,8 @@ from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import Proof
 from gossipkv.core.effects import DOT_COLLISION
-from gossipkv.core.messages import Range, RowCopy
+from gossipkv.core.messages import Range, RowCopy, WalkRows
+from gossipkv.core.names import Names
 from gossipkv.core.row import (
     Conflicts,
     InconsistentRowError,
@@ -262,3 +263,17 @@ def test_no_one_but_the_owner_writes_again() -> None:
     assert not third.take_in(theirs.copies()).has_written
     assert replicas_of(third.copies()) == {1}
     assert USER in third.store.shards
+
+
+def test_a_name_whose_entry_was_dropped_while_it_was_stable_is_in_no_doubt() -> None:
+    ours, theirs = Disk(1), Disk(2)
+    ours.put("k", b"one")
+    theirs.take_in(ours.copies())
+    theirs.put("k", b"two", NOW_MS + 1)
+    ours.shard.names = Names(1, 0)
+    ours.store.set_stable(USER, [Context({1: 1})])
+    ours.take_in(theirs.copies())
+    ours.store.set_stable(USER, [Context({1: 1}), Context()])
+    assert ours.rows()[at("k")].context == {2: 1}
+    with ours.storage.view() as view:
+        assert not ours.store.misnames(view, WalkRows(USER, tuple(theirs.copies()), None))
