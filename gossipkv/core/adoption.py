@@ -103,10 +103,10 @@ class Adopter:
 
     def _is_everywhere(self, shard: Shard, row: Row) -> bool:
         """Whether every member covers what the row holds, and so holds it or something later. Rows of the users may be
-        at members that are not listed here yet, so only what a member has vouched for counts."""
+        at members that are not listed here yet, so only what a member covered while it knew of nobody else counts."""
         peers = self._membership.listed()
         if shard.name == USER:
-            others = [peer.vouched for peer in peers]
+            others = [peer.covered for peer in peers]
         else:
             others = [peer.contexts.get(shard.name, Context()) for peer in peers]
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)

@@ -545,9 +545,6 @@ class Gossip:
         told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
         # A peer that covers more of `sys` than it is known to may know of members that are unknown here.
         told = {name: None if isinstance(context, Abridged) else context for name, context in told.items()}
-        if any(digest.shard == USER and digest.is_ahead for digest in digests):
-            # A row that no context covers may be older than a tombstone that is about to go.
-            told.pop(USER, None)
         for digest in digests:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)
@@ -562,7 +559,8 @@ class Gossip:
                 self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:
             self._tally.rounds["in_sync"] += 1
-        self.progress.note_vouched(peer, told)
+        is_ahead = any(digest.shard == USER and digest.is_ahead for digest in digests)
+        self.progress.note_vouched(peer, told, is_ahead=is_ahead)
 
     def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int) -> None:
         shard, context = self._store.shards[theirs.shard], state.context

@@ -67,9 +67,11 @@ class Peer:
     """Per shard, this replica's last write when the two last began to compare and nothing was wrong with its names."""
     lacking: dict[str, Context] = field(default_factory=dict)
     """Per shard, what the peer has said that it may lack of what it covers."""
-    vouched: Context = field(default_factory=Context)
+    covered: Context = field(default_factory=Context)
     """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
     by then is listed here."""
+    vouched: Context = field(default_factory=Context)
+    """The same, as of when it held no row ahead of its context either."""
     exchange: int | None = None
     """The exchange under way with it: at most one."""
     failures: int = 0
@@ -197,7 +199,7 @@ class Peer:
         self.contexts.clear()
         self.compared.clear()
         self.lacking.clear()
-        self.vouched = Context()
+        self.covered, self.vouched = Context(), Context()
         self.collected = NOTHING_COLLECTED
         self.has_given = self.is_outdated = False
         self.heard.clear()

@@ -89,10 +89,13 @@ class Progress:
             if listed and not self._membership.has_unknown_contacts:
                 shard.note_certain(min([peer.compared.get(name, 0) for peer in listed]))
 
-    def note_vouched(self, peer: Peer, told: Mapping[str, Context | None]) -> None:
+    def note_vouched(self, peer: Peer, told: Mapping[str, Context | None], *, is_ahead: bool = False) -> None:
         """The peer has told at one moment, per shard, what it covers."""
         if peer.lacking.get(USER):
             return
         listing, context = told.get(SYSTEM), told.get(USER)
         if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):
-            peer.vouched = peer.vouched.joined(context)
+            peer.covered = peer.covered.joined(context)
+            if not is_ahead:
+                # A row that no context covers may be older than a tombstone that is about to go.
+                peer.vouched = peer.vouched.joined(context)

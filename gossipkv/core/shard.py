@@ -51,7 +51,7 @@ class Collision(NamedTuple):
     """The addresses."""
 
 
-AHEAD_ENTRIES_MAX = 64
+AHEAD_ENTRIES_MAX = 1_000
 """Entries ahead of the context that are looked at, of each origin."""
 
 
