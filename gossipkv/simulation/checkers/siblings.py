@@ -9,6 +9,7 @@ gone has seen that write and what it had seen.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from gossipkv.core.address import SYSTEM, USER, table_of
 from gossipkv.core.causality import Context, Dot
@@ -16,7 +17,7 @@ from gossipkv.core.row import Row, Version
 from gossipkv.core.tables import settings_address, settings_in
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.client import BESIDE
-from gossipkv.simulation.disk import Commit
+from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
 
 
@@ -27,6 +28,8 @@ class Siblings(Checker):
         super().__init__(history)
         self._seen: dict[bytes, dict[Dot, frozenset[Dot]]] = defaultdict(dict)
         """Per row, what the writer of each write had seen."""
+        self._is_setting_lost = False
+        """No disk holds the setting any longer: the last write wins in the table from then on."""
         self._excused: set[bytes] = set()
         """Rows written as where the last write wins by a member that had met others, none of whom knew the setting."""
 
@@ -53,7 +56,7 @@ class Siblings(Checker):
         # One that repeats a delete may be a delete by a client whose clock is behind.
         (written,) = fresh or explained
         knows = knew_the_setting(commit)
-        if written.siblings_above is None and not knows and _has_met_others(commit):
+        if written.siblings_above is None and not knows and (self._is_setting_lost or _has_met_others(commit)):
             self._excused.add(address)
         # Deletes have no values to tell them apart: one of those that were asked for must explain the row, which knows
         # of all that its writer gave. First comes the one that explains its context, too: another may claim to have
@@ -80,6 +83,10 @@ class Siblings(Checker):
                 seen[version.dot] = seen.get(old.dot, frozenset()) | {old.dot}
                 return True
         return False
+
+    def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        address = settings_address(BESIDE)
+        self._is_setting_lost |= all(disk.committed_row(SYSTEM, address) is None for disk in surviving)
 
     def _require(self, is_so: bool, member: str, *words: object) -> None:
         address = words[-1]
