@@ -244,7 +244,7 @@ _forget_batch = Gossip.forget_batch
 def _send_before_commit(process: Process, prepared: Prepared, concluding: Any) -> None:
     process._carry_out(prepared.batch.effects)
     told = Effects(snapshot=prepared.batch.effects.snapshot)
-    unsent = Prepared(prepared.transaction, Batch(prepared.batch.outcomes, told), prepared.inputs)
+    unsent = Prepared(prepared.transaction, Batch(prepared.batch.outcomes, told), prepared.inputs, prepared.now_ms)
     _await_commit(process, unsent, concluding)
 
 

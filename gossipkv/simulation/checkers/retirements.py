@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, table_of
 from gossipkv.core.causality import ReplicaId
@@ -35,7 +36,8 @@ def lingering(host: Host) -> Iterator[ReplicaId]:
     named = {host.disk.replica}
     for address, row in stored_rows(host, SYSTEM).items():
         if table_of(address) == MEMBERS_TABLE and row.winner.value is not None:
-            named.add(MemberRecord.from_json(row.winner.value).replica)
+            with suppress(ValueError):
+                named.add(MemberRecord.from_json(row.winner.value).replica)
     shards = process.replica.shards
     members = host.disk.context(SYSTEM)
     for name in NAMESPACES:
