@@ -9,15 +9,6 @@ import pytest
 from tests.processes.command import Command
 
 Start = Callable[..., Command]
-HERE = Path(__file__).parent
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real members take the machine's cores: one test with such members at a time, beside whatever else runs."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture

@@ -90,7 +90,6 @@ SEEN = {
 refused, transfers finished."""
 
 
-pytestmark = pytest.mark.xdist_group("seeds")
 """All seeds run once, for the tests of one process."""
 
 
