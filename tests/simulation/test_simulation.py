@@ -90,9 +90,6 @@ SEEN = {
 refused, transfers finished."""
 
 
-"""All seeds run once, for the tests of one process."""
-
-
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
