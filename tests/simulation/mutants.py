@@ -493,8 +493,6 @@ MUTANTS = (
     Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
-    Mutant("a member that fills itself takes over no proofs", Shard, "adopt_proofs", _never, WATCHES),
-    Mutant("a filled member lets old volumes in", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant(
         "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES
