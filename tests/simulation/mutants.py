@@ -14,7 +14,6 @@ from unittest.mock import patch
 import xxhash
 
 from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
-from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
@@ -472,7 +471,6 @@ MUTANTS = (
     Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a member that leaves forgets who waits", Replica, "_resolved", _go_on_waiting, "waits"),
-    Mutant("a member that is fenced forgets who waits", Replica, "_resolved", _go_on_waiting_when_fenced, "waits"),
     Mutant("a batch that fails takes waits along", Receipts, "forget_batch", _never, "waits"),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant(
@@ -531,13 +529,5 @@ MUTANTS = (
         Emphasis.REPLACEMENTS,
     ),
     Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
-    Mutant(
-        "a row forgets a superseded sibling that others hold",
-        shard_module,
-        "without_retired",
-        _forget_before_all_have_heard,
-        SIBLINGS,
-        Emphasis.REPLACEMENTS,
-    ),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )
