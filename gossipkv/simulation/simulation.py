@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of
 from gossipkv.core.clock import milliseconds
@@ -61,10 +62,13 @@ class Simulation:
         show: Callable[[str], None] | None = None,
         objecting: Collection[str] | None = None,
         emphasis: Emphasis | None = None,
+        frequent_faults: tuple[str, ...] = (),
     ) -> None:
         rng = random.Random(seed)
         self.outcome = Outcome(seed)
         self.scenario = Scenario.drawn(rng, emphasis)
+        if frequent_faults:
+            self.scenario = replace(self.scenario, frequent_faults=frequent_faults)
         self._rng = rng
         self._timeline = Timeline()
         self._trace = Trace(self._timeline, show)
@@ -430,7 +434,8 @@ def run_seed(
     *,
     objecting: Collection[str] | None = None,
     emphasis: Emphasis | None = None,
+    frequent_faults: tuple[str, ...] = (),
 ) -> Outcome:
     """Run one seed. `show` is given a line for each event worth reading; `objecting` names the checkers that may end
-    the run, all by default; `emphasis` is drawn from the seed unless given."""
-    return Simulation(seed, show, objecting, emphasis).run()
+    the run, all by default; `emphasis` and `frequent_faults` are drawn from the seed unless given."""
+    return Simulation(seed, show, objecting, emphasis, frequent_faults).run()

@@ -58,6 +58,8 @@ class Mutant(NamedTuple):
     checker: str
     emphasis: Emphasis | None = None
     """The situation in which the mistake matters, where the mixture of all seldom brings it about."""
+    frequent_faults: tuple[str, ...] = ()
+    """The faults that bring it about, where that is enough."""
 
     def planted(self) -> Any:
         return patch.object(self.target, self.attribute, self.replacement)
@@ -462,16 +464,39 @@ MUTANTS = (
     Mutant("rows ahead of the context are not told of", Shard, "is_ahead", _false, "anomalies"),
     Mutant("exchanges of a failed batch stay open", Gossip, "forget_batch", _keep_exchanges, "bounds"),
     Mutant("no rounds are begun", Membership, "sync_partner", _never, "rounds"),
-    Mutant("a clock set back stops the rounds", Gossip, "_follow_clock", _never, "rounds"),
+    Mutant(
+        "a clock set back stops the rounds", Gossip, "_follow_clock", _never, "rounds", frequent_faults=("jump_back",)
+    ),
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
-    Mutant("a member that was let go is never taken back", Membership, "_take_back", _never, "letting_go"),
-    Mutant("a member that is gone is clung to", Membership, "discovered", _discover_endpoints_alone, "letting_go"),
+    Mutant(
+        "a member that was let go is never taken back",
+        Membership,
+        "_take_back",
+        _never,
+        "letting_go",
+        Emphasis.REPLACED,
+    ),
+    Mutant(
+        "a member that is gone is clung to",
+        Membership,
+        "discovered",
+        _discover_endpoints_alone,
+        "letting_go",
+        frequent_faults=("join", "lose_disk"),
+    ),
     Mutant("a suspicion runs out at once", Suspicion, "ends_ms", property(lambda _: 0), "living"),
     Mutant("a refuted suspicion kills", Swim, "_become", _keep_the_suspicion, "living"),
     Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a member that leaves forgets who waits", Replica, "_resolved", _go_on_waiting, "waits"),
-    Mutant("a batch that fails takes waits along", Receipts, "forget_batch", _never, "waits"),
+    Mutant(
+        "a batch that fails takes waits along",
+        Receipts,
+        "forget_batch",
+        _never,
+        "waits",
+        frequent_faults=("fail_commit",),
+    ),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant(
         "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS
@@ -503,7 +528,14 @@ MUTANTS = (
     ),
     Mutant("a watch that goes on skips an entry", CatchUp, "page", _read_above_the_lowest_entry, WATCHES),
     Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
-    Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
+    Mutant(
+        "a new watcher hides the batch from the others",
+        Store,
+        "watch",
+        _watch_from_here_on,
+        WATCHES,
+        frequent_faults=("crash",),
+    ),
     Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
     Mutant("a fingerprint knows dots alone", fingerprint, "term_of", _term_of_the_dot, "I4_fingerprints"),
     Mutant("a second process is not noticed", Namesakes, "_see", _never, "twins", Emphasis.TWINS),
@@ -529,5 +561,12 @@ MUTANTS = (
         Emphasis.REPLACEMENTS,
     ),
     Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
-    Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
+    Mutant(
+        "transfers are never given up",
+        Peer,
+        "abandon_transfers",
+        _never,
+        "convergence",
+        frequent_faults=("lose_disk", "crash"),
+    ),
 )
