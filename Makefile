@@ -23,7 +23,7 @@ dev: $(INSTALLED) ## Run a local cluster of three members until Ctrl-C (ARGS="--
 	$(BIN)/gossipkv dev $(ARGS)
 
 test: $(INSTALLED) ## Run all tests (ARGS="-k walk")
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) $(ARGS)
 
 test-kubernetes: $(INSTALLED) ## Image, chart, alerts and a real cluster; with KUBECONFIG and GOSSIPKV_TEST_IMAGE, on that one (ARGS="-k rolling")
 	$(BIN)/python -m tests.kubernetes.cluster tools
