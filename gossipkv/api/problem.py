@@ -40,7 +40,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "invalid-context": (400, "The context cannot be read"),
     "invalid-body": (400, "The body cannot be read"),
     "invalid-receipt": (400, "The receipt cannot be read"),
-    "too-many-asked": (400, "There are not so many members"),
+    "too-many-asked": (400, "The cluster has fewer members than were asked for"),
     "invalid-line": (400, "The line is not an operation"),
     "read-only-namespace": (403, "Clients do not write to this namespace"),
     "path-not-found": (404, "There is nothing at this path"),

@@ -39,10 +39,10 @@ class _Input:
 @click.option(
     "--resume/--restart",
     default=True,
-    help="Go on where an interrupted import of the same file stopped, or begin anew.  [--resume]",
+    help="Continue where an interrupted import of the same file stopped, or start over.  [--resume]",
 )
-@click.option("--state", metavar="FILE", help="Where to keep how far it has come.  [beside the input]")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many lines, for standard input.")
+@click.option("--state", metavar="FILE", help="File that records the progress.  [next to the input]")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Skip this many lines, for standard input.")
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
@@ -144,7 +144,7 @@ def _import_file(
     digest = import_state.digest_of(source.file, before.offset)
     if before.offset:
         if digest.hexdigest() != before.digest:
-            raise Failure(f"{source.name} has changed since its import was interrupted; begin anew by --restart")
+            raise Failure(f"{source.name} has changed since its import was interrupted; start over with --restart")
         click.echo(f"going on after line {before.line:,} ({path})", err=True)
     with _sending(environment, table, servers) as send:
         importer = Importer(

@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 
 def copies_options(command: Command) -> Command:
     wait = click.option("--write-wait", metavar="TIME", help="How long to wait for them, such as 500ms or 2s.")
-    copies = click.option("-w", type=click.IntRange(min=1), help="Succeed once so many members have it on disk.")
+    copies = click.option("-w", type=click.IntRange(min=1), help="Succeed once this many members have it on disk.")
     return copies(wait(command))
 
 
@@ -44,7 +44,7 @@ def judge(coverage: dict[str, Any]) -> None:
 
 @click.command("receipt")
 @click.argument("receipt")
-@click.option("--wait", metavar="all|N", callback=checked_wait, help="Wait until so many members have the write.")
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Wait until this many members have the write.")
 @click.option("--timeout", metavar="TIME", help="How long to wait, such as 500ms or 2s.  [5s]")
 @output_option
 @server_options

@@ -27,9 +27,9 @@ from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
 @click.option("--context", metavar="CONTEXT", help="Replace what was read with this context, as get -o json gives it.")
-@click.option("--ttl", metavar="DURATION", help="Let the row expire so long from now: 500ms, 30s, 5m, 1h, 7d.")
+@click.option("--ttl", metavar="DURATION", help="Let the row expire after this time: 500ms, 30s, 5m, 1h, 7d.")
 @copies_options
-@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until so many members have it.")
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until this many members have it.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -90,7 +90,7 @@ def _content(value: str | None, path: str | None) -> bytes:
 @click.argument("table")
 @click.argument("row")
 @click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
-@click.option("-r", type=click.IntRange(min=1), help="Ask so many members, and repair who was behind.")
+@click.option("-r", type=click.IntRange(min=1), help="Ask this many members, and repair those that are behind.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -165,7 +165,7 @@ def delete_command(
 @click.option("--prefix", metavar="TEXT", help="Only rows whose key begins so.")
 @click.option("--start", metavar="ROW", help="From this key on.")
 @click.option("--end", metavar="ROW", help="Up to this key, which is left out.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.  [all]")
+@click.option("--limit", type=click.IntRange(min=1), help="List at most this many rows.  [all]")
 @click.option("--keys-only", is_flag=True, help="Keys without values.")
 @namespace_option
 @output_option

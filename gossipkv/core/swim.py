@@ -3,22 +3,22 @@
 Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002;
 Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2018.
 
-- Every protocol period one member is probed, in a shuffled order in which each comes once before any comes again. It is
-  pinged; if it does not answer in time, some others are asked to ping it. Who has answered an exchange begun here
-  within the period needs no probe, unless there are rumours to tell.
-- Whoever could not be reached is suspect, and dead when its suspicion has run out. It refutes with one refutation more.
-  Whoever is taken for suspect or dead is told so with every message, so that it learns of it first.
-- What is first-hand counts here: a suspect that answers is alive, and is told what is said of it. That it lives is for
-  itself to tell others.
-- Changes ride on pings and acks, each a bounded number of times. A dead member is pinged now and then.
-- Word of what is held against whom goes out beside the probes where it is called for, to each member once per protocol
-  period at most: two that do not believe each other do not keep each other busy.
-- A member that left is not probed. It stays left until a later life of it speaks.
-- Local health: probes that fail without the helpers' fault, refutations that were called for, and a late wake-up make a
-  member slower to judge; each probe that succeeds makes it quicker again.
-- Time here is the sum of the steps between inputs, each cut to a protocol period: no suspicion runs out while one is
-  paused or while its clock jumps. One that wakes up late forgets the probe under way, and declares no one dead until it
-  has heard from someone, or has tried for as long as a suspicion takes.
+- Every protocol period one member is probed, in shuffled round-robin order. It is pinged directly; if it does not
+  answer in time, some other members are asked to ping it. A member that has answered an exchange begun here within the
+  period needs no probe, unless there are rumours to send.
+- A member that cannot be reached is suspect, and dead once the suspicion times out. It refutes a suspicion by raising
+  its refutation count. Every message to a member held to be suspect or dead says so, so that it learns of it first.
+- First-hand evidence counts at the member that has it. A suspect that answers is alive here, and is told of the
+  suspicion. Only the suspect itself can convince others, by a refutation.
+- Rumours are piggybacked on pings and acks, each a bounded number of times. A dead member is pinged now and then.
+- A suspicion or death may also be reported to its subject outside of probes, at most once per member and protocol
+  period. Without this limit, two members that suspect each other would keep each other busy.
+- A member that left is not probed. It stays left until it starts again.
+- Local health: failed probes (unless a helper failed), refutations, and a late wake-up make a member judge more slowly.
+  Each successful probe makes it judge faster again.
+- Time is the sum of the steps between inputs, each capped at a protocol period. So no suspicion times out while this
+  member is paused or its clock jumps. A member that wakes up late drops the probe under way, and declares no other
+  member dead until it has heard from one, or has tried for as long as a suspicion lasts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HEALTH_MAX = 8
 """The worst local health: timeouts are then nine times as long. S of the Lifeguard paper."""
 
 KNOCK_PERIODS = 5
-"""Every so many protocol periods a dead member is pinged."""
+"""Number of protocol periods between pings of a dead member."""
 
 
 @dataclass(slots=True)
