@@ -29,7 +29,7 @@ TRANSACTION_SHARE = 0.4
 
 
 def rows_max(free_bytes: int) -> int:
-    """Rows that a transaction may write, besides their values."""
+    """Maximum number of rows that a transaction may write, not counting their values."""
     return max(1, int(free_bytes * TRANSACTION_SHARE) // ROW_BYTES)
 
 

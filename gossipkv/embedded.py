@@ -67,10 +67,11 @@ _PAGE_EXAMINED_ROWS_MAX = 5_000
 
 
 class Node:
-    """`peers`: gossip URLs of other members; a `discovery` of one's own takes their place. `gossip_port` is listened
-    on; others reach it at `advertise_host`, or at `gossip_host` where that is not given. `http_port`: serve the HTTP
-    API, too. `settings`: any other of docs/settings.md. Starting raises StorageError where the directory cannot be
-    used, and OSError where a port cannot be had; making it raises SettingsError where settings do not go together."""
+    """A member in this process. `peers` are gossip URLs of other members; a custom `discovery` replaces them. The
+    member listens on `gossip_port`; others reach it at `advertise_host`, by default `gossip_host`. With `http_port` it
+    also serves the HTTP API. `settings` are any others of docs/settings.md. The constructor raises SettingsError if
+    settings conflict. Starting raises StorageError if the directory cannot be used, and OSError if a port is not
+    available."""
 
     def __init__(
         self,

@@ -163,16 +163,16 @@ class Node:
         ]
 
     async def leave(self) -> None:
-        """Take no more writes, tell all who wait how it stands, and bring the last writes and the word that this member
-        leaves to the others. What cannot be brought in time is on disk and goes out after the next start. A fenced node
-        tells others nothing. Reads that ask no one are still answered."""
+        """Take no more writes, end all waits with their current state, send the last writes to the others, and announce
+        that this member leaves. Writes that cannot be sent in time are on disk, and are sent after the next start. A
+        fenced node sends nothing. Local reads are still answered."""
         if self._leaving is None:
             self._ending.set()
             self._leaving = asyncio.create_task(self._leave())
         await asyncio.shield(self._leaving)
 
     async def stop(self) -> bool:
-        """Leave, and end. Returns whether the storage has been closed: one that is stuck cannot be."""
+        """Leave, and stop. Returns whether the storage was closed; a stuck one cannot be."""
         if self._stopping is None:
             self._ending.set()
             self._stopping = asyncio.create_task(self._stop())

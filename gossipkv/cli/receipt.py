@@ -33,7 +33,7 @@ def checked_wait(_: click.Context, __: click.Parameter, wait: str | None) -> str
 
 
 def judge(coverage: dict[str, Any]) -> None:
-    """Raises Failure where fewer members have the write than were waited for."""
+    """Raises Failure if fewer members than requested have the write."""
     if not coverage["complete"]:
         lacking = [member["member"] for member in coverage["members"] if not member["has_it"]]
         raise Failure(
@@ -57,7 +57,7 @@ def receipt_command(
     output: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Tell which members have the write that RECEIPT names, as far as the server knows."""
+    """Show which members have the write that RECEIPT names, as far as the server knows."""
     coverage = ask(servers, environment, lambda client: client.receipt(receipt, wait=wait, within=timeout))
     if output == "json":
         click.echo(json.dumps(coverage, ensure_ascii=False))

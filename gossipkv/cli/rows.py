@@ -150,7 +150,7 @@ def delete_command(
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Delete ROW of TABLE. That there is none is no error."""
+    """Delete ROW of TABLE. Succeeds even if the row does not exist."""
     ask(
         servers,
         environment,
@@ -223,7 +223,7 @@ def _shown_value(row: Row) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text on one line, without what moves a terminal's cursor."""
+    """Text on one line, without control characters."""
     return text if text.isprintable() else json.dumps(text)
 
 
@@ -261,7 +261,7 @@ def set_command(
     r: int | None,
     servers: tuple[str, ...],
 ) -> None:
-    """Change settings of TABLE; those that are not given stay. Writes the table as JSON."""
+    """Change settings of TABLE; other settings stay. Writes the table as JSON."""
     if conflicts is None and w is None and r is None:
         raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
 

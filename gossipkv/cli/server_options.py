@@ -70,7 +70,8 @@ def servers_of(servers: Sequence[str], environment: Mapping[str, str]) -> list[s
 
 
 def command_client(servers: Sequence[str], environment: Mapping[str, str]) -> Client:
-    """It asks one server while that answers, for one account of things, and each but once."""
+    """A client for a command. It asks one server while that answers, so that answers are consistent, in a single
+    pass."""
     wanted = servers_of(servers, environment)
     return Client(wanted, choice=Choice.IN_ORDER, timeout_s=_SILENCE_S, deadline_s=None, passes=1)
 
