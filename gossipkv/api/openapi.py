@@ -41,7 +41,7 @@ _TAG_HEADER: Object = {
 } | _CONTEXT_HEADER
 
 _RECEIPT_HEADER: Object = {
-    "Gossipkv-Receipt": {"description": "Names the write, for asking who has it", "schema": {"type": "string"}}
+    "Gossipkv-Receipt": {"description": "Names the write, to ask which members have it", "schema": {"type": "string"}}
 }
 
 
@@ -250,7 +250,7 @@ def _watch() -> Object:
 def _receipt() -> Object:
     wait: Object = {"type": "string", "pattern": "^(all|[1-9][0-9]{0,3})$"}
     return _operation(
-        "Who has a write, as far as this member knows",
+        "The members that have a write, as far as this member knows",
         {200: _json("Coverage")},
         503,
         parameters=[

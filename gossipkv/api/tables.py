@@ -67,8 +67,8 @@ class Tables:
         return web.Response(status=204 if result.existed else 201)
 
     async def delete(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
-        """Remove the settings and delete all rows; rows put in the meantime may stay. If interrupted, it has deleted some
-        of the rows; the request can be repeated."""
+        """Remove the settings and delete all rows; rows put in the meantime may stay. If interrupted, it has deleted
+        some of the rows; the request can be repeated."""
         namespace = namespace_of(target, for_writing=True)
         table = table_of(target)
         with self._node.view() as view:

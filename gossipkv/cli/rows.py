@@ -105,7 +105,7 @@ def get_command(
 ) -> None:
     """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added.
 
-    A row with several values at once is written as with -o json, all of them under "siblings", and the exit code is 9:
+    A row with several values is written as with -o json, all of them under "siblings", and the exit code is 9:
     put what you make of them with --context.
     """
 

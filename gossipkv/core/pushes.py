@@ -96,7 +96,7 @@ class Pushes:
 
     def _own_record(self, reader: Reader, shard: Shard) -> list[Message]:
         """With an offer of `sys`, the record of this member, whole and claiming nothing. Where two processes run under
-        the name, no one pulls from the one whose record does not stand: its record has to come unasked."""
+        the name, no member pulls from the one whose record was overwritten, so it must send its record unasked."""
         if shard.name != SYSTEM:
             return []
         row = reader.row(SYSTEM, self._address)

@@ -558,5 +558,5 @@ class LmdbStorage:
 
     def _is_volume_full(self) -> bool:
         # LMDB reports a write that a full volume cut short as EIO. Were it a true EIO, no harm is done:
-        # the next transaction writes all of its pages anew, and LMDB stops by itself when its root fails.
+        # the next transaction writes all of its pages again, and LMDB stops by itself when its root fails.
         return self._directory.free_bytes() < _VOLUME_FREE_BYTES_MIN

@@ -1,7 +1,7 @@
 """Set-aside data: kept on the volume, but no longer used by a member.
 
 A member whose data are outdated, because the cluster was told to forget its replica, starts again without them. They
-stay on its volume for whoever wants to look what was in them, and are never removed by the program:
+stay on its volume for inspection, and are never removed by the program:
 
     DIRECTORY/data.mdb                                        the data in use
     DIRECTORY/set-aside/20260102T030405Z-9258018b7fc8043c/    each set of outdated data: the time, the replica

@@ -35,7 +35,7 @@ _SHUTDOWN_TIMEOUT_S = 0.5
 _LINGERING_TIME_S = 1.0
 _CONNECTIONS_PER_PEER_MAX = 2
 _REQUESTS_MAX = 128
-"""Under way at once: with the size of a frame, a bound on memory."""
+"""Maximum number of concurrent requests; with the size of a frame, this bounds memory."""
 _REFUSAL_BYTES_MAX = 1024
 _BAD_GATEWAY_STATUSES = (502, 503, 504)
 
