@@ -42,7 +42,7 @@ format: $(INSTALLED) ## Rewrite the sources as `make check` wants them
 bench: $(INSTALLED) ## Measure beside the yardsticks and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
-lock: $(INSTALLED) ## Resolve the dependencies anew
+lock: $(INSTALLED) ## Resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

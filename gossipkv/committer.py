@@ -1,8 +1,8 @@
 """The storage thread.
 
-LMDB write transactions belong to one thread: this one. It takes whatever waits, runs it through the core as one group
-commit, and hands answers and effects back to the event loop once they are durable. While one batch commits the next one
-gathers, so batches grow with load. Frames are decoded and encoded here too, off the event loop.
+LMDB write transactions belong to one thread: this one. It takes all waiting inputs, runs them through the core as one
+group commit, and hands answers and effects back to the event loop once they are durable. While one batch commits, the
+next one gathers, so batches grow with load. Frames are decoded and encoded here too, off the event loop.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from gossipkv.group_commit import Batch, GroupCommit, StepFailedError
 from gossipkv.rows.invalid import InvalidInputError
 
 INPUTS_PER_BATCH_MAX = 256
-"""Bounds how long those who wait for a commit wait for others' work."""
+"""Maximum number of inputs per batch. Bounds how long a client waits for the work of others."""
 
 STUCK_SECONDS = 30.0
 
 CROWD_INPUTS = 4
 GATHERING_SHARE = 0.25
-"""Of the time that the last batch took."""
+"""The pause to gather inputs, as a share of the duration of the last batch."""
 GATHERING_SECONDS_MAX = 0.002
 
 log = structlog.get_logger("gossipkv.storage")
@@ -47,12 +47,12 @@ Outcome = Answer | bytes | Exception
 
 
 class StoppedError(Exception):
-    """The node takes no more writes: it is about to end, or to start again without its data. Nothing was stored."""
+    """The node takes no more writes: it is about to stop, or to start again without its data. Nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An input that has still to be decoded; of an exchange begun here if it has a number."""
+    """An undecoded input; the answer to an exchange begun here if it has a number."""
 
     content: bytes
     exchange: int | None = None
@@ -89,7 +89,7 @@ def _encoded_answer(envelope: Envelope) -> bytes | Exception:
 
 
 def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:
-    """Whether nothing of a batch was stored that should have been. What was refused as it came is no failure."""
+    """Whether a batch failed to store anything. Inputs that were refused do not count as failed."""
     tried = [outcome for outcome in outcomes if not isinstance(outcome, RefusedEnvelopeError | InvalidInputError)]
     return bool(tried) and all(isinstance(outcome, Exception) for outcome in tried)
 
@@ -121,7 +121,7 @@ class Committer:
     """Runs a GroupCommit on a thread of its own. Its methods are called on the event loop.
 
     The replica belongs to the thread: it changes in the middle of a batch, and a batch may fail. The loop never reads
-    it; what the loop needs to know is in the snapshot of each durable batch.
+    it. What the loop needs is in the snapshot of each durable batch.
     """
 
     def __init__(
@@ -141,12 +141,12 @@ class Committer:
         self._gathering_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="gossipkv-storage", daemon=True)
         self._under_way: list[_Job] = []
-        """The jobs of the batch that the thread is at."""
+        """The jobs of the batch under way."""
         self._is_closed = False
-        """Whether what is handed in from now on fails at once."""
+        """Whether new inputs fail immediately."""
         self._has_ended = False
         self._at_end: Callable[[], None] | None = None
-        """What to do when a thread ends that no one waits for any more."""
+        """Called when the thread ends after it has been given up."""
 
     @classmethod
     def open(
@@ -167,8 +167,8 @@ class Committer:
         self._thread.start()
 
     async def stop(self, seconds: float, at_end: Callable[[], None]) -> bool:
-        """Finish what waits, end the thread, and call `at_end`. Returns whether that came about in time: a storage that
-        is stuck holds the thread up. Then those that wait are told, and `at_end` is called when the thread ends."""
+        """Finish the waiting inputs, end the thread, and call `at_end`. Returns whether this succeeded in time. If the
+        storage is stuck it does not: waiting callers then get an error, and `at_end` is called when the thread ends."""
         if not self._is_closed:
             self._is_closed = True
             self._jobs.put(None)
@@ -181,8 +181,8 @@ class Committer:
         return False
 
     def give_up(self) -> None:
-        """Wait for the storage no longer. Those that wait for the batch under way are told that it is not known what
-        becomes of it, and the others that nothing of theirs was stored."""
+        """Stop waiting for the storage. Callers in the batch under way are told that its outcome is unknown, and all
+        others that nothing of theirs was stored."""
         self._is_closed = True
         _tell(self._under_way, TimeoutError("the storage has not answered in time"))
         waiting = []
@@ -196,17 +196,17 @@ class Committer:
 
     @property
     def is_moving(self) -> bool:
-        """Whether the thread runs and no batch has been under way for longer than any disk should take."""
+        """Whether the thread runs, and no batch has been under way for longer than any disk should take."""
         since = self._busy_since
         return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK_SECONDS)
 
     def post(self, payload: Input | Frame) -> None:
-        """Hand in an input whose outcome no one waits for."""
+        """Hand in an input whose outcome nobody needs."""
         self._jobs.put(_Job(payload, None))
 
     def ask(self, payload: Input | Frame) -> asyncio.Future[Outcome]:
-        """Hand in an input; the future holds its outcome once durable. An error is a result, not an exception: a
-        StoppedError, at once, if the thread takes nothing any more."""
+        """Hand in an input; the future holds its outcome once durable. An error is a result, not an exception. It is a
+        StoppedError, immediately, if the thread takes no more inputs."""
         future: asyncio.Future[Outcome] = self._loop.create_future()
         if self._is_closed:
             future.set_result(StoppedError("the member has stopped"))
@@ -238,7 +238,7 @@ class Committer:
                 return
 
     def _tell_loop(self, tell: Callable[..., None], *arguments: Published) -> bool:
-        """Returns whether there is a loop that can still be told anything."""
+        """Call a function on the loop; returns whether the loop still runs."""
         try:
             self._loop.call_soon_threadsafe(tell, *arguments)
         except RuntimeError:
@@ -246,14 +246,14 @@ class Committer:
         return True
 
     def _ended(self) -> None:
-        """On the loop, when the thread has ended, of its own or not."""
+        """Called on the loop when the thread has ended, for any reason."""
         self._has_ended = True
         self.give_up()
         if self._at_end is not None:
             self._at_end()
 
     def _waiting_jobs(self) -> tuple[list[_Job], bool]:
-        """All that waits, up to a bound; and whether the end has been reached."""
+        """All waiting inputs, up to a bound; and whether the end has been reached."""
         jobs: list[_Job] = []
         job = self._jobs.get()
         if self._gathering_seconds:
@@ -269,14 +269,13 @@ class Committer:
         return jobs, True
 
     def _gather_as_after(self, inputs: int, seconds: float) -> None:
-        """Those that a batch has answered are about to ask again. Without a pause for them, clients that wait for
-        their answers would settle into two crowds, each of which waits for the commit of the other. A lone writer
-        waits for no one."""
+        """Pause for the next requests of the clients that a batch has just answered. Without the pause, clients would
+        settle into two groups, each of which waits for the commit of the other. There is no pause for a lone writer."""
         is_crowd = inputs >= CROWD_INPUTS
         self._gathering_seconds = min(seconds * GATHERING_SHARE, GATHERING_SECONDS_MAX) if is_crowd else 0.0
 
     def _process(self, jobs: list[_Job]) -> Published:
-        """Never raises: whatever goes wrong is the outcome of those who asked."""
+        """Run a batch. Never raises: an error is the outcome of the inputs."""
         began = time.perf_counter()
         refused: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = []
         futures: list[asyncio.Future[Outcome] | None] = []
@@ -308,7 +307,7 @@ class Committer:
         )
 
     def _encoded(self, sends: Iterable[Send]) -> list[EncodedSend]:
-        """Exchanges whose envelope the codec does not take have failed: the peer is not waited for."""
+        """Fail exchanges whose envelope cannot be encoded, so that the core does not wait for the peer."""
         found = []
         for send in sends:
             try:
@@ -326,7 +325,7 @@ class Committer:
         except DecodeError as error:
             if payload.exchange is None:
                 return error
-            # A member of another protocol version may be on its way out: no one is to wait for what it holds.
+            # A member of another protocol version may be about to be replaced: nothing should wait for its data.
             was_answered = error.reason != PROTOCOL
             return Failed(payload.exchange, f"the answer cannot be read: {error}", was_answered)
         return Received(envelope) if payload.exchange is None else Answered(payload.exchange, envelope)

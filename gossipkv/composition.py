@@ -43,7 +43,7 @@ def member_of(settings: Settings) -> str:
 
 
 def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> Node:
-    """A node that has not been started; `endpoints` says where others reach it, by protocol. Raises
+    """A node that has not been started; `endpoints` are its addresses for others, by protocol. Raises
     SettingsError, StorageError."""
     try:
         options = ReplicaOptions(
@@ -92,7 +92,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
 
 
 def set_outdated_data_aside(settings: Settings, replica: ReplicaId, fence: Fence | None) -> None:
-    """What a stopped node leaves to be done when it was fenced; the next one composed starts without data. Raises
+    """Set the data of a stopped, fenced node aside; the next node starts without data. Raises
     StorageError."""
     now_ms = wall_clock_ms()
     account = Account.of(replica, fence, now_ms)
@@ -100,7 +100,7 @@ def set_outdated_data_aside(settings: Settings, replica: ReplicaId, fence: Fence
     try:
         unshared = write_unshared_rows(path, account)
     except (StorageError, OSError) as error:
-        # The data are safe, and the list can be made of them at any time.
+        # The data are safe, and the list can be made from them at any time.
         log.error("unshared_rows_not_listed", path=str(path), reason=str(error), remedy="gossipkv set-aside list")
         unshared = None
     log.error(

@@ -1,11 +1,11 @@
-"""Writes that wait for copies, reads of several members, receipts: what takes time of these.
+"""The waiting part of writes with several copies, reads of several members, and receipts.
 
-The core decides; here a ticket is given out for each wait, its end taken from the effects of a batch, and the time
-kept. A wait that runs out is withdrawn, so nothing is tracked for a client that has gone.
+The core decides when a wait is over. This module gives each wait a ticket, takes its result from the effects of a
+batch, and keeps the deadline. A wait that times out is withdrawn, so nothing is tracked for a client that has gone.
 
-No wait outlives the member. The core ends all of them when the member leaves or is fenced. A wait that the core does
-not end, because its storage has failed or is stuck, is ended here, and its client is told what is known. A write that
-has been stored is never answered with anything but its results or TooFewCopiesError, which says that it stands.
+No wait outlives the member. The core ends all waits when the member leaves or is fenced. If the core cannot end a wait,
+because the storage has failed or is stuck, this module ends it and tells the client what is known. A write that has
+been stored is answered only with its results or with TooFewCopiesError, which says that the write is stored.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
 
 Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
-"""Stores operations here, or says that fewer members are alive than copies are asked for."""
+"""Stores operations here; returns a Reach, and stores nothing, if fewer members are alive than the copies asked for."""
 
 
 ANSWER_SECONDS = 5.0
-"""How long after its deadline a wait goes on for the storage to say how it stands."""
+"""How long after its deadline a wait gives the storage to report its state."""
 
 
 class TooManyAskedError(Exception):
@@ -53,8 +53,8 @@ class TooFewMembersError(Exception):
 
 
 class TooFewCopiesError(Exception):
-    """The write stands here, and goes on replicating; so many copies were not there in time, or before the member
-    stopped."""
+    """The write is stored here and goes on replicating. The copies asked for were not confirmed in time, or before the
+    member stopped."""
 
     def __init__(
         self, asked: int, results: list[Result], coverage: Coverage, stopped: StoppedError | None = None
@@ -78,11 +78,11 @@ class TooFewAnswersError(Exception):
 class _Wait:
     over: asyncio.Future[Coverage | Reach | Found]
     ended: asyncio.Future[None]
-    """Done when this member waits no longer, whatever its core says."""
+    """Done when this member ends the wait without a result from its core."""
 
 
 class Consistency:
-    """Belongs to one node and runs on its event loop. Every method raises StorageError, StepFailedError too;
+    """The waits of one node; runs on its event loop. Every method also raises StorageError, StepFailedError,
     StoppedError if the member stops before the wait is over, and TimeoutError if the storage does not answer."""
 
     def __init__(self, committer: Committer, store: Store, identity: Callable[[], Identity], metrics: Metrics) -> None:
@@ -102,23 +102,23 @@ class Consistency:
     # The end
 
     def close(self, reason: StoppedError) -> None:
-        """Take nothing more to wait for. What is under way goes on."""
+        """Accept no new waits. Waits under way continue."""
         self._closed = reason
 
     def end(self) -> None:
-        """Let no wait go on. Each client is told how its wait stands."""
+        """End every wait. Each client gets the current state of its wait."""
         self._has_ended = True
         for wait in self._waiting.values():
             if not wait.ended.done():
                 wait.ended.set_result(None)
 
     async def settle(self, seconds: float) -> None:
-        """Return when nothing is under way, or after so long."""
+        """Return when nothing is under way, or after this many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._is_idle.wait(), seconds)
 
     def _reason(self, error: Exception) -> Exception:
-        """Why a wait came to nothing: that this member stops, if it does."""
+        """The error of a failed wait: that this member stops, if it does, otherwise the given one."""
         return self._closed or error
 
     @contextmanager
@@ -133,13 +133,13 @@ class Consistency:
                 self._is_idle.set()
 
     def resolve(self, resolved: Iterable[Resolved]) -> None:
-        """Tell those who wait."""
+        """Pass the results to the waits."""
         for ticket, outcome, _ in resolved:
             wait = self._waiting.get(ticket)
             if wait is not None and not wait.over.done():
                 wait.over.set_result(outcome)
 
-    # What is asked of the cluster
+    # Requests to the cluster
 
     async def write(
         self, shard: str, operations: Sequence[Operation], copies: int, wait_seconds: float
@@ -179,7 +179,7 @@ class Consistency:
         try:
             coverage = await self._copied(receipt, written, copies, deadline)
         except (StorageError, StepFailedError, StoppedError, TooManyAskedError, TimeoutError):
-            # Whatever has failed since, the write stands: that must not be taken for a write that was refused.
+            # The write is stored, whatever has failed since: it must not look like a write that was refused.
             coverage = self._own_copy(receipt)
         if coverage.copies >= copies:
             self._writes("copied").inc()
@@ -192,12 +192,12 @@ class Consistency:
         return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
 
     def _own_copy(self, receipt: Receipt) -> Coverage:
-        """What is known of a write that was stored here if nothing can be asked."""
+        """The coverage of a write stored here, when nothing can be asked."""
         identity = self._identity()
         return Coverage(receipt, (Holder(identity.member, ALIVE, True, identity.replica, True),))
 
     async def read(self, shard: str, address: bytes, members: int, wait_seconds: float) -> Row | None:
-        """The merge of what so many members hold. Raises TooManyAskedError, TooFewAnswersError."""
+        """The merged copies of `members` members. Raises TooManyAskedError, TooFewAnswersError."""
         if self._closed is not None:
             raise self._closed
         deadline = asyncio.get_running_loop().time() + wait_seconds
@@ -209,7 +209,8 @@ class Consistency:
         return found.row
 
     async def receipt(self, receipt: Receipt, copies: int | None, wait_seconds: float) -> Coverage:
-        """Who has a write, once so many members have it, all where None, or the time is over, or this member stops."""
+        """The members that have a write. Waits until `copies` members have it (None: all), the time is up, or this
+        member stops."""
         with self._operation():
             if not wait_seconds or self._closed is not None:
                 return await self._located(receipt)
@@ -224,7 +225,7 @@ class Consistency:
     async def _resolved(
         self, happened: Callable[[int], Await | Read], asked: int, deadline: float
     ) -> Coverage | Reach | Found | None:
-        """What a wait came to, or how it stood at the deadline. Raises TooManyAskedError."""
+        """The result of a wait, or its state at the deadline. Raises TooManyAskedError."""
         loop = asyncio.get_running_loop()
         ticket = next(self._tickets)
         wait = self._waiting[ticket] = _Wait(loop.create_future(), loop.create_future())

@@ -1,4 +1,4 @@
-"""How a batch is divided that asks for more room than one transaction should take.
+"""Divides a batch that needs more room than one transaction should take.
 
 LMDB writes a changed page to a free one and frees the old page two commits later. A transaction that took the last free
 page would leave none for the next one, and without a next one nothing becomes free: so a transaction takes a share of
@@ -25,19 +25,19 @@ PAGES_PER_ROW = 4
 of a transaction share the branches above, and what is written in order: entries of the journal, and of tombstones."""
 ROW_BYTES = PAGES_PER_ROW * PAGE_BYTES
 TRANSACTION_SHARE = 0.4
-"""Of the free room, what one transaction takes: two commits pass until its own pages are free again."""
+"""The share of free room that one transaction may take: its own pages become free two commits later."""
 
 
 def rows_max(free_bytes: int) -> int:
-    """Rows that a transaction may write, besides their values."""
+    """Maximum number of rows that a transaction may write, not counting their values."""
     return max(1, int(free_bytes * TRANSACTION_SHARE) // ROW_BYTES)
 
 
 def weight(happened: Input) -> int:
-    """About the bytes of pages that an input may change."""
+    """Estimated size of the pages that an input may change."""
     match happened:
         case Write(operations=tuple() as operations):
-            # It has not been admitted yet, so operations and values may be anything.
+            # The input has not been admitted yet, so operations and values may be of any type.
             values = [getattr(operation, "value", None) for operation in operations]
             return sum(ROW_BYTES + (len(value) if isinstance(value, bytes) else 0) for value in values)
         case Received(envelope=envelope) | Answered(envelope=envelope):

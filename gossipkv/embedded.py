@@ -1,13 +1,13 @@
 """A member inside another asyncio program.
 
 It is a member like any other: it has its own data directory, gossips with its peers, and holds all rows. The program
-around it reads them in its own process, without a network hop, and its writes are durable when they return. A data
-directory belongs to one member at a time. `async with` starts it and, at the end, brings its last writes to the others.
-What it logs goes to the logger `gossipkv` and those below it, unless the program has configured structlog itself.
+reads them in its own process, without a network hop, and its writes are durable when they return. A data directory
+belongs to one member at a time. `async with` starts the member and, at the end, sends its last writes to the others. It
+logs to the logger `gossipkv` and those below it, unless the program has configured structlog itself.
 
-If the cluster was told to forget it meanwhile, its data are outdated: it takes no more writes, which raise
-UnavailableError, and tells no one anything. The program, which may hold what it has read, decides when to go on:
-`wait_fenced` returns, and the next start sets the data aside, logs where, and begins as a new replica without them.
+If the cluster was told to forget the member, its data are outdated: writes raise UnavailableError, and it sends nothing
+to other members. The program may still hold what it has read, so it decides when to continue: `wait_fenced` returns,
+and the next start sets the data aside, logs where, and begins as a new replica without data.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ _PAGE_EXAMINED_ROWS_MAX = 5_000
 
 
 class Node:
-    """`peers`: gossip URLs of other members; a `discovery` of one's own takes their place. `gossip_port` is listened
-    on; others reach it at `advertise_host`, or at `gossip_host` where that is not given. `http_port`: serve the HTTP
-    API, too. `settings`: any other of docs/settings.md. Starting raises StorageError where the directory cannot be
-    used, and OSError where a port cannot be had; making it raises SettingsError where settings do not go together."""
+    """A member in this process. `peers` are gossip URLs of other members; a custom `discovery` replaces them. The
+    member listens on `gossip_port`; others reach it at `advertise_host`, by default `gossip_host`. With `http_port` it
+    also serves the HTTP API. `settings` are any others of docs/settings.md. The constructor raises SettingsError if
+    settings conflict. Starting raises StorageError if the directory cannot be used, and OSError if a port is not
+    available."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class Node:
         return self
 
     async def _start(self, metrics: Metrics) -> None:
-        # A start begins with what is known at once, and a discovery answers at once only the first time.
+        # A start needs known addresses immediately, and a discovery answers immediately only the first time.
         discovery = self._discovery or StaticDiscovery(self._peers, self._settings.discovery_interval_s)
         self._driver = composed(self._settings, self._endpoints, discovery, metrics)
         await self._driver.start()
@@ -146,33 +147,33 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has been brought up to date once since it started."""
+        """Whether it has been brought up to date since it started."""
         return self._driver.is_ready
 
     @property
     def alone_seconds(self) -> int | None:
-        """Since this member last heard another, or started, while it knows of others and reaches none; else None."""
+        """Seconds since this member last heard another, or started, while it is alone; otherwise None."""
         return self._driver.alone_seconds
 
     async def wait_ready(self) -> None:
-        """Raises UnavailableError if the member stops before it is ready."""
+        """Wait until the member is ready. Raises UnavailableError if it stops before."""
         await _told(self._driver.wait_ready())
 
     async def wait_fenced(self) -> None:
-        """Returns once the cluster is known to have been told to forget this member: leave the `async with`, and enter
+        """Wait until this member learns that the cluster was told to forget it. Then leave the `async with`, and enter
         it again to begin without data. Raises UnavailableError if the member stops before."""
         await _told(self._driver.wait_fenced())
 
     def table(self, name: str, *, resolve: Resolve | None = None) -> NodeTable:
-        """`resolve` makes one value of several that concurrent writes left. Raises InvalidArgumentError for what
-        is no table name."""
+        """A table. `resolve` merges the values that concurrent writes left. Raises InvalidArgumentError if the name is
+        not a table name."""
         return NodeTable(self._driver, name, resolve, self._settings.value_bytes_max)
 
 
 class NodeTable:
-    """Rows of one table, in this process. Methods raise the errors of the client: InvalidArgumentError, which is a
-    ValueError too, for what no member would take, as a key that is not 1 to 400 bytes of UTF-8, a value that is not
-    bytes or is above `value_bytes_max`, or a life of no time."""
+    """The rows of one table, in this process. Methods raise the errors of the client. InvalidArgumentError, which is
+    also a ValueError, is for arguments that no member would take: a key that is not 1 to 400 bytes of UTF-8, a value
+    that is not bytes or exceeds `value_bytes_max`, or a zero `ttl`."""
 
     def __init__(self, node: Driver, name: str, resolve: Resolve | None, value_bytes_max: int) -> None:
         self._node = node
@@ -181,8 +182,8 @@ class NodeTable:
         self._value_bytes_max = value_bytes_max
 
     def get(self, key: str) -> Row | None:
-        """What this member's copy holds; no one is asked. None where there is no such row. Raises
-        UnavailableError for a row that cannot be read here, UnresolvedSiblingsError, StorageError."""
+        """Read the row from this member's copy, without asking other members. None if there is no such row. Raises
+        UnavailableError if the row cannot be read here, UnresolvedSiblingsError, StorageError."""
         address = self._address(key)
         with self._node.view() as view:
             try:
@@ -193,18 +194,19 @@ class NodeTable:
             return None if stored is None else self._shown(view, address, stored)
 
     async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
-        """Durable when it returns: here, and at `w` members."""
+        """Put a row. It is durable when this returns: here, and at `w` members."""
         check_known("put", options, PUT_OPTIONS)
         return await self._write(key, checked(value_bytes, value, self._value_bytes_max), options)
 
     async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
-        """Also where there is no such row."""
+        """Delete a row. Succeeds even if there is no such row."""
         check_known("delete", options, DELETE_OPTIONS)
         return await self._write(key, None, cast(PutOptions, options))
 
     async def range(self, *, prefix: str = "", start: str = "", end: str | None = None) -> AsyncGenerator[Row]:
-        """Rows in order of their keys' UTF-8 bytes, from `start` on, before `end`. They are read some hundred at a
-        time, so that neither the loop nor the storage waits for a long walk; what is written meanwhile may be seen."""
+        """Rows from `start` to before `end`, in order of their keys' UTF-8 bytes. They are read a few hundred at a
+        time, so that neither the loop nor the storage is blocked for long. Rows written in the meantime may be
+        included."""
         beginning = checked(names.key_bound, "prefix", prefix)
         first: bytes | None = address_of(self.name, max(checked(names.key_bound, "start", start), beginning))
         bound = b"" if end is None else checked(names.key_bound, "end", end)
@@ -216,7 +218,7 @@ class NodeTable:
             await asyncio.sleep(0)
 
     def _page(self, first: bytes, last: bytes, prefix: bytes) -> tuple[list[Row], bytes | None]:
-        """Some rows, and where the next ones begin; None at the end."""
+        """Some rows, and where the next ones begin (None at the end)."""
         page: list[Row] = []
         left_bytes = PAGE_BYTES_MAX
         with self._node.view() as view:
@@ -266,7 +268,7 @@ class NodeTable:
 
 
 async def _told(waiting: Coroutine[Any, Any, None]) -> None:
-    """Wait, and raise an error of the client in place of the member's."""
+    """Wait, and raise an error of the client instead of the member's."""
     try:
         await waiting
     except StoppedError as error:

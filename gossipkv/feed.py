@@ -1,11 +1,11 @@
-"""The feed of changes: what watchers of this member are told, as it becomes durable.
+"""The feed of changes: sends the watchers of this member what has become durable.
 
-Watchers that are up to date stand at the tail of their shard: each change is made into an event once and put into the
-buffers of those whom it concerns. Whoever is behind reads the storage at its own pace, a page at a time, until it has
-come to the tail. An idle watcher is a few objects; one loop beats for all of them.
+Watchers that are up to date are at the tail of their shard: each change is formatted as an event once, and put into the
+buffers of the watchers that it concerns. A watcher that is behind reads the storage at its own pace, a page at a time,
+until it reaches the tail. An idle watcher is a few objects, and one loop sends the heartbeats of all.
 
-A buffer is bounded by bytes. Whoever does not take its events off is told that it has been dropped, and goes on from
-the last id it got.
+A buffer is bounded in bytes. A watcher that does not take its events is told that it has been dropped, and can resume
+from the last id that it got.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from gossipkv.metrics import Metrics
 class FeedOptions:
     heartbeat_seconds: float = 15.0
     buffer_bytes_max: int = 4 * 1024 * 1024
-    """Of events that a watcher has not taken off."""
+    """Maximum size of the events buffered for one watcher."""
     resume_timeout_seconds: float = 10.0
-    """How long a watcher waits for this member to hold what it has been told elsewhere."""
+    """How long a resumed watcher waits for this member to hold what it was sent elsewhere."""
 
 
 class Signal(Enum):
-    """What is told besides rows."""
+    """Events that are not about a row."""
 
     HEARTBEAT = "heartbeat"
     RESET = "reset"
-    """The watcher cannot go on from where it is: current rows follow, then what comes next."""
+    """The watcher cannot resume from its position: the current rows follow, then new changes."""
     CURRENT = "current"
-    """All current rows have been told."""
+    """All current rows have been sent."""
     OVERFLOW = "overflow"
     END = "end"
 
@@ -49,26 +49,26 @@ class Signal(Enum):
 class Word:
     signal: Signal
     event_id: str = ""
-    """The watcher's position by now; empty where that has not changed."""
+    """The watcher's current position; empty if it has not changed."""
     reason: str = ""
 
 
 class Watcher:
-    """One watch, from `Feed.watched`; `items` is to be iterated once."""
+    """One watch, from `Feed.watched`; `items` may be iterated once."""
 
     def __init__(self, feed: Feed, shard: str, prefix: bytes, position: WatchPosition | None) -> None:
         self.shard = shard
         self.prefix = prefix
         self.first_id = ANEW if position is None else position.event_id()
-        """Who breaks off before the first event goes on from here."""
+        """The position to resume from if the watch breaks off before its first event."""
         self.is_live = False
         self._feed = feed
         self._position = position
-        """Where it reads on while it is not live. None: the current rows come first."""
+        """The position from which it reads while it is not live; None: the current rows come first."""
         self._buffer: list[Told | Word] = []
         self._buffer_bytes = 0
         self._turns = 0
-        """How often it has been told to read from elsewhere."""
+        """Number of times that it was told to read from another position."""
         self._last: Word | None = None
         self._woken = asyncio.Event()
 
@@ -84,7 +84,7 @@ class Watcher:
         self._woken.set()
 
     def beat(self, word: Word) -> None:
-        """Show that the connection is alive, where nothing else does."""
+        """Send a heartbeat, unless other events show that the connection is alive."""
         if not self._buffer and self._last is None:
             self._buffer.append(word if self.is_live else Word(Signal.HEARTBEAT))
             self._woken.set()
@@ -93,7 +93,7 @@ class Watcher:
         self._woken.set()
 
     def fall_behind(self, position: WatchPosition) -> None:
-        """Read on from this position, after what is in the buffer."""
+        """Continue to read from this position, after the buffered events."""
         if self.is_live:
             self._turn(position)
 
@@ -103,23 +103,23 @@ class Watcher:
         self._feed.metrics.watch_resets.inc()
 
     def end(self, word: Word) -> None:
-        """Whatever is still in the buffer is dropped: the watcher goes on from the last id it got."""
+        """Drop the buffered events: the watcher resumes from the last id that it got."""
         self._turn(None)
         self._buffer.clear()
         self._last = word
 
     def _turn(self, position: WatchPosition | None) -> None:
-        """Read from here on, rather than be told."""
+        """Read the storage from now on, instead of getting events."""
         self.is_live = False
         self._position = position
         self._turns += 1
         self._feed.behind[self] = None
         self._woken.set()
 
-    # For whoever passes it on
+    # Called by the consumer of the events
 
     async def items(self) -> AsyncIterator[list[Told | Word]]:
-        """What to tell next, as long as the watch lasts. Its end is a word of its own."""
+        """The events of the watch, in order. The last one says that the watch ends."""
         if self._position is not None:
             reason = await self._hindrance(self._position)
             if reason:
@@ -138,7 +138,7 @@ class Watcher:
         yield [self._last]
 
     async def _hindrance(self, position: WatchPosition) -> str:
-        """Why the watch cannot go on here from a position; empty once it can."""
+        """Why the watch cannot resume here from a position; empty once it can."""
         turns = self._turns
         try:
             async with asyncio.timeout(self._feed.options.resume_timeout_seconds):
@@ -156,8 +156,8 @@ class Watcher:
         return ""
 
     async def _read(self) -> AsyncIterator[list[Told | Word]]:
-        """Come to where the tail stands now, and join it if it is still there. No page is read before the one before it
-        has been taken off."""
+        """Read up to the current position of the tail, and join the tail if it has not moved. No page is read before
+        the previous one has been taken."""
         feed, target = self._feed, self._feed.position(self.shard)
         position, turns = self._position, self._turns
         reading: Snapshot | CatchUp
@@ -198,12 +198,12 @@ class Feed:
         self.options = options
         self.metrics = metrics
         self.behind: dict[Watcher, None] = {}
-        """Those that read by themselves, in order of their falling behind."""
+        """Watchers that read by themselves, in the order in which they fell behind."""
         self._switch = switch
-        """Lets the core tell of changes from here on, or no longer."""
+        """Starts or stops the reports of changes by the core."""
         self._tails: dict[str, Tail] = {}
         self._watchers: dict[tuple[str, str], dict[Watcher, None]] = {}
-        """By shard and table, in order of their coming."""
+        """Watchers by shard and table, in order of arrival."""
         self._switching = asyncio.Lock()
         self._is_closed = False
 
@@ -218,8 +218,8 @@ class Feed:
     async def watched(
         self, shard: str, prefix: bytes, after: WatchPosition | None, *, snapshot: bool
     ) -> AsyncIterator[Watcher]:
-        """Watch the rows of a shard whose address begins with the prefix, which names a table: from a position on, else
-        from now on, with the current rows first if wanted. Raises StorageError."""
+        """Watch the rows of a shard whose address begins with the prefix, which names a table. Resumes from a position
+        if one is given. Otherwise starts now, with the current rows first if wanted. Raises StorageError."""
         async with self._switching:
             if not self._tails:
                 await self._switch(True)
@@ -250,7 +250,7 @@ class Feed:
                 await self._switch(False)
 
     def publish(self, batch: list[Changes]) -> None:
-        """Tell of a batch that is durable."""
+        """Send the changes of a durable batch."""
         for changes in batch:
             tail = self._tails.get(changes.shard)
             if tail is None:
@@ -267,7 +267,7 @@ class Feed:
                     tail.recover(view)
                 for watcher in self._of(changes.shard):
                     watcher.fall_behind(before)
-        # Those that wait for what they have been told elsewhere look again.
+        # Watchers that wait for what they were sent elsewhere check again.
         for watcher in self.behind:
             watcher.wake()
 
@@ -287,18 +287,18 @@ class Feed:
         return [watcher for (of, _), watchers in self._watchers.items() if of == shard for watcher in watchers]
 
     async def beat(self) -> None:
-        """Run beside the feed."""
+        """Send heartbeats; runs as a separate task."""
         while True:
             await asyncio.sleep(self.options.heartbeat_seconds)
             for shard, tail in self._tails.items():
                 event_id = tail.position.event_id()
-                # Whoever has been told nothing lately can still go on from where it is.
+                # A watcher that got no event recently can still resume from its position.
                 word = Word(Signal.HEARTBEAT, "" if event_id == ANEW else event_id)
                 for watcher in self._of(shard):
                     watcher.beat(word)
 
     def close(self) -> None:
-        """End all watches, and those that begin from here on: they are to go on at another member."""
+        """End all watches, also those that begin later: they should resume at another member."""
         self._is_closed = True
         for watchers in self._watchers.values():
             for watcher in watchers:

@@ -1,13 +1,12 @@
 """Group commit: many inputs, one transaction, one fsync.
 
-All waiting inputs go through the core inside one write transaction; later ones see what earlier ones wrote. Nothing
-leaves before `commit` has returned: the answers and effects of a batch are handed out only then. That is the whole
-crash-safety argument: a process that dies before the commit has told no one anything, and one that dies after it finds
-everything it may have told on disk.
+All waiting inputs go through the core inside one write transaction; later ones see what earlier ones wrote. The answers
+and effects of a batch leave only after `commit` has returned. That is the whole crash-safety argument. A process that
+dies before the commit has sent nothing, and one that dies after it finds everything it may have sent on disk.
 
 If a step or the commit fails, the transaction is aborted and the replica returns to what is on disk. What does not fit
-is divided (`division.py`): a batch into inputs, a write into operations, rows from a peer into pieces. An input that
-does not fit even so is taken in without what it would write: its rows are refused, and everything else about it counts.
+is divided (`division.py`): a batch into inputs, a write into operations, rows from a peer into pieces. If an input
+still does not fit, its rows are refused, and everything else in it counts.
 """
 
 from __future__ import annotations
@@ -53,17 +52,17 @@ from gossipkv.rows.invalid import InvalidInputError
 _NO_ROOM, _CATCHING_UP = Declined(NO_ROOM, None, 0), Declined(CATCHING_UP, None, 0)
 
 FAILURES_MAX = 64
-"""Transactions of one batch that may fail for want of room; the rest of the batch then fails without a try. Each
-failure reads the replica's memory from disk again."""
+"""Maximum number of transactions of one batch that may fail because there is no room; the rest of the batch then fails
+untried. After each failure, the replica's memory is read from disk again."""
 
 
 class StepFailedError(Exception):
-    """The core could not take an input: a fault of our own. The input has changed nothing."""
+    """The core failed on an input, which is a bug. The input has changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What to tell whom, once committed: an answer or an error per input, and the effects of all."""
+    """The result of a batch, valid once committed: an answer or an error per input, and the effects of all."""
 
     outcomes: list[Answer | Exception]
     effects: Effects
@@ -71,7 +70,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A batch that has gone through the core and is not durable yet."""
+    """A batch that has gone through the core but is not durable yet."""
 
     transaction: Transaction
     batch: Batch
@@ -90,7 +89,7 @@ class GroupCommit:
         self._room = Room.AMPLE
         self._usage = Usage(0, 0)
         self._failures = 0
-        """Transactions of the batch under way that have failed for want of room."""
+        """Number of transactions of the batch under way that have failed because there was no room."""
 
     @classmethod
     def open(
@@ -115,10 +114,10 @@ class GroupCommit:
                 return cls(storage, replica, _snapshot_of(effects)), effects
 
     def run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
-        """Take inputs in and make them durable. Never raises: what fails is an outcome.
+        """Take inputs in and make them durable. Never raises: an error is an outcome.
 
-        An input that the core fails on is found by running each on its own, so that it cannot take others with it. A
-        row that cannot be read takes nothing with it: it is quarantined, and the inputs are taken in again without it.
+        If the core fails on an input, each input is run on its own, so that the others do not fail with it. If a row
+        cannot be read, it is quarantined, and the inputs are run again without it.
         """
         self._failures = 0
         try:
@@ -134,7 +133,7 @@ class GroupCommit:
     def _run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
         if len(inputs) == 1 and division.weight(inputs[0]) > self._bytes_max:
             try:
-                # A part must not be stored of what is refused as a whole.
+                # If a write is refused as a whole, no part of it may be stored.
                 admit(inputs[0], self.replica.options.value_bytes_max)
             except InvalidInputError as refused:
                 return Batch([refused], Effects())
@@ -163,7 +162,7 @@ class GroupCommit:
             return batch
 
     def _run_each(self, inputs: Sequence[Input], error: Exception, now_ms: int) -> Batch:
-        """Find the input that the core fails on."""
+        """Run each input on its own, to find the one that the core fails on."""
         if len(inputs) > 1:
             return joined([self._run_whole([one], now_ms) for one in inputs])
         failure = StepFailedError(f"{type(error).__name__}: {error}")
@@ -195,7 +194,7 @@ class GroupCommit:
         return joined([before, self._run_without_room(happened, error, now_ms)])
 
     def _run_in_pieces(self, happened: Input, now_ms: int) -> Batch:
-        """An input that would take more than its share of the room."""
+        """Run an input that would take more than its share of the room."""
         if isinstance(happened, Write) and len(happened.operations) > 1:
             return self._run_writes(division.writes(happened, self._bytes_max), now_ms)
         before = Batch([], Effects())
@@ -204,7 +203,8 @@ class GroupCommit:
         return joined([before, self._run_whole([happened], now_ms)])
 
     def _run_writes(self, parts: Sequence[Write], now_ms: int) -> Batch:
-        """The parts of one write, as one write is answered: a result per operation, or one error for all."""
+        """Run the parts of one write; the outcome is like that of one write: a result per operation, or one error for
+        all."""
         batches = []
         results: list[Result] = []
         for part in parts:
@@ -221,13 +221,13 @@ class GroupCommit:
         return Batch([results], joined(batches).effects)
 
     def _run_pieces(self, happened: Received | Answered, bytes_max: int, now_ms: int) -> Batch:
-        """The rows of an envelope by themselves: no one is answered yet, and the effects are those of all."""
+        """Run the rows of an envelope by themselves, before the envelope is answered; the effects are merged."""
         batches = [self._run_whole([piece], now_ms) for piece in division.pieces(happened, bytes_max)]
         return Batch([], joined(batches).effects)
 
     def _run_without_room(self, happened: Input, error: StorageFullError, now_ms: int) -> Batch:
-        """What an input says counts although what it brings does not fit: a member without room still compares, probes,
-        and says that it has none."""
+        """Take in an input without its rows, which do not fit: a member without room still compares, probes, and
+        reports its room."""
         try:
             return self.commit(self.prepare([happened], now_ms, has_room=False))
         except StorageError:
@@ -239,8 +239,8 @@ class GroupCommit:
     # One transaction
 
     def prepare(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool = True) -> Prepared:
-        """The part before the commit. Raises what a step raised, after returning to what is on disk. Without room, no
-        rows of others are taken in."""
+        """Do the part before the commit. Raises what a step raised, after returning to what is on disk. Without room,
+        no rows of other members are taken in."""
         transaction = self._storage.begin()
         try:
             self._look_at_room()
@@ -287,7 +287,7 @@ class GroupCommit:
         return answer
 
     def _without_storage(self, happened: Input, error: StorageError, now_ms: int) -> Answer | Exception:
-        """A member whose storage takes nothing any more can still say how it is, and who has a write."""
+        """A member whose storage takes no more writes can still report its status, and who has a write."""
         match happened:
             case Inspect():
                 return self.replica.status(now_ms)
@@ -301,7 +301,7 @@ class GroupCommit:
     def _return_to_disk(
         self, inputs: Sequence[Input], effects: Effects, error: BaseException | None = None, now_ms: int = 0
     ) -> None:
-        """Exchanges that would have begun, or whose end the batch held, are not under way any more."""
+        """Fail the exchanges that would have begun, or whose end the batch held."""
         ended = [one.exchange for one in inputs if isinstance(one, Answered | Failed)]
         with self._storage.view() as view:
             self.replica.reload(view, self._durable, [*(send.exchange for send in effects.sends), *ended])
@@ -312,7 +312,7 @@ class GroupCommit:
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches that have been committed one after the other, as one."""
+    """Merge batches that were committed one after the other."""
     if len(batches) == 1:
         return batches[0]
     return Batch(
@@ -335,14 +335,14 @@ def _snapshot_of(effects: Effects) -> ReplicaSnapshot:
 
 
 def _quarantined(storage: Storage) -> list[Notice]:
-    """Quarantine the rows that cannot be read, those too that are met meanwhile. Raises StorageError."""
+    """Quarantine the unreadable rows, including those met while doing so. Raises StorageError."""
     while True:
         found = dict(storage.unreadable)
         transaction = storage.begin()
         try:
             notices = quarantine(transaction, found)
         except UnreadableRowError:
-            # It has been noted, and is among them the next time.
+            # The storage has noted it, so it is included the next time.
             transaction.abort()
         except BaseException:
             transaction.abort()

@@ -13,11 +13,11 @@ from gossipkv.core.storage import Storage, View
 
 _PAGE_EXAMINED_ROWS_MAX = 5_000
 PAGE_BYTES_MAX = 8 * 1024 * 1024
-"""Of the values in a page, but for a single row."""
+"""Maximum size of the values in a page; a single row may exceed it."""
 
 
 def local_row(view: View, namespace: str, address: bytes, stored: StoredRow, now_ms: int) -> Row | None:
-    """None where a reader finds no row."""
+    """The row as a reader finds it now; None if there is none."""
     visible = readable(view, namespace, address, stored, now_ms)
     if not visible:
         return None
@@ -27,7 +27,7 @@ def local_row(view: View, namespace: str, address: bytes, stored: StoredRow, now
 
 
 def local_pages(storage: Storage, namespace: str, table: str, now_ms: int) -> Iterator[list[Row]]:
-    """All rows of a table in order of their keys, some thousand at a time, fewer of large ones. Raises StorageError."""
+    """All rows of a table in order of their keys, read in pages of bounded size. Raises StorageError."""
     first: bytes | None = address_of(table, b"")
     end = table.encode() + b"\x01"
     while first is not None:

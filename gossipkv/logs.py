@@ -1,6 +1,6 @@
 """Logging: one line per event, to standard error, for people or for machines.
 
-Lines by the standard library's logging, such as aiohttp's, take the same way. Times are UTC in ISO 8601.
+Lines of the standard library's logging, such as aiohttp's, are formatted the same way. Times are UTC in ISO 8601.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from structlog.typing import Processor
 
 
 def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> None:
-    """`log_format`: json, console, or auto: console where the stream is a terminal. `log_level`: the least severe
-    level to show, in lower case."""
+    """`log_format` is json, console, or auto (console if the stream is a terminal). `log_level` is the minimum severity
+    to log, in lower case."""
     stream = stream or sys.stderr
     is_terminal = stream.isatty()
     level = getattr(logging, log_level.upper())
@@ -58,8 +58,8 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def hand_to_logging() -> None:
-    """Leave levels, forms and places to whoever configures the standard library's logging: for a member inside another
-    program. Fields become `key=value` in the message."""
+    """Log through the standard library's logging, whose configuration decides levels, formats and destinations: for a
+    member inside another program. Fields become `key=value` in the message."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

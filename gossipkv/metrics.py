@@ -272,13 +272,13 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
     )
     yield _gauge(
         "member_processes",
-        "Processes that run under the member's name: 2 where that was noticed, else 1",
+        "Processes that run under the member's name: 2 if a second one was noticed, otherwise 1",
         ["member"],
         (([member.member], 1 if member.sighting is None else 2) for member in status.members),
     )
     yield _gauge(
         "collection_blocked",
-        "1 for a peer that is not known to have heard of a deletion which could be forgotten otherwise, else 0",
+        "1 for a peer not known to have heard of a deletion that could otherwise be forgotten, otherwise 0",
         ["peer"],
         (([member.member], float(member.member in status.collection_blocked_by)) for member in others),
     )
@@ -287,7 +287,7 @@ def _members(status: ReplicaStatus) -> Iterable[Metric]:
 def _unreadable(status: ReplicaStatus) -> Iterable[Metric]:
     yield _gauge(
         "rows_unreadable",
-        "Rows in quarantine, for their copy here cannot be read",
+        "Rows in quarantine, because their copy here cannot be read",
         ["shard"],
         (([name], status.unreadable_rows.get(name, 0)) for name in sorted(status.totals)),
     )
@@ -295,7 +295,12 @@ def _unreadable(status: ReplicaStatus) -> Iterable[Metric]:
 
 def _room(room: RoomStatus) -> Iterable[Metric]:
     is_short = room.room != AMPLE_ROOM or bool(room.crowded)
-    yield _gauge("short_of_room", "Whether puts are refused for want of room, here or elsewhere", [], [([], is_short)])
+    yield _gauge(
+        "short_of_room",
+        "Whether puts are refused because there is no room, here or at another member",
+        [],
+        [([], is_short)],
+    )
     yield _gauge(
         "rows_waiting_for_room", "Members with which rows wait because they did not fit", [], [([], len(room.waiting))]
     )
@@ -341,7 +346,7 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         "tombstones_collected", "Deleted rows that every member knew of, and that are forgotten", [],
         [([], tally.tombstones_collected)],
     )  # fmt: skip
-    yield _counter("puts_refused", "Operations refused for want of room", [], [([], tally.puts_refused)])
+    yield _counter("puts_refused", "Operations refused because there was no room", [], [([], tally.puts_refused)])
     yield _counter(
         "anomalies", "What should never be, and is repaired", ["kind"], _by_reason(ANOMALIES, tally.anomalies)
     )

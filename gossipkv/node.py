@@ -1,7 +1,7 @@
-"""A running member: the core's decisions carried out.
+"""A running member: carries out the decisions of the core.
 
-The event loop takes requests and frames, hands them to the storage thread, and when a batch is durable resolves who
-waited for it and sends what it decided to send. Two loops run beside it, ticks and discovery, and one task per exchange
+The event loop takes requests and frames, and hands them to the storage thread. When a batch is durable, the event loop
+answers its callers and sends its messages. There are two more loops, ticks and discovery, and one task per exchange
 under way. A loop that dies is logged, counted and started again.
 """
 
@@ -45,30 +45,30 @@ from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 RESTART_PAUSE_SECONDS = 1.0
 LEAVE_POLL_SECONDS = 0.02
 SETTLE_SECONDS = 0.5
-"""How long a stopping node lets those who wait go on, and how long it then gives them to take their answers."""
+"""How long a stopping node lets waits continue, and how long it then gives clients to take their answers."""
 
 log = structlog.get_logger("gossipkv.node")
 
 
 class OverloadedError(Exception):
-    """More operations wait than the inbox holds: come back in a moment."""
+    """The inbox is full; try again shortly."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
     inbox_operations_max: int = 10_000
-    """Writes that may wait for their commit."""
+    """Maximum number of writes that wait for their commit."""
     inbox_bytes_max: int = 64 * 1024 * 1024
-    """Bytes of their values."""
+    """Maximum size of their values."""
     inbox_frames_max: int = 256
-    """Frames from peers that may wait to be answered."""
+    """Maximum number of frames from peers that wait to be answered."""
     write_wait_seconds: float = 2.0
-    """How long a write waits for the copies that it asks for, unless it says."""
+    """How long a write waits for its copies, unless the request says otherwise."""
     read_wait_seconds: float = 2.0
-    """How long a read waits for the members that it asks."""
+    """How long a read waits for answers of other members."""
     status_timeout_seconds: float = 5.0
     leave_timeout_seconds: float = 5.0
-    """How long a stopping node tries to bring its last writes to others."""
+    """How long a stopping node tries to send its last writes to others."""
     storage_stop_seconds: float = 4.0
     """How long a stopping node then waits for its storage."""
     feed: FeedOptions = field(default_factory=FeedOptions)
@@ -121,8 +121,8 @@ class Node:
         self._ending = asyncio.Event()
         """Set once the node is about to stop."""
         self.fenced = asyncio.Event()
-        """Set once the data are known to be outdated, as `fence` says. It begins no more exchanges, answers none, takes
-        no writes, and sends watchers to other members. Stop it, set its data aside, and start without any."""
+        """Set once the data are known to be outdated; `fence` says why. The node then begins and answers no exchanges,
+        takes no writes, and sends watchers to other members. Stop it, set its data aside, and start without data."""
         self._discovery_failure = ""
         self._is_alone = False
         self._ready = asyncio.Event()
@@ -149,12 +149,12 @@ class Node:
         try:
             await self._transport.start(self._serve)
         except BaseException:
-            # Whoever tries again in this process needs the data directory.
+            # The caller may try again in this process, and then needs the data directory.
             await self._committer.stop(self._node_options.storage_stop_seconds, self._storage.close)
             raise
         self._carry_out(effects, sends)
         if self.fenced.is_set():
-            # It is about to be stopped, and has nothing to do with others.
+            # It is about to be stopped, and must not contact other members.
             return
         self._loops = [
             asyncio.create_task(self._supervise("discovery", self._discover)),
@@ -163,16 +163,16 @@ class Node:
         ]
 
     async def leave(self) -> None:
-        """Take no more writes, tell all who wait how it stands, and bring the last writes and the word that this member
-        leaves to the others. What cannot be brought in time is on disk and goes out after the next start. A fenced node
-        tells others nothing. Reads that ask no one are still answered."""
+        """Take no more writes, end all waits with their current state, send the last writes to the others, and announce
+        that this member leaves. Writes that cannot be sent in time are on disk, and are sent after the next start. A
+        fenced node sends nothing. Local reads are still answered."""
         if self._leaving is None:
             self._ending.set()
             self._leaving = asyncio.create_task(self._leave())
         await asyncio.shield(self._leaving)
 
     async def stop(self) -> bool:
-        """Leave, and end. Returns whether the storage has been closed: one that is stuck cannot be."""
+        """Leave, and stop. Returns whether the storage was closed; a stuck one cannot be."""
         if self._stopping is None:
             self._ending.set()
             self._stopping = asyncio.create_task(self._stop())
@@ -219,15 +219,15 @@ class Node:
             # No batch ends: those that wait for one must not wait for as long as the storage is stuck.
             self._committer.give_up()
 
-    # What others ask of a node
+    # Requests to the node
 
     def write(
         self, shard: str, operations: Sequence[Operation], copies: int = 1, wait_seconds: float | None = None
     ) -> Coroutine[Any, Any, list[Result]]:
-        """Put and delete rows, in order, in one transaction, or in several where that takes more than a share of the
-        room that is left; durable at so many members when it returns. Raises
-        InvalidInputError, OverloadedError, StoppedError, StorageError, StepFailedError; for several copies, too,
-        TooManyAskedError, TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
+        """Put and delete rows, in order, in one transaction; in several if one would take more than a share of the free
+        room. The write is durable at `copies` members when this returns. Raises InvalidInputError, OverloadedError,
+        StoppedError, StorageError, StepFailedError. With several copies it also raises TooManyAskedError,
+        TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
         if type(copies) is int and copies == 1:
             return cast(Coroutine[Any, Any, list[Result]], self._store(shard, operations))
         seconds = self._node_options.write_wait_seconds if wait_seconds is None else wait_seconds
@@ -235,7 +235,7 @@ class Node:
 
     async def _store(self, shard: str, operations: Sequence[Operation], copies: int = 1) -> list[Result] | Reach:
         self._check_taking_writes()
-        # The core refuses what is not bytes.
+        # Values of other types do not count; the core refuses them.
         size = sum([len(operation.value) for operation in operations if type(operation.value) is bytes])
         if (
             self._waiting_operations + len(operations) > self._node_options.inbox_operations_max
@@ -252,7 +252,7 @@ class Node:
         if isinstance(outcome, Exception):
             raise outcome
         if self.fenced.is_set():
-            # It is on disk, among what is about to be set aside: that is no place to acknowledge a write at.
+            # The write is on disk, but among data that are about to be set aside, so it must not be acknowledged.
             self._check_taking_writes()
         return cast(list[Result] | Reach, outcome)
 
@@ -266,8 +266,8 @@ class Node:
         return StoppedError("the member is stopping")
 
     async def forget(self, member: str) -> Forgotten:
-        """Strike a member that is gone for good off the list: nothing waits for it any more. Durable here when it
-        returns. Raises StoppedError, StorageError, StepFailedError."""
+        """Remove a member that is gone for good from the list of members, so that nothing waits for it any more.
+        Durable here when this returns. Raises StoppedError, StorageError, StepFailedError."""
         self._check_taking_writes()
         outcome = await self._committer.ask(Forget(member))
         if isinstance(outcome, Exception):
@@ -275,24 +275,24 @@ class Node:
         return cast(Forgotten, outcome)
 
     def defaults_of(self, namespace: str, table: str) -> tuple[int, int]:
-        """How many copies a write into a table asks for, and how many members a read asks, unless they say."""
+        """The default `w` of writes to a table, and the default `r` of reads."""
         if namespace != USER:
             return 1, 1
         settings = self._snapshot.settings_of(table)
         return settings.w, settings.r
 
     async def read(self, shard: str, address: bytes, members: int) -> Row | None:
-        """A row as so many members together hold it, this one among them; who was behind is brought up to it. Raises
-        TooManyAskedError, TooFewAnswersError, StorageError, StepFailedError."""
+        """The merged copies of `members` members, including this one. Members found to be behind are sent the result.
+        Raises TooManyAskedError, TooFewAnswersError, StorageError, StepFailedError."""
         return await self._consistency.read(shard, address, members, self._node_options.read_wait_seconds)
 
     async def receipt(self, receipt: Receipt, copies: int | None = 1, wait_seconds: float = 0) -> Coverage:
-        """Who is known to have a write, once so many members have it, all of them where None, or the time is over.
+        """The members known to have a write. Waits until `copies` members have it (None: all), or the time is up.
         Raises TooManyAskedError, StorageError, StepFailedError."""
         return await self._consistency.receipt(receipt, copies, wait_seconds)
 
     def conflicts(self, shard: str, table: str) -> int:
-        """Concurrent versions of the table's rows that gave way to a later write here, since the process began."""
+        """Number of concurrent versions in the table dropped here for a later write, since the start of the process."""
         return self._snapshot.conflicts.get((shard, table), 0)
 
     def now_ms(self) -> int:
@@ -300,7 +300,7 @@ class Node:
         return self._clock_ms()
 
     def view(self) -> View:
-        """A read transaction over what is committed. Close it before anything is awaited."""
+        """A read transaction over the committed state. Close it before awaiting anything."""
         return self._storage.view()
 
     def watched(
@@ -310,7 +310,7 @@ class Node:
         return self._feed.watched(shard, prefix, after, snapshot=snapshot)
 
     def end_watches(self) -> None:
-        """Send all watchers to other members, for good."""
+        """Send all watchers to other members, permanently."""
         self._feed.close()
 
     async def _switch_feed(self, is_watched: bool) -> None:
@@ -319,7 +319,7 @@ class Node:
             raise outcome
 
     async def status(self) -> ReplicaStatus:
-        """Raises TimeoutError if the storage does not move, StorageError if it cannot be looked at, StoppedError."""
+        """The status of the replica. Raises TimeoutError if the storage is stuck, StorageError, StoppedError."""
         future = self._committer.ask(Inspect())
         outcome = await asyncio.wait_for(future, self._node_options.status_timeout_seconds)
         if isinstance(outcome, Exception):
@@ -329,7 +329,7 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has been brought up to date once since it started; stays so."""
+        """Whether it has been brought up to date since it started; it then stays ready."""
         return self._ready.is_set() and not self._ending.is_set() and not self.fenced.is_set()
 
     @property
@@ -339,25 +339,25 @@ class Node:
 
     @property
     def alone_seconds(self) -> int | None:
-        """For how long no other member has been heard, in whole seconds; None while the member is not alone."""
+        """Whole seconds since another member was heard; None while the member is not alone."""
         since_ms = self._snapshot.alone_since_ms
         return None if since_ms is None else max(0, self._clock_ms() - since_ms) // 1000
 
     async def wait_ready(self) -> None:
-        """Raises StoppedError if the node is stopped or fenced before it is ready."""
+        """Wait until the node is ready. Raises StoppedError if it is stopped or fenced before."""
         await first_of(self._ready, self.fenced, self._ending)
         if not self._ready.is_set():
             raise self._reason_to_stop()
 
     async def wait_fenced(self) -> None:
-        """See `fenced`. Raises StoppedError if the node is stopped before."""
+        """Wait for `fenced`. Raises StoppedError if the node is stopped before."""
         await first_of(self.fenced, self._ending)
         if not self.fenced.is_set():
             raise self._reason_to_stop()
 
     @property
     def is_live(self) -> bool:
-        """Whether all that should move does."""
+        """Whether storage and loops make progress."""
         return self._committer.is_moving and not any(loop.done() for loop in self._loops)
 
     @property
@@ -366,7 +366,7 @@ class Node:
 
     @property
     def snapshot(self) -> ReplicaSnapshot:
-        """What the replica shows of itself as of the last batch that became durable here."""
+        """The snapshot of the last durable batch."""
         return self._snapshot
 
     # Batches that have become durable
@@ -410,7 +410,7 @@ class Node:
     # Exchanges
 
     async def _exchange(self, send: EncodedSend) -> None:
-        """One exchange from its beginning to the word on its end, which the core waits for."""
+        """Carry out one exchange, and report its end to the core, which waits for it."""
         count = self._metrics.gossip_bytes.labels
         try:
             count("out").inc(len(send.frame))
@@ -466,7 +466,7 @@ class Node:
             await asyncio.sleep(pause_seconds)
 
     async def _discover(self) -> None:
-        """Look for ever: a cluster that stopped looking after it had joined would leave islands when all restart."""
+        """Keep discovery running: members that stopped after joining could not find each other when all restart."""
         while True:
             try:
                 found = await self._discovery.find()
@@ -481,11 +481,11 @@ class Node:
                 if isinstance(outcome, InvalidInputError):
                     self._judge_discovery(f"what was found is refused: {outcome}")
                     break
-                # The next look may be far away, and tell of no change.
+                # The next result may take long, and may be unchanged.
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
     def _judge_discovery(self, failure: str) -> None:
-        """Count failures; say what fails once, and again when it is something else or nothing any more."""
+        """Count failures. Log a failure once, and again when its cause changes or it ends."""
         if failure:
             self._metrics.discovery_failures.inc()
         if failure == self._discovery_failure:
@@ -497,7 +497,7 @@ class Node:
             log.info("discovery_recovered")
 
     def _judge_found(self, found: Found) -> None:
-        """Say once that no one else is found. It is no error: someone must be the first."""
+        """Log once that no other member is found. This is no error: some member must be the first."""
         own = self._options.endpoints.get(GOSSIP)
         others = sum(endpoint != own for endpoint in found.endpoints)
         self._metrics.discovered.set(others)

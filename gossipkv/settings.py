@@ -122,30 +122,30 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    member: str = _text("", "Name of this member, unlike any other's.", pattern=_NAME, default_text="the host name")
-    cluster: str = _text("gossipkv", "Name of the cluster; messages of another one are refused.", pattern=_NAME)
-    data_dir: str = _text(".gossipkv/data", "Directory of this member's data, for one process at a time.")
+    member: str = _text("", "Name of this member, unique in the cluster.", pattern=_NAME, default_text="the host name")
+    cluster: str = _text("gossipkv", "Name of the cluster; messages of other clusters are refused.", pattern=_NAME)
+    data_dir: str = _text(".gossipkv/data", "Directory of this member's data; only one process may use it at a time.")
     zone: str = _text(
         "", "Failure domain of this member, shown to others.", bytes_max=NAME_BYTES_MAX, default_text="none"
     )
 
-    http_host: str = _text("127.0.0.1", "Address to serve the HTTP API on; 0.0.0.0 for all of them.")
+    http_host: str = _text("127.0.0.1", "Address to serve the HTTP API on; 0.0.0.0 for all addresses.")
     http_port: int = _port(7080, "Port of the HTTP API.")
-    gossip_host: str = _text("127.0.0.1", "Address to serve gossip on; 0.0.0.0 for all of them.")
+    gossip_host: str = _text("127.0.0.1", "Address to serve gossip on; 0.0.0.0 for all addresses.")
     gossip_port: int = _port(7081, "Port of gossip between members.")
     advertise_host: str = _text(
         "",
-        "Host name or address under which others reach this member.",
-        default_text="the address served on, or that of the host name where all are",
+        "Host name or address at which others reach this member.",
+        default_text="the address served on; that of the host name if it is 0.0.0.0",
     )
 
     discovery: str = _choice("static", ("static", "dns", "kubernetes"), "Where addresses of other members come from.")
     peers: str = _text(
-        "", "Gossip URLs of members, comma separated; the own one may be among them.", default_text="none"
+        "", "Gossip URLs of members, comma separated; may include this member's own.", default_text="none"
     )
     discovery_dns_name: str = _text(
         "",
-        "Name whose addresses are those of the members, for discovery by DNS, and where Kubernetes cannot be asked.",
+        "DNS name that resolves to the members: for discovery by DNS, and when the Kubernetes API cannot be asked.",
         default_text="none",
     )
     discovery_service: str = _text(
@@ -158,55 +158,59 @@ class Settings:
         "", "Kubernetes namespace of that Service.", pattern=_NAME, default_text="that of the pod"
     )
     discovery_interval_s: float = _number(
-        5.0, "Between two look-ups of members; Kubernetes is watched instead.", "seconds", minimum=0.1, maximum=3600
+        5.0,
+        "Interval between look-ups of members; Kubernetes is watched instead.",
+        "seconds",
+        minimum=0.1,
+        maximum=3600,
     )
 
     gossip_interval_ms: int = _number(
         1_000,
-        "Between two sync rounds that this member begins.",
+        "Interval between sync rounds that this member begins.",
         "milliseconds",
         minimum=10,
         maximum=_HOUR_MS,
     )
     audit_interval_ms: int = _number(
         60_000,
-        "Between two comparisons in full that nothing called for.",
+        "Interval between routine full comparisons.",
         "milliseconds",
         minimum=100,
         maximum=86_400_000,
     )
     bootstrap_timeout_ms: int = _number(
         10_000,
-        "A member that no one has answered for so long is ready on its own.",
+        "A member that has had no answer for this long is ready on its own.",
         "milliseconds",
         maximum=_HOUR_MS,
     )
     retry_ms_max: int = _number(
         30_000,
-        "Longest pause before a member that fails is tried again.",
+        "Longest pause before a failing member is tried again.",
         "milliseconds",
         minimum=10,
         maximum=_HOUR_MS,
     )
     protocol_period_ms: int = _number(
         1_000,
-        "Between two probes of whether another member is alive.",
+        "Interval between probes of whether another member is alive.",
         "milliseconds",
         minimum=50,
         maximum=_HOUR_MS,
     )
     probe_timeout_ms: int = _number(
         500,
-        "A member that has not answered a probe for so long is probed through others; less than a protocol period.",
+        "A member that does not answer a probe in this time is probed through others; less than a protocol period.",
         "milliseconds",
         minimum=10,
         maximum=_HOUR_MS,
     )
-    indirect_probes: int = _number(3, "Others through which it is probed.", "members", minimum=0, maximum=16)
+    indirect_probes: int = _number(3, "Other members to probe it through.", "members", minimum=0, maximum=16)
     suspicion_multiplier: int = _number(
         4,
-        "A member that could not be probed is dead after this times log10(members + 1) protocol periods, or up to six "
-        "times as long while few others have found it so.",
+        "A suspected member is declared dead after this times log10(members + 1) protocol periods, or up to six times "
+        "as long while few others confirm the suspicion.",
         minimum=1,
         maximum=100,
     )
@@ -218,25 +222,25 @@ class Settings:
     )
     tombstone_age_ms_min: int = _number(
         _HOUR_MS,
-        "Deleted rows are remembered for so long at least; more than clock_skew_ms_max and message_life_ms together.",
+        "Minimum age at which tombstones are collected; more than clock_skew_ms_max and message_life_ms together.",
         "milliseconds",
         maximum=365 * 24 * _HOUR_MS,
     )
     message_life_ms: int = _number(
         60_000,
-        "No message between members arrives later than so long after it was sent; more than exchange_timeout_s.",
+        "Maximum time from sending a message between members to its arrival; more than exchange_timeout_s.",
         "milliseconds",
         maximum=_HOUR_MS,
     )
     fanout: int = _number(
         0,
-        "Members that a write is pushed to at once; 0: as many as it takes to reach all.",
+        "Members to push a write to directly; 0: as many as are needed to reach all.",
         minimum=0,
         maximum=1_000,
     )
     siblings_max: int = _number(
         64,
-        "Versions of a row side by side that a write may leave, in tables that keep siblings.",
+        "Maximum number of siblings that a write may leave in a row.",
         "versions",
         minimum=2,
         maximum=1_000,
@@ -250,88 +254,90 @@ class Settings:
 
     storage_bytes_max: int = _number(
         65_536 * _MIB,
-        "Most that the data may grow to.",
+        "Maximum size of the data.",
         "bytes",
         minimum=STORAGE_BYTES_LEAST,
         maximum=2**46,
         multiple=_PAGE_BYTES,
     )
     value_bytes_max: int = _number(_MIB, "Longest value that a client may put here.", "bytes", maximum=4 * _MIB)
-    page_rows_max: int = _number(1_000, "Most rows in a page of a listing.", "rows", minimum=1_000, maximum=10_000)
+    page_rows_max: int = _number(
+        1_000, "Maximum number of rows in a page of a listing.", "rows", minimum=1_000, maximum=10_000
+    )
     page_bytes_max: int = _number(
-        4 * _MIB, "Longest page of a listing, but for a single row.", "bytes", maximum=64 * _MIB
+        4 * _MIB, "Maximum size of a page of a listing; a single row may exceed it.", "bytes", maximum=64 * _MIB
     )
     body_timeout_s: float = _number(
         30.0,
-        "Longest wait for the body of a request, and in a batch for more of it.",
+        "Longest wait for the body of a request, or for the next part of a batch.",
         "seconds",
         minimum=0.1,
         maximum=600,
     )
     inbox_operations_max: int = _number(
         10_000,
-        "Writes that wait for the storage at once; more are answered 503.",
+        "Maximum number of writes that wait for the storage; more are answered 503.",
         "operations",
         maximum=1_000_000,
     )
     inbox_bytes_max: int = _number(
         64 * _MIB,
-        "Values of the writes that wait for the storage at once; more are answered 503.",
+        "Maximum size of the values of writes that wait for the storage; more are answered 503.",
         "bytes",
         minimum=8 * _MIB,
         maximum=1024 * _MIB,
     )
     write_wait_s: float = _number(
         2.0,
-        "How long a write waits for the copies that it asks for, unless it says.",
+        "How long a write waits for its copies, unless the request says otherwise.",
         "seconds",
         minimum=0,
         maximum=600,
     )
     read_wait_s: float = _number(
-        2.0, "How long a read waits for the members that it asks.", "seconds", minimum=0, maximum=600
+        2.0, "How long a read waits for answers of other members.", "seconds", minimum=0, maximum=600
     )
     watch_heartbeat_s: float = _number(
         15.0,
-        "Between two signs of life to a watcher who is told nothing.",
+        "Interval between heartbeats to a watcher that gets no events.",
         "seconds",
         minimum=0.1,
         maximum=600,
     )
     watch_buffer_bytes_max: int = _number(
         4 * _MIB,
-        "Events that a watcher has not taken off, before it is dropped.",
+        "Maximum size of the events buffered for a watcher; a slower watcher is dropped.",
         "bytes",
         minimum=64 * 1024,
         maximum=256 * _MIB,
     )
     watch_resume_timeout_s: float = _number(
         10.0,
-        "How long a watcher waits for this member to hold what it was told elsewhere, before it begins anew.",
+        "How long a resumed watch waits for this member to catch up with its event id, before it is reset.",
         "seconds",
         minimum=0,
         maximum=600,
     )
     drain_s: float = _number(
         1.0,
-        "A stopping member still takes requests for this long, each the last on its connection; for less once none is "
-        "open, and for at most a quarter of stop_timeout_s.",
+        "How long a stopping member still takes requests, one per connection. It stops earlier when no connection is "
+        "open, and after at most a quarter of stop_timeout_s.",
         "seconds",
         minimum=0,
         maximum=60,
     )
     stop_timeout_s: float = _number(
         20.0,
-        "Longest graceful stop; then the process ends as it stands.",
+        "Longest graceful stop; the process then exits immediately.",
         "seconds",
         minimum=0.1,
         maximum=600,
     )
 
     log_format: str = _choice(
-        "auto", ("auto", "json", "console"), "Form of log lines; auto: console on a terminal, else JSON."
+        "auto", ("auto", "json", "console"), "Format of log lines; auto: console on a terminal, otherwise JSON."
     )
-    log_level: str = _choice("info", ("debug", "info", "warning", "error"), "Least severe lines to log.")
+    log_level: str = _choice("info", ("debug", "info", "warning", "error"), "Minimum severity of lines to log.")
 
 
 def rules() -> dict[str, tuple[type[Value], Value, Rule]]:
@@ -387,7 +393,7 @@ def check_each(settings: Settings, source: str) -> None:
 def check_together(settings: Settings) -> None:
     """Hold what settings have to do with each other. Raises SettingsError."""
     if not settings.cluster:
-        raise SettingsError("cluster is empty, but must be a name: messages of another cluster are told by it")
+        raise SettingsError("cluster is empty, but must be a name: it tells messages of different clusters apart")
     life_ms, skew_ms = settings.message_life_ms, settings.clock_skew_ms_max
     exchange_ms = round(settings.exchange_timeout_s * 1_000)
     if life_ms <= exchange_ms:

@@ -1,11 +1,11 @@
-"""The rows of data that were set aside which no other member is known to have.
+"""Rows in set-aside data that no other member is known to have.
 
 A row counts if it has a version whose name no other member was known to cover. What is not known to be covered counts
-as not covered: so there may be too many rows here, never too few. If nothing is known of others at all, the writes of
-the replica itself count. Of `sys`, settings of tables count, which clients have made; the rest is the store's own.
+as not covered, so there may be too many rows here, but never too few. If nothing is known of other members, the writes
+of the replica itself count. In `sys`, only settings of tables count, because only these come from clients.
 
-`rows.ndjson` beside the data names them, a line each, in the shapes of `export` and of a batch: a put with its `value`,
-and `siblings` if it has several; a delete with `"delete": true`. `expires` is the time at which a value does.
+`rows.ndjson`, next to the data, lists the rows, one per line, in the format of `export` and of batches: a put with its
+`value`, and `siblings` if there are several; a delete with `"delete": true`. `expires` is the expiry time of the value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gossipkv.storage.lmdb import LmdbStorage
 
 ROWS_FILE = "rows.ndjson"
 NAMED_MAX = 5
-"""The log names at most this many rows."""
+"""Maximum number of rows named in the log."""
 _PAGE_ROWS = 500
 _TIME_MS_MAX = 253_402_300_799_999
 
@@ -38,7 +38,7 @@ class UnsharedRow(NamedTuple):
     table: str
     row: str
     versions: tuple[Version, ...]
-    """Those that no one else is known to have, in descending rank. If any is a value, the values alone."""
+    """The versions that no other member is known to have, in descending rank. If any is a value, only the values."""
 
     @property
     def is_delete(self) -> bool:
@@ -76,13 +76,13 @@ class Listed(NamedTuple):
 
 
 def time_text(ms: int) -> str:
-    """RFC 3339. What lies beyond its years counts as their end."""
+    """A time as RFC 3339. Times beyond its range become its end."""
     ms = min(ms, _TIME_MS_MAX)
     return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unshared_rows(storage: LmdbStorage, account: Account) -> Iterator[list[UnsharedRow]]:
-    """All of them, some hundred at a time, by origin in the order of its writes. Raises StorageError."""
+    """All unshared rows, a few hundred at a time, by origin in the order of its writes. Raises StorageError."""
     for shard in NAMESPACES:
         with storage.view() as view:
             origins = sorted(view.journal_heads(shard))
@@ -102,7 +102,7 @@ def _rows_of(storage: LmdbStorage, shard: str, origin: ReplicaId, account: Accou
 def _page(
     view: View, shard: str, origin: ReplicaId, after: int, account: Account
 ) -> tuple[list[UnsharedRow], int | None]:
-    """Some rows, and after which write to go on; None at the end."""
+    """Some rows, and the write after which to continue (None at the end)."""
     page: list[UnsharedRow] = []
     for examined, (sequence, address) in enumerate(view.journal(shard, origin, after)):
         if examined == _PAGE_ROWS:
@@ -112,7 +112,7 @@ def _page(
         if stored is None or (shard == SYSTEM and table_of(address) != TABLES_TABLE):
             continue
         versions = _unshared_versions(stored, shard, account)
-        # A row has an entry for each origin that wrote it: it counts at that of its first version.
+        # A row has an entry for each origin that wrote it. Count it only at the entry of its first version.
         if versions and versions[0].dot == Dot(origin, sequence):
             page.append(UnsharedRow(shard, table_of(address), key_of(address).decode(), versions))
     return page, None
@@ -130,7 +130,7 @@ def _unshared_versions(row: Row, shard: str, account: Account) -> tuple[Version,
 
 
 def write_unshared_rows(directory: Path, account: Account) -> Listed:
-    """Name them in a file beside the data. Raises StorageError, OSError."""
+    """Write the rows to a file next to the data. Raises StorageError, OSError."""
     rows = 0
     first: list[str] = []
     temporary = directory / f".{ROWS_FILE}.new"

@@ -1,4 +1,4 @@
-"""`Gossipkv-Alone`: the word of a member that knows of others and reaches none, on every answer about rows.
+"""`Gossipkv-Alone`: a header on every answer about rows from a member that knows of others and reaches none.
 
 Its value is the whole number of seconds since the member last heard another, or since its process began.
 """

@@ -1,14 +1,14 @@
 """Many writes in one request: NDJSON in, NDJSON out, both streamed, in bounded memory.
 
 A line is `{"row": "...", "value": ...}` or `{"row": "...", "delete": true}`, each with an `etag` that the row must have
-if one is given, a `context` as `Gossipkv-Context`, and a put a `ttl`. `siblings` of a listed row are passed over: what
-is put is its `value`.
+if one is given, a `context` as in `Gossipkv-Context`, and for a put a `ttl`. `siblings` of a listed row are ignored:
+its `value` is put.
 
-Every line but blank ones gets one result, in order: a bad line its own error, without harm to the others. What has
-arrived is written in groups, each one transaction unless room is short; while one commits the next is parsed. A group
-that cannot be written gives each of its lines the error; for want of room, its puts alone. A line counts once its
-result has arrived; those after it may stand, too. A client that sends without reading results is cut off when it has
-taken none for the body's deadline.
+Every line that is not blank gets one result, in order. A bad line gets an error, and does not affect the others. Lines
+that have arrived are written in groups, each one transaction unless room is short; while one group commits, the next is
+parsed. If a group cannot be written, each of its lines gets the error; if there is no room, only its puts do. A line is
+known to be stored once its result has arrived; later lines may be stored too. A client that sends without reading
+results is cut off when it has read none for the deadline of the body.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 from gossipkv.rows.names import row_key
 
 Outcome = Sequence[Result | ProblemError] | ProblemError
-"""Of a group: a result or a problem per operation, or one problem for all."""
+"""The outcome of a group: a result or a problem per operation, or one problem for all."""
 
 _FIELDS = frozenset({"row", "value", "delete", "etag", "ttl", "context", "siblings"})
 _parse = json.JSONDecoder().raw_decode
@@ -53,7 +53,7 @@ log = structlog.get_logger("gossipkv.api")
 
 
 class Refused(NamedTuple):
-    """The place of a line that is no operation."""
+    """The place of a line that is not an operation."""
 
     row: str | None
     problem: ProblemError
@@ -89,7 +89,7 @@ class Batch:
         except* Exception as failures:
             log.error("batch_failed", table=table, exc_info=failures)
         if not stream.is_complete:
-            # The results have begun: all that can still be said is that they end too early.
+            # The response has begun, so an error can only be shown by ending it early.
             raise ConnectionAbortedError("the batch was cut off")
         return response
 
@@ -128,10 +128,10 @@ class _Stream:
         self.is_complete = True
 
     async def _lines(self, content: StreamReader) -> AsyncIterator[list[bytes | ProblemError]]:
-        """What has arrived, in groups of lines; a problem stands for a line that could not be had."""
+        """The lines that have arrived, in groups; a problem replaces a line that could not be read."""
         rows_max = self._options.batch_group_rows_max
         bytes_max = self._options.batch_line_bytes_max
-        # Of a line whose end has not come. They are joined once, for a line may come in many pieces.
+        # Pieces of an incomplete line. They are joined once, because a line may come in many pieces.
         parts: list[bytes] = []
         parts_bytes = 0
         is_skipping = False

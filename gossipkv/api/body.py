@@ -19,7 +19,7 @@ def refuse_encoding(request: web.BaseRequest) -> None:
 
 
 async def read_body(request: web.BaseRequest, bytes_max: int, timeout_seconds: float, too_large: str) -> bytes:
-    """The whole body. `too_large` is the kind of problem for one of more than `bytes_max` bytes."""
+    """The whole body. `too_large` is the kind of problem for a body of more than `bytes_max` bytes."""
     if CONTENT_ENCODING in request.headers:
         refuse_encoding(request)
     content = request.content

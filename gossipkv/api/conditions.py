@@ -64,7 +64,7 @@ NO_CONDITIONS = Conditions()
 
 
 def conditions_of_write(headers: CIMultiDictProxy[str]) -> Conditions:
-    """What `If-Match` and `If-None-Match: *` ask."""
+    """The conditions in `If-Match` and `If-None-Match: *`."""
     if IF_MATCH not in headers and IF_NONE_MATCH not in headers:
         return NO_CONDITIONS
     if_match = strong(_tags(headers, IF_MATCH)) if IF_MATCH in headers else None
@@ -74,7 +74,7 @@ def conditions_of_write(headers: CIMultiDictProxy[str]) -> Conditions:
 
 
 def is_not_modified(headers: CIMultiDictProxy[str], etag: str) -> bool:
-    """Whether a reader has what it would get. Raises the problem of an `If-Match` that does not hold."""
+    """Whether the reader already has the current row. Raises the problem of an `If-Match` that does not hold."""
     if IF_MATCH in headers:
         tags = _tags(headers, IF_MATCH)
         if not any((tag == etag and not is_weak) or tag == ANY for tag, is_weak in tags):
@@ -85,13 +85,13 @@ def is_not_modified(headers: CIMultiDictProxy[str], etag: str) -> bool:
 
 
 def precondition_failed(etag: str | None) -> ProblemError:
-    """`etag` is the row's now; None when there is no row."""
+    """A failed condition. `etag` is the row's current etag; None if there is no row."""
     detail = "the row does not exist" if etag is None else "the row has another version than the condition asks for"
     return ProblemError("precondition-failed", detail, headers={} if etag is None else {"ETag": f'"{etag}"'}, etag=etag)
 
 
 def refused(result: Declined) -> ProblemError:
-    """Why the row's versions stand in the way of a write."""
+    """Why a write was declined."""
     if result.reason == UNREADABLE:
         return row_unreadable("the condition is about a row that cannot be read here")
     kind, detail = _REFUSALS[result.reason]

@@ -1,4 +1,4 @@
-"""What a request asks of the cluster: `w`, `write_wait` and `r` in the query, receipts in a path."""
+"""The consistency of a request: `w`, `write_wait` and `r` in the query, receipts in the path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECEIPT_PARAMETERS = frozenset({"wait", "timeout"})
 RECEIPT_HEADER = "Gossipkv-Receipt"
 
 RECEIPT_TIMEOUT_SECONDS = 5.0
-"""Where a receipt is waited for and the query has no timeout."""
+"""The default timeout of a wait for a receipt."""
 
 
 class Wanted(NamedTuple):
@@ -29,11 +29,11 @@ class Wanted(NamedTuple):
 
     copies: int
     wait_seconds: float | None
-    """None: as long as the member's settings say."""
+    """None: the default in the member's settings."""
 
 
 def wanted_of(parameters: Parameters, copies_default: int) -> Wanted:
-    """What a write asks for."""
+    """The copies that a write asks for."""
     if not parameters:
         return Wanted(copies_default, None)
     copies = copies_in("w", parameters["w"]) if "w" in parameters else copies_default
@@ -45,7 +45,7 @@ def _wait_seconds(name: str, text: str) -> float:
 
 
 def problem_of_copies(error: TooFewCopiesError) -> ProblemError:
-    """Stored here, and too few copies in time."""
+    """The problem of a write that is stored here, but on too few members in time."""
     coverage = error.coverage
     return ProblemError(
         "too-few-copies",
@@ -62,7 +62,7 @@ class Receipts:
         self._node = node
 
     async def get(self, _: web.BaseRequest, target: Target, parameters: Parameters) -> web.Response:
-        """Who has a write; 200 whether all that was waited for came about or not."""
+        """The members that have a write. Answers 200 even if the wait ended early."""
         try:
             receipt = Receipt.parsed(target.row)
         except ValueError as error:
@@ -78,7 +78,7 @@ class Receipts:
 
 
 def described(coverage: Coverage, wanted: int) -> dict[str, Any]:
-    """`complete`: whether as many members as were waited for have the write; all of them if no one waited."""
+    """The JSON of a receipt. `complete`: whether the requested number of members, by default all, have the write."""
     return {
         "receipt": str(coverage.receipt),
         "copies": coverage.copies,

@@ -1,4 +1,4 @@
-"""What probes and Prometheus ask. The probes answer from memory: they do not wait for the storage."""
+"""Endpoints for probes and Prometheus. Probes are answered from memory, without waiting for the storage."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Rows as JSON, in listings and batches: `{"row": "...", "value": "...", "etag": "..."}`.
 
-A value is text where it is UTF-8, and `{"base64": "..."}` where it is not.
+A value is text if it is UTF-8, otherwise `{"base64": "..."}`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.core.row import Version
 
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Compact JSON of anything that JSON can hold."""
+"""Compact JSON."""
 
 
 def json_value(value: bytes) -> str:
@@ -29,7 +29,7 @@ def json_row(key: bytes, value: bytes, etag: str) -> str:
 
 
 def json_siblings(versions: Iterable[Version], *, separator: str = ",") -> str:
-    """Values that stand beside each other, each with the etag of its version."""
+    """Siblings, each with the etag of its version."""
     items = [f'{{"value":{json_value(each.value or b"")},"etag":"{each.dot}"}}' for each in versions]
     return f"[{separator.join(items)}]"
 
@@ -40,7 +40,7 @@ def json_key(key: bytes, etag: str) -> str:
 
 
 def value_of(value: object) -> bytes:
-    """The bytes that a JSON value stands for."""
+    """The bytes of a value given as JSON."""
     if isinstance(value, str):
         try:
             return value.encode()

@@ -1,8 +1,8 @@
 """The rows of a table, in pages, in the order of their keys' UTF-8 bytes.
 
-A page is read in one short view, and bounded three ways: by rows, by bytes, and by how many rows and values it looks
-at, for a table may hold many deleted rows and few others. A page of large rows is cut short; one row alone is a page
-however large it is. The cursor names the last row looked at; it holds whatever is written between two pages.
+A page is read in one short view, and bounded in three ways: by rows, by bytes, and by the rows and values examined,
+because a table may hold many deleted rows and few others. A page of large rows is cut short; a page holds at least one
+row, however large. The cursor names the last row examined, and stays valid when rows are written between two pages.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ NEXT_CURSOR = "Gossipkv-Next-Cursor"
 class Query(NamedTuple):
     namespace: str
     first: bytes
-    """Addresses from here on."""
+    """The first address."""
     end: bytes
-    """And before this one."""
+    """The end: addresses are less than this one."""
     rows_max: int
     keys_only: bool
 
@@ -44,7 +44,7 @@ class Page(NamedTuple):
     items: list[str]
     """Rows as JSON."""
     last: bytes | None
-    """The address behind which the next page begins; None when this is the last one."""
+    """The address after which the next page begins; None on the last page."""
 
 
 class Listing:
@@ -130,7 +130,7 @@ def _address_of_cursor(cursor: str, namespace: str, table: str) -> bytes:
 
 
 def key_parameter(name: str, parameters: Parameters) -> bytes:
-    """A bound on keys; empty, as when it is absent, it bounds nothing."""
+    """A bound on keys; if empty or absent, there is no bound."""
     return key_bound(name, parameters.get(name, ""))
 
 
@@ -140,7 +140,7 @@ def _end_of_prefix(prefix: bytes) -> bytes:
 
 
 def _json_item(address: bytes, row: Row, visible: tuple[Version, ...], keys_only: bool) -> str:
-    """`value` is the winner's; a row with several values has all of them besides, and the context to replace them."""
+    """A row as JSON. `value` is the winner's. A row with several values also has all of them, and their context."""
     if keys_only:
         return json_key(key_of(address), row.etag)
     item = json_row(key_of(address), visible[0].value or b"", row.etag)

@@ -41,7 +41,7 @@ _TAG_HEADER: Object = {
 } | _CONTEXT_HEADER
 
 _RECEIPT_HEADER: Object = {
-    "Gossipkv-Receipt": {"description": "Names the write, for asking who has it", "schema": {"type": "string"}}
+    "Gossipkv-Receipt": {"description": "Names the write, to ask which members have it", "schema": {"type": "string"}}
 }
 
 
@@ -141,7 +141,7 @@ def _row(options: ApiOptions) -> Object:
         "Of a read or write of the row. In a table that keeps siblings the write replaces what that had seen, and "
         "without it nothing, unless `If-Match` names the versions",
     )
-    ttl = _query("ttl", _DURATION, "The row expires so long after the put: ms, s, m, h, d")
+    ttl = _query("ttl", _DURATION, "The row expires this long after the put: ms, s, m, h, d")
     value = f"Any bytes, at most {options.value_bytes_max}; none is the empty value"
     return {
         "get": _operation(
@@ -239,7 +239,7 @@ def _watch() -> Object:
         503,
         507,
         parameters=[
-            _header("Last-Event-ID", "Go on from this event; else from now on"),
+            _header("Last-Event-ID", "Resume after this event; without it, start from now"),
             _query("last_event_id", text, "The same, for clients that cannot set the header"),
             _query("prefix", text, "Only keys that begin so"),
             _query("snapshot", {"type": "boolean", "default": False}, "Without an id: the current rows first"),
@@ -250,12 +250,12 @@ def _watch() -> Object:
 def _receipt() -> Object:
     wait: Object = {"type": "string", "pattern": "^(all|[1-9][0-9]{0,3})$"}
     return _operation(
-        "Who has a write, as far as this member knows",
+        "The members that have a write, as far as this member knows",
         {200: _json("Coverage")},
         503,
         parameters=[
-            _query("wait", wait, "Answer once so many members have it, or all that have not left"),
-            _query("timeout", _DURATION, "Answer as it stands after so long; 5s unless given"),
+            _query("wait", wait, "Answer once this many members have it, or all that have not left"),
+            _query("timeout", _DURATION, "Answer with the current state after this time; 5s by default"),
         ],
     )
 
@@ -342,8 +342,8 @@ def _query(name: str, schema: Object, description: str) -> Object:
 
 _DURATION: Object = {"type": "string", "pattern": f"^{durations.PATTERN}$"}
 _COUNT: Object = {"type": "integer", "minimum": 1, "maximum": COPIES_MAX}
-_READ = _query("r", _COUNT, "Ask so many members, this one included, and answer the merge of what they hold")
+_READ = _query("r", _COUNT, "Ask this many members, including this one, and answer with their merged copies")
 _WRITE = [
-    _query("w", _COUNT, "Answer once so many members have the write durably"),
+    _query("w", _COUNT, "Answer once the write is durable at this many members"),
     _query("write_wait", _DURATION, "How long to wait for them; as the member's settings say unless given"),
 ]

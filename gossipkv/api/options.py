@@ -21,26 +21,26 @@ class ApiOptions:
     page_rows_max: int = 1_000
     page_rows_default: int = 100
     page_bytes_max: int = 4 * 1024 * 1024
-    """Of encoded rows in one page; a page holds one row however large."""
+    """Maximum size of the encoded rows in one page; a page holds at least one row, however large."""
     page_examined_bytes_max: int = 32 * 1024 * 1024
     """Of values that one page reads, shown or not: keys alone are read with their values. A page that reaches this
     bound or the next one is shorter than asked, perhaps empty, and has a cursor."""
     page_examined_rows_max: int = 5_000
-    """Rows, deleted ones included, that one page looks at: what the event loop does at a time."""
+    """Maximum number of rows, including deleted ones, examined for one page: the event loop does this in one go."""
     batch_group_rows_max: int = 2_000
-    """Lines of a batch that are written in one transaction."""
+    """Maximum number of lines of a batch written in one transaction."""
     batch_groups_in_flight: int = 2
     """The next group is parsed while the one before commits."""
     delete_page_rows: int = 1_000
-    """Rows of a deleted table that are deleted in one transaction."""
+    """Maximum number of rows of a deleted table deleted in one transaction."""
     body_timeout_seconds: float = 30.0
-    """For a whole body; in a batch, for the next bytes of it, and for the client to take results off."""
+    """The time for a whole body; in a batch, for its next bytes, and for the client to read results."""
     keepalive_timeout_seconds: float = 75.0
-    """Until an idle connection is closed, and one whose request headers have not all come."""
+    """The time after which an idle connection is closed, or one whose request headers are incomplete."""
     shutdown_timeout_seconds: float = 2.0
-    """For requests under way when the server stops. A body that has not come by then is cut off."""
+    """The time for requests under way when the server stops. A body that is still incomplete is cut off."""
     retry_after_seconds: int = 1
-    """What a client is told to wait where the answer is 503."""
+    """The `Retry-After` of answers with status 503."""
 
     @property
     def batch_line_bytes_max(self) -> int:

@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problems.
 
-Every error that a client sees is one of `KINDS`: its `type` and status are stable, its detail is for people. Whatever
-else is raised is our own fault: it is logged, and the client is told no more than that.
+Every error that a client sees is one of `KINDS`: its `type` and status are stable, its detail is for people. Any other
+exception is a bug: it is logged, and the client only learns that the server failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "invalid-context": (400, "The context cannot be read"),
     "invalid-body": (400, "The body cannot be read"),
     "invalid-receipt": (400, "The receipt cannot be read"),
-    "too-many-asked": (400, "There are not so many members"),
+    "too-many-asked": (400, "The cluster has fewer members than were asked for"),
     "invalid-line": (400, "The line is not an operation"),
     "read-only-namespace": (403, "Clients do not write to this namespace"),
     "path-not-found": (404, "There is nothing at this path"),
@@ -89,7 +89,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class ProblemError(Exception):
-    """Raised by a handler: answer this."""
+    """Raised by a handler to answer with a problem."""
 
     def __init__(self, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
@@ -115,7 +115,7 @@ class ProblemError(Exception):
 
 
 def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | None:
-    """What to tell a client about an error; None where it is a fault of our own, to be logged."""
+    """The problem to answer for an error; None if the error is a bug, which must be logged."""
     retry = {"Retry-After": str(retry_after_seconds)}
     match error:
         case ProblemError():

@@ -1,5 +1,6 @@
-"""What a reader finds in a row: values that have not expired; of several, all of them in a table that keeps siblings,
-and the winner in one where the last write wins, which may still hold siblings from before its setting changed."""
+"""What a reader finds in a row: its values that have not expired. If there are several, a reader finds all in a table
+that keeps siblings. In a table where the last write wins, which may hold siblings from before a change of its setting,
+it finds the winner."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from gossipkv.core.tables import settings_of
 
 
 def readable(view: View, namespace: str, address: bytes, row: Row, now_ms: int) -> tuple[Version, ...]:
-    """Greatest rank first; none where a reader finds no row."""
+    """The visible versions, greatest rank first; empty if a reader finds no row."""
     if len(row.versions) == 1:
         return row.versions if row.versions[0].is_visible_at(now_ms) else ()
     if keeps_siblings(view, namespace, address):
@@ -19,6 +20,6 @@ def readable(view: View, namespace: str, address: bytes, row: Row, now_ms: int) 
 
 
 def keeps_siblings(view: View, namespace: str, address: bytes) -> bool:
-    """Whether the row's table does, by its settings."""
+    """Whether the row's table keeps siblings, by its settings."""
     settings = settings_of(view, table_of(address)) if namespace == USER else None
     return settings is not None and settings.conflicts is Conflicts.SIBLINGS

@@ -1,4 +1,4 @@
-"""The routes, and what is done around every handler: its errors become problems, its requests are counted.
+"""The routes, and the frame around every handler: errors become problems, and requests are counted.
 
 The table is what aiohttp's low-level server calls, without an Application and its router between them: a row key may
 hold any character, and one dictionary look-up is faster than matching patterns.
@@ -24,7 +24,7 @@ Handler = Callable[[web.BaseRequest, Target, Parameters], Awaitable[web.StreamRe
 UNKNOWN_ROUTE = "unknown"
 OTHER_METHOD = "other"
 CLIENT_GONE = 499
-"""The status under which a request counts whose client went away."""
+"""The status under which a request is counted if its client disconnected."""
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
 _NO_PARAMETERS: Parameters = {}
@@ -38,9 +38,9 @@ class Route:
     template: str
     handler: Handler
     parameters: frozenset[str] = frozenset()
-    """Names of the query parameters that it takes."""
+    """Names of the allowed query parameters."""
     is_of_rows: bool = False
-    """Whether its answers say that the member is alone while it is."""
+    """Whether its answers have `Gossipkv-Alone` while the member is alone."""
 
 
 class RouteTable:
@@ -57,7 +57,7 @@ class RouteTable:
         self._alone = alone
         self._retry_after_seconds = retry_after_seconds
         self.is_draining = False
-        """Whether each answer is the last on its connection, so that clients turn to another member."""
+        """Whether each answer is the last on its connection, so that clients go to another member."""
         self.methods: dict[str, dict[str, Route]] = {}
         """Routes by template and method."""
         for route in routes:
@@ -109,8 +109,8 @@ class RouteTable:
         request.writer.output_size = 0
 
     def _with_alone(self, response: web.StreamResponse, route: Route | None) -> web.StreamResponse:
-        """The response, which says that the member is alone if it is and the route is of rows. An answer that is
-        streamed has said so when it began."""
+        """The response, with `Gossipkv-Alone` if the member is alone and the route is about rows. A streamed answer
+        already has the header."""
         if route is not None and route.is_of_rows and not response.prepared:
             for name, value in self._alone().items():
                 if isinstance(response, RowResponse):

@@ -1,8 +1,8 @@
 """Answers of the row calls, in one write.
 
-A row's response has few headers, all known beforehand. Building it here rather than in aiohttp's general response costs
-a third of what that does, and a read of one row costs little else. What remains of the protocol is kept: Date,
-Content-Length, keep-alive of HTTP/1.0 and 1.1, no body for HEAD, and waiting for a client that reads slowly.
+A row's response has few headers, all known in advance. Building it here costs a third of aiohttp's general response,
+and that is most of the cost of reading one row. The rest of the protocol is kept: Date, Content-Length, keep-alive of
+HTTP/1.0 and 1.1, no body for HEAD, and waiting for a client that reads slowly.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from aiohttp.web_request import BaseRequest
 from gossipkv.api import alone
 
 _COPIED_BYTES_MAX = 64 * 1024
-"""Joining head and body is cheaper than writing them apart up to about this size."""
+"""Up to about this size, joining head and body is cheaper than writing them separately."""
 
 _STATUS_LINES = {status: f"{status} {HTTPStatus(status).phrase}\r\n" for status in (200, 201, 204, 304)}
 _BODILESS = frozenset({204, 304})
 
 
 class RowResponse(web.StreamResponse):
-    """Of status 200, 201, 204 or 304; `etag` without its quotes; `context` is `Gossipkv-Context`."""
+    """A response with status 200, 201, 204 or 304. `etag` is without quotes; `context` is `Gossipkv-Context`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class RowResponse(web.StreamResponse):
         self._keeps_alive = False
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        """Write all of the response. Raises ConnectionResetError when the client is gone."""
+        """Write the whole response. Raises ConnectionResetError if the client is gone."""
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
@@ -89,7 +89,7 @@ class RowResponse(web.StreamResponse):
         return f"{protocol}{_STATUS_LINES[status]}{etag}{content}{connection}Date: {_date(int(time.time()))}\r\n\r\n"
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Wait until the client has taken enough of it off."""
+        """Wait until the client has read enough of it."""
         assert self._answered is not None, "prepare comes first"
         assert not data, "the response has been written"
         await self._answered.writer.drain()

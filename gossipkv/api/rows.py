@@ -33,7 +33,7 @@ class Rows:
         self._options = options
 
     async def get(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
-        """The bytes as they were put; all of them where the row has several values at once."""
+        """Answer the bytes as they were put; all values if the row has several."""
         namespace = namespace_of(target)
         address = row_address_of(target)
         default = self._node.defaults_of(namespace, table_of(target))[1]
@@ -57,7 +57,7 @@ class Rows:
         return RowResponse(200, etag, visible[0].value or b"", context)
 
     async def put(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
-        """The body becomes the row's value; no body is the empty value."""
+        """Put the body as the row's value; no body means the empty value."""
         namespace = namespace_of(target, for_writing=True)
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)

@@ -169,7 +169,7 @@ SCHEMAS: dict[str, Any] = {
             "collection": _record(
                 {
                     "blocked_by": {
-                        "description": "Members not known to have heard of a deletion that could else be forgotten",
+                        "description": "Members not known to have heard of a deletion, which is remembered for them",
                         "type": "array",
                         "items": _TEXT,
                     },

@@ -1,8 +1,8 @@
-"""`Gossipkv-Context`: what a reader has seen of a row, as text that it hands back with its write.
+"""`Gossipkv-Context`: what a reader has seen of a row, as text that it returns with its write.
 
-Base64url, without padding, of 8-byte numbers: a check that ties it to its row, the greatest timestamp, the greatest one
-outranked, then the context in pairs. The check is against mistakes: a context of one row would name writes of others,
-and rows named wrongly in the journal are not replicated.
+It is base64url without padding of 8-byte numbers: a check that ties it to its row, the greatest timestamp, the greatest
+one outranked, then the context in pairs. The check detects a context of another row. Such a context would put wrong
+entries into the journal, and rows with wrong entries are not replicated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TEXT = re.compile("[A-Za-z0-9_-]*={0,2}")
 _EXPECTED = "is what an answer about the row gave, unchanged"
 _ENTRIES_MAX = 400
-"""So much fits into the header that a server takes."""
+"""Maximum length; fits into the header that a server accepts."""
 
 
 def text_of(address: bytes, row: Row) -> str:
@@ -44,7 +44,7 @@ def text_of(address: bytes, row: Row) -> str:
 
 
 def seen_of(headers: CIMultiDictProxy[str], address: bytes) -> Seen | None:
-    """What the writer says it has seen; None where it says nothing."""
+    """The context that the writer gives; None if it gives none."""
     text = headers.get(HEADER)
     return None if text is None else seen_in(text, address)
 

@@ -1,7 +1,7 @@
 """The API on a port.
 
 Slow clients are bounded: headers by the keep-alive deadline, which runs from the opening of a connection or its last
-response, bodies by the handlers' own.
+response; bodies by the deadlines of the handlers.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from gossipkv.api.route_table import RouteTable
 BACKLOG = 1024
 DRAIN_POLL_SECONDS = 0.02
 HEADER_BYTES_MAX = 32 * 1024
-"""Of one header. Earlier versions gave out event ids above the 8 KiB that aiohttp takes by default: such an id is
-answered with a reset and not with an error that a watch cannot get past."""
+"""Maximum size of a header. Version 0.1.0 gave out event ids longer than aiohttp's default of 8 KiB. These must be
+answered with a reset, because an error would block the watch."""
 LINGERING_SECONDS = 5.0
 """How long the rest of a refused body is read, so that the client sees the answer and not a reset."""
 
 
 class _OwnFaults(logging.Filter):
-    """Keeps out what any client can cause: aiohttp logs each malformed request, and each client that goes away in the
-    midst of an answer, with a traceback."""
+    """Filters out records that any client can cause: aiohttp logs each malformed request, and each client that
+    disconnects during an answer, with a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError | ConnectionError)
@@ -48,12 +48,12 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The one listened on, also where any was asked for."""
+        """The port that the server listens on, even if any free one was requested."""
         return self._site.port
 
     async def drain(self, seconds: float) -> None:
-        """Close each connection after its next answer, so that clients turn to another member before this one refuses
-        their writes. Returns when none is open, or after so long."""
+        """Close each connection after its next answer, so that clients go to another member before this one refuses
+        their writes. Returns when no connection is open, or after this many seconds."""
         self._api.is_draining = True
         deadline = asyncio.get_running_loop().time() + seconds
         while self._runner.server is not None and self._runner.server.connections:
@@ -62,13 +62,13 @@ class Server:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     async def stop(self) -> None:
-        """Accept no more, answer the requests that have come whole, within the shutdown deadline, and close all
-        connections; one whose body is still coming is cut off."""
+        """Accept no more connections, answer the complete requests within the shutdown deadline, and close all
+        connections. A request with an incomplete body is cut off."""
         await self._runner.cleanup()
 
 
 async def serve(api: RouteTable, host: str, port: int, options: ApiOptions) -> Server:
-    """Listen; port 0 is any free one. Raises OSError where the address cannot be had."""
+    """Listen; port 0 means any free one. Raises OSError if the address is not available."""
     settings: dict[str, Any] = {
         "access_log": None,
         "logger": _logger,

@@ -37,7 +37,7 @@ def siblings_response(accept: str, address: bytes, row: Row, visible: Sequence[V
 
 
 def _boundary(row: Row, visible: Sequence[Version]) -> bytes:
-    """Named for the versions, and in none of their values."""
+    """A multipart boundary derived from the versions that occurs in none of their values."""
     number = xxhash.xxh3_64_intdigest(row.etag.encode())
     while any(version.value is not None and b"%016x" % number in version.value for version in visible):
         number = (number + 1) % 2**64

@@ -1,7 +1,7 @@
 """Tables: their counts and settings.
 
-A table is there when it has rows or settings; rows make it as they are put. Settings live in `sys.tables`, a row per
-table of `usr`, and replicate like everything else.
+A table exists if it has rows or settings; putting a row creates it. Settings are in `sys.tables`, one row per table of
+`usr`, and replicate like all other rows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Tables:
         return _json_response(_described(table, counts, settings or DEFAULTS, self._conflicts(namespace, table)))
 
     async def put(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.Response:
-        """Set those of the table's settings that are given; others stay."""
+        """Change the given settings of the table; others stay."""
         namespace_of(target, for_writing=True)
         table = table_of(target)
         options = self._options
@@ -67,8 +67,8 @@ class Tables:
         return web.Response(status=204 if result.existed else 201)
 
     async def delete(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
-        """Remove the settings and delete every row that is there when its turn comes; rows put meanwhile may stay.
-        Cut short, it has deleted a part: it can be asked again."""
+        """Remove the settings and delete all rows; rows put in the meantime may stay. If interrupted, it has deleted
+        some of the rows; the request can be repeated."""
         namespace = namespace_of(target, for_writing=True)
         table = table_of(target)
         with self._node.view() as view:
@@ -110,7 +110,7 @@ def _all_settings(view: View) -> dict[str, TableSettings]:
 
 
 def _changed(settings: TableSettings, body: bytes) -> TableSettings:
-    """The settings with those that the body gives."""
+    """The settings, changed by those in the body."""
     try:
         given = json.loads(body.decode() or "{}")
     except (ValueError, RecursionError):

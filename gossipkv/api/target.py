@@ -1,7 +1,7 @@
-"""What a request is about: its path taken apart.
+"""Parses the target of a request.
 
-A row key is everything behind `rows/`, percent-decoded once: any character can stand in it. So paths are taken apart
-here, as they came, before anything has decoded or normalised them.
+A row key is everything after `rows/`, percent-decoded once, and may contain any character. So paths are parsed here as
+they came, before anything has decoded or normalised them.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ Parameters = Mapping[str, str]
 
 
 class Target(NamedTuple):
-    """Parts are as they came, still encoded; those that the template does not have are empty."""
+    """A parsed target. Parts are still encoded; parts that the template does not have are empty."""
 
     template: str
     """For paths without parts, the path itself: it may be none of ours."""
     namespace: str
     table: str
     row: str
-    """Or what else a path names last: a receipt, a member."""
+    """The row, or the last name in other paths: a receipt, a member."""
     query: str
 
 
 def target_of(raw_path: str) -> Target:
-    """Take a request target apart, in origin form or absolute form."""
+    """Parse a request target in origin form or absolute form."""
     path, _, query = raw_path.partition("?")
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]
@@ -116,7 +116,7 @@ def _decoded(part: str) -> bytes:
 
 
 def parameters_of(query: str, allowed: Set[str]) -> dict[str, str]:
-    """The query's parameters, each allowed and given once. `+` is a space, as in forms."""
+    """The parameters of the query; each must be allowed and given once. `+` is a space, as in forms."""
     if bad := _BAD_QUERY_PERCENT.search(query):
         raise ProblemError(
             "invalid-parameter", f"the `%` at {bad.start()} of the query is not followed by two hex digits"

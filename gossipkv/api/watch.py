@@ -1,9 +1,9 @@
 """`rows:watch`: changes as Server-Sent Events, until the client goes away or the member stops.
 
-`put` carries a row as in a listing, or all its values as the answer 300 does; `delete` and `expired` the row without a
-value; rows that keep siblings bring their context for who writes next. `reset`, `current`, `overflow` and `end` carry a
-reason. The id of an event is the watcher's position; any member goes on from it. Heartbeats are comments, and move the
-id on.
+`put` has a row as in a listing, or all its values as in the answer 300; `delete` and `expired` have the row without a
+value. Rows that keep siblings have their context, for the next write. `reset`, `current`, `overflow` and `end` have a
+reason. The id of an event is the watcher's position, from which any member can resume. Heartbeats are comments, and
+advance the id.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Watch:
             try:
                 await self._pass_on(watcher, response)
             except (ConnectionError, TimeoutError):
-                # The client is gone, or takes nothing off: whichever it is, it can go on from the last id it got.
+                # The client is gone, or does not read. In both cases it can resume from the last id that it got.
                 response.force_close()
                 raise ConnectionAbortedError("the watch was cut off") from None
         response.force_close()
@@ -76,12 +76,12 @@ class Watch:
         if isinstance(item, Word):
             return _word_text(item)
         if not item.text:
-            # Many watchers are told the same.
+            # Many watchers get the same event.
             item.text = self._event_text(shard, item)
         return item.text
 
     def _event_text(self, shard: str, told: Told) -> bytes:
-        """As a reader finds the row now."""
+        """The event for a row, as a reader finds it now."""
         now_ms = self._node.now_ms()
         if not told.row.keeps_siblings and len(told.row.versions) == 1:
             return event_text(told, told.row.visible_at(now_ms))
@@ -108,14 +108,14 @@ def _word_text(word: Word) -> bytes:
 
 
 def event_text(told: Told, visible: tuple[Version, ...], *, keeps_siblings: bool = False) -> bytes:
-    """The event of a row in which a reader finds these versions; with the context to replace them where the table
-    keeps siblings."""
+    """The event of a row in which a reader finds these versions; with the context to replace them if the table keeps
+    siblings."""
     row = told.row
     fields = f'{{"row":{json_text(key_of(told.address).decode())},"etag":"{row.etag}"'
     if keeps_siblings:
         fields += f',"context":"{seen_header.text_of(told.address, row)}"'
     if len(visible) > 1:
-        # A line of data for each, joined by what JSON takes for space: none is longer than a value can make it.
+        # One line of data per sibling: joined line breaks are white space in JSON. So a line has at most one value.
         kind, fields = "put", f'{fields},"siblings":{json_siblings(visible, separator=f",{_NEXT_DATA_LINE}")}'
     elif visible:
         kind, fields = "put", f'{fields},"value":{json_value(visible[0].value or b"")}'
@@ -126,5 +126,5 @@ def event_text(told: Told, visible: tuple[Version, ...], *, keeps_siblings: bool
 
 
 def _has_expired(row: Row) -> bool:
-    """Of a row that no reader finds: whether time took it, whatever has become of the value yet."""
+    """Whether a row that no reader finds has expired, even if its tombstone does not exist yet."""
     return row.winner.expires_ms is not None

@@ -27,7 +27,7 @@ _COMMANDS = {
         "put": "Store a value.",
         "get": "Write a value to standard output, byte for byte.",
         "delete": "Delete a row.",
-        "receipt": "Tell who has a write, and wait for it.",
+        "receipt": "Show which members have a write, and wait for it.",
         "list": "List the rows of a table.",
         "watch": "Write what changes in a table, as it changes.",
         "tables": "List tables and what they hold.",
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is still buffered must not fail at exit.
+        # The reader of the output has closed it. What is still buffered must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     except Exception as error:
@@ -129,7 +129,7 @@ def _terminated(*_: object) -> None:
 
 
 def _fault(error: Exception) -> str:
-    """A fault of this program on one line, with the place for whoever will look into it."""
+    """A bug in this program as one line, with its place in the source."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
     return f"this is a fault of gossipkv, please report it: {what}"

@@ -1,7 +1,7 @@
-"""How far an import has come, in a small file beside its input.
+"""The progress of an import, in a small file next to its input.
 
 It is replaced as a whole after each batch that the store has acknowledged. The digest covers the input up to the
-offset, so that an import never goes on in the middle of a file that is another one by now.
+offset, so that an import never continues in the middle of a file that has been replaced.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class ImportState:
     offset: int
     """Bytes of the input that are done."""
     line: int
-    """Lines that are done."""
+    """Number of processed lines."""
     digest: str
     rows: int
-    """Rows that stand."""
+    """Number of stored rows."""
     rejected: int
 
     def save(self, path: Path) -> None:
@@ -54,7 +54,7 @@ def load(path: Path) -> ImportState | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise Failure(f"{path} is no state of an import ({error}); remove it, or begin anew by --restart") from error
+        raise Failure(f"{path} is no state of an import ({error}); remove it, or start over with --restart") from error
 
 
 def digest_of(file: BinaryIO, length: int) -> hashlib.blake2b:

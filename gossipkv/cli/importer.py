@@ -1,7 +1,8 @@
 """An import: lines in, batches out, one at a time.
 
-Memory is bounded by one batch. A batch is sent again, to whichever server answers, until it is acknowledged or the
-retries are used up: putting the same rows twice is the same as once. Only then does the import's state move on.
+Memory is bounded by one batch. A batch is sent again, to any server that answers, until it is acknowledged or the
+retries are used up; it may be sent twice, because puts are repeatable. The state of the import advances only after the
+acknowledgement.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gossipkv.client import BatchOutcome, UnavailableError
 BATCH_LINES_MAX = 5_000
 BATCH_BYTES_MAX = 4 * 2**20
 VALUE_BYTES_MAX = 4 * 2**20
-"""The most that any member may be set to take."""
+"""Maximum size of a value that the settings of a member can allow."""
 LINE_BYTES_MAX = 6 * VALUE_BYTES_MAX + 64 * 1024
 """Of what is held of a line: the longest value with every byte of it escaped, and its key."""
 _RETRY_PAUSE_S = 0.2
@@ -46,8 +47,9 @@ class _Batch:
 
 
 class Importer:
-    """Reads `file` from where it stands, which is `offset`, after `line` lines. `rejected` is told the number of a line
-    and what is wrong with it; `retrying` is told of a failure and the pause before the next attempt, in seconds."""
+    """Reads `file` from its current position, which is `offset`, after `line` lines. `rejected` is called with the
+    number of a bad line and what is wrong with it; `retrying` with a failure and the pause before the next attempt, in
+    seconds."""
 
     def __init__(
         self,
@@ -129,7 +131,7 @@ class Importer:
                 return self._send(lines)
             except UnavailableError as error:
                 self._retrying(error, pause_s)
-            # Jitter keeps several imports from coming back at the same moment.
+            # Jitter keeps several imports from retrying at the same time.
             time.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(pause_s * 2, _RETRY_PAUSE_S_MAX)
         return self._send(lines)

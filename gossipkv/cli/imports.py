@@ -29,7 +29,7 @@ class _Input:
     name: str
     file: BinaryIO
     size_bytes: int | None
-    """None for standard input, which has no state either."""
+    """None for standard input, which has no state."""
 
 
 @click.command("import")
@@ -39,10 +39,10 @@ class _Input:
 @click.option(
     "--resume/--restart",
     default=True,
-    help="Go on where an interrupted import of the same file stopped, or begin anew.  [--resume]",
+    help="Continue where an interrupted import of the same file stopped, or start over.  [--resume]",
 )
-@click.option("--state", metavar="FILE", help="Where to keep how far it has come.  [beside the input]")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many lines, for standard input.")
+@click.option("--state", metavar="FILE", help="File that records the progress.  [next to the input]")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Skip this many lines, for standard input.")
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
@@ -69,9 +69,9 @@ def import_command(
     exported with siblings the value is taken, which is that of the last write. TSV: row, tab, value; \t, \n, \r and \\
     stand for tab, line feed, carriage return and backslash.
 
-    An import that was interrupted goes on where it stopped when the same command is run again. When a server fails,
-    it goes on with the next. A batch whose answer is lost is sent again: a row that others change meanwhile may be set
-    back to the value in FILE. Lines that are rejected are reported with their number; then the exit code is 1.
+    An interrupted import continues where it stopped when the same command is run again. When a server fails, it
+    continues with the next. A batch whose answer is lost is sent again: a row that others change in the meantime may be
+    set back to the value in FILE. Rejected lines are reported with their number; the exit code is then 1.
     """
     with _opened(file) as source:
         if source.size_bytes is None:
@@ -144,7 +144,7 @@ def _import_file(
     digest = import_state.digest_of(source.file, before.offset)
     if before.offset:
         if digest.hexdigest() != before.digest:
-            raise Failure(f"{source.name} has changed since its import was interrupted; begin anew by --restart")
+            raise Failure(f"{source.name} has changed since its import was interrupted; start over with --restart")
         click.echo(f"going on after line {before.line:,} ({path})", err=True)
     with _sending(environment, table, servers) as send:
         importer = Importer(
@@ -185,7 +185,7 @@ async def _sent(client: Client, table: str, lines: list[bytes]) -> list[BatchOut
     outcomes = await client.table(table).batch_lines(lines)
     for outcome in outcomes:
         if isinstance(outcome.error, ServerFailedError | UnavailableError):
-            # It is the server, and not the line, that is why it does not stand.
+            # The server failed; the line itself is not at fault.
             raise outcome.error
     return outcomes
 

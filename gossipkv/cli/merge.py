@@ -1,14 +1,13 @@
-"""Rows of data that were set aside, put back where the cluster lacks them. Nothing is replaced and nothing deleted.
+"""Puts rows of set-aside data back if the cluster lacks them. It replaces and deletes nothing.
 
-A write of which any member knows is left alone, whatever has become of it: its row may have been replaced or deleted
-since. For the rest:
+A write that any member knows of is skipped, because its row may have been replaced or deleted since. For the rest:
 
-- a row that the cluster lacks is put on condition that it is absent, with what is left of its life;
-- in a table that keeps siblings, a value that the row lacks is put beside the others;
-- where the last write wins, a row with another value is left as it is and reported;
-- a delete is reported if the cluster has the row, and never carried out.
+- a row that the cluster lacks is put if it is absent, with the rest of its `ttl`;
+- in a table that keeps siblings, a value that the row lacks is put as another sibling;
+- in a table where the last write wins, a row with another value is not changed, and reported;
+- a delete is only reported, if the cluster has the row.
 
-What is put once is found there the next time, so a second run changes nothing.
+A second run finds the rows that the first one put, so it changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from gossipkv.unshared_rows import UnsharedRow
 
 
 class Fate(Enum):
-    """What becomes of a row; text for people, by number of rows."""
+    """The outcome for a row; text for people, by number of rows."""
 
     PUT = "put back"
     SAME = "there already"
@@ -42,7 +41,7 @@ class Fate(Enum):
 
     @property
     def remains(self) -> bool:
-        """Whether the set and the cluster go on differing in the row."""
+        """Whether the set and the cluster still differ in the row."""
         return self in (Fate.LEFT, Fate.NOT_DELETED)
 
 
@@ -52,7 +51,7 @@ class Merged(NamedTuple):
 
 
 class Merge:
-    """Of one set into the cluster of a client. In a dry run nothing is put."""
+    """The merge of one set into the cluster of a client. A dry run puts nothing."""
 
     def __init__(self, client: Client, account: Account, now_ms: int, *, is_dry_run: bool) -> None:
         self.fates: Counter[Fate] = Counter()
@@ -62,7 +61,7 @@ class Merge:
         self._is_dry_run = is_dry_run
         self._keeps_siblings: dict[str, bool] = {}
         self._known: dict[tuple[str, ReplicaId], tuple[int, int | None]] = {}
-        """Per shard and origin: up to which write the cluster knows all, and from which on it knows none."""
+        """Per shard and origin, up to which write the cluster knows all, and from which write on it knows none."""
 
     async def run(self, rows: Iterable[UnsharedRow]) -> AsyncIterator[Merged]:
         """Merge one row after the other. Raises ClientError."""
@@ -134,7 +133,7 @@ class Merge:
         return self._keeps_siblings[table]
 
     async def _knows(self, namespace: str, version: Version) -> bool:
-        """Whether any member has a write, or what replaced it. A member that has one has all before it, too."""
+        """Whether any member has a write, or what replaced it. A member that has one write also has all before it."""
         origin, sequence = version.dot
         if self._account.is_ambiguous(namespace, origin, sequence):
             return False
@@ -149,7 +148,7 @@ class Merge:
         return sequence <= known
 
     def _life(self, version: Version) -> float | None:
-        """What is left of it, in seconds."""
+        """The rest of the `ttl`, in seconds."""
         return None if version.expires_ms is None else max(1, version.expires_ms - self._now_ms) / 1_000
 
 

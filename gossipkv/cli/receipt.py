@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 
 def copies_options(command: Command) -> Command:
     wait = click.option("--write-wait", metavar="TIME", help="How long to wait for them, such as 500ms or 2s.")
-    copies = click.option("-w", type=click.IntRange(min=1), help="Succeed once so many members have it on disk.")
+    copies = click.option("-w", type=click.IntRange(min=1), help="Succeed once this many members have it on disk.")
     return copies(wait(command))
 
 
@@ -33,7 +33,7 @@ def checked_wait(_: click.Context, __: click.Parameter, wait: str | None) -> str
 
 
 def judge(coverage: dict[str, Any]) -> None:
-    """Raises Failure where fewer members have the write than were waited for."""
+    """Raises Failure if fewer members than requested have the write."""
     if not coverage["complete"]:
         lacking = [member["member"] for member in coverage["members"] if not member["has_it"]]
         raise Failure(
@@ -44,7 +44,7 @@ def judge(coverage: dict[str, Any]) -> None:
 
 @click.command("receipt")
 @click.argument("receipt")
-@click.option("--wait", metavar="all|N", callback=checked_wait, help="Wait until so many members have the write.")
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Wait until this many members have the write.")
 @click.option("--timeout", metavar="TIME", help="How long to wait, such as 500ms or 2s.  [5s]")
 @output_option
 @server_options
@@ -57,7 +57,7 @@ def receipt_command(
     output: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Tell which members have the write that RECEIPT names, as far as the server knows."""
+    """Show which members have the write that RECEIPT names, as far as the server knows."""
     coverage = ask(servers, environment, lambda client: client.receipt(receipt, wait=wait, within=timeout))
     if output == "json":
         click.echo(json.dumps(coverage, ensure_ascii=False))

@@ -1,9 +1,9 @@
 r"""Rows as lines of a file.
 
-NDJSON: `{"row": "…", "value": "…"}`, where a value that is not UTF-8 is `{"base64": "…"}`. To `import`, an `etag` and
-`siblings`, as `export` writes them, mean nothing: what is put is the value. TSV: row, tab, value, as bytes; in both,
-`\t`, `\n`, `\r` and `\\` stand for tab, line feed, carriage return and backslash. A line may end with a carriage return
-before its line feed; empty lines count as lines and are no rows.
+NDJSON: `{"row": "…", "value": "…"}`, where a value that is not UTF-8 is `{"base64": "…"}`. `import` ignores an `etag`
+and `siblings`, as `export` writes them, and puts the value. TSV: row, tab, value, as bytes; in both, `\t`, `\n`, `\r`
+and `\\` stand for tab, line feed, carriage return and backslash. A line may end with a carriage return before its line
+feed. Empty lines count as lines, but are not rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TO_ESCAPE = re.compile(rb"[\t\n\r\\]")
 
 
 def format_of(name: str, first_line: bytes) -> str:
-    """By the file's name, else by its first line."""
+    """The format of a file: by its name, otherwise by its first line."""
     suffix = Path(name).suffix.lower()
     if suffix in _NDJSON_SUFFIXES:
         return "ndjson"

@@ -27,9 +27,9 @@ from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 @click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
 @click.option("--context", metavar="CONTEXT", help="Replace what was read with this context, as get -o json gives it.")
-@click.option("--ttl", metavar="DURATION", help="Let the row expire so long from now: 500ms, 30s, 5m, 1h, 7d.")
+@click.option("--ttl", metavar="DURATION", help="Let the row expire after this time: 500ms, 30s, 5m, 1h, 7d.")
 @copies_options
-@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until so many members have it.")
+@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until this many members have it.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -90,7 +90,7 @@ def _content(value: str | None, path: str | None) -> bytes:
 @click.argument("table")
 @click.argument("row")
 @click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
-@click.option("-r", type=click.IntRange(min=1), help="Ask so many members, and repair who was behind.")
+@click.option("-r", type=click.IntRange(min=1), help="Ask this many members, and repair those that are behind.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -105,7 +105,7 @@ def get_command(
 ) -> None:
     """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added.
 
-    A row with several values at once is written as with -o json, all of them under "siblings", and the exit code is 9:
+    A row with several values is written as with -o json, all of them under "siblings", and the exit code is 9:
     put what you make of them with --context.
     """
 
@@ -150,7 +150,7 @@ def delete_command(
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Delete ROW of TABLE. That there is none is no error."""
+    """Delete ROW of TABLE. Succeeds even if the row does not exist."""
     ask(
         servers,
         environment,
@@ -165,7 +165,7 @@ def delete_command(
 @click.option("--prefix", metavar="TEXT", help="Only rows whose key begins so.")
 @click.option("--start", metavar="ROW", help="From this key on.")
 @click.option("--end", metavar="ROW", help="Up to this key, which is left out.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.  [all]")
+@click.option("--limit", type=click.IntRange(min=1), help="List at most this many rows.  [all]")
 @click.option("--keys-only", is_flag=True, help="Keys without values.")
 @namespace_option
 @output_option
@@ -223,7 +223,7 @@ def _shown_value(row: Row) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text on one line, without what moves a terminal's cursor."""
+    """Text on one line, without control characters."""
     return text if text.isprintable() else json.dumps(text)
 
 
@@ -261,7 +261,7 @@ def set_command(
     r: int | None,
     servers: tuple[str, ...],
 ) -> None:
-    """Change settings of TABLE; those that are not given stay. Writes the table as JSON."""
+    """Change settings of TABLE; other settings stay. Writes the table as JSON."""
     if conflicts is None and w is None and r is None:
         raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
 

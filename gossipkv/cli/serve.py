@@ -1,11 +1,11 @@
-"""`gossipkv serve`: one member, put together from its parts, until it is told to stop.
+"""`gossipkv serve`: runs one member until it is told to stop.
 
 SIGTERM and SIGINT stop it gracefully; the second one ends it at once. So does a graceful stop that takes too long:
 what is acknowledged is on disk by then, and goes out to others after the next start.
 
-A member whose data the cluster was told to forget stops, tells no one anything, sets them aside, and starts again in
-this process as a new replica. To be killed meanwhile does no harm: the next start finds them as they were, or set
-aside.
+If the cluster was told to forget the member's data, the member stops without sending anything, sets the data aside, and
+starts again in this process as a new replica. It may be killed at any time: the next start finds the data where they
+were, or set aside.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def serve_command(
     """Run one member until SIGTERM or Ctrl-C. docs/settings.md has more on each setting."""
     settings, _ = loaded(flags, environment, config)
     logs.configure(settings.log_format, settings.log_level)
-    # What has been imported lives for ever, and what requests allocate forms no cycles: looking for garbage among it
-    # less often is a fifth of the throughput of batches.
+    # Imported modules are never freed, and requests allocate no cycles. So the garbage collector can run less often,
+    # which noticeably raises the throughput of batches.
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
     uvloop.run(_serve(settings, stop_with_stdin=stop_with_stdin))
@@ -66,7 +66,7 @@ def serve_command(
 
 async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
     endpoints = _endpoints(settings)
-    # A member whose API cannot be had must not join the others first.
+    # A member whose API cannot be served must not join the others first.
     check_free(settings.http_host, settings.http_port, _remedy("http_port"))
     stopping = asyncio.Event()
     while not stopping.is_set():
@@ -90,7 +90,7 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
             log.info("stopping", consequence="what others lack goes to them now; a second signal ends at once")
             node.end_watches()
             await server.drain(min(settings.drain_s, settings.stop_timeout_s * DRAIN_SHARE))
-            # Those who wait are told before the server ends, and the storage is closed when no one reads it any more.
+            # Waiting clients are answered before the server stops, and the storage is closed once nothing reads it.
             await node.leave()
             await server.stop()
             await _stop(settings, node)
@@ -120,7 +120,7 @@ async def _stop(settings: Settings, node: Node) -> None:
 async def _make_way(settings: Settings, node: Node, server: Server) -> None:
     """Stop a member whose data are outdated, and set them aside."""
     replica = node.identity.replica
-    # Nothing is drained: it has no last word to say, and whoever asked it turns to another member.
+    # Nothing is drained: a fenced member sends nothing, and its clients go to another member.
     await server.stop()
     await _stop(settings, node)
     try:
@@ -150,14 +150,15 @@ async def _api(settings: Settings, node: Node, metrics: Metrics) -> Server:
 
 
 def _endpoints(settings: Settings) -> dict[str, str]:
-    """Where this member is reached, by protocol."""
+    """The endpoints of this member, by protocol."""
     advertised = _advertised_host(settings)
     host = f"[{advertised}]" if ":" in advertised else advertised
     return {GOSSIP: f"http://{host}:{settings.gossip_port}", HTTP: f"http://{host}:{settings.http_port}"}
 
 
 def _advertised_host(settings: Settings) -> str:
-    """What others are told: as set, else the address that gossip is served on, else that of the host name."""
+    """The advertised host: the setting, otherwise the address that gossip is served on, otherwise that of the host
+    name."""
     if settings.advertise_host:
         return settings.advertise_host
     if settings.gossip_host not in _WILDCARDS:
@@ -184,7 +185,7 @@ def _storage_failure(settings: Settings, error: StorageError) -> Failure:
 
 
 def _listen_for_stop_requests(stopping: asyncio.Event, stop_with_stdin: bool) -> None:
-    """Set the event when something asks this process to stop. To listen once more changes nothing."""
+    """Set the event when this process is asked to stop. Calling this again changes nothing."""
     loop = asyncio.get_running_loop()
 
     def requested() -> None:
@@ -205,5 +206,5 @@ def _listen_for_stop_requests(stopping: asyncio.Event, stop_with_stdin: bool) ->
 
 
 def _end_at_once() -> None:
-    """Without clean-up, which is safe at any moment: whatever was acknowledged is on disk."""
+    """Exit without clean-up. This is safe at any time: everything acknowledged is on disk."""
     os._exit(ExitCode.ERROR)

@@ -60,17 +60,18 @@ def output_option(command: Command) -> Command:
 
 
 def servers_of(servers: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The servers of a command, from flags, else the environment, else the default."""
+    """The servers of a command: from flags, the environment or the default, in this order."""
     named = list(servers) or environment.get(SERVER_VARIABLE, "").split(",")
     wanted = [server.strip() for server in named if server.strip()] or [SERVER_DEFAULT]
     for server in wanted:
         if not server.startswith(("http://", "https://")):
-            raise Failure(f"{server!r} is no URL of a server, such as {SERVER_DEFAULT}", ExitCode.USAGE)
+            raise Failure(f"{server!r} is not the URL of a server, such as {SERVER_DEFAULT}", ExitCode.USAGE)
     return wanted
 
 
 def command_client(servers: Sequence[str], environment: Mapping[str, str]) -> Client:
-    """It asks one server while that answers, for one account of things, and each but once."""
+    """A client for a command. It asks one server while that answers, so that answers are consistent, in a single
+    pass."""
     wanted = servers_of(servers, environment)
     return Client(wanted, choice=Choice.IN_ORDER, timeout_s=_SILENCE_S, deadline_s=None, passes=1)
 

@@ -1,4 +1,4 @@
-"""`gossipkv set-aside`: what members have set aside, and a way back for it."""
+"""`gossipkv set-aside`: lists data that members have set aside, and merges them back."""
 
 from __future__ import annotations
 
@@ -75,11 +75,12 @@ def list_command(environment: dict[str, str], data_dir: Path | None, output: str
 @server_options
 @click.pass_obj
 def merge_command(environment: dict[str, str], directory: Path, dry_run: bool, servers: tuple[str, ...]) -> None:
-    """Put back what only the set in DIRECTORY holds. Nothing is replaced and nothing is deleted.
+    """Put back rows that only the set in DIRECTORY holds. Replaces and deletes nothing.
 
-    A row that the cluster lacks is put; in a table that keeps siblings, a value that a row lacks. A row with another
-    value, or one that was deleted in the set alone, is left and named; then the exit code is 10. Writes that a member
-    knows of are left alone: their rows may have been deleted since. A second run changes nothing.
+    A row that the cluster lacks is put; in a table that keeps siblings, also a value that a row lacks. A row with
+    another value, or one that was deleted only in the set, is not changed but named, and the exit code is then 10.
+    Writes that a member knows of are skipped, because their rows may have been deleted since. A second run changes
+    nothing.
     """
     with _opened(directory) as (storage, account):
         rows = sum(map(len, unshared_rows(storage, account)))
@@ -108,7 +109,7 @@ def _each(storage: LmdbStorage, account: Account) -> Iterator[UnsharedRow]:
 
 @contextmanager
 def _opened(directory: Path) -> Iterator[tuple[LmdbStorage, Account]]:
-    """A set and its account. Raises Failure."""
+    """A set and its `account.json`. Raises Failure."""
     try:
         storage = LmdbStorage(directory, must_exist=True)
         try:
@@ -125,7 +126,7 @@ def _opened(directory: Path) -> Iterator[tuple[LmdbStorage, Account]]:
 
 @contextmanager
 def _progress(rows: int) -> Iterator[Callable[[], None]]:
-    """Is called for each row that is done."""
+    """Called for each processed row."""
     if not rows or not sys.stderr.isatty():
         yield lambda: None
         return

@@ -8,15 +8,22 @@ import click
 
 
 @click.command("simulate")
-@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many seeds to run.")
-@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first of them.")
+@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="Number of seeds to run.")
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="First seed to run.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="all cores",
+    help="Number of processes.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Replay one seed, in detail.")
-@click.option("--membership", is_flag=True, help="Run the failure detector alone, and print tables of what it found.")
+@click.option("--membership", is_flag=True, help="Simulate only the failure detector, and print tables of the results.")
 @click.option(
-    "--replacements", type=click.IntRange(min=1), help="Replace members so many times, and print what grows with it."
+    "--replacements",
+    type=click.IntRange(min=1),
+    help="Replace members N times, and print what grows with it.",
+    metavar="N",
 )
 @click.pass_context
 def simulate_command(
@@ -28,7 +35,7 @@ def simulate_command(
     membership: bool,
     replacements: int | None,
 ) -> None:
-    """Run the cluster in virtual time, under faults that a seed decides. A failure prints its seed."""
+    """Simulate a cluster in virtual time, with faults chosen by a seed. A failure prints its seed."""
     if membership:
         from gossipkv.simulation.membership_table import SIZES, tables
 

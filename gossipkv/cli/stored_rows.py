@@ -42,7 +42,7 @@ def stored_rows(data_dir: Path, namespace: str, table: str) -> Iterator[Iterator
 
 
 def _name_unreadable(storage: LmdbStorage, namespace: str, table: str) -> None:
-    """Say which rows are left out."""
+    """Report the rows that are left out."""
     prefix = address_of(table, b"")
     found = {address: why for (of, address), why in storage.unreadable.items() if of == namespace}
     with storage.view() as view:

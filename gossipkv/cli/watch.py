@@ -30,10 +30,10 @@ def watch_command(
     output: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Write what changes in TABLE as it changes, until Ctrl-C; with -o json, a line of JSON for each event.
+    """Write the changes in TABLE as they happen, until Ctrl-C; with -o json, one line of JSON per event.
 
-    When the server that is asked goes away the watch goes on at the next one: nothing is missed or told twice. Where
-    that cannot be, the event `reset` says so, and the rows as they are follow it, up to `current`.
+    When the server goes away, the watch resumes at the next one; nothing is missed or shown twice. If that is not
+    possible, there is a `reset` event, followed by the current rows and a `current` event.
     """
 
     async def watched(client: Client) -> None:
@@ -75,5 +75,5 @@ def _shown(value: bytes) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without what moves a terminal's cursor."""
+    """Text without control characters."""
     return text if text.isprintable() else json.dumps(text)

@@ -15,7 +15,7 @@ Checked = TypeVar("Checked")
 
 
 def checked(rule: Callable[Given, Checked], *given: Given.args, **named: Given.kwargs) -> Checked:
-    """What the rule makes of an argument. Raises InvalidArgumentError."""
+    """Apply a rule to an argument. Raises InvalidArgumentError."""
     try:
         return rule(*given, **named)
     except InvalidInputError as error:
@@ -39,7 +39,7 @@ def wait_text(name: str, duration: object) -> str:
 
 
 def wait_seconds(name: str, duration: object) -> float:
-    """Nothing where no duration is given. Raises InvalidArgumentError."""
+    """A duration as the API reads it; None if none is given. Raises InvalidArgumentError."""
     return 0.0 if duration is None else checked(wait_ms_of, name, duration) / 1_000
 
 

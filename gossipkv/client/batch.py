@@ -1,7 +1,7 @@
 """Many writes to one table, in bounded memory.
 
-Operations are taken from whoever gives them as they are sent, a request of a bounded size at a time; results come back
-in the same order, one for each. A batch is no transaction: each operation stands or fails by itself.
+Operations are taken from the given iterable as they are sent, one request of bounded size at a time. Results come back
+in the same order, one per operation. A batch is not a transaction: each operation succeeds or fails by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gossipkv.rows.values import value_bytes
 
 REQUEST_ROWS_MAX = 500
 REQUEST_BYTES_MAX = 1024 * 1024
-"""But for a single operation."""
+"""Maximum size of a request; a single operation may exceed it."""
 _HEADERS = {"Content-Type": "application/x-ndjson", "Accept": "application/x-ndjson"}
 
 
@@ -37,9 +37,9 @@ class Put:
     row: str
     value: bytes
     etag: str | None = None
-    """Only if the row has this one."""
+    """The etag that the row must have."""
     context: str | None = None
-    """Replaces what was read with it."""
+    """The context of a read; the write replaces what was read."""
     ttl: Duration | None = None
 
 
@@ -55,18 +55,18 @@ Operation = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What became of one operation."""
+    """The outcome of one operation."""
 
     row: str | None
     etag: str | None
     receipt: str | None
     error: ClientError | None
-    """None: it stands."""
+    """None: it was stored."""
 
 
 class Batches:
-    """Of one table. `path` is where they are sent to. `is_repeatable`: a request is sent again, to the next server,
-    where it is not answered in full, or where a server did not get to one of its operations."""
+    """Batches to one table. `path` is the path of the requests. With `is_repeatable`, a request is sent again, to the
+    next server, if it is not answered in full, or if a server did not process one of its operations."""
 
     def __init__(
         self, requests: Requests, path: str, *, is_repeatable: bool, w: int | None, write_wait: Duration | None
@@ -87,7 +87,7 @@ class Batches:
                 yield place if isinstance(place, BatchOutcome) else next(answered)
 
     async def answered(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
-        """One request. Raises UnavailableError where it is not answered in full."""
+        """Send one request. Raises UnavailableError if it is not answered in full."""
         found: list[BatchOutcome] = []
 
         def check(answer: Answer) -> None:
@@ -126,7 +126,7 @@ def _outcome(result: dict[str, Any]) -> BatchOutcome:
 async def _requests_of(
     operations: Iterable[Operation] | AsyncIterable[Operation],
 ) -> AsyncIterator[list[bytes | BatchOutcome]]:
-    """Lines of a request each; the outcome of an operation that cannot be asked stands in its place."""
+    """The lines of each request. An operation that cannot be sent is replaced by its outcome."""
     places: list[bytes | BatchOutcome] = []
     size = 0
     async for operation in _each(operations):

@@ -1,8 +1,8 @@
 """The client of a cluster: the servers, their health, and tables as objects.
 
-Each request goes to the next of the healthy servers (`Choice.ROUND_ROBIN`), or all to one while it answers
-(`Choice.IN_ORDER`). A row written through one member is seen at another some milliseconds later: who has to read its
-own writes at once uses `Choice.IN_ORDER`, or `w` and `r`.
+Each request goes to the next healthy server (`Choice.ROUND_ROBIN`), or all go to one server while it answers
+(`Choice.IN_ORDER`). A row written through one member is visible at another some milliseconds later. To read your own
+writes immediately, use `Choice.IN_ORDER`, or `w` and `r`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gossipkv.rows import arguments, names
 from gossipkv.rows.durations import Duration
 
 _RECEIPT_WAIT_S = 5.0
-"""The server's own, where none is given."""
+"""The server's default wait for a receipt."""
 
 
 class Client:
-    """Use as `async with`. `timeout_s` bounds a silence of a server, `connect_timeout_s` the wait for a connection,
-    `deadline_s` a call with all its attempts (None: nothing does). `passes`: how often all servers are tried while
-    none takes the request. Every method raises ClientError."""
+    """Use it with `async with`. `timeout_s` is the longest silence of a server, `connect_timeout_s` the longest wait
+    for a connection, `deadline_s` the longest call with all its attempts (None: no limit). `passes` is how often all
+    servers are tried if none takes the request. Every method raises ClientError."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Client:
         return self._requests.endpoints.first.url
 
     def table(self, name: str, *, namespace: str = "usr", resolve: Resolve | None = None) -> Table:
-        """`resolve` makes one value of several that concurrent writes left, where the table keeps them."""
+        """A table. `resolve` merges the values that concurrent writes left, if the table keeps siblings."""
         return Table(self._requests, name, namespace, resolve=resolve)
 
     async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
@@ -77,22 +77,22 @@ class Client:
         return items
 
     async def cluster(self) -> dict[str, Any]:
-        """What the server knows of each member; shape as in the API's documentation."""
+        """What the server knows of each member, in the format of the API's documentation."""
         return await self._requests.json("/v1/cluster")
 
     async def forget(self, member: str) -> None:
-        """Strike a member that is gone for good off the cluster's list, so that nothing waits for it. What it alone
-        holds is lost to the cluster; if it comes back, it sets its data aside and joins as a new replica. Raises
-        NotFoundError, and RefusedError for a member that answers."""
-        # Were it repeated after a lost answer, it would not be found.
+        """Remove a member that is gone for good from the cluster, so that nothing waits for it. Data that only this
+        member holds are lost to the cluster; if it comes back, it sets its data aside and joins as a new replica.
+        Raises NotFoundError, and RefusedError for a member that answers."""
+        # If it were repeated after a lost answer, the member would not be found.
         path = member_path(checked(names.name_text, "member", member))
         await self._requests.answer(Request("DELETE", path, is_repeatable=False))
 
     async def receipt(
         self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None
     ) -> dict[str, Any]:
-        """Which members have a write: as the server knows it, or once so many of them have it, or `all`, or `within`
-        so long. Shape as in the API's documentation."""
+        """The members that have a write, as far as the server knows, in the format of the API's documentation. With
+        `wait` it waits until this many members, or `"all"`, have the write, for at most `within`."""
         query = {} if wait is None else {"wait": _wait_text(wait)}
         if within is not None:
             query["timeout"] = wait_text("within", within)
@@ -101,12 +101,12 @@ class Client:
         return await self._requests.json(path, query, wait_s=wait_s)
 
     async def is_ready(self) -> bool:
-        """Whether the first server is. Raises UnavailableError where it does not answer."""
+        """Whether the first server is ready. Raises UnavailableError if it does not answer."""
         return await self._requests.is_ready(self.server)
 
 
 def _wait_text(wait: int | str) -> str:
-    """How many members are waited for, as the API reads it. Raises InvalidArgumentError."""
+    """The number of members to wait for, as the API reads it. Raises InvalidArgumentError."""
     if wait == "all":
         return "all"
     is_digits = isinstance(wait, str) and wait.isascii() and wait.isdigit() and len(wait) <= 5

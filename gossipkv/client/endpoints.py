@@ -1,9 +1,10 @@
-"""Which server is asked next.
+"""Chooses the server for each request.
 
-In order: the one that answered last first, then those after it; a command asks few things and wants one account.
-Round robin: those that are healthy in turn, then those that fail, the soonest due first. A server that fails is left
-alone for a pause that doubles with each failure in a row, and for no less than it asks for itself; its next answer, to
-a request or to a probe, makes it healthy again. When all fail, all are tried: a client never refuses by itself.
+In order: first the server that answered last, then those after it. This suits a command, which makes few requests and
+needs consistent answers. Round robin: healthy servers in turn, then failing ones, the soonest due first. A failing
+server is not used for a pause that doubles with each failure in a row, and is at least what the server itself asks for.
+Its next answer, to a request or to a probe, makes it healthy again. If all fail, all are tried: a client never refuses
+a request by itself.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Choice(enum.Enum):
 class Endpoint:
     url: str
     failures: int = 0
-    """In a row."""
+    """Number of failures in a row."""
     retry_at_s: float = 0.0
 
     @property
@@ -43,7 +44,7 @@ class Endpoints:
         self._all = [Endpoint(url.rstrip("/")) for url in urls]
         self._choice = choice
         self._rng = rng or random.Random()
-        # Clients that start together begin at different servers.
+        # Clients that start at the same time begin with different servers.
         self._next = 0 if choice is Choice.IN_ORDER else self._rng.randrange(len(self._all))
         self.some_fail = asyncio.Event()
 
@@ -52,11 +53,11 @@ class Endpoints:
 
     @property
     def first(self) -> Endpoint:
-        """The one that is asked first, by the order of the list."""
+        """The server that is asked first in the order of the list."""
         return self._all[self._next]
 
     def order(self, preferred: str | None = None) -> list[Endpoint]:
-        """All of them, as one call tries them. `preferred` goes first while it is healthy."""
+        """All servers, in the order in which one call tries them. `preferred` comes first while it is healthy."""
         turned = self._all[self._next :] + self._all[: self._next]
         if self._choice is Choice.IN_ORDER:
             return turned
@@ -78,7 +79,7 @@ class Endpoints:
     def failed(self, endpoint: Endpoint, now_s: float, retry_after_s: float | None = None) -> None:
         pause_s: float = min(PAUSE_S_MIN * 2 ** min(endpoint.failures, 16), PAUSE_S_MAX)
         endpoint.failures += 1
-        # Spread out, so that the clients of a server that returns do not all return at once.
+        # With jitter, so that the clients of a recovered server do not all return at the same time.
         endpoint.retry_at_s = now_s + max(pause_s * self._rng.uniform(0.5, 1.0), retry_after_s or 0.0)
         self.some_fail.set()
 

@@ -1,6 +1,6 @@
-"""What can become of a request instead of its answer.
+"""The errors of requests.
 
-The server's stable problem type decides first, the status where the type is none of those below.
+The server's stable problem type decides the error; for types not listed below, the status does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PROBLEM_TYPE_PREFIX = "urn:gossipkv:problem:"
 
 
 class ClientError(Exception):
-    """`problem` is the server's account of it (RFC 9457), empty where there is none."""
+    """The base of all errors. `problem` is the server's problem (RFC 9457), empty if there is none."""
 
     def __init__(self, message: str, problem: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -25,27 +25,27 @@ class NotFoundError(ClientError):
 
 
 class ConditionFailedError(ClientError):
-    """The row is not as the request's condition wants it; nothing was changed."""
+    """The condition of the request does not hold; nothing was changed."""
 
 
 class RefusedError(ClientError):
-    """The request is wrong, and would be at any other time and server."""
+    """The request is wrong, at any time and for any server."""
 
 
 class InvalidArgumentError(RefusedError, ValueError):
-    """An argument has the wrong type, is out of range, or is nothing that the store can hold. Nothing was stored."""
+    """An argument has the wrong type, is out of range, or cannot be stored. Nothing was stored."""
 
 
 class TooManySiblingsError(RefusedError):
-    """The row holds as many concurrent values as it may: read it, and write the merge with its context."""
+    """The row holds the maximum number of siblings: read it, and write the merge with its context."""
 
 
 class ContextRequiredError(RefusedError):
-    """The table keeps siblings, and a delete removes what its writer has read: give the context of a read."""
+    """The table keeps siblings, where a delete removes what its writer has read: give the context of a read."""
 
 
 class UnresolvedSiblingsError(ClientError):
-    """The row has several values, and the table object was given no function to resolve them; `row` holds them."""
+    """The row has several values, and the table object has no `resolve` function; `row` holds them."""
 
     def __init__(self, row: Row) -> None:
         super().__init__(f"the row {row.row!r} has {len(row.siblings)} siblings: give the table a `resolve` function")
@@ -57,8 +57,8 @@ class ServerFailedError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """No server took the request, or its answer was lost. `may_stand`: whether it may have been carried out.
-    `retry_after_s`: the pause that the server asks for."""
+    """No server took the request, or its answer was lost. `may_stand` says whether it may have been carried out;
+    `retry_after_s` is the pause that the server asks for."""
 
     def __init__(
         self,
@@ -74,28 +74,28 @@ class UnavailableError(ClientError):
 
 
 class OverloadedError(UnavailableError):
-    """Every server asked has too much to do; nothing was stored."""
+    """Every server asked is overloaded; nothing was stored."""
 
 
 class DeadlineError(UnavailableError):
-    """The call's deadline passed. `may_stand` tells whether a write was under way."""
+    """The deadline of the call passed. `may_stand` says whether a write was under way."""
 
 
 class ContextAheadError(UnavailableError):
-    """The context given is further ahead than the clocks of the servers asked allow. Nothing was stored."""
+    """The given context is too far ahead of the clocks of the servers asked. Nothing was stored."""
 
 
 class TooFewMembersError(UnavailableError):
-    """Fewer members are alive than the write wants copies. Nothing was stored."""
+    """Fewer members are alive than the copies asked for. Nothing was stored."""
 
 
 class TooFewAnswersError(UnavailableError):
-    """Fewer members have answered than the read wants."""
+    """Fewer members have answered than the read asked for."""
 
 
 class TooFewCopiesError(UnavailableError):
-    """The write is stored, on fewer members than it wanted when its time ran out. Nothing is undone: it goes on
-    replicating, and `receipt` tells how far."""
+    """The write is stored, but on fewer members than it asked for when its time was up. It is not undone: it goes on
+    replicating, and `receipt` shows how far."""
 
     @property
     def copies(self) -> int:
@@ -146,7 +146,7 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
 
 
 def write_error_of(status: int, problem: dict[str, Any]) -> ClientError:
-    """The same of a write, which may stand unless the answer says that nothing was stored."""
+    """The same for a write, which may be stored unless the answer says that nothing was."""
     error = error_of(status, problem)
     if isinstance(error, UnavailableError) and not has_stored_nothing(status, problem):
         error.may_stand = True

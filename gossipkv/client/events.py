@@ -1,4 +1,4 @@
-"""Server-Sent Events, taken apart line by line as they come.
+"""Parses Server-Sent Events line by line as they arrive.
 
 Source: WHATWG HTML Living Standard, section 9.2.6, "Interpreting an event stream". Lines end in LF or CRLF.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Event:
     name: str
-    """Empty for one that only moves the id on, as a heartbeat may."""
+    """The name; empty for an event that only advances the id, like some heartbeats."""
     data: str
     event_id: str | None
     """The last one given on this stream; None before the first."""

@@ -26,7 +26,7 @@ def member_path(member: str) -> str:
 
 
 def _segment(text: str) -> str:
-    """One segment of a path. `.` and `..` would be taken for steps, were they not encoded."""
+    """One encoded segment of a path. `.` and `..` are encoded too, so that they are not interpreted as steps."""
     return quote(text, safe="") if text not in (".", "..") else text.replace(".", "%2E")
 
 

@@ -1,7 +1,7 @@
-"""Brings servers that failed back, by asking them whether they are ready.
+"""Asks failing servers whether they are ready again.
 
-It sleeps while all are healthy, and asks a failing one when its pause is over. So a request seldom finds out that a
-server still fails, and a server that is up again is not forgotten while others do well.
+It sleeps while all are healthy, and asks a failing server when its pause is over. So requests seldom go to a server
+that still fails, and a recovered server is used again even while all others are healthy.
 """
 
 from __future__ import annotations

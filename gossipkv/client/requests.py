@@ -9,12 +9,12 @@
 | a redirect | raised | raised |
 | any other answer | the answer | the answer |
 
-Nothing but this table sends a request again: see `session.py` for what aiohttp would do. A redirect is not followed,
-for it would send the request to a server that the caller has not named.
+A request is sent again only as in this table: see `session.py` for what aiohttp would do. A redirect is not followed,
+because it would send the request to a server that the caller has not named.
 
-A write that is declared repeatable is treated as a read. When every server has been tried, it begins anew after a
-pause, as often as `passes` says, while the deadline lasts; but not after `too-few-members` and `too-few-answers`, for
-which the servers have waited already.
+A write that is declared repeatable is treated as a read. When every server has been tried, all are tried again after a
+pause, up to `passes` times within the deadline. There is only one pass for `too-few-members` and `too-few-answers`,
+because the servers have already waited.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Request:
     headers: Mapping[str, str] | None = None
     data: bytes | None = None
     is_repeatable: bool = True
-    """Whether carrying it out twice is the same as once."""
+    """Whether the request may be carried out twice."""
     may_be_absent: bool = False
-    """Whether it is an answer that there is no such row."""
+    """Whether "there is no such row" is a valid answer."""
     wait_s: float = 0.0
     """How long the server itself may wait before it answers."""
     check: Callable[[Answer], None] | None = None
-    """Raises UnavailableError for an answer that is none in full."""
+    """Called with the answer; raises UnavailableError if it is incomplete."""
 
     @property
     def is_write(self) -> bool:
@@ -88,7 +88,7 @@ class Answer:
 
 
 _WAITED_FOR = (TooFewMembersError, TooFewAnswersError)
-"""The server has waited for others before it answered so."""
+"""Errors of servers that have already waited for other members."""
 
 
 class Requests:
@@ -137,7 +137,7 @@ class Requests:
                 asked_s = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
                 pause_s = min(_PASS_PAUSE_S * 2**number * self._rng.uniform(0.5, 1.0), _PASS_PAUSE_S_MAX)
                 await asyncio.sleep(max([pause_s, *asked_s[:1]]))
-            # What an earlier pass may have left behind is still to be told of.
+            # An earlier pass may have stored the write; the error must still say so.
             failures = [failure for failure in failures if failure.may_stand][-1:]
             for endpoint in self.endpoints.order(preferred):
                 under_way.append(endpoint)
@@ -201,7 +201,7 @@ class Requests:
     async def _sent(
         self, endpoint: Endpoint, request: Request, silence_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Raises RefusedError where the server's URL is none."""
+        """Send one attempt. Raises RefusedError if the server's URL is invalid."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
         url = _url(endpoint.url, request.path, request.query)
         # A file in memory is sent in pieces, and a new one for each attempt from its start.
@@ -215,7 +215,7 @@ class Requests:
     async def stream(
         self, endpoint: Endpoint, request: Request, silence_s: float
     ) -> AsyncIterator[AsyncGenerator[bytes]]:
-        """The lines of one server's answer as they come. Raises ClientError, also for what breaks while it is read."""
+        """The lines of one server's answer as they arrive. Raises ClientError, also if the answer breaks off."""
         try:
             async with self._sent(endpoint, request, silence_s) as response:
                 if response.status >= 300:
@@ -233,7 +233,7 @@ class Requests:
         return json_of(answer)
 
     async def is_ready(self, url: str) -> bool:
-        """Raises UnavailableError where the server does not answer."""
+        """Send a request to one server. Raises UnavailableError if it does not answer."""
         try:
             async with self._sent(Endpoint(url), Request("GET", "/readyz"), self._timeout_s) as response:
                 return response.status == 200
@@ -242,10 +242,10 @@ class Requests:
 
 
 def joined(failures: Sequence[UnavailableError]) -> UnavailableError:
-    """One error that names what each server said."""
+    """One error that says how each server failed."""
     message = "; ".join(str(failure) for failure in failures)
     may_stand = any(failure.may_stand for failure in failures)
-    # What an error of a kind says of one server need not be true of all: that nothing was stored, for one.
+    # An error type may be true for one server and not for all: for example, that nothing was stored.
     waited = [failure for failure in failures if isinstance(failure, _WAITED_FOR)]
     telling = (waited or failures)[-1]
     if may_stand:
@@ -265,7 +265,7 @@ def json_of(answer: Answer) -> dict[str, Any]:
 
 
 def reason(error: BaseException) -> str:
-    """In words for people."""
+    """The cause of an error, for people."""
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         if number is None or isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -280,7 +280,7 @@ def reason(error: BaseException) -> str:
 
 
 async def _lines(content: aiohttp.StreamReader, server: str) -> AsyncGenerator[bytes]:
-    """Lines without their ends; one that is cut off is none. Raises RefusedError for one that is too long."""
+    """Complete lines without their ends; an incomplete one is dropped. Raises RefusedError if a line is too long."""
     parts: list[bytes] = []
     size_bytes = 0
     async for chunk in content.iter_any():
@@ -300,7 +300,7 @@ def _refuse_long_line(size_bytes: int, server: str) -> None:
 
 
 def _refuse_redirect(answer: Answer) -> None:
-    """A row with siblings is answered 300, which redirects no one."""
+    """Refuse redirects. Status 300 is not one: it is the answer for a row with siblings."""
     if 300 < answer.status < 400:
         target = answer.headers.get("Location", "no address")
         raise RefusedError(
@@ -310,7 +310,7 @@ def _refuse_redirect(answer: Answer) -> None:
 
 
 def _is_absence(answer: Answer) -> bool:
-    """The store's word, not that of something in between which knows no such path."""
+    """Whether the answer is the store's, not that of a proxy which does not know the path."""
     return answer.status == 404 and kind_of(_problem(answer.body)) == "row-not-found"
 
 
@@ -323,7 +323,7 @@ def _problem(body: bytes) -> dict[str, Any]:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Of Retry-After; a date counts as a moment."""
+    """The seconds of Retry-After; a date counts as a short pause."""
     if text is None:
         return None
     return float(text) if text.isascii() and text.isdigit() else 1.0

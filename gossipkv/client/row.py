@@ -13,24 +13,24 @@ from typing import Any
 class Row:
     row: str
     value: bytes | None
-    """None where keys alone were asked for. Of several values at once, the one that would win, unless a function has
-    resolved them."""
+    """None if only keys were requested. If there are several values: the result of `resolve`, otherwise the one that
+    would win."""
     etag: str | None
     context: str | None = None
-    """What the reader has seen: a write with it replaces exactly that. In listings only where there are siblings."""
+    """What the reader has seen: a write with it replaces exactly that. Listings have it only for siblings."""
     siblings: tuple[bytes, ...] = ()
-    """All values, where the row has several at once; the one that would win first."""
+    """All values if the row has several; the one that would win comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A write that stands."""
+    """A stored write."""
 
     etag: str | None
     """None after a delete."""
     context: str | None
     receipt: str | None
-    """Names the write: any member tells by it who has it."""
+    """The receipt of the write: any member can tell from it which members have the write."""
 
 
 def value_from_json(value: object) -> bytes:
@@ -57,26 +57,26 @@ def value_to_json(value: bytes) -> str | dict[str, str]:
 
 _BASE64_FORM_BYTES = len('{"base64":""}')
 _ESCAPED = bytes(range(32)) + b'"\\'
-"""What JSON writes as an escape. All else it writes as it is."""
+"""Characters that JSON writes as an escape."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def value_to_send(value: bytes) -> str | dict[str, str]:
-    """The shorter of both forms, for a line of a batch. JSON writes some bytes of a text in six bytes. Base64 adds a
-    third to any value, and a line that a member takes always has room for that."""
+    """The shorter of the two JSON forms, for a line of a batch. JSON writes some bytes of a text as six bytes. Base64
+    adds a third to any value, for which a line always has room."""
     shown = value_to_json(value)
     if not isinstance(shown, str):
         return shown
     base64_bytes = _BASE64_FORM_BYTES + (len(value) + 2) // 3 * 4
     escaped = len(value) - len(value.translate(None, _ESCAPED))
-    # An escape takes one or five bytes more than what it stands for. So most texts need not be written to be measured.
+    # An escape takes one or five bytes more than its character. So most texts can be measured without encoding them.
     if len(value) + 2 + 5 * escaped <= base64_bytes or len(line_of(shown)) <= base64_bytes:
         return shown
     return {"base64": base64.b64encode(value).decode()}
 
 
 def line_of(content: object) -> bytes:
-    """Compact JSON. Half of a surrogate pair, which UTF-8 cannot write, is escaped: the server refuses it by name."""
+    """Compact JSON. A lone surrogate, which UTF-8 cannot encode, is escaped, so that the server refuses it by name."""
     return _encode(content).encode(errors="backslashreplace")
 
 

@@ -1,10 +1,9 @@
-"""The HTTP session that requests of a client go through. It sends each write once, and follows no redirects.
+"""The HTTP session of a client. It sends each write once, and follows no redirects.
 
-aiohttp sends a request of an idempotent method again, without a word, when the connection breaks before the answer
-has come. To aiohttp, PUT and DELETE are idempotent. To a store they are not: a write that was carried out and is sent
-again makes a second version, which may undo what another client wrote in between, and a condition that held the first
-time no longer holds. A middleware is the documented place between aiohttp's retries and its connections: it turns the
-errors that aiohttp retries into one that it passes on.
+aiohttp silently repeats a request of an idempotent method when the connection breaks before the answer. For aiohttp,
+PUT and DELETE are idempotent. For this store they are not: a repeated write makes a second version, which may undo what
+another client wrote in between, and its condition may no longer hold. A middleware is the documented place between
+aiohttp's retries and its connections. It turns the errors that aiohttp retries into one that aiohttp passes on.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""No connection was made, so that the server knows nothing of the request."""
+"""No connection was made, so the server has not seen the request."""
 _RETRIED_BY_AIOHTTP = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 HEADER_BYTES_MAX = 32 * 1024
-"""Of one header of an answer. A `Gossipkv-Context` of many replicas is longer than the 8 KiB of aiohttp's default."""
+"""Maximum size of a header. A `Gossipkv-Context` of many replicas exceeds aiohttp's default of 8 KiB."""
 
 
 class ConnectionBrokenError(aiohttp.ClientConnectionError):
@@ -26,7 +25,7 @@ class ConnectionBrokenError(aiohttp.ClientConnectionError):
 
 
 async def sent_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Send a write once, whatever becomes of it. A middleware; raises ConnectionBrokenError."""
+    """A middleware that sends a write at most once. Raises ConnectionBrokenError."""
     try:
         return await handler(request)
     except NEVER_SENT:
@@ -38,7 +37,7 @@ async def sent_once(request: ClientRequest, handler: ClientHandlerType) -> Clien
 
 
 def new_session(*, read_bufsize: int) -> aiohttp.ClientSession:
-    """A session without cookies and without repeats."""
+    """A session without cookies and without retries."""
     return aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         max_field_size=HEADER_BYTES_MAX,
@@ -48,7 +47,7 @@ def new_session(*, read_bufsize: int) -> aiohttp.ClientSession:
 
 
 def _reason(error: Exception) -> str:
-    """In words for people: aiohttp's are those of its own source."""
+    """The cause of an error for people, because aiohttp's texts refer to its internals."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "closed the connection without an answer"
     return f"the connection broke ({error.strerror})" if isinstance(error, OSError) and error.strerror else str(error)

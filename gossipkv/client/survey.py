@@ -1,6 +1,6 @@
-"""What each member says of itself.
+"""Asks every member for its own status.
 
-One server names the members; each is then asked at its own HTTP endpoint, since what others have heard of it is late.
+One server names the members. Each is then asked at its own HTTP endpoint, because what others know of it may be old.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _TIMEOUT_S = 5.0
 class MemberAnswer:
     member: str
     endpoint: str | None
-    """The HTTP endpoint asked; None where the member has not told of one."""
+    """The HTTP endpoint asked; None if the member has not published one."""
     status: str
-    """As the server that named the members knows it: alive, suspect, dead or left."""
+    """The status according to the server that named the members: alive, suspect, dead or left."""
     is_ready: bool
     figures: dict[str, Any] | None
-    """The member's own, per shard; None where it does not answer."""
+    """The member's own figures per shard; None if it does not answer."""
     failure: str | None
-    """Why it does not."""
+    """Why it does not answer."""
     collection_blocked_by: tuple[str, ...] = ()
-    """Members that it is not known to it to have heard of deletions, which it therefore keeps."""
+    """Members not known to have heard of deletions, which this member therefore remembers."""
     run_twice: Mapping[str, str] = field(default_factory=dict)
-    """Members under whose name two processes run, as far as it has noticed, with the remedy."""
+    """Members that run twice according to this member, with the remedy."""
     unreadable_rows: int = 0
     unreadable: tuple[dict[str, str], ...] = ()
-    """Some of the rows whose copy it cannot read."""
+    """Some of its unreadable rows."""
     alone_seconds: float | None = None
-    """Since it last heard another member, or started; None while it is not alone."""
+    """Seconds since it last heard another member, or started; None while it is not alone."""
     storage: dict[str, Any] | None = None
-    """Its own account of its room; None where it does not tell."""
+    """Its own report on its storage; None if it has none."""
     lacking: tuple[dict[str, str], ...] = ()
     """Rows that it knows of and could not take in, as `/v1/cluster` names them."""
 
@@ -48,7 +48,7 @@ class Survey:
     cluster: str
     members: list[MemberAnswer]
     told: Mapping[str, str] = field(default_factory=dict)
-    """As `run_twice` of an answer, by the server that named the members."""
+    """Like `run_twice` of an answer, according to the server that named the members."""
 
     @property
     def has_converged(self) -> bool:
@@ -59,26 +59,26 @@ class Survey:
 
     @property
     def collection_blocked_by(self) -> dict[str, list[str]]:
-        """Members that keep deleted rows from being forgotten, and at which members."""
+        """Members for which deleted rows are remembered, and the members that remember them."""
         names = sorted({name for answer in self.members for name in answer.collection_blocked_by})
         return {name: [a.member for a in self.members if name in a.collection_blocked_by] for name in names}
 
     @property
     def run_twice(self) -> dict[str, str]:
-        """Members under whose name two processes run, as any member has noticed, with the remedy."""
+        """Members that run twice according to any member, with the remedy."""
         found = [pair for answer in self.members for pair in answer.run_twice.items()]
         return dict(sorted([*found, *self.told.items()]))
 
 
 async def survey(client: Client) -> Survey:
-    """Ask one server for the members, and each of them for its figures. Raises ClientError where no server answers."""
+    """Ask one server for the members, and each member for its figures. Raises ClientError if no server answers."""
     known = await client.cluster()
     answers = await asyncio.gather(*(_ask(member, known["cluster"]) for member in known["members"]))
     return Survey(known["cluster"], list(answers), _running_twice(known))
 
 
 def endpoint_of(member: dict[str, Any], protocol: str) -> str | None:
-    """Where a member of `/v1/cluster` or a row of `sys.members` is reached."""
+    """The HTTP endpoint in an entry of `/v1/cluster` or a row of `sys.members`."""
     for entry in member["protocols"]:
         if entry["name"] == protocol:
             endpoint: str = entry["endpoint"]
@@ -104,7 +104,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
             raise UnavailableError(f"{endpoint} is {account['member']} of {account['cluster']} by now")
     except ClientError as error:
         return MemberAnswer(name, endpoint, status, is_ready=False, figures=None, failure=str(error))
-    # A member of an earlier version does not tell.
+    # A member of an earlier version has no such field.
     blocked_by = tuple(account.get("collection", {}).get("blocked_by", ()))
     run_twice = _running_twice(account)
     unreadable = account.get("unreadable", {"rows": 0, "items": []})
@@ -126,7 +126,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
 
 
 def _running_twice(account: dict[str, Any]) -> dict[str, str]:
-    """The remedy by member. A member of an earlier version does not tell."""
+    """The remedy by member; empty for a member of an earlier version."""
     return {each["member"]: each["runs_twice"]["remedy"] for each in account["members"] if each.get("runs_twice")}
 
 

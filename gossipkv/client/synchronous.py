@@ -1,8 +1,8 @@
 """The client for programs without asyncio.
 
-A thread of its own runs the loop on which the asynchronous client lives; each call is handed over and waited for. So
-one client may be used by many threads at once, connections are kept between calls, and a failing server is probed
-meanwhile. What a method does, takes and raises is as with its namesake in `Client` and `Table`.
+The asynchronous client runs on an event loop in a separate thread; each call is passed to it and awaited. So several
+threads may share one client, connections are kept between calls, and failing servers are probed in the background. Each
+method works like the method of the same name in `Client` or `Table`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Items(Protocol[Got]):
 
 
 class SyncClient:
-    """Use as `with`. Parameters as for `Client`."""
+    """Use it with `with`. The parameters are those of `Client`."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SyncClient:
         self._loop.close()
 
     def _ask(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """What the loop makes of it. An interrupted wait, as by Ctrl-C, cancels the call."""
+        """Run a coroutine on the loop and return its result. An interrupted wait, as by Ctrl-C, cancels the call."""
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
@@ -97,7 +97,7 @@ class SyncClient:
 
 
 class SyncTable:
-    """Got from `SyncClient.table`."""
+    """A table, from `SyncClient.table`."""
 
     def __init__(self, table: Table, ask: Ask) -> None:
         self._table = table
@@ -150,7 +150,7 @@ class SyncTable:
     def watch(
         self, *, prefix: str | None = None, since: str | None = None, snapshot: bool = False
     ) -> Generator[Change]:
-        """Its `close` lets go of the connection."""
+        """A watch. `close` closes the connection."""
         return self._each(self._table.watch(prefix=prefix, since=since, snapshot=snapshot))
 
     def describe(self) -> dict[str, Any] | None:

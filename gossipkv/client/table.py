@@ -1,8 +1,8 @@
 """A table as an object.
 
-A read answers one value. Where concurrent writes left several, the table's `resolve` function makes one of them, and
-the row's context goes with it: a write with this context replaces exactly what was read, and leaves what has been
-written since. Nothing is written by a read.
+A read returns one value. If concurrent writes left several, the table's `resolve` function merges them. The row also
+has a context: a write with this context replaces exactly what was read, and keeps what has been written since. A read
+never writes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from gossipkv.rows import arguments, names
 from gossipkv.rows.durations import Duration
 
 Resolve = Callable[[Sequence[bytes]], bytes]
-"""One value out of several. Every client of a table has to use the same one."""
+"""Merges several values into one. Every client of a table must use the same function."""
 Change = Callable[[bytes | None], bytes | Awaitable[bytes | None] | None]
-"""The new value from the current one; None is an absent row."""
+"""Computes the new value from the current one; None means an absent row."""
 
 UPDATE_ATTEMPTS_MAX = 10
 _JSON = {"Accept": "application/json"}
@@ -35,21 +35,21 @@ _SEVERAL = 300
 
 
 class Bounds(TypedDict, total=False):
-    """Which rows are listed."""
+    """The rows to list."""
 
     prefix: str | None
     start: str | None
-    """From this key on."""
+    """The first key."""
     end: str | None
-    """Up to this key, which is left out."""
+    """The end; excluded."""
     keys_only: bool
     page_rows: int
-    """At most so many are held at a time."""
+    """Maximum number of rows held in memory."""
 
 
 _BOUNDS = frozenset(Bounds.__annotations__)
 _PAGE_ROWS_MAX = 10_000
-"""The most that a server's settings allow; one may allow less."""
+"""The maximum that a server's settings can allow."""
 _LIMIT_MAX = 2**53
 
 
@@ -61,8 +61,8 @@ class _Read:
 
 
 class Table:
-    """Rows of one table. Methods raise ClientError; docs/client.md says which, and what is sent again. Making it raises
-    InvalidArgumentError for what is no table name."""
+    """The rows of one table. Methods raise ClientError; docs/client.md lists the errors, and what is sent again. The
+    constructor raises InvalidArgumentError if the name is not a table name."""
 
     def __init__(
         self, requests: Requests, name: str, namespace: str = "usr", *, resolve: Resolve | None = None
@@ -76,17 +76,17 @@ class Table:
     # One row
 
     async def get(self, key: str, *, r: int | None = None) -> Row | None:
-        """None where there is no such row. `r`: members asked, whose answers are merged. Raises
-        UnresolvedSiblingsError where there are several values and no function to resolve them."""
+        """Read a row; None if there is no such row. With `r`, this many members are asked, and their answers are
+        merged. Raises UnresolvedSiblingsError if there are several values and no `resolve` function."""
         return self._resolved((await self._read(key, r)).row)
 
     async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
-        """Durable when it returns, at `w` members. Raises ConditionFailedError; UnavailableError whose `may_stand`
-        tells whether it may be stored."""
+        """Put a row. It is durable at `w` members when this returns. Raises ConditionFailedError, and UnavailableError,
+        whose `may_stand` says whether the row may be stored."""
         return await self._write(key, value, options)
 
     async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
-        """Also where there is no such row. Raises as `put`."""
+        """Delete a row. Succeeds even if there is no such row. Raises the errors of `put`."""
         return await self._write(key, None, cast(PutOptions, options))
 
     async def update(
@@ -98,12 +98,12 @@ class Table:
         ttl: Duration | None = None,
         w: int | None = None,
     ) -> Written | None:
-        """Read, resolve, change, and write on condition that nothing has changed meanwhile; anew where it has. `change`
-        may be asked several times; None from it deletes the row. Returns None where there was nothing to delete.
-        Raises ConditionFailedError after so many attempts.
+        """Read, resolve, change, and write if nothing has changed in between; otherwise repeat. `change` may be called
+        several times; if it returns None, the row is deleted. Returns None if there was nothing to delete. Raises
+        ConditionFailedError after `attempts_max` attempts.
 
-        The condition holds on the member that is read: of two updates through two members at once one wins, unless
-        the table keeps siblings."""
+        The condition is checked at the member that is read. Of two concurrent updates through two members, one wins,
+        unless the table keeps siblings."""
         server: str | None = None
         for attempt in range(attempts_max):
             read = await self._read(key, preferred=server)
@@ -130,7 +130,7 @@ class Table:
         query = None if r is None else {"r": copies_text("r", r)}
         request = Request("GET", self._row_path(key), query, may_be_absent=True)
         answer = await self._requests.answer(request, preferred=preferred)
-        # A deleted row has a context, too: what is put next replaces the deletion.
+        # A deleted row has a context too, so that the next put replaces the deletion.
         row = None if answer.status == 404 else _row_in(key, answer)
         return _Read(row, answer.headers.get(CONTEXT), answer.server)
 
@@ -155,7 +155,8 @@ class Table:
     # Many rows
 
     async def range(self, **bounds: Unpack[Bounds]) -> AsyncGenerator[Row]:
-        """Rows in order of their keys' UTF-8 bytes. What is written meanwhile behind the page that was read is seen."""
+        """Rows in order of their keys' UTF-8 bytes. Rows written in the meantime are included if their page is read
+        later."""
         async for page in self.pages(**bounds):
             for listed in page:
                 row = self._resolved(listed)
@@ -163,7 +164,8 @@ class Table:
                 yield row
 
     async def pages(self, *, limit: int | None = None, **bounds: Unpack[Bounds]) -> AsyncGenerator[list[Row]]:
-        """Rows as they are, siblings unresolved, up to `limit`, as the server hands them out; a page may be empty."""
+        """Pages of rows with unresolved siblings, up to `limit` rows, as the server returns them; a page may be
+        empty."""
         check_known("pages", bounds, _BOUNDS)
         page_rows = checked(arguments.count, "page_rows", bounds.get("page_rows", 500), 1, _PAGE_ROWS_MAX)
         if limit is not None:
@@ -194,13 +196,13 @@ class Table:
         write_wait: Duration | None = None,
         idempotent: bool = False,
     ) -> AsyncGenerator[BatchOutcome]:
-        """Put and delete rows, in order; an outcome for each as they come, and no more held than a request of 500
-        operations or 1 MiB. No transaction. Raises UnavailableError where a request is not answered in full."""
+        """Put and delete rows, in order; yields an outcome for each. Holds at most one request of 500 operations or 1
+        MiB in memory. This is not a transaction. Raises UnavailableError if a request is not answered in full."""
         return self._batches(w, write_wait, idempotent).carried_out(operations)
 
     async def batch_lines(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
-        """Carry out lines as the API takes them, in one request; an outcome for each. For lines that may be carried
-        out twice. Raises UnavailableError where no server carries out all that it can."""
+        """Send lines in the format of the API in one request; returns an outcome for each. The lines may be carried out
+        twice. Raises UnavailableError if no server answers in full."""
         return await self._batches(None, None, is_repeatable=True).answered(lines)
 
     def _batches(self, w: int | None, write_wait: Duration | None, is_repeatable: bool) -> Batches:
@@ -216,7 +218,7 @@ class Table:
         silence_s: float = 60.0,
         give_up_s: float = 60.0,
     ) -> Watch:
-        """Changes as they come, from now on, or behind the event id `since`; see Watch."""
+        """Watch for changes from now on, or after the event id `since`; see Watch."""
         return Watch(
             self._requests,
             self.namespace,
@@ -231,14 +233,15 @@ class Table:
     # The table itself
 
     async def describe(self) -> dict[str, Any] | None:
-        """Its counts and settings, as in the API's documentation; None where it has neither rows nor settings."""
+        """Its counts and settings, as in the API's documentation; None if it has neither rows nor settings."""
         try:
             return await self._requests.json(self._path)
         except NotFoundError:
             return None
 
     async def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
-        """Change the settings given. `conflicts`: `lww` or `siblings`; `w` and `r`: defaults of writes and reads."""
+        """Change the given settings. `conflicts` is `lww` or `siblings`; `w` and `r` are defaults of writes and
+        reads."""
         for name, copies in (("w", w), ("r", r)):
             if copies is not None:
                 copies_text(name, copies)
@@ -246,16 +249,16 @@ class Table:
             checked(arguments.header_text, "conflicts", conflicts)
         given = {"conflicts": conflicts, "w": w, "r": r}
         body = json.dumps({name: value for name, value in given.items() if value is not None}).encode()
-        # The same settings twice are those settings.
+        # Setting the same settings twice does no harm.
         await self._requests.answer(Request("PUT", self._path, data=body))
 
     async def drop(self) -> None:
-        """Delete its settings and rows; those put meanwhile may stay."""
+        """Delete its settings and rows; rows put in the meantime may stay."""
         await self._requests.answer(Request("DELETE", self._path))
 
 
 def _row_in(key: str, answer: Answer) -> Row:
-    """The row that a GET answered: its value, or all of them (300)."""
+    """The row in the answer to a GET: its value, or all values (300)."""
     etag, context = etag_of(answer.headers), answer.headers.get(CONTEXT)
     if answer.status != _SEVERAL:
         return Row(key, answer.body, etag, context)

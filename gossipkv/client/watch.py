@@ -1,9 +1,9 @@
-"""A watch that outlives the member it is served by.
+"""A watch that outlives the member that serves it.
 
-The id of an event says what its watcher has seen, in a form that every member understands. So when a stream breaks,
-falls behind or ends, the watch goes on at another member with the last id, and nothing is missed or seen twice. Where
-that cannot be done, because no journal reaches back so far, the member says `reset`: the rows as they are follow, then
-`current`, and whoever keeps a copy empties it first.
+The id of an event states what its watcher has seen, in a form that every member understands. So when a stream breaks,
+falls behind or ends, the watch resumes at another member with the last id, and nothing is missed or seen twice. If no
+journal reaches back far enough, the member sends `reset`: the current rows follow, then `current`. A watcher that keeps
+a copy empties it at the `reset`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from gossipkv.rows import arguments, names
 _PAUSE_S_MIN = 0.1
 _PAUSE_S_MAX = 2.0
 _ANEW = "anew"
-"""The id of a watch that cannot go on from its place: the member answers it with a reset."""
+"""The id of a watch that cannot be resumed: a member answers it with a reset."""
 _EVENT_ID_LENGTH_MAX = 4096
-"""Members give out no longer ids, those of version 0.1.0 excepted. Such an id may be more than a server takes as a
-header, so the watch is reset rather than refused at every member."""
+"""Maximum length of an id. Version 0.1.0 gave out longer ones, which a server may refuse as a header. A watch with such
+an id is reset, because otherwise every member would refuse it."""
 _ENDINGS = frozenset({"overflow", "end"})
-"""The member serves this watch no longer: its watcher was too slow, or the member stops."""
+"""The member ends this watch: the watcher was too slow, or the member stops."""
 
 
 class Kind(enum.Enum):
@@ -42,13 +42,13 @@ class Kind(enum.Enum):
     DELETE = "delete"
     EXPIRED = "expired"
     RESET = "reset"
-    """What was seen before is void; the rows as they are follow."""
+    """What was seen before is void; the current rows follow."""
     CURRENT = "current"
-    """All rows as they are have been told."""
+    """All current rows have been sent."""
 
 
 _KINDS = {kind.value: kind for kind in Kind}
-"""Events of other names are passed over: a later server may know more."""
+"""The known events; others are ignored, because a later server may have more."""
 _OF_ROWS = frozenset({Kind.PUT, Kind.DELETE, Kind.EXPIRED})
 
 
@@ -56,22 +56,22 @@ _OF_ROWS = frozenset({Kind.PUT, Kind.DELETE, Kind.EXPIRED})
 class Change:
     kind: Kind
     event_id: str | None
-    """A watch that is given this as `since` goes on behind this change, at any member."""
+    """The id to give as `since`: a watch then resumes after this change, at any member."""
     row: str = ""
     """Empty for `RESET` and `CURRENT`."""
     value: bytes | None = None
-    """Of several values at once, the one that would win."""
+    """The value; if there are several, the one that would win."""
     etag: str | None = None
     siblings: tuple[bytes, ...] = ()
-    """All values, where the row has several at once."""
+    """All values, if the row has several."""
     context: str | None = None
-    """Of a row that keeps siblings: a write with it replaces what the change tells."""
+    """The context of a row that keeps siblings: a write with it replaces the values of this change."""
 
 
 class Watch:
-    """An async iterator of changes, without end. `snapshot`: without an id to go on from, the rows as they are come
-    first. `silence_s`: a member that says nothing for so long, not even a heartbeat, is given up. `give_up_s`:
-    UnavailableError is raised when no member has served the watch for so long."""
+    """An endless async iterator of changes. With `snapshot`, a watch without an id begins with the current rows. A
+    member that sends nothing for `silence_s`, not even a heartbeat, is given up. UnavailableError is raised when no
+    member has served the watch for `give_up_s`."""
 
     def __init__(
         self,
@@ -93,9 +93,9 @@ class Watch:
         self._silence_s = silence_s
         self._give_up_s = give_up_s
         self.event_id = None if since is None else checked(arguments.header_text, "since", since)
-        """Of the last change seen."""
+        """The id of the last change seen."""
         self.server: str | None = None
-        """The member that serves it, or did so last."""
+        """The server of the watch, or the last one."""
         self._rng = random.Random()
         self._changes = self._followed()
 
@@ -114,7 +114,7 @@ class Watch:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._changes.aclose()
 
     async def _followed(self) -> AsyncGenerator[Change]:
@@ -122,7 +122,7 @@ class Watch:
         failures: list[UnavailableError] = []
         served_at_s = loop.time()
         while True:
-            # The one that served it goes last: it has just broken off, ended, or found this watcher too slow.
+            # The last server is tried last: it has just broken off, ended, or found this watcher too slow.
             for endpoint in sorted(self._requests.endpoints.order(), key=lambda endpoint: endpoint.url == self.server):
                 try:
                     async with aclosing(self._served(endpoint)) as changes:
@@ -138,7 +138,7 @@ class Watch:
             await asyncio.sleep(self._rng.uniform(_PAUSE_S_MIN, _PAUSE_S_MAX if failures else _PAUSE_S_MIN))
 
     async def _served(self, endpoint: Endpoint) -> AsyncGenerator[Change]:
-        """What one member tells, until it stops or sends the watcher elsewhere. Raises ClientError."""
+        """The changes from one member, until it stops or sends the watcher elsewhere. Raises ClientError."""
         headers = {"Accept": "text/event-stream"}
         if self.event_id is not None:
             headers["Last-Event-ID"] = self.event_id if len(self.event_id) <= _EVENT_ID_LENGTH_MAX else _ANEW

@@ -1,4 +1,4 @@
-"""What a write may ask for, named once for every client, and the request that asks it."""
+"""The options of a write, defined once for every client, and the request for them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class DeleteOptions(TypedDict, total=False):
     w: int | None
     """Durable copies before the answer."""
     write_wait: Duration | None
-    """The longest wait for them; else the server's."""
+    """The longest wait for the copies; by default the server's."""
     context: str | None
-    """That of a read: the write replaces exactly what was read."""
+    """The context of a read: the write replaces exactly what was read."""
     if_match: str | None
-    """Only if the row has this etag, `*` for any, on the member that is asked."""
+    """Write only if the row has this etag (`*`: any) at the member that is asked."""
     idempotent: bool
-    """Send it again also where it may have been carried out."""
+    """Send the write again even if it may have been carried out."""
 
 
 class PutOptions(DeleteOptions, total=False):
     ttl: Duration | None
-    """The row's life."""
+    """The time until the row expires."""
     if_absent: bool
-    """Only if the member that is asked has no such row."""
+    """Write only if the member that is asked has no such row."""
 
 
 PUT_OPTIONS = frozenset(PutOptions.__annotations__)
@@ -37,7 +37,7 @@ DELETE_OPTIONS = frozenset(DeleteOptions.__annotations__)
 
 
 def write_request(path: str, value: bytes | None, options: PutOptions) -> Request:
-    """A put, or a delete where there is no value. Raises InvalidArgumentError, and TypeError for an unknown option."""
+    """A put; a delete if there is no value. Raises InvalidArgumentError, and TypeError for an unknown option."""
     if value is None:
         check_known("delete", options, DELETE_OPTIONS)
         headers = {}

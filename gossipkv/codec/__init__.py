@@ -7,12 +7,12 @@ Keys, addresses and values are `bin`; cluster, member and shard are `str`.
 
 Three rules:
 
-- A frame comes from anywhere. Whatever is wrong with it is a DecodeError, and finding out costs time and
-  memory in proportion to its size: arrays and maps, for which msgpack sets aside 100,000 times the bytes
-  that announce them, are not taken at all.
-- One bad row is one bad row. A row of a Delta or of WalkRows that is framed well but breaks a rule is left
-  out and named in `refused`; its neighbours survive. Else one bad record would stop all replication.
-- What is decoded holds every invariant that its type states, so that the core need not ask again.
+- A frame comes from an untrusted source. Any fault in it is a DecodeError, found in time and memory proportional
+  to its size. Arrays and maps are not accepted at all, because msgpack allocates up to 100,000 times the bytes
+  that announce them.
+- One bad row affects only itself. A row of a Delta or of WalkRows that is framed correctly but breaks a rule is
+  left out and named in `refused`; other rows are decoded. Otherwise one bad record would stop all replication.
+- A decoded message satisfies every invariant of its type, so that the core need not check again.
 """
 
 from gossipkv.codec.frame import decode, encode

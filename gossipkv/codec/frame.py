@@ -48,14 +48,14 @@ from gossipkv.core.rumours import STATUSES, Rumour
 
 _TEXT_BYTES_MAX = 255
 _ENDPOINT_LENGTH_MAX = 63
-"""As many characters as always fit into a text."""
+"""Number of characters that always fit into a text."""
 _NIL = b"\xc0"
 
 Items = list[Any]
 
 
 def encode(envelope: Envelope) -> bytes:
-    """The frame of an envelope that holds what its types state: nothing is checked here."""
+    """The frame of an envelope. Nothing is checked here: the envelope must satisfy the invariants of its types."""
     items: Items = [
         envelope.cluster,
         envelope.member,
@@ -91,7 +91,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         raise DecodeError(MALFORMED, "an empty frame")
     if frame[0] != PROTOCOL_VERSION:
         raise DecodeError(PROTOCOL, f"protocol {frame[0]}, not {PROTOCOL_VERSION}")
-    # More rows than the frame has room for are not bad rows, to be refused each by itself, but a bad frame.
+    # A count of more rows than the frame has room for makes a bad frame, not many bad rows.
     reader = Reader(_unpacked(frame, limits), limits, rows_max=len(frame) // ROW_BYTES_MIN)
     envelope = Envelope(
         cluster=reader.text(),
@@ -114,7 +114,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
 
 
 def _unpacked(frame: bytes, limits: Limits) -> list[object]:
-    # A value may be longer here than its limit, so that one value too large refuses one row.
+    # A value may be longer here than its limit, so that a value that is too large refuses only its row.
     unpacker = msgpack.Unpacker(
         raw=False,
         strict_map_key=True,
@@ -186,7 +186,7 @@ class _Kind(NamedTuple):
 
 class _Layout(NamedTuple):
     tag: int
-    """Fixed for ever within a protocol version."""
+    """Never changes within a protocol version."""
     message: type[Any]
     fields: dict[str, _Kind]
     """In the order in which they follow the tag."""

@@ -1,4 +1,4 @@
-"""What a frame may hold, and the error for one that holds anything else."""
+"""The limits of frames, and the error for a frame that breaks the protocol."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class DecodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a frame may hold: constants of the protocol, the same at all members whatever their settings. What a member
-    takes from its own clients is no business of its peers."""
+    """The limits of a frame: constants of the protocol, the same at all members. They are independent of the limits
+    that a member sets for its own clients."""
 
     value_bytes_max: int = VALUE_BYTES_MAX
     row_bytes_max: int = CARRIED_ROW_BYTES_MAX
-    """The values of a large row, of which frames hold the outline and fragments."""
+    """Maximum size of a large row with its values. A frame holds only its outline, or a fragment of a value."""
     frame_bytes_max: int = FRAME_BYTES_MAX
     messages_max: int = 256
     context_entries_max: int = 16_384
-    """Of a message. A row's context has as many entries as the frame has room for."""
+    """Maximum number of entries of a context in a message. A row's context is bounded only by the frame."""

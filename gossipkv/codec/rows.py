@@ -1,4 +1,4 @@
-"""Rows on the wire: the bulk of all traffic, and what takes the time of a catch-up.
+"""Rows on the wire: most of the traffic, and most of the time of a catch-up.
 
 A row is the number of its versions, its address, its context, and for each version the dot with the
 timestamp (and `siblings_above`, if the version keeps siblings), the value and the expiry. The outline of a large
@@ -169,8 +169,8 @@ def read_context(item: object) -> Context:
 
 
 def _refused(row: list[Any], version_items: int, error: DecodeError) -> RefusedRow:
-    """What can be read of a row that breaks a rule: its address, and all writes that it may stand for. Without these
-    there is no telling whose ranges it holds back."""
+    """The readable part of a row that breaks a rule: its address, and all writes that it may contain. Without the
+    writes, it is unknown whose ranges it holds back."""
     reason = _reason(error)
     try:
         context = read_context(row[1])

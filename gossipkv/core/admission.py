@@ -1,8 +1,8 @@
-"""Admission: what a caller hands to the core is checked here, before any of it is done, whichever door it came by.
+"""Admission: checks every input from a caller of the core, before any of it is carried out.
 
-Admitted is what every part behind can hold and every peer can be told: a message, a record on a volume, an answer. What
-is not admitted raises InvalidInputError and has changed nothing, so that it disturbs no other input of its batch. Types
-are compared exactly: a subclass may be encoded as something else. Messages of peers are checked by the codec.
+An input is admitted if every part behind can hold it: a message, a record on a volume, an answer. Otherwise
+InvalidInputError is raised and nothing has changed, so that other inputs of the batch are not affected. Types are
+compared exactly, because a subclass may be encoded differently. The codec checks the messages of peers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gossipkv.rows.names import is_address, name_text
 
 REPLICA_MAX = 2**64 - 1
 SEEN_ENTRIES_MAX = 16_384
-"""Of a context that a writer has read; the most that a message carries."""
+"""Maximum number of entries of a context that a writer hands in; a message carries no more."""
 
 
 def admit_write(shard: object, operations: Sequence[Operation], copies: object, value_bytes_max: int) -> None:
@@ -35,7 +35,7 @@ def admit_write(shard: object, operations: Sequence[Operation], copies: object, 
 
 
 def _admit_operation(operation: Operation, value_bytes_max: int) -> None:
-    """A put without conditions, as most operations are, passes four comparisons."""
+    """Check an operation. The most common one, a put without conditions, takes four comparisons."""
     if not isinstance(operation, Operation):
         raise InvalidInputError("operation", f"is an Operation, not {shown(operation)}")
     address, value, if_match, if_absent, seen, ttl_ms = operation

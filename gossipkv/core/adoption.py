@@ -1,22 +1,25 @@
-"""Writes of replicas that are gone, which no range can ever bring: a living replica adopts them.
+"""Adopts writes of replicas that are gone, which no range can bring to the other members.
 
-A context advances over a range of an origin's writes only with all rows of the range. A row may run ahead of it: it was
-handed over directly, or fetched by a walk that was not finished. If the origin loses its disk then, and nobody else has
-the rest of its writes, no context will ever cover the row. Its tombstone is never collected, and members with equal
-contexts may differ in it.
+A context advances over a range of an origin's writes only together with all rows of the range. A row may run ahead of
+the context: it was handed over directly, or fetched by an unfinished walk. If the origin then loses its disk, and no
+other member has the rest of its writes, no context will ever cover the row. Its tombstone would never be collected, and
+members with equal contexts might differ in it.
 
-So a member adopts such a write: it writes the same version again under its own dot, just above the old one, and from
-then on the ordinary ranges bring it to everyone. The row keeps the old entry in its context until every member covers
-the new version, for the entry decides the merge with copies that still hold the old one; then each member drops it.
-Adopting is safe whatever else happens. If the origin comes back with its disk, the rest of its range arrives, and what
-has been adopted is superseded there as here. Two members that adopt the same write leave two versions of one value, of
-which the later one wins, or which stay beside each other until the next write.
+So a member adopts such a write: it writes the same version again under a dot of its own, ranked just above the old one.
+From then on the ordinary ranges bring it to every member. The row keeps the old entry in its context until every member
+covers the new version, because the entry decides merges with copies that still hold the old one. Then each member drops
+the entry.
 
-An origin is gone if it has been a member and no record names it any longer. A row may also name an origin that nobody
-has heard of, because a client read it at a member that was alone. That is kept: the origin may still come, and what a
-writer has replaced must not come back with it.
+Adopting is always safe. If the origin comes back with its disk, the rest of its range arrives, and the adopted version
+supersedes the old one there too. If two members adopt the same write, there are two versions of one value: the later
+one wins, or both stay as siblings until the next write.
 
-Members take turns by name: each waits one message's life longer than the one before, in time that it has spent running.
+An origin is gone if it has been a member and no record names it any longer. A row may also name an origin that no
+member has heard of, because a client read it at a member that was alone. Such an entry is kept: the origin may still
+appear, and what a writer has replaced must not come back with it.
+
+Members take turns in the order of their names: each waits one message lifetime longer than the one before, in time that
+it has spent running.
 """
 
 from __future__ import annotations
@@ -33,13 +36,13 @@ from gossipkv.core.storage import Transaction
 from gossipkv.core.store import Store
 
 ROWS_PER_LOOK = 200
-"""Rows of one origin that are adopted, or freed of an entry, at a time."""
+"""Maximum number of rows of one origin that are adopted, or freed of an entry, at a time."""
 LOOKS_PER_LIFE = 4
-"""How often a member looks during the longest life of a message."""
+"""Number of checks per message lifetime."""
 
 
 class Adopter:
-    """Of one replica, for all its shards."""
+    """The adoption of one replica, for all its shards."""
 
     def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
         self._store = store
@@ -50,11 +53,11 @@ class Adopter:
         self._running_ms = 0
         """Time spent running since the last look."""
         self._ahead_ms: dict[tuple[str, ReplicaId], int] = {}
-        """By shard and origin that is gone: for how long rows have been seen to run ahead."""
+        """By shard and origin that is gone, how long rows have been running ahead."""
         self.notices: list[Notice] = []
 
     def tick(self, transaction: Transaction, now_ms: int) -> list[str]:
-        """Let time pass; returns the shards in which writes have been adopted."""
+        """Advance the time; returns the shards in which writes were adopted."""
         ticked_ms, self._ticked_ms = self._ticked_ms, now_ms
         if ticked_ms is not None:
             self._running_ms += max(0, min(now_ms - ticked_ms, TICK_MS_MAX, self._life_ms // LOOKS_PER_LIFE))
@@ -68,7 +71,7 @@ class Adopter:
         shard = self._store.shards[name]
         present = {self._store.replica, *self._membership.replicas()}
         heads = transaction.journal_heads(name)
-        # An origin is gone if it has been a member. One that has not been heard of as such may only be unknown here.
+        # An origin is gone only if it has been a member. Any other may just be unknown here.
         gone = self._store.shards[SYSTEM].context.keys() - present
         ahead = [o for o in sorted(heads) if heads[o] > shard.context.get(o, 0) and o in gone]
         waited = {(name, o): self._ahead_ms.get((name, o), 0) + elapsed_ms for o in ahead}
@@ -78,11 +81,11 @@ class Adopter:
         return any(adopted)
 
     def _turn(self) -> int:
-        """How many living members adopt before this one."""
+        """The number of living members whose turn comes before this one's."""
         return sum(peer.is_living and (peer.member or "") < self._member for peer in self._membership.members())
 
     def _settle(self, transaction: Transaction, shard: Shard, origin: ReplicaId, is_due: bool) -> bool:
-        """Adopt what runs ahead of an origin, and drop entries that nothing depends on any longer; returns whether
+        """Adopt rows that run ahead of an origin, and drop entries that nothing depends on any longer. Returns whether
         anything was adopted."""
         entries = transaction.journal(shard.name, origin, shard.context.get(origin, 0))
         addresses = [entry.address for entry, _ in zip(entries, range(ROWS_PER_LOOK), strict=False)]
@@ -102,8 +105,9 @@ class Adopter:
         return adopted > 0
 
     def _is_everywhere(self, shard: Shard, row: Row) -> bool:
-        """Whether every member covers what the row holds, and so holds it or something later. Rows of the users may be
-        at members that are not listed here yet, so only what a member covered while it knew of nobody else counts."""
+        """Whether every member covers the versions of the row, and so holds them or something later. Rows of `usr` may
+        be at members that are not listed here yet. So only what a member covered while it knew of no other member
+        counts."""
         peers = self._membership.listed()
         if shard.name == USER:
             others = [peer.covered for peer in peers]
@@ -112,7 +116,7 @@ class Adopter:
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
-        """Whether one that is present is known to cover more of the origin's writes: then a range can still come."""
+        """Whether a present member is known to cover more of the origin's writes, so that a range can still come."""
         covered = shard.context.get(origin, 0)
         return any(
             peer.contexts[shard.name].get(origin, 0) > covered

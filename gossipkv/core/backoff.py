@@ -1,7 +1,7 @@
-"""A pause that doubles with each failure of one cause, and ends with a success of the same kind alone.
+"""A pause that doubles with each failure of one kind, and that only a success of the same kind ends.
 
-The pause of a peer that does not answer ends with its next answer. That must not end this one: a peer answers pings and
-comparisons while the rows that it sends do not fit.
+It is separate from the pause of a peer that does not answer, which ends with its next answer: a peer answers pings and
+comparisons even while its rows do not fit.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 @dataclass(slots=True)
 class Backoff:
     failures: int = 0
-    """Since the last success."""
+    """Number of failures since the last success."""
     until_ms: int = 0
 
     def is_waiting(self, now_ms: int) -> bool:
         return self.failures > 0 and now_ms < self.until_ms
 
     def failed(self, now_ms: int, first_ms: int, max_ms: int, rng: random.Random) -> None:
-        """Wait, twice as long as the last time."""
+        """Begin a pause, twice as long as the last one."""
         self.failures += 1
         pause_ms = min(first_ms * 2 ** min(self.failures - 1, 16), max_ms)
         self.until_ms = now_ms + round(pause_ms * rng.uniform(0.75, 1.25))
 
     def succeeded(self) -> None:
-        """Wait no longer."""
+        """End the pause, and reset its length."""
         self.failures, self.until_ms = 0, 0
 
     def clock_set_back(self, by_ms: int) -> None:

@@ -1,16 +1,16 @@
-"""Contexts without the entries that go without saying: what replicas that are gone have written.
+"""Contexts without the entries of retired replicas.
 
-A replica that is gone writes nothing more. When all listed members cover what it has written, `sys.retired` says so
-(`core/retired.py`), and its entry need not be repeated in every context for ever. A member leaves such entries out of
-the contexts that it sends, and names what it left out by a number: the *base*, a sum of hashes of the entries. The
-retired replicas have an order, so a receiver looks for the base among the sums of the first n of them, and puts the n
+A replica that is gone writes nothing more. When all listed members cover its writes, `sys.retired` lists it
+(`core/retired.py`), and its entry need not be repeated in every context. A member omits such entries from the contexts
+that it sends, and names what it omitted by a number: the *base*, a sum of hashes of the entries. The retired replicas
+have an order. So a receiver looks for the base among the sums of the first n entries, for all n, and puts these n
 entries back.
 
-- A member leaves an entry out of a context only if the context covers it. So the entries that a receiver puts back are
-  true, whoever has retired the replica and whenever.
-- A context whose base the receiver does not recognise says less than its sender covers, never more. It costs work (a
-  walk of `sys` brings what is missing) and breaks nothing.
-- A retired replica that comes back and writes has an entry again, which counts above the one that was left out.
+- A member omits an entry from a context only if the context covers it. So it is always correct to put the entry back,
+  no matter which member retired the replica, or when.
+- A context whose base the receiver does not recognise claims less than its sender covers, never more. This costs work
+  (a walk of `sys` brings what is missing) and breaks nothing.
+- A retired replica that comes back and writes has an entry again, which takes precedence over the omitted one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gossipkv.core.causality import HASH_END, Context, Dot, ReplicaId, entry_has
 
 
 class Abridged(Context):
-    """A context without the entries of its base. As it stands it covers less than was meant: it is a lower bound."""
+    """A context without the entries of its base: a lower bound of what the sender covers."""
 
     __slots__ = ("base",)
 
@@ -31,8 +31,8 @@ class Abridged(Context):
 
 
 class AbridgedIds(frozenset[ReplicaId]):
-    """A set of replicas without those of its base, which `runs` tells: how many of them, in order, are not in the set,
-    how many then are, and so on."""
+    """A set of replicas without those of its base. `runs` encodes the omitted part as run lengths over the base's
+    replicas in order: how many are not in the set, how many of the next are, and so on."""
 
     __slots__ = ("base", "runs")
 
@@ -47,54 +47,54 @@ class AbridgedIds(frozenset[ReplicaId]):
 
 
 class Base:
-    """The retired replicas known to a member, in order, and how many of them it leaves out of its contexts. Of one
-    shard; a value that nothing changes."""
+    """The retired replicas of one shard that a member knows, in order, and how many of them it omits from its contexts.
+    Immutable."""
 
     __slots__ = ("_lengths", "_sums", "entries", "length", "settled")
 
     def __init__(self, entries: tuple[Dot, ...] = (), length: int = 0, sums: tuple[int, ...] = (0,)) -> None:
-        """`sums`: of the first entries, if they are known already."""
-        assert length <= len(entries), "a member leaves out what it knows"
+        """`sums` holds the sums of the first n entries, as far as they are known already."""
+        assert length <= len(entries), "a member omits only what it knows"
         self.entries = entries
-        """What each retired replica had written: sequence 0 if nothing."""
+        """The last write of each retired replica; sequence 0 if it wrote nothing."""
         self.length = length
         self._sums = _extended(sums, entries)
         self._lengths = {total: place for place, total in enumerate(self._sums)}
         self.settled = _joined(entries[:length])
-        """What this member leaves out."""
+        """The entries that this member omits, as a context."""
 
     @property
     def number(self) -> int:
-        """Names what is left out; 0: nothing."""
+        """The name of what is omitted; 0 if nothing is."""
         return self._sums[self.length]
 
     def of_length(self, length: int) -> Base:
-        """Leave out the first so many entries."""
+        """The same entries, with the first `length` omitted."""
         return Base(self.entries, length, self._sums)
 
     def of_entries(self, entries: tuple[Dot, ...]) -> Base:
-        """Know these retired replicas; leave out what was left out before, if it still comes first."""
+        """A base with these entries. Omits what was omitted before, as far as it still comes first."""
         same = min(len(entries), len(self.entries))
         if entries[:same] != self.entries[:same]:
             same = next(place for place in range(same) if entries[place] != self.entries[place])
         return Base(entries, min(self.length, same), self._sums[: same + 1])
 
     def within(self, context: Context) -> Base:
-        """Leave out no more than this context covers."""
+        """A base that omits no more than this context covers."""
         length = self._covered_by(context)
         return self if length == self.length else self.of_length(length)
 
     def settled_at(self, number: int) -> Context:
-        """What a member covers that leaves out this base; nothing if it is not recognised."""
+        """The entries that a base stands for, as a context; empty if the base is not recognised."""
         length = self._lengths.get(number)
         return self.settled if length == self.length else _joined(self.entries[: length or 0])
 
     def length_of(self, number: int) -> int | None:
-        """How many entries a base stands for; None if it is not recognised."""
+        """The number of entries that a base stands for; None if the base is not recognised."""
         return self._lengths.get(number)
 
     def abridged(self, context: Context) -> Context:
-        """The context without what this member leaves out, as far as the context covers it."""
+        """The context without the entries that this member omits, as far as the context covers them."""
         length = self._covered_by(context)
         number = self._sums[length]
         if not number:
@@ -103,7 +103,7 @@ class Base:
         return Abridged({o: sequence for o, sequence in context.items() if sequence > settled.get(o, 0)}, number)
 
     def resolved(self, context: Context) -> Context:
-        """The context with what its sender left out; as it was given if its base is not recognised."""
+        """The context with the entries that its sender omitted; unchanged if its base is not recognised."""
         if not isinstance(context, Abridged):
             return context
         length = self._lengths.get(context.base)
@@ -114,7 +114,7 @@ class Base:
         return resolved
 
     def abridged_ids(self, replicas: frozenset[ReplicaId]) -> frozenset[ReplicaId]:
-        """A set of replicas without those that this member leaves out."""
+        """The set without the replicas that this member omits."""
         if not self.number:
             return replicas
         runs = [0]
@@ -125,7 +125,7 @@ class Base:
         return AbridgedIds(replicas.difference(self.settled), self.number, tuple(runs))
 
     def resolved_ids(self, replicas: frozenset[ReplicaId]) -> frozenset[ReplicaId] | None:
-        """The set with what its sender left out; None if its base is not recognised."""
+        """The set with the replicas that its sender omitted; None if its base is not recognised."""
         if not isinstance(replicas, AbridgedIds):
             return replicas
         length = sum(replicas.runs)
@@ -140,7 +140,7 @@ class Base:
         return frozenset(found)
 
     def _covered_by(self, context: Context) -> int:
-        """How many of the entries that are left out the context covers, from the first on."""
+        """The number of omitted entries, counted from the first, that the context covers without a gap."""
         sequence_of = context.get
         for place in range(self.length):
             replica, sequence = self.entries[place]
@@ -150,7 +150,7 @@ class Base:
 
 
 def _extended(sums: tuple[int, ...], entries: tuple[Dot, ...]) -> tuple[int, ...]:
-    """The sums of the first n entries, for all n; those of the first few are given."""
+    """The sums of the first n entries, for all n. `sums` holds the first of them."""
     if len(sums) > len(entries):
         return sums[: len(entries) + 1]
     total = sums[-1]

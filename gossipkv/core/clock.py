@@ -36,7 +36,7 @@ class HybridClock:
         self._skew_ms_max = skew_ms_max
 
     def next(self, now_ms: int, above: int = 0) -> int:
-        """A timestamp later than any given out before, and later than `above`.
+        """A new timestamp, greater than any given out before, and greater than `above`.
 
         A clock that ran ahead and was then set right by more than the allowed skew is followed back: otherwise it
         would stamp the future for as long as it had been wrong, and every other member would refuse its rows.
@@ -48,7 +48,7 @@ class HybridClock:
         return self._latest
 
     def observe(self, timestamp: int) -> None:
-        """Move past a timestamp seen on a row that was taken in, so that later local writes sort after it.
+        """Advance past the timestamp of a row that was taken in, so that later local writes sort after it.
 
         The caller has checked the row against the allowed skew: a refused row never drags the clock.
         """

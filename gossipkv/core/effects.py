@@ -1,4 +1,4 @@
-"""What a step of the core leaves for the driver to do, once it is durable."""
+"""The effects of a step of the core: what the driver does once the step is durable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gossipkv.core.watching import Changes
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Begin an exchange. Its end is told by `answered` or `failed` with the same number."""
+    """An exchange to begin. The driver reports its end by `answered` or `failed` with the same number."""
 
     exchange: int
     endpoint: str
@@ -25,16 +25,16 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A change of state, for the log."""
+    """A change of state, to be logged."""
 
     event: str
     fields: dict[str, object]
     is_warning: bool = False
-    """Someone must act on it."""
+    """Whether an operator must act on it."""
 
 
 class Arrival(NamedTuple):
-    """A version written elsewhere and seen here for the first time, for the replication delay."""
+    """A version from another member, seen here for the first time; measures the replication delay."""
 
     origin: str
     """The member that wrote it, or `unknown`."""
@@ -49,11 +49,11 @@ class Effects:
     resolved: list[Resolved] = field(default_factory=list)
     """Waits that are over."""
     changes: list[Changes] = field(default_factory=list)
-    """Only while someone watches."""
+    """Only while there are watchers."""
     is_fenced: bool = False
-    """The data are outdated: set them aside and start again without any."""
+    """Whether the data are outdated. The driver then sets them aside and starts again without data."""
     snapshot: ReplicaSnapshot | None = None
-    """What the replica shows of itself from now on. None: as before, because nothing of the batch stands."""
+    """The snapshot after the batch; None: unchanged, because nothing of the batch was stored."""
 
 
 FINGERPRINTS_DIFFER = "fingerprints_differ"
@@ -65,7 +65,7 @@ ANOMALIES = (FINGERPRINTS_DIFFER, DOT_COLLISION)
 
 @dataclass(slots=True)
 class Tally:
-    """Counted since the process began; only ever grows."""
+    """Counters since the start of the process; they only grow."""
 
     rounds: Counter[str] = field(default_factory=Counter)
     """Sync rounds begun here, by result: in_sync, delta, walk, failed."""
@@ -75,7 +75,7 @@ class Tally:
     """Rows that arrived, known ones included."""
     rows_sent: int = 0
     anomalies: Counter[str] = field(default_factory=Counter)
-    """What should never be, by kind; see `ANOMALIES`."""
+    """States that should never occur, by kind; see `ANOMALIES`."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
     probes: Counter[str] = field(default_factory=Counter)
@@ -83,20 +83,20 @@ class Tally:
     suspicions: Counter[str] = field(default_factory=Counter)
     """begun here; and what came of those held here: refuted, dead, and false_dead that were alive after all."""
     refutations: int = 0
-    """Words against this member that it has refuted."""
+    """Suspicions of this member that it has refuted."""
     wakes_late: int = 0
-    """How often this member found that it had been paused, or its clock put forward."""
+    """Number of times that this member found that it had been paused, or that its clock had jumped forward."""
     reads_repaired: int = 0
-    """Copies that a read of several members found behind, and that were given the merge."""
+    """Copies that a read of several members found to be behind, and that were sent the merged row."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By namespace and table: concurrent versions that went in a merge because a later write wins."""
+    """By namespace and table, concurrent versions dropped in a merge because a later write wins."""
     has_new_conflicts: bool = False
     """Whether `conflicts` has changed since the last snapshot."""
     tombstones_collected: int = 0
     siblings_over_limit: int = 0
-    """Rows that a merge has left with more siblings than a writer may."""
+    """Merges that left a row with more siblings than a write may."""
     puts_refused: int = 0
-    """Operations of clients that were refused for want of room."""
+    """Operations of clients refused because there was no room."""
 
     def count_conflicts(self, namespace: str, table: str, versions: int) -> None:
         self.conflicts[namespace, table] += versions

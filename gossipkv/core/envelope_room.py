@@ -1,9 +1,9 @@
 """How much room an envelope has.
 
-A frame has a size that no member exceeds and every member takes. Each message is bounded by itself, but an envelope
-holds several: pushes, a pull and a walk for each shard, and whatever a peer asks for at once. So messages go into an
-envelope while there is room for them. What does not fit is left out: a push waits for the next envelope, and a question
-that gets no answer is asked again.
+A frame has a maximum size, which no member exceeds and every member accepts. Each message is bounded by itself, but an
+envelope holds several: pushes, a pull and a walk for each shard, and answers to everything that a peer asks at once. So
+messages are added to an envelope while there is room. What does not fit is left out: a push waits for the next
+envelope, and a question without an answer is asked again.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from gossipkv.core.messages import (
 from gossipkv.core.parcel import MEBIBYTE, outline_bytes, row_bytes
 
 FRAME_BYTES_MAX = 2 * MEBIBYTE
-"""The largest frame that a member sends or takes."""
+"""Maximum size of a frame."""
 
 ENVELOPE_BYTES_MAX = FRAME_BYTES_MAX - MEBIBYTE // 16
-"""Messages in one envelope; the rest is for the envelope's own fields and for probes."""
+"""Maximum size of the messages in one envelope; the rest is for the envelope's own fields and for probes."""
 
 _MESSAGE_BYTES = 2 * (ROW_KEY_BYTES_MAX + 112)
-"""The most that the fields of a message take that do not vary much: two addresses, and numbers."""
+"""Upper bound of the fields of a message that vary little in size: two addresses, and numbers."""
 
 _RUMOUR_BYTES = 560
 
 
 def bytes_of(message: Message) -> int:
-    """At least the size of a message in a frame."""
+    """An upper bound of the size of a message in a frame."""
     size = _MESSAGE_BYTES
     match message:
         case State():
@@ -98,13 +98,13 @@ def _proofs(proofs: Proofs) -> int:
 
 
 class EnvelopeRoom:
-    """Of one envelope."""
+    """The room of one envelope."""
 
     def __init__(self) -> None:
         self.bytes_left = ENVELOPE_BYTES_MAX
 
     def takes(self, messages: Iterable[Message]) -> bool:
-        """Whether the messages, all of them, fit in beside those that were taken before."""
+        """Reserve room for the messages; returns whether all of them fit."""
         size = sum(map(bytes_of, messages))
         if size > self.bytes_left:
             return False

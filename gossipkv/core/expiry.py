@@ -1,11 +1,11 @@
-"""Who turns expired values into tombstones, and when.
+"""Turns expired values into tombstones.
 
-Reads hide what has expired at once, at every member, by its own clock. That members stay equal and watchers hear of it
-is the work of one of them: the replica that wrote the value, or, where no living member has that replica, the living
-member whose name comes first. Others pass it by and look again. Should two take themselves for that one, two tombstones
-come of it, which is what a row deleted twice is.
+Every member hides an expired value from readers immediately, by its own clock. One replica turns it into a tombstone,
+so that members stay equal and watchers hear of it: the replica that wrote the value. If no living member has that
+replica, the living member whose name sorts first does it. Other members skip the value and check again later. If two
+members both do it, there are two tombstones, as for a row that is deleted twice.
 
-Only so many rows are looked at per tick; where a tick stops, the next one goes on.
+Each tick examines a bounded number of rows, and continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROWS_PER_TICK = 500
 
 
 class Expirer:
-    """Of one replica, for the users' shard."""
+    """The expiry of one replica, for the shard `usr`."""
 
     def __init__(self, store: Store, membership: Membership, member: str) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Expirer:
         self._reached = FIRST_DEADLINE
 
     def tick(self, transaction: Transaction, now_ms: int, rows_max: int = ROWS_PER_TICK) -> int:
-        """Expire what is due and this replica's to expire; returns how many rows."""
+        """Expire the due rows that this replica is responsible for; returns their number."""
         rows_max = min(rows_max, ROWS_PER_TICK)
         due = []
         for entry in transaction.deadlines(USER, EXPIRIES, self._reached, now_ms):
@@ -55,7 +55,7 @@ class Expirer:
 
 
 def _origins(row: Row, now_ms: int) -> set[ReplicaId]:
-    """Who wrote what has expired."""
+    """The replicas that wrote the expired versions."""
     return {
         version.dot.replica
         for version in row.versions

@@ -1,4 +1,4 @@
-"""Why a replica stops taking part, and what is known then of the copies that others have of its writes."""
+"""Why a replica was fenced, and what is known then of other members' copies of its writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTDATED = "deleted rows have been forgotten of which this member had not heard:
 class Fence:
     reason: str
     covered: Mapping[str, Context] = field(default_factory=dict)
-    """Per shard, what other members are known to cover. It may be too little, never too much, but see below."""
+    """Per shard, what other members are known to cover. It may be too little, but never too much, except as below."""
     ambiguous_after: Mapping[str, int] = field(default_factory=dict)
-    """Per shard, if the data may be an old copy: this replica's writes above this sequence may bear names that stand
-    for other writes elsewhere. If others cover such a name, that says nothing of the write."""
+    """Per shard, if the data may be an old copy: the names of this replica's writes above this sequence may stand for
+    other writes elsewhere. If others cover such a name, they need not have the write."""

@@ -1,15 +1,15 @@
 """Fetching the values of rows that are too large for a message.
 
 A sender names such a row by its outline: dots, timestamps, sizes and digests of its versions, and its context. The
-receiver fetches the values that it does not hold, one fragment per exchange, and merges the row when it has them all,
-as if it had come in one piece. The sender keeps no state: a version never changes, so a fragment of it may be asked for
-at any time, and asked for again. If the row no longer holds the version, the sender answers with the row as it stands;
-values that were fetched already and still stand in it are not fetched again.
+receiver fetches the values that it does not hold, one fragment per exchange. When it has them all it merges the row, as
+if it had come in one piece. The sender keeps no state: a version never changes, so a fragment may be requested at any
+time, and again. If the row no longer holds the version, the sender answers with the current row. Values that were
+fetched already and are still in it are not fetched again.
 
-Until the row is merged, whatever named it claims nothing: a pull covers no range, a walk is not finished, a read of
-several members counts no answer, a hand-over counts no copy.
+Until the row is merged, the transfer that named it claims nothing: a pull covers no range, a walk is not finished, a
+read of several members counts no answer, and a hand-over counts no copy.
 
-One row at a time is fetched for a transfer, so no more than that is held in memory.
+A transfer fetches one row at a time, which bounds the memory that it needs.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import Reader
 
 DAMAGED = "damaged_value"
-"""The bytes that a peer sent are not the value that its outline told of."""
+"""The bytes from a peer are not the value that its outline described."""
 
 
 class Fetching:
-    """The receiver's side: large rows that a peer has named and that are not here yet.
+    """The receiver's side: large rows that a peer has named and that have not been fetched yet.
 
     After each `want` and `take`, merge what `assembled` returns until it returns None; then `asked` is the next
     question, or None if nothing is wanted any more.
@@ -40,9 +40,9 @@ class Fetching:
         self.asked: FetchValue | None = None
         self._wanted: dict[bytes, LargeRow] = {}
         self._values: dict[tuple[Dot, int], bytes] = {}
-        """Fetched in full, by dot and digest."""
+        """Completely fetched values, by dot and digest."""
         self._part = bytearray()
-        """Of the value that is asked for."""
+        """The fetched part of the requested value."""
 
     @property
     def is_finished(self) -> bool:
@@ -52,7 +52,7 @@ class Fetching:
         return len(self._wanted)
 
     def want(self, large: Iterable[LargeRow]) -> None:
-        """Note what a peer has named, in the place of what it had named before."""
+        """Note the rows that a peer has named, replacing those that it named before."""
         for row in large:
             self._wanted[row.address] = row
             asked = self.asked
@@ -61,7 +61,7 @@ class Fetching:
                 self.asked = None
 
     def assembled(self, reader: Reader, shard: str) -> RowCopy | None:
-        """A row of which nothing is missing any more. It is no longer wanted: merge it within the same transaction."""
+        """A complete row. It is no longer wanted: merge it within the same transaction."""
         is_amid_a_value = self.asked is not None and bool(self._part)
         if is_amid_a_value or not self._wanted:
             return None
@@ -87,7 +87,7 @@ class Fetching:
             elif (dot, digest) in self._values:
                 value = self._values[dot, digest]
             elif ours is not None and dot not in held and ours.context.covers(dot):
-                # It has been superseded here, so merge leaves it out: what it says makes no difference.
+                # It has been superseded here, so merge drops it, whatever its value is.
                 value = b""
             elif size == 0:
                 value = b""
@@ -97,8 +97,8 @@ class Fetching:
         return RowCopy(large.address, Row(tuple(versions), large.context))
 
     def take(self, part: ValuePart) -> list[RefusedRow] | None:
-        """Note the answer to `asked`; None if it answers something else. What the peer sent instead of the value is
-        wanted in place of the row; what turns out to be damaged is not wanted any more, and refused."""
+        """Note the answer to `asked`; None if it answers something else. If the peer sent a newer row instead of the
+        value, that row is wanted instead. A damaged row is refused, and no longer wanted."""
         asked = self.asked
         if asked is None or (part.address, part.dot, part.offset) != (asked.address, asked.dot, asked.offset):
             return None
@@ -123,7 +123,7 @@ class Fetching:
         return []
 
     def _replace(self, address: bytes, large: tuple[LargeRow, ...]) -> None:
-        """Want the row as it stands there now, or no longer if it is not large any more."""
+        """Want the peer's current row instead, or nothing if it is no longer large."""
         del self._wanted[address]
         self.want([row for row in large if row.address == address])
         if address not in self._wanted:
@@ -137,7 +137,7 @@ class Fetching:
 
 
 def _asked_of(large: LargeRow, asked: FetchValue) -> Outline | None:
-    """The version of the row that is asked for."""
+    """The version of the row that was requested."""
     for outline in large.versions:
         if (outline.dot, outline.digest) == (asked.dot, asked.digest):
             return outline
@@ -149,7 +149,7 @@ def _is_value(value: bytes | None, size: int, digest: int) -> bool:
 
 
 def serve(reader: Reader, question: FetchValue, fragment_bytes_max: int, whole_row_bytes_max: int) -> ValuePart:
-    """Answer a receiver, from what stands now."""
+    """Answer a receiver from the current row."""
     shard, address, dot, digest, offset = (
         question.shard, question.address, question.dot, question.digest, question.offset,
     )  # fmt: skip

@@ -56,7 +56,7 @@ _hash = xxhash.xxh3_64_intdigest
 
 
 def sums_of(pairs: Iterable[tuple[int, int]]) -> Iterator[Sums]:
-    """Many at once, which walks exchange by the thousand: a named tuple's own constructor takes four times as long."""
+    """Create many sums: walks exchange thousands, and the named tuple's constructor takes four times as long."""
     return map(_sums, pairs)
 
 

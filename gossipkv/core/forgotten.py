@@ -1,9 +1,9 @@
-"""Replicas that were forgotten, in `sys.forgotten`: one row for each, named by its id, for good.
+"""Replicas that were forgotten, in `sys.forgotten`: one permanent row for each, with the replica id as its key.
 
-A member that is gone keeps tombstones from being collected until someone forgets it. From then on nothing waits for the
-replica that it had, so that it may hold rows whose deletion no one remembers: it is given nothing and taken nothing
-from. Should it come back, it finds itself listed here, sets its data aside and joins as a new replica. A record of the
-member that names the forgotten replica counts for nothing, whenever it was written.
+A member that is gone blocks the collection of tombstones until an operator forgets it. From then on nothing waits for
+its replica, which may therefore hold rows whose deletion no member remembers. So no rows are sent to it or accepted
+from it. If it comes back, it finds itself listed here, sets its data aside and joins as a new replica. A member record
+that names a forgotten replica is ignored, no matter when it was written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REPLICA = re.compile(rb"[0-9a-f]{16}")
 
 
 class Forgotten(enum.Enum):
-    """What became of the request to forget a member; text for the client that asked."""
+    """The result of a request to forget a member; a text for the client."""
 
     DONE = "done"
     UNKNOWN = "no member has this name"
@@ -32,19 +32,19 @@ class Forgotten(enum.Enum):
 
 
 def forgetting(replica: ReplicaId, member: str) -> Operation:
-    """What to write of a replica that is to be forgotten."""
+    """The operation that records a replica as forgotten."""
     return Operation(
         address_of(FORGOTTEN_TABLE, b"%016x" % replica), json.dumps({"member": member}, ensure_ascii=False).encode()
     )
 
 
 def forgotten_in(copies: Iterable[RowCopy]) -> list[ReplicaId]:
-    """The replicas that rows of the shard `sys` say to be forgotten."""
+    """The replicas that are forgotten according to rows of the shard `sys`."""
     return _named_by([address for address, _ in copies if table_of(address) == FORGOTTEN_TABLE])
 
 
 def _named_by(addresses: Iterable[bytes]) -> list[ReplicaId]:
-    # One row that no member has written so must stop no one.
+    # A row that no member can have written must not stop replication.
     keys = [key_of(address) for address in addresses]
     return [int(key, 16) for key in keys if _REPLICA.fullmatch(key)]
 
@@ -52,6 +52,6 @@ def _named_by(addresses: Iterable[bytes]) -> list[ReplicaId]:
 def all_forgotten(reader: Reader) -> list[ReplicaId]:
     prefix = address_of(FORGOTTEN_TABLE, b"")
     end = prefix[:-1] + b"\1"
-    # The key says it all: a row that cannot be read must not bring a replica back.
+    # The key is sufficient: an unreadable row must not bring a replica back.
     unreadable = [address for address, _ in reader.quarantined(SYSTEM, prefix, end)]
     return forgotten_in(RowCopy(*row) for row in reader.rows(SYSTEM, prefix, end)) + _named_by(unreadable)

@@ -1,4 +1,4 @@
-"""Everything that can happen to a replica, as data; `step` hands each to the method that takes it."""
+"""The inputs of a replica, as data. `step` passes each to the method that handles it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from gossipkv.core.write import Operation, Result
 
 
 class Write(NamedTuple):
-    """Answered by one Result per operation; by a Reach, and nothing is stored, where fewer members are alive than
-    copies are asked for."""
+    """A write of a client. The answer is one Result per operation. If fewer members are alive than the copies asked
+    for, nothing is stored and the answer is a Reach."""
 
     shard: str
     operations: tuple[Operation, ...]
@@ -38,20 +38,20 @@ class Write(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Wait until a write has so many durable copies, at all members where None, or, without a receipt, until so many
-    members are alive. Answered by a Reach, and no one waits, where there are not so many members; else by nothing, and
-    resolved by the effects of a batch."""
+    """Wait until a write has `copies` durable copies (None: one at every member). Without a receipt, wait until this
+    many members are alive. If the cluster has fewer members, the answer is a Reach and nothing waits. Otherwise there
+    is no answer, and the effects of a later batch resolve the wait."""
 
     ticket: int
     copies: int | None
     receipt: Receipt | None = None
     handovers: Mapping[bytes, Dot] = field(default_factory=dict)
-    """Rows of the write, if it was made here, for members that are behind."""
+    """The rows of a write that was made here, to be handed over to members that are behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read a row at so many members, this one included. Answered and resolved like Await."""
+    """Read a row at `members` members, including this one. Answered and resolved like Await."""
 
     ticket: int
     shard: str
@@ -61,7 +61,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Wait no more. Answered by how it stands, by nothing where no one waits under the ticket."""
+    """End a wait. The answer is its current state; None if there is no wait with this ticket."""
 
     ticket: int
 
@@ -91,7 +91,7 @@ class Failed:
     exchange: int
     reason: str
     was_answered: bool = False
-    """Whether a member is there that speaks this protocol, though its answer cannot be read."""
+    """Whether a member that speaks this protocol did answer, but its answer could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """From here on, changes are told in the effects; or no longer."""
+    """Start or stop reporting changes in the effects."""
 
     is_watched: bool
 
@@ -152,7 +152,7 @@ Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | Fo
 
 
 def admit(happened: Input, value_bytes_max: int) -> None:
-    """Check what callers in this process hand in. Raises InvalidInputError."""
+    """Check an input that a caller in this process hands in. Raises InvalidInputError."""
     match happened:
         case Write(shard=shard, operations=operations, copies=copies):
             admit_write(shard, operations, copies, value_bytes_max)
@@ -173,8 +173,8 @@ def admit(happened: Input, value_bytes_max: int) -> None:
 
 
 def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
-    """Let one thing happen; returns the answer for its caller. Raises InvalidInputError for what is not admitted, which
-    has changed nothing then, and RefusedEnvelopeError."""
+    """Process one input and return the answer for its caller. Raises RefusedEnvelopeError, and InvalidInputError for an
+    input that is not admitted; nothing has changed then."""
     admit(happened, replica.options.value_bytes_max)
     match happened:
         case Write(shard=shard, operations=operations, copies=copies):

@@ -1,4 +1,4 @@
-"""The record of a member in `sys.members`: who it is and where it is reached. JSON, so that any client can read it."""
+"""The record of a member in `sys.members`: its identity and its endpoints. JSON, so that any client can read it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEAD = "dead"
 LEFT = "left"
 
 INCARNATION_END = 2**62
-"""No clock leads there; a greater one would leave no room to outdo it in a message."""
+"""Maximum incarnation. No clock gets there, and a greater one could not be exceeded in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class MemberRecord:
 
     @classmethod
     def from_json(cls, value: bytes) -> MemberRecord:
-        """Raises ValueError alone, for what is no such record; a newer member's extra fields are ignored."""
+        """Parse a record. Ignores extra fields of newer members. Raises only ValueError, if the text is no record."""
         try:
             record = json.loads(value)
             parsed = cls(

@@ -1,6 +1,6 @@
-"""What members say to each other.
+"""The messages between members.
 
-All talk is in exchanges: one member asks with an envelope of messages, the other answers with an envelope of messages.
+Communication is in exchanges: one member asks with an envelope of messages, the other answers with another envelope.
 Every message is idempotent and safe to lose, repeat, delay and reorder.
 
 | asked | answered |
@@ -17,10 +17,10 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | Ping, PingRequest | Ack |
 | Ack | nothing |
 
-Contexts travel without the entries of replicas that are gone for long (`core/base.py`). Each names what it leaves out;
-the replica puts it back before it handles a message, and a context that it cannot complete is a lower bound.
+Contexts are sent without the entries of retired replicas (`core/base.py`). Each names what it omits. The receiver puts
+the entries back before it handles a message; a context that it cannot complete is a lower bound.
 
-Whoever is not listed as a member is answered Unlisted where it asks for rows of the users' shard, or sends some.
+A sender that is not listed as a member gets the answer Unlisted when it asks for rows of `usr`, or sends some.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Range(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """How far a pull has come: all journal entries of smaller origins, and of this origin up to the sequence."""
+    """The progress of a pull: all journal entries of smaller origins, and of this origin up to the sequence."""
 
     origin: ReplicaId
     sequence: int
 
 
 class Position(NamedTuple):
-    """How far a walk reply has come in the list that was asked for: entries before `place` are served, and of the one
-    at `place` the addresses up to `after`."""
+    """The progress of a walk reply in the requested list: entries before `place` are served, and of the entry at
+    `place` the addresses up to `after`."""
 
     place: int
     after: bytes
@@ -79,7 +79,7 @@ class Outline(NamedTuple):
 
 
 class LargeRow(NamedTuple):
-    """A row that is too large for a message, without its values. The receiver fetches those that it lacks."""
+    """The outline of a row that is too large for a message. The receiver fetches the values that it lacks."""
 
     address: bytes
     versions: tuple[Outline, ...]
@@ -87,20 +87,20 @@ class LargeRow(NamedTuple):
 
 
 class RefusedRow(NamedTuple):
-    """A row that arrived and could not be taken in. It holds back the ranges of `origins`; of all, when None: its
-    context could not be read."""
+    """A row that arrived and could not be taken in. It holds back the ranges of `origins`; None: of all origins,
+    because its context could not be read."""
 
     origins: tuple[ReplicaId, ...] | None
     reason: str
     """One of a few fixed words: it labels a metric."""
     address: bytes | None = None
     context: Context | None = None
-    """If the row can be named."""
+    """The address, if it could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A shard in a few bytes. In sync: equal context hashes and equal fingerprints."""
+    """A summary of a shard. Two members are in sync if context hashes and fingerprints are equal."""
 
     shard: str
     context_hash: int
@@ -114,15 +114,15 @@ class Digest:
     proofs_hash: int
     """Of the proofs of what has been collected; see `core/collected.py`."""
     is_withholding: bool = False
-    """The sender does not tell yet what it has written itself (`core/names.py`): to have all that it tells of is not
-    to be in sync with it."""
+    """Whether the sender still withholds writes of its own (`core/names.py`). A peer that has everything it mentions is
+    then not in sync with it."""
     is_lacking: bool = False
-    """The sender could not take in rows that it covers: its state says more."""
+    """Whether the sender lacks rows that it covers; its State says more."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The whole context of the sender's shard. Asked, it tells a peer that its data are outdated."""
+    """The whole context of the sender's shard. As a question, it tells a peer that its data are outdated."""
 
     shard: str
     context: Context
@@ -145,7 +145,7 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """Send what this context lacks, from the cursor on."""
+    """A request for what this context lacks, from the cursor on."""
 
     shard: str
     context: Context
@@ -167,31 +167,31 @@ class Delta:
     large: tuple[LargeRow, ...] = ()
     """Rows like the others: the ranges hold only once these have been fetched and taken in."""
     lacking: tuple[LackedRow, ...] = ()
-    """Rows that the sender lacks, of the ranges and others."""
+    """Rows that the sender lacks, inside the ranges or not."""
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
     base: int = 0
-    """What the contexts of rows leave out: the base of the sender (`core/base.py`)."""
+    """The base of the sender (`core/base.py`): what the contexts of rows omit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """You lack more than fits into a push: pull from me."""
+    """An offer: the receiver lacks more than fits into a push, and should pull."""
 
     shard: str
 
 
 @dataclass(frozen=True, slots=True)
 class TooFar:
-    """My journal cannot tell, or not cheaply, what your context lacks: walk my shard."""
+    """The sender's journal cannot tell, or not cheaply, what the receiver lacks. The receiver should walk."""
 
     shard: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """Rows of this shard go to and come from listed members alone, and I do not know you for one: let us sync `sys`
-    first."""
+    """A refusal: rows of this shard are exchanged only with listed members, and the sender does not know the receiver
+    as one. They must sync `sys` first."""
 
     shard: str
 
@@ -209,13 +209,13 @@ class WalkRoot:
     context: Context
     nodes: tuple[Sums, ...]
     collected: Collected = NOTHING_COLLECTED
-    """What the sender remembers of tombstones that are gone."""
+    """The sender's proofs of collected tombstones."""
     lacking: tuple[LackedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WalkNodes:
-    """Asks for the leaf sums of these nodes."""
+    """A request for the leaf sums of these nodes."""
 
     shard: str
     nodes: tuple[int, ...]
@@ -232,7 +232,7 @@ class WalkSums:
 
 @dataclass(frozen=True, slots=True)
 class WalkList:
-    """Asks for the addresses, dots and contents in these leaves."""
+    """A request for the addresses, dots and contents in these leaves."""
 
     shard: str
     leaves: tuple[int, ...]
@@ -262,7 +262,7 @@ class WalkEntries:
 
 @dataclass(frozen=True, slots=True)
 class WalkFetch:
-    """Asks for all rows of these leaves."""
+    """A request for all rows of these leaves."""
 
     shard: str
     leaves: tuple[int, ...]
@@ -271,7 +271,7 @@ class WalkFetch:
 
 @dataclass(frozen=True, slots=True)
 class WalkFetchRows:
-    """Asks for these rows."""
+    """A request for these rows."""
 
     shard: str
     addresses: tuple[bytes, ...]
@@ -291,7 +291,7 @@ class WalkRows:
 
 @dataclass(frozen=True, slots=True)
 class FetchValue:
-    """Asks for the value of one version of a large row, from an offset on."""
+    """A request for the value of one version of a large row, from an offset on."""
 
     shard: str
     address: bytes
@@ -302,8 +302,8 @@ class FetchValue:
 
 @dataclass(frozen=True, slots=True)
 class ValuePart:
-    """Bytes of the value that was asked for. If there are none the sender's row no longer holds that version: `rows`
-    or `large` has the row as it stands, or neither if there is no row."""
+    """Bytes of the requested value. If there are none, the sender's row no longer holds that version. `rows` or `large`
+    then has the current row, or neither if there is no row."""
 
     shard: str
     address: bytes
@@ -320,14 +320,14 @@ class ValuePart:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Are you there? And this is said of members."""
+    """A ping, with rumours about members."""
 
     rumours: tuple[Rumour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PingRequest:
-    """Ping that member, which does not answer me, and tell me with an Ack if it answers you."""
+    """A request to ping that member, which does not answer the sender. An Ack reports its answer."""
 
     member: str
     rumours: tuple[Rumour, ...] = ()
@@ -335,7 +335,7 @@ class PingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """That member has answered; it is the sender itself where this is an answer."""
+    """A report that the member has answered; in an answer, the member is the sender itself."""
 
     member: str
     rumours: tuple[Rumour, ...] = ()
@@ -362,7 +362,7 @@ OfShard = (
     | FetchValue
     | ValuePart
 )
-"""What concerns the rows of a shard."""
+"""Messages about the rows of a shard."""
 
 Message = OfShard | Ping | PingRequest | Ack
 
@@ -401,18 +401,18 @@ class Envelope:
     now_ms: int
     messages: tuple[Message, ...]
     is_ready: bool = True
-    """Whether the sender has been brought up to date since it started: a sync with it then brings another up to date
-    too, which one between two newcomers does not."""
+    """Whether the sender has been brought up to date since it started. Only a sync with such a sender makes another
+    member ready."""
     started: int = 0
     """The incarnation of the sender when its process began."""
     token: int = 0
-    """Drawn by the sender's process when it began; 0: none."""
+    """The random token of the sender's process; 0: none."""
     born: ReplicaId = 0
     """The replica id of the sender when its process began."""
     endpoint: str = ""
-    """Where the sender is reached; for people to read."""
+    """The endpoint of the sender; for people to read."""
     is_informed: bool = True
-    """Whether a sync of `sys` with the sender tells the settings of tables: it has learned them from others itself, or
-    had met others before its process began."""
+    """Whether the sender knows the settings of tables: it has learned them from others, or had met others before its
+    process began."""
     room: Room = Room.AMPLE
-    """How much room the sender's storage has left; in an answer, `NONE` where what was sent did not fit."""
+    """The level of the sender's storage; in an answer, `NONE` if what was sent did not fit."""

@@ -1,19 +1,21 @@
-"""Which names of its own writes a replica may rely on.
+"""Which names (dots) of its own writes a replica may rely on.
 
-A dot must name one write. A volume that was set back to an old copy, or copied, breaks this: its replica id has writes
-elsewhere under names that it is about to give out again. Two numbers per shard tell what to make of that:
+A dot must name one write. A volume that was copied, or set back to an old copy, breaks this rule: other members hold
+writes of its replica id under names that it is about to give out again. Two numbers per shard detect this:
 
-- `told`: the last of its own writes that others may have heard of from this replica. Whoever speaks of a later one
-  has heard of it from another process. Comparing with the replica's *last write* instead would not do: a copy that has
-  written 40 rows alone has reached 40 names that stand for other writes elsewhere, and none beyond them.
-- `certain`: the last of its own writes whose name is in no doubt. For each listed member, names up to where this
-  replica was when the two last found that they hold the same are certain; the least of these counts, and none while an
-  address that was found has not answered. Names above it are given up in a renewal (`Store.renew`). A row that arrives
-  and speaks of one of them, of which the row here knows nothing, is as good as a later name (`Store.misnames`).
+- `told`: the last of its own writes that others may have heard of from this replica. A peer that mentions a later one
+  has heard of it from another process. It would not do to compare with the replica's *last write* instead. A copy that
+  has written 40 rows alone has used 40 names that stand for other writes elsewhere, and the peer may know no later
+  ones.
+- `certain`: the last of its own writes whose name is certainly unique. When two members find that they hold the same,
+  all names given out up to then are certain with respect to that peer. The minimum over all listed members counts, and
+  nothing is certain while an address that discovery found has not answered. Names above it are given up in a renewal
+  (`Store.renew`). A row that arrives with one of these names, unknown to the row here, counts like a later name
+  (`Store.misnames`).
 
-Both are stored with the shard: a copy may write, start again, and only then meet the others. From the start of a
-process until it has compared with some one member it tells no one of writes above `told`, so that the first comparison
-shows whether others know more. A new replica id is random, so all its names are certain and it may tell them at once.
+Both are stored with the shard: a copy may write, start again, and only then meet the others. From its start until it
+has compared with at least one member, a process sends nothing about writes above `told`. So the first comparison shows
+whether others know more. A new replica id is random: all its names are certain, and it may send them at once.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Names(NamedTuple):
 
 
 def latest_names(envelope: Envelope, replica: ReplicaId) -> dict[str, int]:
-    """The greatest sequence of the replica that an envelope speaks of, per shard, in whatever message."""
+    """The greatest sequence of the replica that any message of an envelope mentions, per shard."""
     latest: dict[str, int] = {}
     for message in envelope.messages:
         match message:

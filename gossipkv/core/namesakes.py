@@ -1,18 +1,19 @@
-"""Two processes that run under one member's name: noticed, named, and said again when that ends.
+"""Detects two processes that run under one member's name.
 
-Each process draws a random token when it starts, and names itself in each envelope: token, incarnation at its start,
-replica id, endpoint. The incarnation at the start does not grow with refutations, so it tells which process is older.
+Each process draws a random token when it starts, and identifies itself in each envelope: token, incarnation at its
+start, replica id, endpoint. The incarnation at the start does not grow with refutations, so it shows which process is
+older.
 
-- *Twins* run on copies of one volume and have one replica id. They would give out the same dots. The younger one takes
-  a new replica id: it alone knows what it has written since the copy was made, namely since its start.
-- *Namesakes* have a directory each. Neither loses anything, but others reach now the one and now the other.
+- *Twins* run on copies of one volume and share a replica id. They would give out the same dots. The younger one takes a
+  new replica id: only the younger one knows what it has written since the copy was made, namely since its start.
+- *Namesakes* have a directory each. Neither loses data, but others reach sometimes one and sometimes the other.
 
-That another process is heard than before says nothing: members start again. The evidence is that *a process speaks
-again after another one has spoken*, and does so now: it answers an exchange that was begun after the other had been
-heard, or it begins one so long after that no message from before can still be under way. Of one's own name every other
-process that answers is evidence, and so is each that started later.
+A message from another process than before is no evidence, because members restart. The evidence is that *a process is
+heard again after another one has been heard*, and that its message is recent: it answers an exchange begun after the
+other process was heard, or it begins an exchange so much later that no older message can still be under way. For this
+member's own name, any other process that answers is evidence, and so is any that started later.
 
-A sighting ends when there has been no evidence for some time. The log is told when it begins and when it ends.
+A sighting ends when there has been no evidence for some time. Its beginning and its end are logged.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ QUIET_INTERVALS = 60
 """Gossip intervals without evidence after which a sighting ends."""
 
 FORMER_MAX = 4
-"""Processes remembered of a member that speak no more, or not just now."""
+"""Maximum number of earlier processes remembered per member."""
 
 PROCESSES_MAX = 1_000
-"""Members of which the processes are remembered; no cluster is that large, and names come from anywhere."""
+"""Maximum number of members whose processes are remembered. A bound, because names come from the network."""
 
 
 class Process(NamedTuple):
-    """A process as it names itself. Greater is younger."""
+    """A process as it identifies itself. A greater one is younger."""
 
     started: int
     """The incarnation at its start."""
     token: int
-    """Random; 0 where it is not known."""
+    """A random number; 0 if not known."""
     replica: ReplicaId
     endpoint: str
-    """Where others reach it."""
+    """The address at which others reach it."""
     born: ReplicaId
     """The replica id at its start, which it may have given up since."""
 
@@ -62,7 +63,7 @@ class Sighting:
     older: Process
     younger: Process
     are_twins: bool
-    """They started with one replica id."""
+    """Whether both started with the same replica id."""
     since_ms: int
     """Wall clock."""
     heard_ms: int
@@ -78,7 +79,7 @@ class Sighting:
 
 @dataclass(slots=True)
 class Speaker:
-    """The process of a member that spoke last, and those before it."""
+    """The process of a member that was heard last, and those heard before it."""
 
     process: Process
     exchange: int
@@ -90,7 +91,7 @@ class Speaker:
 
 
 class Namesakes:
-    """What one member knows of the processes of all."""
+    """What one member knows of the processes of all members."""
 
     def __init__(self, options: ReplicaOptions, own: Process, now_ms: int) -> None:
         self.own = own
@@ -107,7 +108,7 @@ class Namesakes:
         self._told: list[Notice] = []
 
     def advance(self, now_ms: int) -> None:
-        """Let time pass, and end what has not been seen for long."""
+        """Advance the time, and end sightings without recent evidence."""
         self._time_ms += max(0, min(now_ms - self._now_ms, self._step_ms_max))
         self._now_ms = now_ms
         for member, sighting in list(self.sightings.items()):
@@ -116,20 +117,20 @@ class Namesakes:
                 self._note("member_runs_once_again", member, {})
 
     def asked(self, member: str, process: Process, last_exchange: int) -> None:
-        """A process has begun an exchange with this one; the message may have been under way for as long as any is."""
+        """A process has begun an exchange with this one. The message may be as old as `message_life_ms`."""
         self._heard(member, process, last_exchange, answers=None)
 
     def answered(self, member: str, process: Process, exchange: int, last_exchange: int) -> None:
-        """A process has answered the exchange that was begun here under this number."""
+        """A process has answered the exchange that was begun here with this number."""
         self._heard(member, process, last_exchange, answers=exchange)
 
     def read(self, process: Process) -> None:
-        """A record under this member's own name tells of a process that has started later."""
+        """A record under this member's own name shows a process that started later."""
         if process.token and process.age > self.own.age:
             self._see(self._member, self.own, process)
 
     def outdone(self, process: Process) -> None:
-        """A process has written its record over this one's, again."""
+        """A process has overwritten this member's record again."""
         if process.token not in (0, self.own.token):
             self._see(self._member, *sorted((self.own, process)))
 
@@ -163,13 +164,13 @@ class Namesakes:
             self._change(member, speaker, process, last_exchange, speaks_now=self._speaks_now(speaker, answers))
 
     def _speaks_now(self, speaker: Speaker, answers: int | None) -> bool:
-        """Whether a message was sent after the last speaker had been heard."""
+        """Whether a message was sent after the current process had last been heard."""
         if answers is not None:
             return answers > speaker.exchange
         return self._time_ms - speaker.heard_ms > self._message_life_ms
 
     def _change(self, member: str, speaker: Speaker, process: Process, last_exchange: int, *, speaks_now: bool) -> None:
-        """Another process speaks than the last time. One that is younger, and unknown, has taken its place."""
+        """Another process is heard than last time. If it is younger and unknown, it has replaced the last one."""
         if not speaks_now and (process.token in speaker.former or process.age < speaker.process.age):
             return
         former = {**speaker.former, speaker.process.token: speaker.process}
@@ -188,7 +189,7 @@ class Namesakes:
         self.sightings[member] = sighting
         self._note("member_runs_twice", member, {"reason": sighting.remedy(member)})
 
-    # What the log is told
+    # Notices for the log
 
     def _note(self, event: str, member: str, fields: dict[str, object]) -> None:
         self._notices.append(Notice(event, {"peer": member, **fields}, is_warning=event == "member_runs_twice"))
@@ -198,5 +199,5 @@ class Namesakes:
         return self._told
 
     def forget_batch(self) -> None:
-        """The batch under way was not committed: what was concluded stands, so the word on it does too."""
+        """The batch under way was not committed. The conclusions still hold, so their notices are kept."""
         self._notices, self._told = self._told + self._notices, []

@@ -1,4 +1,4 @@
-"""What the core can be told; every number with its unit."""
+"""The options of the core; every number with its unit."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class ReplicaOptions:
     cluster: str = "gossipkv"
     member: str = "gossipkv-0"
     endpoints: dict[str, str] = field(default_factory=dict)
-    """Where this member is reached, by protocol name."""
+    """The endpoints of this member, by protocol name."""
     zone: str | None = None
     version: str = ""
     gossip_interval_ms: int = 1_000
-    """Between two sync rounds that this member begins."""
+    """Interval between sync rounds that this member begins."""
     audit_interval_ms: int = 60_000
-    """Between two walks over visible sums that nothing called for."""
+    """Interval between audits."""
     bootstrap_timeout_ms: int = 10_000
-    """A member that no one has answered for so long is ready on its own."""
+    """A member that has had no answer for this long is ready on its own."""
     retry_ms_max: int = 30_000
-    """The longest pause before a peer that fails is tried again."""
+    """The longest pause before a failing peer is tried again."""
     protocol_period_ms: int = 1_000
-    """Between two probes that this member begins."""
+    """Interval between probes that this member begins."""
     probe_timeout_ms: int = 500
-    """Others are asked to ping a member that has not answered for so long; less than a protocol period."""
+    """Other members are asked to ping a member that has not answered in this time; less than a protocol period."""
     indirect_probes: int = 3
-    """How many others are asked."""
+    """The number of other members asked."""
     suspicion_multiplier: int = 4
     """The shortest suspicion of n members is this times log10(n + 1) protocol periods."""
     clock_skew_ms_max: int = 600_000
@@ -41,16 +41,16 @@ class ReplicaOptions:
     message_life_ms: int = 60_000
     """No message arrives later than this after it was sent."""
     fanout: int = 0
-    """How many members a write is pushed to at once; 0: all of up to 8, then the number that reaches all of a larger
-    cluster with high probability."""
+    """The number of members that a write is pushed to directly; 0: up to 8 all of them, then the number that reaches
+    all of a larger cluster with high probability."""
     siblings_max: int = 64
-    """A write that would leave a row with more versions than these, side by side, is refused."""
+    """Maximum number of siblings that a write may leave in a row; a write that would leave more is refused."""
     part_bytes: int = 512 * 1024
     """Rows for one message, unless a single row is larger."""
     whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
-    """A row that is larger travels as an outline, and its values in fragments of this size."""
+    """A larger row is sent as an outline, and its values in fragments of this size."""
     value_bytes_max: int = VALUE_BYTES_MAX_DEFAULT
-    """A larger value is not taken from writers: others would refuse it."""
+    """Maximum size of a value in a write; others would refuse a larger one."""
 
     def __post_init__(self) -> None:
         """Raises InvalidInputError for what no message, no record and no clock can hold."""

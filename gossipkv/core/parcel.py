@@ -1,8 +1,8 @@
-"""What one message holds of rows.
+"""The rows in one message.
 
-Every frame that any member sends must be taken by every other, whatever their settings say. So the size of a frame is
-a constant of the protocol, and so is the size up to which a row travels in one piece. A larger row is named by its
-outline, all of it but the values, and the receiver fetches the values that it lacks (`core/fetch.py`).
+Every member must accept the frames of every other, whatever their settings. So the maximum size of a frame is a
+constant of the protocol, and so is the size up to which a row is sent in one piece. A larger row is named by its
+outline (all but the values), and the receiver fetches the values that it lacks (`core/fetch.py`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from gossipkv.core.row import Row, Version
 MEBIBYTE = 1024 * 1024
 
 WHOLE_ROW_BYTES_MAX = 5 * MEBIBYTE // 4
-"""A row with a value of 1 MiB, the most that a value has by default, still travels in one piece."""
+"""Maximum size of a row sent in one piece. A value of 1 MiB, the default maximum, fits."""
 
 VALUE_BYTES_MAX = 4 * MEBIBYTE
-"""The longest value that any member may take from its clients, whatever its settings."""
+"""Maximum size of a value that any member may accept from its clients, whatever its settings."""
 
 ROW_BYTES_MAX = 72 * MEBIBYTE
-"""The largest row that a write may leave: room for 64 values of 1 MiB, which the default settings allow."""
+"""Maximum size of a row after a write: room for 64 values of 1 MiB, which the default settings allow."""
 
 OUTLINE_BYTES_MAX = MEBIBYTE
-"""The largest row that a write may leave, its values not counted: an outline travels in one piece."""
+"""Maximum size of a row after a write, without its values: an outline is sent in one piece."""
 
 CARRIED_ROW_BYTES_MAX = 1024 * MEBIBYTE
-"""The largest row that is taken in from another member. A merge may hold what each of many members allowed."""
+"""Maximum size of a row from another member. A merge may hold what several members each allowed."""
 
 _VERSION_BYTES = 50
-"""The most that a version takes in a message, besides its value."""
+"""Upper bound of the size of a version in a message, without its value."""
 
 _ROW_BYTES = 15
-"""The most that a row takes besides address, context and versions."""
+"""Upper bound of the size of a row in a message, without address, context and versions."""
 
 
 def row_bytes(copy: RowCopy) -> int:
-    """At least the size of a row in a message."""
+    """An upper bound of the size of a row in a message."""
     address, row = copy
     return (
         _ROW_BYTES
@@ -48,12 +48,12 @@ def row_bytes(copy: RowCopy) -> int:
 
 
 def outline_bytes(large: LargeRow) -> int:
-    """At least the size of an outline in a message."""
+    """An upper bound of the size of an outline in a message."""
     return _ROW_BYTES + len(large.address) + 16 * len(large.context) + 2 * _VERSION_BYTES * len(large.versions)
 
 
 def is_carriable(copy: RowCopy) -> bool:
-    """Whether a write may leave the row so large: all members can be given it."""
+    """Whether a write may leave a row of this size, so that it can be sent to all members."""
     address, row = copy
     values = [len(version.value or b"") for version in row.versions]
     outline = _ROW_BYTES + len(address) + 16 * len(row.context) + 2 * _VERSION_BYTES * len(values)
@@ -96,7 +96,7 @@ class Parcel:
         return True
 
     def copies(self) -> tuple[RowCopy, ...]:
-        """The rows that travel in one piece."""
+        """The rows that are sent in one piece."""
         named = {large.address for large in self._large}
         return tuple([RowCopy(address, row) for address, row in self.rows.items() if address not in named])
 

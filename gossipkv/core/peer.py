@@ -1,4 +1,4 @@
-"""What a member knows of one other member, and what it owes it."""
+"""What a member knows of one other member, and what it still has to send it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gossipkv.core.walk import Walk
 
 @dataclass(slots=True)
 class Heard:
-    """A peer's own figures of a shard, as it last gave them."""
+    """A peer's own figures of a shard, as last reported by it."""
 
     digest: Digest
     at_ms: int
@@ -27,20 +27,20 @@ class Heard:
 
 @dataclass(slots=True)
 class Asked:
-    """What an exchange asked on behalf of. An answer counts for that alone: a pull that was given up meanwhile may
-    have been followed by another, which the answer says nothing about."""
+    """The transfers that an exchange belongs to. Its answer counts only for these: a pull may have been abandoned and
+    followed by another one, for which the answer means nothing."""
 
     contexts: dict[str, Context] = field(default_factory=dict)
-    """Per shard, what the digest was made of."""
+    """Per shard, the state that the digest was made from."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
     walks: dict[str, Walk] = field(default_factory=dict)
     has_values: bool = False
-    """Whether it pushed rows of the users with values."""
+    """Whether it pushed rows of `usr` with values."""
 
 
 @dataclass(slots=True)
 class Peer:
-    """One other member; known by its endpoint alone until it has answered."""
+    """One other member. Until it has answered, only its endpoint is known."""
 
     endpoint: str
     member: str | None = None
@@ -48,72 +48,73 @@ class Peer:
     record_dot: Dot | None = None
     """The write that the record came with."""
     standing: Standing = field(default_factory=Standing)
-    """Whether it is alive, as the failure detector has it; a contact is taken to be."""
+    """Its status according to the failure detector; a contact counts as alive."""
     replica: ReplicaId | None = None
-    """Of the data that `contexts` speaks of."""
+    """The replica id of the data that `contexts` describes."""
     incarnation: int = 0
-    """The greatest heard of; decides between two replica ids under one name."""
+    """The greatest incarnation heard of; decides between two replica ids under one name."""
     last_heard: int = 0
     """The last exchange that had been begun here when this replica was last heard from."""
     contexts: dict[str, Context] = field(default_factory=dict)
-    """Per shard, what the peer durably covers, as far as it has said. Never more than it does."""
+    """Per shard, what the peer durably covers, as far as it has said; never more than it does cover."""
     collected: Collected = NOTHING_COLLECTED
-    """Proofs and lineage of its users' shard, as it last told them."""
+    """Proofs and lineage of its shard `usr`, as last reported."""
     has_given: bool = False
-    """Whether rows of the users have been taken from it: so it knew of this member when it gave them."""
+    """Whether rows of `usr` were accepted from it, so that it knew of this member when it sent them."""
     is_outdated: bool = False
-    """Its data may hold what was deleted: it is given no rows of the users, none are taken from it, and it is told."""
+    """Whether its data may hold deleted rows. Then no rows of `usr` are sent to it or accepted from it, and it is told
+    so."""
     compared: dict[str, int] = field(default_factory=dict)
-    """Per shard, this replica's last write when the two last began to compare and nothing was wrong with its names."""
+    """Per shard, this replica's last write at the beginning of the last comparison that found no fault in its names."""
     lacking: dict[str, Context] = field(default_factory=dict)
-    """Per shard, what the peer has said that it may lack of what it covers."""
+    """Per shard, the writes that the peer covers but may lack, as reported by it."""
     covered: Context = field(default_factory=Context)
-    """What it covered of the users' shard when it knew of no member that is unknown here: whomever it had given rows
-    by then is listed here."""
+    """What it covered of `usr` when it knew of no member that is unknown here. So all members to which it had sent rows
+    by then are listed here."""
     vouched: Context = field(default_factory=Context)
-    """The same, as of when it held no row ahead of its context either."""
+    """The same, at a time when it also held no row ahead of its context."""
     exchange: int | None = None
     """The exchange under way with it: at most one."""
     failures: int = 0
-    """Exchanges that failed since the last one that did not."""
+    """Number of failed exchanges since the last successful one."""
     retry_at_ms: int = 0
     has_answered: bool = False
     is_let_go: bool = False
-    """It is known not to exist any more, whatever its record says: nothing is begun with it."""
+    """Whether it is known not to exist any more, despite its record. No exchange is begun with it then."""
 
     is_sync_due: bool = True
-    """Nothing is pushed to a peer before its context is known, and a round is how to learn it."""
+    """Whether a round is due. It is at first: nothing is pushed before a round has shown what the peer covers."""
     fresh: dict[str, set[ReplicaId]] = field(default_factory=dict)
-    """Per shard, origins of which writes wait to be pushed."""
+    """Per shard, origins whose writes wait to be pushed."""
     offered: set[str] = field(default_factory=set)
-    """Shards that it pulls, or was told to, and has not caught up with since: pushes would bring rows twice."""
+    """Shards that it pulls, or was told to pull, and has not caught up with yet: pushes would send rows twice."""
     ahead: dict[str, Context] = field(default_factory=dict)
-    """Per shard that it catches up with, up to where it has been sent the newest rows, which claim nothing."""
+    """Per shard that it is catching up with, up to where it was sent the newest rows, which claim nothing."""
     notes: set[str] = field(default_factory=set)
-    """Shards of which the peer must be told what is covered here."""
+    """Shards for which the peer must be sent what is covered here."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
     walks: dict[str, Walk] = field(default_factory=dict)
     asides: dict[str, Fetching] = field(default_factory=dict)
     """Per shard, large rows that it has named outside of pulls and walks, while there are any."""
 
     asked: Asked = field(default_factory=lambda: Asked())
-    """What the exchange under way speaks of."""
+    """The contents of the exchange under way."""
     heard: dict[str, Heard] = field(default_factory=dict)
     synced_at_ms: dict[str, int] = field(default_factory=dict)
     """Per shard, when a sync with it was last completed."""
     is_ready: bool = False
-    """Whether it last said that it has been brought up to date since it started."""
+    """Whether it last reported that it has been brought up to date since it started."""
     is_informed: bool = False
-    """Whether it last said that it knows the settings of tables from others."""
+    """Whether it last reported that it knows the settings of tables from others."""
     synced_while_ready: set[str] = field(default_factory=set)
-    """Shards of which a sync with it was completed while it was."""
+    """Shards for which a sync with it was completed while it was ready."""
     clock_ahead_ms: int = 0
     room: Room = Room.AMPLE
-    """What it last said of its storage."""
+    """The room that it last reported."""
     fetches: dict[str, Backoff] = field(default_factory=dict)
-    """Per shard, pulls and walks from it wait: what they brought did not fit here."""
+    """Per shard, the pause of pulls and walks from it, whose rows did not fit here."""
     pushes: Backoff = field(default_factory=Backoff)
-    """Pushes to it wait: what they brought did not fit there."""
+    """The pause of pushes to it, whose rows did not fit there."""
 
     @property
     def status(self) -> str:
@@ -125,7 +126,8 @@ class Peer:
 
     @property
     def is_living(self) -> bool:
-        """A suspect counts as alive until its suspicion has run out: most are refuted."""
+        """Whether it counts as alive. A suspect does until its suspicion times out, because most suspicions are
+        refuted."""
         return self.status in (ALIVE, SUSPECT)
 
     @property
@@ -137,27 +139,27 @@ class Peer:
         return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
 
     def takes_values(self, now_ms: int) -> bool:
-        """Whether to send it rows with values: it has said that it has room, and it has not refused any just now."""
+        """Whether to send it rows with values: it has reported room, and has not refused any recently."""
         return self.room < Room.SPENT and not self.pushes.is_waiting(now_ms)
 
     def learn_room(self, room: Room) -> None:
-        """It has said how much room it has. That one input did not fit says nothing about others."""
+        """Note the room that it reports. A single input that did not fit means nothing for others."""
         if room is not Room.NONE:
             self.room = room
 
     def fetches_wait(self, shard: str, now_ms: int) -> bool:
-        """Whether what it last sent of the shard did not fit here, just now."""
+        """Whether rows of the shard that it sent recently did not fit here."""
         return shard in self.fetches and self.fetches[shard].is_waiting(now_ms)
 
     def clock_set_back(self, by_ms: int) -> None:
-        """The clock was set back: what waits does not wait longer for that."""
+        """The clock was set back: shorten the pauses accordingly."""
         self.retry_at_ms -= by_ms
         for backoff in (self.pushes, *self.fetches.values()):
             backoff.clock_set_back(by_ms)
 
     def holds_back(self, shard: str) -> bool:
-        """Whether transfers of the shard wait: who the members are, and how tables are kept, comes before rows. What
-        of `sys` fits into one message keeps nothing waiting."""
+        """Whether transfers of the shard wait for `sys`: members and settings of tables come before rows. If the rest
+        of `sys` fits into one message, nothing waits."""
         if shard == SYSTEM:
             return False
         pulling, walking = self.pulls.get(SYSTEM), self.walks.get(SYSTEM)
@@ -165,15 +167,16 @@ class Peer:
         return is_pulling or (walking is not None and not walking.is_audit)
 
     def replace_context(self, shard: str, context: Context, lacking: Context) -> None:
-        """The peer has answered with all that it covers. Less than it was thought to cover is believed as well: what
-        is known of a peer may safely be too little, never too much."""
+        """The peer has reported everything that it covers. This is believed even if it is less than was known before:
+        what is known of a peer may safely be too little, never too much."""
         self.contexts[shard] = Context(context)
         self.lacking[shard] = lacking
         self.offered.discard(shard)
 
     def learn_context(self, shard: str, context: Context, lacking: Context) -> None:
-        """The peer has said that it durably covers this, and perhaps more. What it may lack of it comes with it; it
-        never comes to lack what it has once been known to hold, so the word on the greater context counts."""
+        """The peer has reported that it durably covers this, and perhaps more, together with what it may lack of it. A
+        peer never lacks later what it was once known to hold. So of two reports, the one with the greater context
+        counts."""
         known = self.contexts.get(shard)
         if known is None or context.covers_all(known):
             self.lacking[shard] = lacking
@@ -188,8 +191,8 @@ class Peer:
         self.offered.discard(shard)
 
     def become_replica(self, replica: ReplicaId, incarnation: int) -> None:
-        """Hear that the peer runs as this incarnation. If it holds other data now, under another replica id, forget
-        what was known of the data."""
+        """Note that the peer runs as this incarnation. If it now has other data, under another replica id, drop what
+        was known of the old data."""
         if incarnation < self.incarnation:
             return
         self.incarnation = incarnation
@@ -212,7 +215,7 @@ class Peer:
         self.pushes = Backoff()
 
     def holds(self, shard: str, dot: Dot) -> bool:
-        """Whether it has said that it durably holds the write, or what superseded it."""
+        """Whether it has reported that it durably holds the write, or something that superseded it."""
         context, lacking = self.contexts.get(shard), self.lacking.get(shard)
         return context is not None and context.covers(dot) and not (lacking and lacking.covers(dot))
 

@@ -9,7 +9,7 @@ from gossipkv.core.messages import Ack, Ping, PingRequest
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An exchange to begin, whose end `answered` or `failed` is told of."""
+    """An exchange to begin; its end is reported by `answered` or `failed`."""
 
     target: str
     message: Ping | PingRequest | Ack

@@ -1,7 +1,7 @@
-"""The failure detector's messages, as exchanges of their own beside each peer's agenda of gossip.
+"""Sends the failure detector's messages as separate exchanges, in addition to each peer's agenda of gossip.
 
-Their numbers count downwards from -1, so that a number tells whose exchange it is. A peer may have several under way: a
-transfer that takes long must not look like a member that is dead.
+The numbers of these exchanges count downwards from -1, which tells them apart from gossip. A peer may have several
+under way, so that a long transfer does not make the member look dead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Outgoing(NamedTuple):
 
 
 class Probing:
-    """The failure detector of a replica, and the members that it is about."""
+    """The failure detector of a replica, connected to its table of members."""
 
     def __init__(
         self, options: ReplicaOptions, tally: Tally, rng: random.Random, incarnation: int, now_ms: int
@@ -41,7 +41,7 @@ class Probing:
         """The notices of the batch under way, or of the last one."""
 
     def advance(self, now_ms: int) -> None:
-        """Let time pass: to be called before anything else happens."""
+        """Advance the time; call this before any other method."""
         self.swim.advance(now_ms)
 
     def tick(self, now_ms: int) -> None:
@@ -58,7 +58,7 @@ class Probing:
         return answers
 
     def answered(self, exchange: int, envelope: Envelope, now_ms: int) -> bool:
-        """Take the end of an exchange that was begun here; returns whether it was one of these at all."""
+        """Take the end of an exchange that was begun here; returns whether the exchange was a probe."""
         request = self._exchanges.pop(exchange, None)
         if request is None:
             return exchange < 0
@@ -70,7 +70,7 @@ class Probing:
         return True
 
     def failed(self, exchange: int) -> bool:
-        """As `answered`, of one that came to nothing."""
+        """Like `answered`, for a failed exchange."""
         request = self._exchanges.pop(exchange, None)
         if request is not None:
             self.swim.failed(request)
@@ -85,15 +85,15 @@ class Probing:
             if peer is not None and not peer.is_let_go:
                 self._last_exchange -= 1
                 self._exchanges[self._last_exchange] = request
-                # Later than that the probe is over, however slow this member takes itself to be.
+                # The probe is over by then, even if local health is poor.
                 timeout_ms = self._options.protocol_period_ms * (1 + HEALTH_MAX)
                 outgoing.append(Outgoing(self._last_exchange, peer.endpoint, (request.message,), timeout_ms))
         return outgoing
 
     def forget(self, exchanges: Sequence[int]) -> None:
-        """The batch in which these began or ended was not committed."""
+        """The batch in which exchanges began or ended was not committed."""
         self.swim.forget([self._exchanges.pop(number) for number in exchanges if number in self._exchanges])
-        # What was concluded of members stands, so the word on it does too.
+        # Conclusions about members still hold, so their notices are kept.
         self.swim.notices = self._told + self.swim.notices
         self._told = []
 

@@ -1,5 +1,5 @@
-"""How far the replica and its peers have come with each other: what is being transferred, what has been synced, what
-everyone covers."""
+"""The progress of replication between the replica and its peers: transfers under way, completed syncs, and what every
+member covers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Progress:
         self._membership = membership
 
     def may_exchange(self, peer: Peer | None, shard_name: str) -> bool:
-        """Whether rows of the shard may go to the peer and come from it. Those of the users only if it is listed: then
-        whoever knows what this replica covers, and all members that it knows of, knows of everyone it gave rows to.
-        Never if its data are outdated."""
+        """Whether rows of the shard may be sent to the peer and accepted from it. For `usr`, only if the peer is
+        listed. Then a member that knows what this replica covers, and which members it knows of, knows all members to
+        which it has sent rows. Never if the peer's data are outdated."""
         if shard_name == SYSTEM:
             return True
         return self._membership.lists(peer, self._store.shards[SYSTEM].context) and not (peer and peer.is_outdated)
 
     def may_hand_over(self, peer: Peer | None, shard_name: str) -> bool:
-        """Whether single rows of the shard may go to the peer and come from it: not before the names of this replica
-        have been compared with someone's."""
+        """Whether single rows of the shard may be sent to the peer and accepted from it: not before this replica has
+        compared its names with another member."""
         return self._store.shards[shard_name].tells_all and self.may_exchange(peer, shard_name)
 
     def is_transferring(self, shard_name: str) -> bool:
-        """Whether a pull or walk of the shard is under way: two at once would bring the same rows twice. Audits, which
-        bring next to nothing, keep no one from catching up."""
+        """Whether a pull or walk of the shard is under way: two at once would transfer the same rows twice. Audits do
+        not count, because they transfer next to nothing."""
         return any(
             shard_name in peer.pulls or (shard_name in peer.walks and not peer.walks[shard_name].is_audit)
             for peer in self._membership.peers()
@@ -50,7 +50,7 @@ class Progress:
         return self._membership.has_looked and bool(peers) and all(self._has_synced(peer) for peer in peers)
 
     def can_expect_nothing(self) -> bool:
-        """Whether no one who answers could bring this replica further up to date."""
+        """Whether no member that answers could bring this replica further up to date."""
         peers = list(self._membership.peers())
         if not self._membership.has_been_answered:
             return True

@@ -1,16 +1,16 @@
-"""Pulls: bringing a replica up to date out of a peer's journal.
+"""Pulls: bringing a replica up to date from a peer's journal.
 
-The puller says what it covers, the server answers with the current copies of all rows whose journal entries lie above
-that. What does not fit into one bounded message comes in parts, each from a cursor in the journal. The server keeps no
-state; the puller keeps the ranges that the *first* part claimed and covers them only when the last part has been
-taken in, because a prefix of the journal is not safe: a row written at 2 and again at 5 stands in the journal at 5
-alone, and "through 4" would claim the write at 2 without what superseded it.
+The puller sends what it covers. The server answers with the current copies of all rows whose journal entries lie above
+that. If they do not fit into one bounded message, they come in parts, each from a cursor in the journal. The server
+keeps no state. The puller keeps the ranges that the *first* part claimed, and covers them only when the last part has
+been taken in. A prefix of the journal would not be safe: a row written at 2 and again at 5 is in the journal only at 5,
+so "through 4" would claim the write at 2 without what superseded it.
 
-Parts may be read at different times. A row's entry only ever moves to a greater sequence, and each origin is read to
-its end in the transaction of its last part, so a row that moves ahead of the cursor is met further on. What an origin
-writes after the first part lies above the claimed range.
+Parts may be read at different times. A row's entry only moves to greater sequences, and each origin is read to its end
+in the transaction of its last part. So a row that moves ahead of the cursor is met further on. Writes of an origin
+after the first part lie above the claimed range.
 
-A large row of a part is fetched before the next part is asked for, and nothing is covered before it has been merged.
+A large row of a part is fetched before the next part is requested, and nothing is covered before it has been merged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gossipkv.core.storage import Reader
 from gossipkv.core.store import Intake
 
 WALK_SHARE = 4
-"""A peer that lacks writes for more than one row in four is sent on a walk, which an interruption does not undo."""
+"""A peer that lacks writes for more than one row in four is told to walk: an interruption does not undo a walk."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Pulling:
     fetching: Fetching = field(default_factory=Fetching)
     """The large row of the last part."""
     lacking: tuple[LackedRow, ...] = ()
-    """Rows that the server lacked when it claimed the ranges."""
+    """Rows that the server itself lacked when it claimed the ranges."""
     claim: dict[ReplicaId, Range] | None = None
     """The ranges to cover, once the last part has come and nothing is being fetched."""
 
@@ -56,7 +56,7 @@ class Pulling:
         return self.fetching.asked or Pull(shard, self.base, self.cursor, lacking or Context())
 
     def take(self, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
-        """Note a part whose rows have been taken in; returns the ranges to cover once it was the last."""
+        """Note a part whose rows have been taken in; returns the ranges to cover if it was the last."""
         if self.ranges is None:
             self.ranges = part.ranges
             self.lacking = part.lacking
@@ -94,7 +94,7 @@ def push(
     part_bytes: int,
     whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX,
 ) -> Delta | None:
-    """What a peer that covers `known` lacks of these origins, or None if one message does not hold it."""
+    """What a peer that covers `known` lacks of these origins; None if it does not fit into one message."""
     if any(known.get(origin, 0) < shard.floors.get(origin, 0) for origin in origins):
         return None
     ranges = {origin: Range(known.get(origin, 0), shard.context[origin]) for origin in origins}

@@ -1,7 +1,7 @@
-"""What is sent to peers that did not ask: new writes, to those that are known to lack them.
+"""Pushes: new writes, sent unasked to peers that are known to lack them.
 
-A push starts from what the peer is known to cover, so that it can cover what it is sent. What one message does not hold
-is offered instead, for the peer to pull.
+A push starts from what the peer is known to cover, so that the peer can cover its ranges. What does not fit into one
+message is offered instead, for the peer to pull.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Pushes:
         self._address = address_of(MEMBERS_TABLE, options.member.encode())
 
     def forward(self, shard_name: str, origins: list[int]) -> None:
-        """Pass on what was seen for the first time, where whoever wrote it does not reach everyone."""
+        """Forward writes that are new here, if their writers do not push to every member."""
         if origins and not self._membership.pushes_to_all():
             self.freshen(shard_name, origins, self._membership.push_targets())
 
     def push(self, reader: Reader, peer: Peer, shard_name: str, now_ms: int) -> list[Message]:
-        """What waits to be pushed, or an offer of it."""
+        """The writes that wait to be pushed, or an offer of them."""
         if not self._progress.may_exchange(peer, shard_name):
             return []
         known = peer.contexts.get(shard_name)
@@ -85,7 +85,7 @@ class Pushes:
         return [rows]
 
     def _ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
-        """What has come up since a long transfer to the peer began; with each offer, so once a round or so."""
+        """The writes since a long transfer to the peer began. Sent with each offer, so about once per round."""
         since = peer.ahead.get(shard.name, shard.context)
         peer.ahead[shard.name] = Context(shard.context)
         rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
@@ -96,7 +96,7 @@ class Pushes:
 
     def _own_record(self, reader: Reader, shard: Shard) -> list[Message]:
         """With an offer of `sys`, the record of this member, whole and claiming nothing. Where two processes run under
-        the name, no one pulls from the one whose record does not stand: its record has to come unasked."""
+        the name, no member pulls from the one whose record was overwritten, so it must send its record unasked."""
         if shard.name != SYSTEM:
             return []
         row = reader.row(SYSTEM, self._address)

@@ -1,19 +1,20 @@
-"""Direct exchanges about single rows, beside the peers' agendas: reads of several members, and rows handed over.
+"""Direct exchanges about single rows, in addition to the peers' agendas: reads of several members, and hand-overs.
 
-A read asks every other member at once; as soon as so many have answered as were asked for, the merge of what they and
-this member hold is the answer. Asking all costs a few small messages and spares the wait for one that is slow. What
-answers bring is taken in like any other row, so the answer is durable here before it is given. Whoever turns out to be
-behind, a late one included, gets the merged row at once. A member whose row is refused here (clock skew) has not
-answered: its copy is not in the merge.
+A read asks every other member at once. As soon as the requested number of members have answered, the answer is the
+merge of their copies and this member's. Asking all costs a few small messages, and avoids waiting for a slow one. Rows
+in the answers are taken in like any other row, so the result is durable here before it is returned. A member found to
+be behind, even by a late answer, is sent the merged row at once. A member whose row is refused here (clock skew) does
+not count as having answered, because its copy is not in the merge.
 
-A large row is fetched before its peer counts as having answered, one at a time for all reads (`core/fetch.py`).
+A large row is fetched before its peer counts as having answered. One large row at a time is fetched for all reads
+(`core/fetch.py`).
 
-A row handed over travels as a Delta without ranges: it is merged, and claims nothing. The same envelope asks for the
-row, and the answer, which leaves the peer after its commit, tells whether the copy stands. What one message does not
-hold goes in several, one after the other. A large row is named, and the peer fetches it; it is asked again until it
-says that the copy stands.
+A hand-over sends a row as a Delta without ranges: it is merged, and claims nothing. The same envelope asks for the row.
+The answer leaves the peer after its commit, and so shows whether the copy is durable. Rows that do not fit one message
+are sent in several, one after the other. A large row is only named, and the peer fetches it; the peer is asked again
+until it reports that the copy is durable.
 
-A peer that fails a direct exchange is not held to have failed: ordinary rounds judge that.
+A failed direct exchange does not count against the peer: only ordinary rounds judge peers.
 """
 
 from __future__ import annotations
@@ -72,22 +73,22 @@ class Reading:
     shard: str
     address: bytes
     members: int
-    """How many are asked, this one included."""
+    """The number of members to read from, including this one."""
     answered: dict[str, ReplicaId] = field(default_factory=dict)
     is_over: bool = False
 
 
 class Found(NamedTuple):
-    """What a read of several members came to."""
+    """The result of a read of several members."""
 
     row: Row | None
-    """The merge of what they hold."""
+    """The merged row."""
     answered: dict[str, ReplicaId]
     """The other members whose copies are in it."""
 
 
 class Handover(NamedTuple):
-    """Rows of a write for a member that is behind, those that it is not known to have yet."""
+    """The rows of a write that a member is not known to have yet."""
 
     shard: str
     rows: Mapping[bytes, Dot]
@@ -96,7 +97,7 @@ class Handover(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """A merged row for a member that was behind."""
+    """A merged row to send to a member that was behind."""
 
     shard: str
     address: bytes
@@ -178,7 +179,7 @@ class Quorum:
         return reading
 
     def hand_over(self, peer: Peer, handover: Handover) -> None:
-        """To a peer that is not being handed these rows already."""
+        """Hand rows to a peer, unless these are already being handed to it."""
         is_under_way = any(
             direct.peer is peer and isinstance(direct.purpose, Handover) and direct.purpose.handed is handover.handed
             for direct in [*self._due, *self.exchanges.values()]
@@ -187,7 +188,7 @@ class Quorum:
             self._begin(peer, handover)
 
     def tick(self) -> None:
-        """Ask again whoever has failed to answer a read."""
+        """Ask the members again that have failed to answer a read."""
         for reading in self._readings.values():
             self._ask(reading)
 
@@ -198,7 +199,7 @@ class Quorum:
                 self._begin(peer, reading)
 
     def recall(self, shards: Mapping[str, Shard]) -> None:
-        """Ask for rows that are lacking: due once per round, each time of another peer."""
+        """Ask for lacking rows again: due once per round, each time from another peer."""
         self._shards = shards
         self._recalls += 1
         purposes = [direct.purpose for direct in [*self._due, *self.exchanges.values()]]
@@ -212,7 +213,7 @@ class Quorum:
                     self._recall(name, address, through)
 
     def _recall(self, shard: str, address: bytes, through: Context) -> None:
-        """Of a member that holds all that may be missing; if there is none, of all members one after the other."""
+        """Ask a member that holds everything that may be missing; if there is none, ask all members in turn."""
         peers = [peer for peer in self._membership.members() if peer.is_answering and peer.status != LEFT]
         certain = [peer for peer in peers if all(peer.holds(shard, Dot(*entry)) for entry in through.items())]
         _, heard = self._heard.get((shard, address), (through, set()))
@@ -294,8 +295,8 @@ class Quorum:
                 self._go_on_reading(direct, fetching, dots.get(purpose.address))
 
     def _go_on_reading(self, direct: Direct, fetching: Fetching, dots: Dots | None) -> None:
-        """The peer has answered if all of its row has been merged. Else fetch the next fragment; one large row is
-        fetched at a time, and other reads ask again at the next tick."""
+        """Count the peer as having answered if all of its row has been merged; otherwise fetch the next fragment. One
+        large row is fetched at a time, and other reads ask again at the next tick."""
         purpose = direct.purpose
         assert isinstance(purpose, Reading | Recall), "large rows are fetched for reads"
         if not fetching.is_finished:
@@ -310,11 +311,12 @@ class Quorum:
             self._comparisons.append(Comparison(direct.peer, purpose, dots))
 
     def _recalled(self, direct: Direct, recall: Recall) -> None:
-        """The peer's copy, if it has one, has been taken in. What no listed member holds is gone with its disk."""
+        """The peer's copy, if it has one, has been taken in. A write that no listed member holds was lost with a
+        disk."""
         key = (recall.shard, recall.address)
         lack = self._shards[recall.shard].lacking.get(recall.address)
         if lack is None or lack.through != recall.through:
-            # More may have come to be missing since it was asked for.
+            # More writes may be missing now than when the row was asked for.
             self._heard.pop(key, None)
             return
         through, heard = self._heard.get(key, (recall.through, set()))
@@ -330,12 +332,12 @@ class Quorum:
         del self.exchanges[exchange]
 
     def note_committed(self) -> None:
-        """Nothing of the batch can be taken back any longer."""
+        """The batch is durable."""
         self._resolved.clear()
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:
-        """The batch in which these began or ended was not committed. What answers have brought was in it: all are
-        asked again."""
+        """The batch in which these exchanges began or ended was not committed. It held the rows of the answers, so all
+        are asked again."""
         for exchange in exchanges:
             self.exchanges.pop(exchange, None)
         self._due.clear()
@@ -348,8 +350,7 @@ class Quorum:
             reading.is_over = False
 
     def resolve(self, reader: Reader, *, is_ending: bool) -> list[Resolved]:
-        """Reads that enough members have answered, once the batch is committed. All of them if this member
-        `is_ending`."""
+        """The reads that are over once the batch is committed; all reads if this member `is_ending`."""
         resolved = []
         for ticket, reading in list(self._readings.items()):
             is_answered = len(reading.answered) + 1 >= reading.members
@@ -362,7 +363,7 @@ class Quorum:
         return resolved
 
     def _repair(self, reader: Reader) -> None:
-        """Give the merged row to those that a read which is over has found behind."""
+        """Send the merged row to the members that a finished read found to be behind."""
         kept = []
         for comparison in self._comparisons:
             peer, reading, theirs = comparison

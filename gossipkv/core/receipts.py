@@ -1,13 +1,13 @@
-"""Who has a write: receipts, and those who wait for copies.
+"""Which members have a write: receipts, and waits for copies.
 
-A receipt names one write. A member has it when it has said that it durably covers the write's dot, or when it has
-answered, from its own commit, with a copy of the row that covers it. Neither is ever assumed: what is known of a member
-may be too little, never too much. A copy that goes with a lost disk counts no more, because it was known under the
-replica id of that disk.
+A receipt names one write. A member has the write when it has said that it durably covers the write's dot, or when it
+has answered, after its own commit, with a copy of the row that covers it. Neither is ever assumed: what is known of a
+member may be too little, never too much. A copy on a lost disk no longer counts, because it was known under the replica
+id of that disk.
 
-Nothing is tracked unless someone waits. While someone does, members not known to have the write are asked for a sync
-round at each tick; those that are behind get the rows of a write made here directly, beside whatever they are catching
-up with, so that a member that is merely behind fails no one.
+Nothing is tracked unless a client waits. While one waits, members not known to have the write are asked for a sync
+round at each tick. If the write was made here, members that are behind are sent its rows directly, in addition to any
+transfer under way. So a member that is merely behind does not make a write fail.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RECEIPT = re.compile(r"([a-z]+)\.([0-9a-f]{16})\.([1-9][0-9]{0,18})")
 
 
 class Receipt(NamedTuple):
-    """The name of one write, for clients. Of a batch the last write's stands for all."""
+    """The name of one write, for clients. For a batch, the last write stands for all."""
 
     shard: str
     dot: Dot
@@ -58,7 +58,7 @@ class Holder(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Who has a write, as far as is known here."""
+    """The members that have a write, as far as is known here."""
 
     receipt: Receipt
     holders: tuple[Holder, ...]
@@ -71,12 +71,12 @@ class Coverage(NamedTuple):
 
     @property
     def members(self) -> int:
-        """Those that have not left."""
+        """The members that have not left."""
         return sum(holder.status != LEFT for holder in self.holders)
 
 
 class Reach(NamedTuple):
-    """How many members there are that have not left, and how many of them are alive; this one is among them."""
+    """The number of members that have not left, and how many of them are alive; both include this one."""
 
     members: int
     answering: int
@@ -84,7 +84,7 @@ class Reach(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """Someone who waits for durable copies; for members that answer, where there is no receipt."""
+    """A wait for durable copies or, without a receipt, for members that are alive."""
 
     copies: int | None
     """None: at all members that have not left."""
@@ -97,7 +97,7 @@ class Waiting:
 
 
 class Receipts:
-    """Tickets are numbers that the caller gives out; each is resolved once, in the batch that makes it true."""
+    """The waits of one member. The caller chooses the tickets; each is resolved once, in the batch that fulfils it."""
 
     def __init__(self, member: str, store: Store, membership: Membership, quorum: Quorum) -> None:
         self._member = member
@@ -106,9 +106,9 @@ class Receipts:
         self._quorum = quorum
         self._waiting: dict[int, Waiting] = {}
         self._resolved: dict[int, Waiting] = {}
-        """Those of the last batch, which may yet fail to commit."""
+        """Resolved in the last batch, which may still fail to commit."""
         self.is_outdated = False
-        """The data here are about to be set aside: they count as no copy."""
+        """The data here are about to be set aside, and do not count as a copy."""
 
     def reach(self) -> Reach:
         members = self._others()
@@ -136,7 +136,7 @@ class Receipts:
                     self._hand_over(peer, waiting)
 
     def withdraw(self, ticket: int) -> Coverage | Reach | None:
-        """Wait no more; how it stands. None where no one waits under this ticket."""
+        """End a wait and return its current state; None if there is no wait with this ticket."""
         waiting = self._waiting.pop(ticket, None)
         if waiting is None:
             return None
@@ -144,7 +144,7 @@ class Receipts:
         return self._standing(waiting)
 
     def tick(self) -> None:
-        """Remind those that are not known to have what is waited for."""
+        """Ask the members that are not known to have an awaited write."""
         for waiting in self._waiting.values():
             if waiting.receipt is not None:
                 for peer in self._lacking(waiting, waiting.receipt):
@@ -154,7 +154,7 @@ class Receipts:
                 waiting.has_ticked = True
 
     def resolve(self, *, is_ending: bool) -> list[Resolved]:
-        """Those whose wait is over, once the batch is committed. All of them if this member `is_ending`."""
+        """The waits that are over once the batch is committed; all waits if this member `is_ending`."""
         resolved = []
         for ticket, waiting in list(self._waiting.items()):
             standing = self._standing(waiting)
@@ -165,11 +165,11 @@ class Receipts:
         return resolved
 
     def note_committed(self) -> None:
-        """Nothing of the batch can be taken back any longer."""
+        """The batch is durable."""
         self._resolved.clear()
 
     def forget_batch(self) -> None:
-        """The batch was not committed: those that it would have resolved, or were withdrawn in it, go on waiting."""
+        """The batch was not committed. Waits that it would have resolved or withdrawn continue."""
         self._waiting |= self._resolved
         self._resolved = {}
 

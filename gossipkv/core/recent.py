@@ -1,13 +1,13 @@
-"""First things first: what a member that was away should have before the bulk.
+"""Newest rows first: what a member that was away gets before the bulk of a transfer.
 
-A journal is read from its old end and a walk goes by the places of rows in the fingerprint, so what was written last
-would come at some time before the end. A member that answers while it catches up wants it first. So the first answer
-to a pull that takes several parts, or that ends in a walk, holds the newest rows of all that the puller lacks, which
-the journal's tails tell.
+A pull reads the journal from its old end, and a walk follows the order of the fingerprint. So the latest writes would
+arrive late or at a random time. A member that serves clients while it catches up needs them first. So the first answer
+to a pull that takes several parts, or that leads to a walk, holds the newest rows that the puller lacks, taken from the
+tails of the journal.
 
-They run ahead of the puller's context and claim nothing: in a pull the journal is read from its beginning afterwards,
-and a walk compares what is held. What is written while the transfer lasts is sent ahead of it in the same way, with
-each offer to pull. All this comes twice, so it is bounded.
+These rows run ahead of the puller's context and claim nothing. A pull still reads the journal from its beginning, and a
+walk compares what is held. Writes made during the transfer are sent ahead in the same way, with each offer to pull. All
+these rows are sent twice, so their number is bounded.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
 
 SHARE = 4
-"""One part in so many is what the newest rows may take: they come once more with the bulk."""
+"""The newest rows may take one part in this many of a transfer: they are sent again with the bulk."""
 
 
 def serve(
     reader: Reader, shard: Shard, asked: Pull, part_bytes: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
 ) -> tuple[Delta | TooFar, ...]:
-    """The answers to a pull, the newest rows first where one message does not hold what is lacking."""
+    """The answers to a pull; the newest rows come first if the missing rows do not fit into one message."""
     part = pull.serve(reader, shard, asked, part_bytes, whole_row_bytes_max)
     if asked.cursor is not None or (isinstance(part, Delta) and part.cursor is None):
         return (part,)
@@ -47,10 +47,10 @@ def serve(
 def newest(
     reader: Reader, shard: Shard, base: Context, bytes_max: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
 ) -> Delta | None:
-    """Of the rows written above this context the latest, in that order; a single one may exceed the limit. None if
+    """The latest rows written above this context, newest first, up to the limit; a single row may exceed it. None if
     there are none."""
     settled = shard.base.settled
-    # Replicas that have been gone for long wrote nothing of late.
+    # Retired replicas have no recent writes.
     origins = [o for o in shard.context.missing_from(base) if shard.context[o] > settled.get(o, 0)]
     tails = [_tail(reader, shard, origin, base.get(origin, 0)) for origin in origins]
     parcel = Parcel(bytes_max, whole_row_bytes_max)
@@ -69,7 +69,7 @@ def _tail(reader: Reader, shard: Shard, origin: ReplicaId, after: int) -> Iterat
 
 
 def _written(copy: RowCopy) -> int:
-    """When the row was last written; the tombstone of an expiry is stamped just above what had expired."""
+    """The time of the last write. The tombstone of an expiry is stamped just above the expired version."""
     winner = copy.row.winner
     if winner.is_tombstone and winner.expires_ms is not None:
         return max(winner.timestamp, timestamp_at(winner.expires_ms))

@@ -1,17 +1,17 @@
-"""Replicas that are gone and whose writes all listed members cover, in `sys.retired`: a few rows list them in order.
+"""Retired replicas, in `sys.retired`: replicas that are gone and whose writes all listed members cover, in order.
 
-To be listed is not a prohibition. It only lets contexts leave the replica out (`core/base.py`), so a replica that comes
-back has an entry again, and is listed once more when it has gone again. Each row holds up to `REPLICAS_PER_ROW`
-replicas with what they had written, per shard. The rows are numbered; new replicas are added at the end of the last
-one.
+A retired replica is not forbidden to come back. Its listing only lets contexts omit it (`core/base.py`). So a replica
+that comes back has an entry again, and is listed once more when it is gone again. Each row holds up to
+`REPLICAS_PER_ROW` replicas with their last write per shard. The rows are numbered; new replicas are appended to the
+last one.
 
-A member leaves a replica out of what it says of a shard when it covers what the row tells, and
+A member omits a replica from what it sends about a shard if it covers what the row lists, and
 
-- when it knows that every listed member has the row: then all of them recognise the base;
-- or when a member that it hears of leaves the replica out.
+- it knows that every listed member has the row, so that all of them recognise the base;
+- or a member that it hears from omits the replica.
 
-Replicas are left out in their order, so a base stands for the first n of them. If two members add to a row at the same
-time, one of the two additions is lost and is made again later; meanwhile some bases are not recognised.
+Replicas are omitted in order, so a base stands for the first n of them. If two members add to a row at the same time,
+one addition is lost and made again later. Until then, some bases are not recognised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gossipkv.core.storage import Reader
 from gossipkv.core.write import Operation
 
 REPLICAS_PER_ROW = 32
-"""A row is rewritten for each replica that is added to it, and a newcomer fetches all rows."""
+"""A compromise: a row is rewritten for each replica added to it, and a new member fetches all rows."""
 
 _KEY = re.compile(rb"[0-9a-f]{8}")
 _ENTRY = re.compile(r"([0-9a-f]{16})\.([0-9]{1,19})\.([0-9]{1,19})")
@@ -54,7 +54,7 @@ class _Listing(NamedTuple):
 
 
 def _listing_in(row: Row) -> _Listing | None:
-    """What a row of `sys.retired` lists; None if no member has written it."""
+    """The replicas that a row of `sys.retired` lists; None if no member can have written the row."""
     try:
         found = [_ENTRY.fullmatch(entry) for entry in json.loads(row.winner.value or b"")]
     except (ValueError, TypeError, RecursionError):
@@ -68,7 +68,7 @@ def _listing_in(row: Row) -> _Listing | None:
 
 
 def last_writes(copies: Iterable[RowCopy], replica: ReplicaId) -> dict[str, int]:
-    """What rows of `sys.retired` say that a replica has written, per shard."""
+    """The last write of a replica per shard, according to rows of `sys.retired`."""
     latest: dict[str, int] = {}
     for address, row in copies:
         listing = _listing_in(row) if table_of(address) == RETIRED_TABLE else None
@@ -89,13 +89,13 @@ class Retired:
         """For each of them, the write that it came with."""
 
     def load(self, reader: Reader) -> None:
-        """Take what is stored in place of what is known."""
+        """Replace what is known by what is stored."""
         self._listings = {}
         prefix = address_of(RETIRED_TABLE, b"")
         self.follow(RowCopy(*each) for each in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
 
     def follow(self, changed: Iterable[RowCopy]) -> bool:
-        """Learn from rows of `sys` as they now stand; returns whether anything has changed."""
+        """Learn from the current rows of `sys`; returns whether anything has changed."""
         has_changed = False
         for address, row in changed:
             if table_of(address) == RETIRED_TABLE and _KEY.fullmatch(key_of(address)):
@@ -110,7 +110,7 @@ class Retired:
         return has_changed
 
     def added(self, retirements: Sequence[Retirement]) -> list[Operation]:
-        """What to write so that these come last."""
+        """The operations that append these replicas."""
         number = max(self._listings, default=0)
         listed = list(self._listings[number].retirements) if number in self._listings else []
         operations = []
@@ -125,7 +125,7 @@ class Retired:
         return operations
 
     def latest(self) -> dict[ReplicaId, dict[str, int]]:
-        """What each replica had written when it was last retired."""
+        """The last write of each replica when it was last retired."""
         return {each.replica: each.sequences for each in self.order}
 
     def base(self, shard: str, former: Base) -> Base:

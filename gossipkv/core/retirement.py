@@ -1,17 +1,17 @@
-"""Who says that a replica is gone for good, and when.
+"""Decides when a replica is retired, and by which member.
 
-A replica may be retired when no record of a member names it, every listed member covers the same of its writes in both
-shards, and none of its writes stand here beyond that. A member that speaks and has no record yet counts as listed while
-it is alive. It must have been gone for as long as the minimum age of a
-tombstone, in time that this member has spent running: a watch that was interrupted for less is thus told what it missed
-and not reset. Members that are replaced all the while delay nothing but the moment at which all cover its writes.
+A replica may be retired when no member record names it, every listed member covers the same of its writes in both
+shards, and this member holds none of its writes beyond that. A member that sends messages and has no record yet counts
+as listed while it is alive. The replica must have been gone for the minimum age of a tombstone, in time that this
+member has spent running. So a watch that was interrupted for less than that is sent what it missed, and is not reset.
+Members that are replaced in the meantime only delay the time at which all cover the writes.
 
 The member that has run the longest writes the rows, a bounded number of replicas at a time, while all members are
 alive.
 
-Leaving out what a member covers is safe whoever else covers it. But a member that has collected tombstones raises its
-marks to what it leaves out, and marks fence old volumes. So "every listed member" is proved as it is for tombstones
-(`core/collection.py`): by what the members have vouched for, which knows of all who may hold rows.
+It is always safe to omit what a member covers itself. But a member that has collected tombstones raises its marks to
+what it omits, and marks fence old volumes. So "every listed member" is proved as for tombstones (`core/collection.py`):
+by what the members have vouched for, which takes into account all members that may hold rows.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from gossipkv.core.store import Store
 
 REPLICAS_PER_LOOK = 100
 LOOK_MS_MAX = 10_000
-"""The most time between two looks that counts as spent running."""
+"""Maximum time between two checks that counts as spent running."""
 
 
 class Retirer:
-    """Of one replica."""
+    """The retirement of replicas, as one replica does it."""
 
     def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
         self._store = store
@@ -42,10 +42,10 @@ class Retirer:
         self._running_ms = 0
         self._looked_ms: int | None = None
         self._since: dict[ReplicaId, tuple[dict[str, int], int]] = {}
-        """What each replica that is gone has written, and since when that is all, in time spent running."""
+        """The last write of each replica that is gone, and since when it has been the last, in time spent running."""
 
     def tick(self, transaction: Transaction, incarnation: int, now_ms: int) -> int:
-        """Retire those whose time has come; returns how many."""
+        """Retire the replicas that are due; returns their number."""
         looked_ms = self._looked_ms
         if looked_ms is not None and looked_ms <= now_ms < looked_ms + self._look_ms:
             return 0
@@ -69,7 +69,7 @@ class Retirer:
         return len(retired)
 
     def _look(self) -> None:
-        """Note who is gone from now on, and forget who is not."""
+        """Update the replicas that are gone."""
         found = self._gone()
         self._since = {
             origin: self._since[origin]
@@ -105,8 +105,8 @@ class Retirer:
         )
 
     def _is_its_turn(self, incarnation: int) -> bool:
-        """Whether this member has run the longest, of members that are all alive: so it is one at a time that writes,
-        in a partition too."""
+        """Whether all members are alive and this one has run the longest. So only one member writes at a time, even in
+        a partition."""
         started = incarnation, self._member
         records = [(peer, peer.record) for peer in self._membership.listed() if peer.status != LEFT]
         return all(

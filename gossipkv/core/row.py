@@ -2,33 +2,33 @@
 
 A row holds one or more versions and a context that covers every write to this row that the copy knows of, the
 superseded ones included. Merge of two copies: a version survives if both copies have it, or if the other copy's context
-does not cover its dot; contexts join. What each version says of itself then decides which survivors stay: a
-last-write-wins version outranks all of lower `(timestamp, replica id)`; one that keeps siblings outranks what the
-last-write-wins versions that it replaced, itself or through others, outranked. Those that are outranked go.
+does not cover its dot; contexts join. Then outranked versions are dropped. A last-write-wins version outranks all
+versions with a lower `(timestamp, replica id)`. A version that keeps siblings outranks what was outranked by the
+last-write-wins versions that it replaced, directly or through other versions.
 
-A member that does not know the setting of a table writes in the form that keeps siblings: such a write drops no version
-that was written to be kept. Where the last write wins, readers find the winner, which is of the greatest rank of all
-writes in either form.
+A member that does not know the setting of a table writes in the form that keeps siblings, so that its write drops no
+version that was meant to be kept. If the last write wins in the table, readers find the winner: the write of the
+greatest rank, in either form.
 
-So merge is a function of the copies alone, whatever a member knows of the table's settings, and rows written under both
-settings merge the same everywhere. A write's timestamp exceeds those of all versions it replaces, so no version is
-outranked by what it replaced, and what the greatest known write outranks is never forgotten with it: merge is
+So merge depends only on the copies, not on what a member knows of the table's settings, and rows written under both
+settings merge the same way everywhere. The timestamp of a write exceeds those of all versions that it replaces. So no
+version is outranked by what it replaced, and a replacement never loses what its predecessors outranked. Merge is
 commutative, associative and idempotent.
 
-A dot names one write, unless two processes run on copies of one volume. Then two versions of one dot may meet (a
-*collision*), and a context that covers a dot may speak of either. Merge stays a function that all members compute
+A dot names one write, unless two processes run on copies of one volume. Then two versions with one dot may meet (a
+*collision*), and a context that covers a dot may mean either. Merge stays a function that all members compute
 alike:
 
-- Of two versions of one dot the one of greater `strength` stays.
-- A last-write-wins version that the other copy covers and lacks goes only if it is outranked there. Without collisions
-  it always is, for whatever replaced it ranks higher. With one, the copy may have replaced the other version of the
-  dot: `{D ts 20}`, and `{E ts 15}` that replaced `{D ts 10}`. Were E to stay in one order of merges and D in another,
-  members would differ for ever.
-- Of last-write-wins versions of equal rank one stays: two processes with one replica id may give one timestamp to two
+- Of two versions with one dot, the one of greater `strength` stays.
+- A last-write-wins version that the other copy covers and lacks is dropped only if it is outranked there. Without
+  collisions it always is, because its replacement ranks higher. With a collision, the copy may have replaced the other
+  version of the dot: `{D ts 20}`, and `{E ts 15}` that replaced `{D ts 10}`. If E stayed in one order of merges and D
+  in another, members would differ forever.
+- Of last-write-wins versions of equal rank, one stays: two processes with one replica id may give one timestamp to two
   writes.
 
-Merge is commutative and idempotent then too, and associative in a table whose setting stays. What is lost with a
-collision, the owner of the dot puts right (`Store.take_in`).
+Merge is then still commutative and idempotent, and it is associative in a table whose setting does not change. The
+owner of the dot restores what a collision has lost (`Store.take_in`).
 
 Source: Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-Free Replicated Set",
 2012 (add-wins survival by dots); Thomas, "A Majority Consensus Approach", 1979 (last write wins).
@@ -57,7 +57,7 @@ class Conflicts(enum.Enum):
 
 
 class InconsistentRowError(ValueError):
-    """Two copies each claim to have superseded all versions of the other: no sequence of writes leads there."""
+    """Two copies each claim to have superseded all versions of the other, which no sequence of writes can cause."""
 
 
 class Version(NamedTuple):
@@ -69,8 +69,8 @@ class Version(NamedTuple):
     value: bytes | None
     expires_ms: int | None = None
     siblings_above: int | None = None
-    """None: the last write wins. Else the version was written to keep siblings, but for those whose timestamp is not
-    above this: they are outranked by what it replaced."""
+    """None: the last write wins. Otherwise the version keeps siblings whose timestamp is above this; others are
+    outranked by what it replaced."""
 
     @property
     def is_tombstone(self) -> bool:
@@ -83,12 +83,12 @@ class Version(NamedTuple):
 
     @property
     def outranks(self) -> tuple[int, ReplicaId]:
-        """Concurrent versions below this rank do not stay beside the version."""
+        """Concurrent versions below this rank are dropped."""
         return self.rank if self.siblings_above is None else (self.siblings_above, _REPLICA_MAX)
 
     @property
     def strength(self) -> tuple[bool, int, bool, bytes, bool, int, int]:
-        """The order of versions that bear one dot; equal only for equal versions."""
+        """The order of versions with the same dot; equal only for equal versions."""
         return (
             self.siblings_above is None,
             self.timestamp,
@@ -108,9 +108,9 @@ class Seen(NamedTuple):
 
     context: Context
     timestamp: int
-    """The greatest of all that it covers."""
+    """The greatest timestamp that it covers."""
     siblings_above: int
-    """Of the greatest rank that it outranks."""
+    """The timestamp of the greatest rank that it outranks."""
 
 
 class Row(NamedTuple):
@@ -125,7 +125,7 @@ class Row(NamedTuple):
 
     @property
     def is_visible(self) -> bool:
-        """Whether any version is a value; expiry is the reader's business, who has a clock."""
+        """Whether any version is a value. Expiry does not count: only readers have a clock."""
         for version in self.versions:  # noqa: SIM110 (a loop costs a quarter of any() here, and writes ask it)
             if version.value is not None:
                 return True
@@ -144,7 +144,7 @@ class Row(NamedTuple):
 
     @property
     def deleted_ms(self) -> int:
-        """Since when the row is deleted, which it is. The tombstone of an expiry is stamped as what it replaced."""
+        """The time of deletion of a deleted row. The tombstone of an expiry has the time of what it replaced."""
         return max([max(milliseconds(version.timestamp), version.expires_ms or 0) for version in self.versions])
 
     @property
@@ -157,18 +157,18 @@ class Row(NamedTuple):
 
     @property
     def value_bytes(self) -> int:
-        """Of all versions, seen by readers or not."""
+        """The size of all values, visible to readers or not."""
         return sum([len(version.value) for version in self.versions if version.value is not None])
 
     @property
     def seen(self) -> Seen:
-        """What a reader of the row has seen."""
+        """What a reader of the row has seen, as a context for its next write."""
         return Seen(self.context, self.versions[0].timestamp, max([version.outranks for version in self.versions])[0])
 
     @property
     def etag(self) -> str:
-        """The entity tag, without quotes: the dots of the versions, or their number and a hash if they are many. A
-        header and a line of a batch have bounds, and the number of versions has none."""
+        """The entity tag, without quotes: the dots of the versions, or their number and a hash if there are many. The
+        length of headers and batch lines is bounded, and the number of versions is not."""
         first, *others = self.versions
         if not others:
             return str(first.dot)
@@ -191,7 +191,7 @@ def written(current: Row | None, version: Version) -> Row:
 
 
 def written_beside(current: Row | None, version: Version, seen: Seen | None) -> Row:
-    """The row after a local write that keeps siblings and replaces what its writer had seen, and that alone."""
+    """The row after a local write that keeps siblings: it replaces exactly what its writer had seen."""
     if current is None:
         current = Row((), Context())
     context = current.context.joined(seen.context) if seen else Context(current.context)
@@ -202,8 +202,8 @@ def written_beside(current: Row | None, version: Version, seen: Seen | None) -> 
 
 def written_for_any_table(current: Row | None, version: Version, seen: Seen | None) -> Row:
     """The row after a local write into a table whose setting is not known. The write replaces everything that the copy
-    holds, as the last write does, and what its writer had seen. Merge keeps it beside the writes of others, as siblings
-    are kept: a table in which the last write wins reads as its winner all the same."""
+    holds, as in last-write-wins, and what its writer had seen. Merge keeps it and the writes of others as siblings. If
+    the last write wins in the table, readers still find the winner."""
     read = [each for each in (current.seen if current else None, seen) if each is not None]
     context = Context()
     for each in read:
@@ -214,8 +214,8 @@ def written_for_any_table(current: Row | None, version: Version, seen: Seen | No
 
 
 def expired(current: Row, dot: Dot, now_ms: int) -> Row:
-    """The row after its expired versions, one at least, have become one tombstone. It ranks just above them and not at
-    its own time: a concurrent write that renews the row is the later one, though it may have been made before."""
+    """The row after its expired versions, at least one, have become one tombstone. The tombstone ranks just above them,
+    not at the current time. So a concurrent write that renews the row wins, even if it was made before the expiry."""
     gone = [version for version in current.versions if _has_expired(version, now_ms)]
     kept = [version for version in current.versions if not _has_expired(version, now_ms)]
     last = gone[0]
@@ -259,7 +259,7 @@ def _survives(version: Version, other: Row) -> bool:
 
 
 def collisions(ours: Row, theirs: Row) -> list[tuple[Version, Version]]:
-    """The pairs of versions, one of each copy, that bear one dot and differ."""
+    """The pairs of versions, one of each copy, that have the same dot and differ."""
     if ours.versions == theirs.versions:
         return []
     their_versions = {version.dot: version for version in theirs.versions}
@@ -281,7 +281,7 @@ def resolved(survivors: list[Version]) -> tuple[Version, ...]:
 
 
 def lost(ours: Row, theirs: Row, merged: Row) -> int:
-    """How many versions of two copies went in their merge though neither copy had superseded them."""
+    """The number of versions that a merge dropped although neither copy had superseded them."""
     kept = {version.dot for version in merged.versions}
     return sum(
         version.dot not in kept and not other.context.covers(version.dot)
@@ -294,7 +294,8 @@ def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
     """A last-write-wins row without the context entries that every member covers and that name no live version.
 
     Every member holds such a write or something that superseded it, and last-write-wins ranks the survivor above it
-    wherever it still stands: the entry can decide no merge any more. Among siblings it can: the row stays as it is.
+    wherever it is still held. So the entry can no longer decide a merge. Among siblings it can, and the row is
+    unchanged.
     """
     if row.keeps_siblings:
         return row
@@ -312,10 +313,10 @@ def without_retired(
 ) -> Row:
     """A row that keeps siblings without the entries of replicas that are gone, which this replica covers (`settled`).
 
-    An entry that names no live version says that the write was superseded. What superseded it is stable too if all that
-    the old copy knew is, so no member holds the write any more. A volume that was set back may: so the sender of a copy
-    says what is settled there (`superseding`), and the receiver takes in nothing that is settled here
-    (`without_settled`).
+    An entry that names no live version shows that the write was superseded. If everything that the old copy knew is
+    stable, so is what superseded the write, and no member holds the write any more. A volume that was set back may
+    still hold it. So the sender of a copy states what is settled there (`superseding`), and the receiver takes in
+    nothing that is settled here (`without_settled`).
     """
     if old is None or not new.keeps_siblings or not settled:
         return new
@@ -331,8 +332,8 @@ def without_retired(
 
 
 def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) -> Row:
-    """A copy of a row, with the entries that its sender has left out: it covers what is settled there, and what it does
-    not hold of that it has superseded. Only what the current copy names is of interest."""
+    """A copy of a row, with the entries that its sender has omitted. The copy covers what is settled at the sender, and
+    has superseded whatever of that it does not hold. Only entries that the current copy names matter."""
     left_out = {
         replica: sequence
         for replica, sequence in current.context.items()
@@ -342,8 +343,8 @@ def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) ->
 
 
 def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
-    """What of a copy that arrived is news to a replica that covers what is settled; None for nothing. Such a version
-    that the current copy does not hold has been superseded here."""
+    """The part of an incoming copy that is new to a replica that covers what is settled; None if nothing is. A settled
+    version that the current copy does not hold has been superseded here."""
     held = {version.dot for version in current.versions}
     kept = tuple([version for version in arrived.versions if version.dot in held or not settled.covers(version.dot)])
     if len(kept) == len(arrived.versions):
@@ -352,9 +353,10 @@ def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
 
 
 def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_repair: bool) -> Row | None:
-    """What of a copy that arrived is news to a replica with these marks; None for nothing. A version up to the marks
-    that is not here has been superseded here. But a value that a replica still holds which covers the marks too is not
-    gone, and one that is missing here is a loss to repair; and a tombstone may have to outrank what is here now."""
+    """The part of an incoming copy that is new to a replica with these marks; None if nothing is. A version up to the
+    marks that is not held here has been superseded here. There are two exceptions. If the sender covers the marks too
+    and still holds a value, the value is not superseded, and its absence here is a loss to repair. And a tombstone may
+    have to outrank what is here now."""
     held = {version.dot for version in current.versions} if current is not None else set()
     kept = tuple(
         [

@@ -1,11 +1,12 @@
-"""What is told of members, which word outdoes which, and how often each is passed on.
+"""Rumours about members: which one overrides which, and how often each is sent.
 
-A member's life is named by a pair: the incarnation that it started with, which its record in `sys.members` bears too,
-and how often it has refuted a word against it since. So a refutation never needs an incarnation that a later start, or
-another record under its name, could claim.
+A member's life is named by a pair: the incarnation that it started with, which is also in its record in `sys.members`,
+and its number of refutations since. So a refutation never uses an incarnation that a later start, or another record
+under the same name, could claim.
 
-Of two words the later life counts. Within one start `left` outdoes all, and stays until a later start; else more
-refutations do, and at equal ones dead outdoes suspect, and suspect alive.
+Of two rumours about a member, the one about the later start wins. Within one start, `left` overrides everything.
+Otherwise the greater number of refutations wins, and at equal numbers `dead` overrides `suspect`, and `suspect`
+overrides `alive`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import NamedTuple
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 
 RUMOURS_PER_MESSAGE_MAX = 12
-"""A message of theirs stays below 1.5 kB with names as pods have them."""
+"""Maximum number per message. Keeps a message below 1.5 kB with names like those of pods."""
 
 RETRANSMISSIONS = 4
-"""Times log10(n + 1), rounded up: how often one member sends a rumour. `lambda` of the SWIM paper, section 4.1."""
+"""A member sends a rumour this times log10(n + 1) times, rounded up. `lambda` of the SWIM paper, section 4.1."""
 
 STATUSES = (ALIVE, SUSPECT, DEAD, LEFT)
-"""In the order in which they outdo each other, and by number on the wire."""
+"""Statuses in ascending precedence; the index is the number on the wire."""
 
 
 class Life(NamedTuple):
@@ -40,7 +41,7 @@ class Rumour(NamedTuple):
     status: str
     life: Life
     accuser: str = ""
-    """Who could not reach it, where the status is suspect: several make it die sooner."""
+    """The member that could not reach it, if the status is suspect. Several such members shorten the suspicion."""
 
     @property
     def rank(self) -> tuple[int, bool, int, int]:
@@ -48,7 +49,7 @@ class Rumour(NamedTuple):
 
 
 def rank(status: str, life: Life) -> tuple[int, bool, int, int]:
-    """Of two words on a member the greater one counts."""
+    """The order of rumours about a member: the greater one wins."""
     if status == LEFT:
         return (life.start, True, 0, 0)
     return (life.start, False, life.refutations, STATUSES.index(status))
@@ -61,7 +62,7 @@ class _Spreading:
 
 
 class Rumours:
-    """Those that this member still passes on."""
+    """The rumours that this member still sends."""
 
     def __init__(self) -> None:
         self._spreading: dict[tuple[str, str], _Spreading] = {}
@@ -70,7 +71,7 @@ class Rumours:
         return bool(self._spreading)
 
     def add(self, rumour: Rumour) -> None:
-        """Pass it on from now on, in place of what it outdoes."""
+        """Send this rumour from now on, instead of those that it overrides."""
         stale = [key for key, old in self._spreading.items() if self._is_outdone(old.rumour, rumour)]
         for key in stale:
             del self._spreading[key]
@@ -81,7 +82,7 @@ class Rumours:
             del self._spreading[key]
 
     def take(self, members: int) -> tuple[Rumour, ...]:
-        """Those for the next message in a cluster of so many: the ones sent least first."""
+        """The rumours for the next message, in a cluster of this size: those sent least often come first."""
         if not self._spreading:
             return ()
         times_max = math.ceil(RETRANSMISSIONS * math.log10(members + 1))

@@ -1,4 +1,4 @@
-"""A member's account of its want of room: since when, how much is used, what waits, what to do about it."""
+"""A member's report on a shortage of room: since when, how much is used, what waits, what to do about it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class Wait(NamedTuple):
     peer: str
     shard: str
     is_here: bool
-    """They come from the peer, and did not fit here; otherwise they go to the peer, and did not fit there."""
+    """Whether they come from the peer and did not fit here. Otherwise they go to the peer, and did not fit there."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomStatus:
-    """What a member says of its room."""
+    """A member's report on its room."""
 
     room: str
     """`ample`; `scarce`: puts of clients are refused; `spent`: rows with values from other members, too."""
     since_ms: int
-    """How long it has been so."""
+    """How long it has been at this level."""
     used_bytes: int
     capacity_bytes: int
     crowded: tuple[str, ...]
-    """Other members that have said that they are short of room: puts are refused as long as there are any."""
+    """Other members that report a shortage of room; puts are refused as long as there are any."""
     waiting: tuple[str, ...]
-    """Members with which rows are not exchanged for the moment, because they did not fit here or there."""
+    """Members with which rows are not exchanged at the moment, because they did not fit on one side."""
 
 
 class Shortage:
-    """Of one member. It is told once when it begins, when it grows, and when it ends."""
+    """The shortage of one member. It is logged once when it begins, when it gets worse, and when it ends."""
 
     def __init__(self, now_ms: int) -> None:
         self.usage = Usage(0, 0)
@@ -50,7 +50,7 @@ class Shortage:
         self._told_waits_before: list[Wait] = []
 
     def tell(self, room: Room, crowded: Sequence[str], waits: list[Wait], now_ms: int) -> list[Notice]:
-        """What is new since it was last told. `retract` takes it back: the batch was not committed."""
+        """The notices since the last call. `retract` takes them back if the batch was not committed."""
         self._told_before, self._told_crowded_before = self._told, self._told_crowded
         self._since_ms_before, self._told_waits_before = self._since_ms, self._told_waits
         notices: list[Notice] = []

@@ -1,11 +1,11 @@
-"""What a replica shows of itself outside a batch.
+"""The state of a replica that code outside a batch may read.
 
-A replica changes in the middle of a batch, and a batch may fail. So nothing outside of it reads the replica: each batch
-leaves a snapshot among its effects, which is handed out once the batch is durable. After a batch that failed the
-snapshot before it stands, and the replica returns to it.
+A replica changes in the middle of a batch, and a batch may fail. So nothing outside a batch reads the replica itself.
+Each batch leaves a snapshot among its effects, which is handed out once the batch is durable. After a failed batch the
+previous snapshot stays valid, and the replica returns to it.
 
-A snapshot never changes, and neither does what it holds. A mapping in it is copied by the batch that changes it; the
-batches that follow pass the same object on.
+A snapshot is immutable, with everything in it. A mapping in it is copied by the batch that changes it; later batches
+pass the same object on.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class ReplicaSnapshot:
     identity: Identity
     is_ready: bool
     is_fenced: bool
-    """The data are outdated: see `Effects.is_fenced`."""
+    """Whether the data are outdated; see `Effects.is_fenced`."""
     zone: str | None
     settings: Mapping[str, TableSettings]
-    """By table of the users, for the tables that have any."""
+    """By table of `usr`, for the tables that have settings."""
     conflicts: Mapping[tuple[str, str], int]
     """See `Tally.conflicts`."""
     alone_since_ms: int | None = None
-    """When another member was last heard, or this one began; None while it is not alone."""
+    """When another member was last heard, or this one started; None while it is not alone."""
     fence: Fence | None = None
-    """Why it is fenced, and what others are known to have."""
+    """Why it is fenced, and what other members are known to have; None while it is not."""
 
     def settings_of(self, table: str) -> TableSettings:
         """The settings of a table of the users; the defaults if it has none."""

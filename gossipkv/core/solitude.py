@@ -6,8 +6,8 @@ its own. Then it is alone
 - from the start of its process until it has completed a sync of `sys` with another member;
 - after that, whenever no other member has answered it or asked it anything for `SILENT_INTERVALS` gossip intervals.
 
-A member that knows of no others is a whole cluster, and is not alone. What a member alone acknowledges is on one disk,
-and what it reads may be old: so it says that it is alone. It takes reads and writes all the same.
+A member that knows of no others is a whole cluster, and is not alone. What a member acknowledges while it is alone is
+on one disk only, and what it reads may be old. So it reports that it is alone. It still takes reads and writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SILENT_INTERVALS = 10
 
 
 class Solitude:
-    """Of one member."""
+    """The solitude of one member."""
 
     def __init__(self, membership: Membership, gossip_interval_ms: int, now_ms: int) -> None:
         self._membership = membership
@@ -29,15 +29,15 @@ class Solitude:
         """When another member was last heard; the start of the process before that."""
         self._has_synced = False
         self._is_told = False
-        """Whether the log has been told that the member is alone."""
+        """Whether it has been logged that the member is alone."""
 
     def heard(self, now_ms: int) -> None:
         """Another member has answered, or asked."""
         self._heard_ms = now_ms
 
     def tick(self, now_ms: int) -> list[Notice]:
-        """Let time pass. The log is told once when the member has been alone for long enough, and when it ends."""
-        # A clock that was set back must not put off the moment at which silence counts.
+        """Advance the time. Returns a notice once the member has been alone for long enough, and one when that ends."""
+        # A clock that was set back must not delay the time at which silence counts.
         self._heard_ms = min(self._heard_ms, now_ms)
         since_ms = self.since_ms(now_ms)
         if since_ms is None and self._is_told:
@@ -50,8 +50,8 @@ class Solitude:
 
     @property
     def knows_members(self) -> bool:
-        """Whether it knows who the members are: it has synced `sys` since it started, or there is no one to sync with.
-        Before that, a replica may be a member of which this one has not heard yet."""
+        """Whether it knows the members: it has synced `sys` since it started, or there is no member to sync with.
+        Before that, any replica may be a member of which this one has not heard yet."""
         if not self._membership.knows_of_others():
             return self._membership.has_looked
         return self._note_sync()

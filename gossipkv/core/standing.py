@@ -1,4 +1,4 @@
-"""How another member stands with the failure detector of this one."""
+"""The state of another member in the failure detector of this one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gossipkv.core.suspicion import Suspicion
 
 @dataclass(slots=True)
 class Standing:
-    """How one other member is taken to be."""
+    """The state of one other member."""
 
     status: str = ALIVE
     life: Life = UNBORN
@@ -21,19 +21,19 @@ class Standing:
     is_probed: bool = True
     """Whether it exists, as far as discovery knows."""
     heard_ms: int | None = None
-    """In the time of this machine: when it last answered."""
+    """When it last answered, in the failure detector's own time."""
     told_ms: int | None = None
-    """And when it was last pinged beside the probes, for what either had said of the other."""
+    """When it was last pinged outside of probes, because of a rumour about one of the two."""
     former: Life = UNBORN
-    """The life before this one, as it last was: the later one may turn out to be the older."""
+    """The last state of the previous life: the later life may turn out to be the older one."""
 
     @property
     def is_living(self) -> bool:
-        """A suspect is, until its suspicion has run out."""
+        """Whether it counts as alive. A suspect does until its suspicion times out."""
         return self.is_probed and self.status in (ALIVE, SUSPECT)
 
     def accusation(self, member: str, accuser: str) -> tuple[Rumour, ...]:
-        """What is held against it, if anything, as this member says it."""
+        """The suspicion or death of it, if any, as a rumour from this member."""
         if self.status not in (SUSPECT, DEAD):
             return ()
         return (Rumour(member, self.status, self.life, accuser if self.status == SUSPECT else ""),)

@@ -1,4 +1,4 @@
-"""A replica's account of itself and of what it has heard of others."""
+"""The status of a replica, and what it has heard of others."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class ShardStatus:
     tombstones: int
     fingerprint: int
     rows_behind: int
-    """Writes known here that the member has not said to cover; for the member itself, those it has heard of from
-    others' contexts and does not cover yet. A row written often counts each time."""
+    """Writes known here that the member is not known to cover. For this member: writes that it knows of from others'
+    contexts and does not cover yet. A row that is written several times counts each time."""
     last_sync_ms: int | None
-    """Since the last completed sync with the member; None before the first."""
+    """Time since the last completed sync with the member; None before the first."""
     heard_ms: int | None
     """Age of these figures; None where there are none yet."""
 
@@ -61,7 +61,7 @@ class MemberStatus:
     """How far its wall clock was ahead of this one's when last heard; travel time makes it less."""
     shards: dict[str, ShardStatus]
     refutations: int = 0
-    """How often it has refuted words against it in this life, as far as known here."""
+    """The number of its refutations in this life, as far as known here."""
     status_since_ms: int = 0
     """How long it has had this status here."""
     sighting: Seen | None = None
@@ -75,7 +75,7 @@ class ReplicaStatus:
     has_pushed_everything: bool
     """Whether every member that answers is known to cover all that was written here."""
     members: tuple[MemberStatus, ...]
-    """All known, this one included, by name."""
+    """All known members, including this one, by name."""
     tables: dict[str, dict[str, Counts]]
     """Per shard, per table."""
     totals: dict[str, Counts]
@@ -83,15 +83,15 @@ class ReplicaStatus:
     collection_blocked_by: tuple[str, ...]
     """Members that are not known to have heard of a tombstone which is old enough to be collected."""
     lacking: tuple[LackingRow, ...]
-    """Rows that it knows to exist and could not take in."""
+    """Rows that it knows of and could not take in."""
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
     room: RoomStatus
     unreadable: tuple[UnreadableRow, ...] = ()
-    """Rows in quarantine, as many as fit."""
+    """Rows in quarantine, up to a bound."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
-    """All of them, per shard."""
+    """The number of rows in quarantine, per shard."""
     alone_ms: int | None = None
     """For how long no other member has been heard; None while it is not alone."""
 
@@ -104,7 +104,7 @@ class LackingRow(NamedTuple):
 
 
 class Described(Protocol):
-    """What the account needs of the replica itself."""
+    """What the status needs from the replica itself."""
 
     identity: Identity
     options: ReplicaOptions
@@ -132,7 +132,7 @@ def describe(
     room: RoomStatus,
     now_ms: int,
 ) -> ReplicaStatus:
-    """The account of a replica."""
+    """The status of a replica."""
     identity, options = replica.identity, replica.options
     own = MemberStatus(
         member=identity.member,

@@ -1,10 +1,10 @@
 """What a replica needs of its storage.
 
 One writer at a time opens a `Transaction`, sees its own writes, and ends it by `commit` (durable when it returns) or
-`abort`. Any number of readers see the last committed state. Storage keeps what it is told and decides nothing: the
-core says which journal entries stand and what the sums are, in the same transaction as the rows they describe.
+`abort`. Any number of readers see the last committed state. Storage decides nothing: the core says which journal
+entries to keep and what the sums are, in the same transaction as the rows that they describe.
 
-Shards are named by their namespace; addresses are those of `core.address`; leaves those of `core.fingerprint`.
+Shards are named by their namespace. Addresses are defined in `core.address`, leaves in `core.fingerprint`.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from gossipkv.core.row import Row
 
 
 class StorageError(Exception):
-    """The storage could not do what was asked; nothing of the transaction stands."""
+    """The storage failed; nothing of the transaction is stored."""
 
 
 class StorageFullError(StorageError):
-    """No room for the transaction, in the map or on the volume. Reads go on; a later write may succeed."""
+    """There is no room for the transaction, in the map or on the volume. Reads still work; a later write may
+    succeed."""
 
 
 class PutRefusedError(StorageFullError):
-    """This member is short of room, or another one that must hold the row as well. The text says what to do."""
+    """This member is short of room, or another one that must also hold the row. The text says what to do."""
 
 
 class PutDelayedError(StorageError):
-    """Rows that are on their way to all members take the room that is left: a later put may succeed."""
+    """Rows on their way to all members take the remaining room. A later put may succeed."""
 
 
 class StorageFailedError(StorageError):
-    """The volume failed under a write. What was committed before is intact, what comes next cannot be trusted to be:
-    the storage takes no more writes until the process starts again."""
+    """A write failed on the volume. Earlier commits are intact, but later ones could not be trusted, so the storage
+    takes no more writes until the process is restarted."""
 
 
 DAMAGE_REMEDY = (
     ": the volume or another program has damaged them; move the directory away, and start again with an empty one: the "
     "member fills itself from the others (what can be read: gossipkv export TABLE --data-dir DIRECTORY)"
 )
-"""For a record that a start needs."""
+"""A record that is needed at start is damaged."""
 
 
 class UnreadableRowError(StorageError):
-    """One row is damaged, or is nothing that this version can read. All others can be read."""
+    """One row is damaged, or cannot be read by this version. All others can be read."""
 
     def __init__(self, shard: str, address: bytes, reason: str) -> None:
         super().__init__(f"the row {address.decode(errors='backslashreplace')!r} of {shard} cannot be read: {reason}")
@@ -58,15 +59,15 @@ class UnreadableRowError(StorageError):
 
 
 class Quarantined(NamedTuple):
-    """What is known of a row that cannot be read. Its bytes are kept beside."""
+    """What is known of an unreadable row. Its bytes are stored with this record."""
 
     reason: str
     context: Context
-    """What the row covered, as the journal has it."""
+    """What the row covered, according to the journal."""
 
 
 class Identity(NamedTuple):
-    """Who this data directory is."""
+    """The identity of a data directory."""
 
     cluster: str
     member: str
@@ -76,7 +77,7 @@ class Identity(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What a table, or a shard, holds."""
+    """The counts of a table or a shard."""
 
     rows: int = 0
     tombstones: int = 0
@@ -88,7 +89,7 @@ class Counts(NamedTuple):
 
 
 class ShardRecord(NamedTuple):
-    """What a shard must know at start, besides its rows."""
+    """The state of a shard that is needed at start, besides its rows."""
 
     context: Context
     floors: Context
@@ -110,10 +111,10 @@ class JournalEntry(NamedTuple):
 
 
 EXPIRIES = "expiries"
-"""The index of when values expire."""
+"""The index of values by time of expiry."""
 
 TOMBSTONES = "tombstones"
-"""The index of when rows were deleted, of those that still are."""
+"""The index of deleted rows by time of deletion."""
 
 
 class Deadline(NamedTuple):
@@ -219,15 +220,15 @@ class Transaction(Reader, Protocol):
         ...
 
     def release(self, shard: str, address: bytes) -> None:
-        """Forget a quarantined row: another has taken its place."""
+        """Drop a quarantined row that has been replaced."""
         ...
 
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
-        """Let the entry name this row. Returns the address of the row that it named before, if that is another one."""
+        """Set the entry to this row. Returns the address of the row that it named before, if it is another one."""
         ...
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
-        """Delete the entry if it names this row. One that names another row stays: two rows may bear one dot."""
+        """Delete the entry if it names this row. It may name another row, because two rows may have the same dot."""
         ...
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
@@ -235,7 +236,7 @@ class Transaction(Reader, Protocol):
     def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
 
     def commit(self) -> None:
-        """Make all of it durable, or none of it. Raises StorageError, after which the transaction has ended."""
+        """Make everything durable, or nothing. Raises StorageError; the transaction has then ended."""
         ...
 
     def abort(self) -> None: ...

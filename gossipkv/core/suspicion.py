@@ -1,4 +1,4 @@
-"""How long a member may be suspect before it counts as dead.
+"""The time that a member may be suspect before it is declared dead.
 
 Lifeguard's suspicion: it begins long, for it may be the suspecting member's own fault, and shrinks with each other
 member that could not reach the suspect either. Source: Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for
@@ -12,16 +12,17 @@ import math
 from dataclasses import dataclass, field
 
 LONGEST = 6
-"""How many times the shortest suspicion the longest is; beta of the Lifeguard paper."""
+"""The longest suspicion, in multiples of the shortest; beta of the Lifeguard paper."""
 
 
 def shortest_ms(multiplier: int, members: int, period_ms: int) -> int:
-    """multiplier * log10(n + 1) * period: time for the word to reach the suspect and for its refutation to return."""
+    """multiplier * log10(n + 1) * period: time for the suspicion to reach the suspect and for its refutation to
+    return."""
     return round(multiplier * math.log10(members + 1) * period_ms)
 
 
 def confirmations_needed(multiplier: int, members: int) -> int:
-    """How many others must confirm it for the shortest suspicion; none where there are not as many others."""
+    """The number of confirmations by others for the shortest suspicion; 0 if there are not enough others."""
     needed = max(0, multiplier - 2)
     return needed if needed <= members - 2 else 0
 
@@ -34,7 +35,7 @@ class Suspicion:
     accusers: set[str] = field(default_factory=set)
 
     def confirm(self, accuser: str) -> bool:
-        """Another has said so; returns whether that is news that still counts."""
+        """Another member confirms the suspicion; returns whether this is new and still counts."""
         if accuser in self.accusers or len(self.accusers) > self.needed:
             return False
         self.accusers.add(accuser)

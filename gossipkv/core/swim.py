@@ -3,22 +3,22 @@
 Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002;
 Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2018.
 
-- Every protocol period one member is probed, in a shuffled order in which each comes once before any comes again. It is
-  pinged; if it does not answer in time, some others are asked to ping it. Who has answered an exchange begun here
-  within the period needs no probe, unless there are rumours to tell.
-- Whoever could not be reached is suspect, and dead when its suspicion has run out. It refutes with one refutation more.
-  Whoever is taken for suspect or dead is told so with every message, so that it learns of it first.
-- What is first-hand counts here: a suspect that answers is alive, and is told what is said of it. That it lives is for
-  itself to tell others.
-- Changes ride on pings and acks, each a bounded number of times. A dead member is pinged now and then.
-- Word of what is held against whom goes out beside the probes where it is called for, to each member once per protocol
-  period at most: two that do not believe each other do not keep each other busy.
-- A member that left is not probed. It stays left until a later life of it speaks.
-- Local health: probes that fail without the helpers' fault, refutations that were called for, and a late wake-up make a
-  member slower to judge; each probe that succeeds makes it quicker again.
-- Time here is the sum of the steps between inputs, each cut to a protocol period: no suspicion runs out while one is
-  paused or while its clock jumps. One that wakes up late forgets the probe under way, and declares no one dead until it
-  has heard from someone, or has tried for as long as a suspicion takes.
+- Every protocol period one member is probed, in shuffled round-robin order. It is pinged directly; if it does not
+  answer in time, some other members are asked to ping it. A member that has answered an exchange begun here within the
+  period needs no probe, unless there are rumours to send.
+- A member that cannot be reached is suspect, and dead once the suspicion times out. It refutes a suspicion by raising
+  its refutation count. Every message to a member held to be suspect or dead says so, so that it learns of it first.
+- First-hand evidence counts at the member that has it. A suspect that answers is alive here, and is told of the
+  suspicion. Only the suspect itself can convince others, by a refutation.
+- Rumours are piggybacked on pings and acks, each a bounded number of times. A dead member is pinged now and then.
+- A suspicion or death may also be reported to its subject outside of probes, at most once per member and protocol
+  period. Without this limit, two members that suspect each other would keep each other busy.
+- A member that left is not probed. It stays left until it starts again.
+- Local health: failed probes (unless a helper failed), refutations, and a late wake-up make a member judge more slowly.
+  Each successful probe makes it judge faster again.
+- Time is the sum of the steps between inputs, each capped at a protocol period. So no suspicion times out while this
+  member is paused or its clock jumps. A member that wakes up late drops the probe under way, and declares no other
+  member dead until it has heard from one, or has tried for as long as a suspicion lasts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HEALTH_MAX = 8
 """The worst local health: timeouts are then nine times as long. S of the Lifeguard paper."""
 
 KNOCK_PERIODS = 5
-"""Every so many protocol periods a dead member is pinged."""
+"""Number of protocol periods between pings of a dead member."""
 
 
 @dataclass(slots=True)
@@ -51,14 +51,14 @@ class Swim:
     tally: Tally
     now_ms: int
     life: Life = UNBORN
-    """This member's own."""
+    """The life of this member."""
     has_left: bool = False
     health: int = 0
     """0 at best, HEALTH_MAX at worst."""
     standings: dict[str, Standing] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
-    """To be taken and begun."""
+    """Requests to send; the caller takes them."""
     _time_ms: int = 0
     _rumours: Rumours = field(default_factory=Rumours)
     _order: list[str] = field(default_factory=list)
@@ -68,14 +68,14 @@ class Swim:
     _deaf_until_ms: int = 0
     _live: int = 1
 
-    # What is known from elsewhere
+    # Input from membership and discovery
 
     def begin_life(self, start: int) -> None:
-        """This member runs as that incarnation."""
+        """Start as this incarnation."""
         self.life = max(self.life, Life(start, 0))
 
     def learn(self, member: str, start: int, has_left: bool = False) -> Standing:
-        """Hear of a member, or of a later life of it, or that it has left in this one."""
+        """Learn of a member, of a later life of it, or that it has left in this one."""
         standing = self.standings.get(member)
         if standing is None:
             standing = self.standings[member] = Standing(life=Life(start, 0), since_ms=self.now_ms)
@@ -101,7 +101,7 @@ class Swim:
             self._rumours.drop(member)
 
     def let_go(self, member: str) -> None:
-        """It does not exist any more, as far as discovery knows: it is neither probed nor judged."""
+        """Discovery no longer lists the member: it is neither probed nor judged."""
         standing = self.standings[member]
         standing.is_probed = False
         self._rumours.drop(member)
@@ -110,7 +110,7 @@ class Swim:
         self._count()
 
     def take_back(self, member: str) -> None:
-        """It exists after all. What was concluded before says nothing of it now."""
+        """Discovery lists the member again. Earlier conclusions no longer apply."""
         standing = self.standings[member]
         standing.is_probed = True
         if standing.status in (SUSPECT, DEAD):
@@ -122,7 +122,7 @@ class Swim:
         self._count()
 
     def heard(self, member: str) -> None:
-        """It has answered an exchange that was begun here."""
+        """The member has answered an exchange that was begun here."""
         self._deaf_until_ms = 0
         standing = self.standings.get(member)
         if standing is None:
@@ -162,7 +162,7 @@ class Swim:
             self._begin_probe()
 
     def advance(self, now_ms: int) -> None:
-        """Let time pass: to be called before anything else happens."""
+        """Advance the time; call this before any other method."""
         passed_ms, self.now_ms = now_ms - self.now_ms, now_ms
         period_ms = self.options.protocol_period_ms
         self._time_ms += max(0, min(passed_ms, period_ms))
@@ -210,7 +210,7 @@ class Swim:
             self.requests.append(Request(member, Ping(self._words_for(member))))
 
     def _next_target(self) -> str | None:
-        """The next in the order that is to be probed."""
+        """The next member to probe."""
         for _ in range(len(self.standings)):
             if not self._order:
                 self._order = sorted(self.standings)
@@ -262,7 +262,7 @@ class Swim:
     # Messages
 
     def receive(self, sender: str, message: Ping | PingRequest | Ack) -> Ack | None:
-        """The answer to what another member begins."""
+        """The answer to a ping or ping request of another member."""
         self._deaf_until_ms = 0
         is_accused = self._absorb(message.rumours)
         if isinstance(message, Ack):
@@ -275,7 +275,7 @@ class Swim:
         return Ack(self.options.member, self._words_for(sender, is_accused))
 
     def answered(self, request: Request, sender: str, answers: list[Ack]) -> None:
-        """A request has been answered, by whoever is reached there now."""
+        """A request has been answered by the member that now has the address."""
         for ack in answers:
             if self._absorb(ack.rumours):
                 self._tell(sender, (self._word(),))
@@ -292,14 +292,14 @@ class Swim:
             self.requests.append(Request(request.on_behalf_of, word))
 
     def failed(self, request: Request) -> None:
-        """A request has come to nothing: no need to wait for its timeout."""
+        """A request has failed: do not wait for its timeout."""
         probe = self._probe
         is_own = probe is not None and request.probe == probe.number and isinstance(request.message, Ping)
         if probe is not None and is_own and not probe.is_acked and not probe.asked:
             self._ask_others(probe)
 
     def forget(self, requests: list[Request]) -> None:
-        """These have not been begun, or what came of them was lost: nothing is concluded from the probe."""
+        """These requests were not sent, or their results are lost: conclude nothing from the probe."""
         if self._probe is not None and any(request.probe == self._probe.number for request in requests):
             self._probe = None
         self.requests.clear()
@@ -311,7 +311,7 @@ class Swim:
         return self._accusation(member) + own + self._rumours.take(self._live)
 
     def _tell(self, member: str, words: tuple[Rumour, ...]) -> None:
-        """Ping it now, unless it has been so within the period."""
+        """Ping the member now, unless that was done within the period."""
         standing = self.standings.get(member)
         if standing is None:
             return
@@ -326,7 +326,7 @@ class Swim:
     # Rumours
 
     def _absorb(self, rumours: tuple[Rumour, ...]) -> bool:
-        """Take in what is said; returns whether that was something against this member."""
+        """Apply rumours; returns whether one of them was against this member."""
         is_accused = False
         for rumour in rumours:
             if rumour.member == self.options.member:
@@ -348,11 +348,11 @@ class Swim:
             self._rumours.add(rumour)
 
     def _defend(self, rumour: Rumour) -> None:
-        """Someone says of this member what is not so."""
+        """Refute a rumour about this member."""
         if rumour.status == ALIVE or rumour.life < self.life:
             return
         if rumour.status == LEFT and rumour.life.start <= self.life.start:
-            # Its own word.
+            # The member's own rumour.
             return
         self.life = Life(rumour.life.start + (rumour.status == LEFT), rumour.life.refutations + 1)
         self.health = min(HEALTH_MAX, self.health + 1)
@@ -377,7 +377,7 @@ class Swim:
         before, was = standing.status, standing.life
         if life.start > was.start:
             standing.former = was
-        # To leave outdoes all that was said of a life, and unsays none of it.
+        # `left` overrides all rumours about a life, but does not take them back.
         life = max(life, was)
         standing.status, standing.life, standing.suspicion = status, life, None
         if status == SUSPECT:

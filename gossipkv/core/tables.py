@@ -1,12 +1,12 @@
 """Settings of tables, as rows of `sys.tables` hold them: a row per table of `usr`, named for it, JSON.
 
-A setting counts for a member's writes from when the row has reached it. Rows that are there stay as they are: what a
-version says of itself is what it was written under. In a table that went from siblings to last-write-wins a row with
-several versions reads as its winner, and the next write replaces them all; in one that went the other way rows keep
-siblings from their next write on.
+A setting applies to a member's writes from the time when the row has reached that member. Existing rows do not change:
+each version records the setting that it was written under. In a table that changed from siblings to last-write-wins,
+readers of a row with several versions find its winner, and the next write replaces them all. In a table that changed
+the other way, rows keep siblings from their next write on.
 
-A member that has not yet learned the settings of others since it started does not know what a table without a row of
-settings is: there it writes what suits both (`Store.knows_settings`).
+Until a member has learned the settings of others after its start, it does not know the setting of a table without a row
+here. It then writes in a form that suits both settings (`Store.knows_settings`).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from gossipkv.rows.invalid import InvalidInputError
 class TableSettings(NamedTuple):
     conflicts: Conflicts = Conflicts.LAST_WRITE_WINS
     w: int = 1
-    """Durable copies before a write is answered, where the request does not say."""
+    """Durable copies before a write is answered, unless the request says otherwise."""
     r: int = 1
-    """Members asked for a read, where the request does not say."""
+    """Members asked for a read, unless the request says otherwise."""
 
     def to_json(self) -> bytes:
         return json.dumps({"conflicts": self.conflicts.value, "w": self.w, "r": self.r}).encode()
 
     @classmethod
     def from_json(cls, stored: bytes) -> TableSettings:
-        """What is absent, or is nothing that this member knows, is at its default: a newer member may have written it,
-        and one wrong field must not change the meaning of the others."""
+        """A field that is absent or unknown to this member has its default: a newer member may have written it, and one
+        wrong field must not change the meaning of the others."""
         try:
             fields = json.loads(stored)
         except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ class Tables:
     def load(self, reader: Reader) -> None:
         prefix = address_of(TABLES_TABLE, b"")
         end = prefix[:-1] + b"\1"
-        # Settings that cannot be read cannot be broken by a write that replaces nothing unseen.
+        # A write that replaces nothing unseen is safe even if the settings cannot be read.
         unreadable = [
             key_of(address).decode(errors="replace") for address, _ in reader.quarantined(SYSTEM, prefix, end)
         ]
@@ -109,7 +109,7 @@ class Tables:
         )
 
     def follow(self, changed: Iterable[RowCopy]) -> None:
-        """Learn from rows of `sys` as they now stand."""
+        """Learn from the current rows of `sys`."""
         rows = [copy for copy in changed if table_of(copy.address) == TABLES_TABLE]
         if rows:
             self._follow(dict(self.settings), rows)

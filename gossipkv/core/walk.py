@@ -1,15 +1,14 @@
 """Walks: bringing a replica up to date by comparing fingerprints.
 
-The walker descends the sums of a peer's shard: nodes that differ, leaves that differ, rows that differ. It needs
-nothing of the journal, so it serves new members, members that were away for long, and the repair of whatever should
-not be.
+The walker descends the sums of a peer's shard: nodes that differ, then leaves that differ, then rows that differ. It
+does not need the journal. So it serves new members, members that were away for long, and repairs.
 
-Both sums are compared: a tombstone missed here would be claimed by the context. When every differing leaf has been
-visited, the walker covers what the peer covered *at the start*; what the peer learned during the walk may lie in
-leaves visited before. An interrupted walk loses nothing: leaves that have become equal are skipped by the next one.
+Both sums are compared: otherwise the context would claim a missed tombstone. When every differing leaf has been
+visited, the walker covers what the peer covered *at the start*. What the peer learned during the walk may lie in leaves
+visited before. An interrupted walk loses nothing: the next one skips leaves that have become equal.
 
-An audit is a walk over visible sums alone that leaves the context as it is: it finds differences that nothing else
-would notice while contexts keep changing.
+An audit is a walk over visible sums only, and does not change the context. It finds differences that nothing else would
+notice while contexts keep changing.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from gossipkv.core.store import Intake
 NODES_PER_MESSAGE = 16
 LEAVES_PER_MESSAGE = 4096
 ENTRY_BYTES = 28
-"""What a version takes in a list, at least."""
+"""Minimum size of a version in a list."""
 ADDRESS_BYTES_PER_MESSAGE = 256 * 1024
 
 
@@ -54,11 +53,11 @@ Question = WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows
 
 
 class WalkFaultError(Exception):
-    """The peer's answer does not fit what was asked."""
+    """The peer's answer does not match the question."""
 
 
 class Walk:
-    """The walker's side of one walk. Ask `request`, hand the answer to the method for it, until `is_finished`."""
+    """The walker's side of one walk. Send `request` and pass the answer to its method, until `is_finished`."""
 
     def __init__(self, shard: str, *, is_audit: bool = False, is_repair: bool = False) -> None:
         self.shard = shard
@@ -91,14 +90,14 @@ class Walk:
         return self.claim is not None and is_all_asked and self.fetching.is_finished
 
     def seal(self) -> Context:
-        """What the walker covers now that the walk is finished: nothing more than before when a row was refused. That
-        row may be what superseded a write of any origin, for rows lose the context entries that every member covers.
+        """What the walker covers after the walk: nothing more than before if a row was refused. That row may have
+        superseded a write of any origin, because rows lose the context entries that every member covers.
         """
         assert self.claim is not None, "a finished walk has a claim"
         return Context() if self.intake.refused else self.claim
 
     def request(self) -> Question | FetchValue:
-        """The next question; asking it again after a failure does no harm."""
+        """The next question; it may be repeated after a failure."""
         if self.fetching.asked is not None:
             return self.fetching.asked
         asked: Question
@@ -157,7 +156,7 @@ class Walk:
         return theirs.visible != ours.visible if self.is_audit else theirs != ours
 
     def _visit(self, leaf: int, ours: Sums, theirs: Sums) -> None:
-        """A leaf that is empty here is fetched whole; one that is empty there has nothing to give."""
+        """Fetch a leaf that is empty here as a whole; skip one that is empty there."""
         if theirs == EMPTY:
             return
         if ours == EMPTY:
@@ -219,7 +218,7 @@ def serve(
     part_bytes: int,
     whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX,
 ) -> Message:
-    """Answer a walker, from what stands now."""
+    """Answer a walker from the current state."""
     match question:
         case WalkBegin():
             return WalkRoot(
@@ -262,7 +261,7 @@ def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, p
 def _visit_leaves(
     reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, add: Callable[[bytes, Row], bool]
 ) -> Position | None:
-    """Show each row of the leaves to `add` until it has no room; returns where that was."""
+    """Pass each row of the leaves to `add` until it has no room; returns where that was."""
     for place, leaf in enumerate(leaves):
         start = after if place == 0 else b""
         for address, row in _leaf_rows(reader, shard, leaf, start):

@@ -1,12 +1,12 @@
-"""How far a watcher has been told, and the text that says so: the id of an event.
+"""The position of a watcher, and its text form: the id of an event.
 
-A context says that every write up to it has been told, or what superseded it; dots name versions above it that have
-been told. Dots are needed for rows that run ahead of the context: for a moment while writes arrive, for good where
-their origin is gone and no one has all that it wrote.
+A position is a context and some dots. Every write that the context covers has been sent, or superseded by one that has.
+The dots name versions above the context that have been sent. They are needed for rows that run ahead of the context:
+briefly while writes arrive, and permanently if an origin is gone and no member has all of its writes.
 
-The id is the whole of it, so a watch goes on at any member that has all of it: whatever that member holds then is what
-the watcher has been told, or newer. An id is bounded, because it travels as an HTTP header. A position that does not
-fit has no id of its own: a watch that breaks off there is reset.
+The id encodes the whole position, so a watch can resume at any member that holds everything it names. What that member
+holds is what the watcher has been sent, or newer. The length of an id is bounded, because it travels as an HTTP header.
+A position that does not fit has no id of its own: a watch that breaks off there is reset.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.row import Row
 
 ANEW = "anew"
-"""The id of whoever cannot go on from where it is: only all current rows help it."""
+"""The id of a position that cannot be resumed: the watch must start over with all current rows."""
 DOTS_MAX = 256
-"""In an id."""
+"""Maximum number of dots in an id."""
 EVENT_ID_LENGTH_MAX = 4096
-"""Characters of an id. Servers and proxies commonly refuse a header of more than 8 KiB, or all headers of more."""
+"""Maximum length of an id. Servers and proxies commonly refuse headers of more than 8 KiB, or 8 KiB in total."""
 
 _FORM = 2
 """The first byte of an id that names all of its context."""
 _FORM_OF_BASE = 3
-"""Of one that leaves out a base, which follows."""
+"""The first byte of an id that omits a base; the base follows."""
 _BASE_BYTES = 8
 _REPLICA_BYTES = 8
 _ORIGINS_MAX = 10_000
 
 
 class WatchPosition:
-    """A context and dots above it. Changed in place only by whoever made it."""
+    """A context and dots above it. Only its creator changes it in place."""
 
     __slots__ = ("_abridged", "base", "context", "dots")
 
     def __init__(self, context: Context | None = None, dots: Iterable[Dot] = (), base: Base = NO_BASE) -> None:
-        """An abridged context is that of an id, until it is completed."""
+        """`context` may be abridged if it comes from an id; `complete` puts the omitted entries back."""
         self.context = context if isinstance(context, Abridged) else Context(context or {})
         self.dots = set(dots)
         self.base = base
-        """What the id leaves out."""
+        """The retired replicas that the id omits."""
         self._abridged: Context | None = None
-        """What the id names of the context; None: not known yet."""
+        """The part of the context that the id names; None if not known yet."""
 
     def complete(self, base: Base) -> bool:
-        """Put back what the id left out. Returns whether the base was recognised, now or before."""
+        """Put the omitted entries back. Returns whether the base was recognised, now or before."""
         self.context = base.resolved(self.context)
         return not isinstance(self.context, Abridged)
 

@@ -1,19 +1,20 @@
-"""What watchers of a shard are told, and in what order.
+"""What the watchers of a shard are sent, and in what order.
 
-A row is told as it stands, whenever it has a version that was not told before. A row that changes several times in one
-commit, or while a watcher is behind, is told as it stands in the end. A context covers a write only where it, or what
-superseded it, is held (I2); so the position of a watcher that has been told everything is the replica's context, and
-the versions that rows hold ahead of it.
+A watcher is sent the current state of a row whenever the row has a version that was not sent before. If a row changes
+several times in one commit, or while a watcher is behind, only its last state is sent. A context covers a write only if
+the replica holds the write or something that superseded it (I2). So the position of a watcher that has been sent
+everything is the replica's context, plus the versions that rows hold ahead of it.
 
-- The `Tail` is the position of all watchers that are up to date. It moves on by the changes of each commit.
-- `CatchUp` reads the journal, which has an entry for each live version whatever its floors, from a watcher's position
-  to the one that the tail had when it began; `Snapshot` reads the rows, up to the same.
-- A watcher may go on where `standing` says so: where everything that it has been told is held, or superseded. Else a
-  row could go back.
+- The `Tail` is the position of all watchers that are up to date. It advances by the changes of each commit.
+- `CatchUp` reads the journal from a watcher's position to the position that the tail had at the start. The journal has
+  an entry for each live version, even below its floors. `Snapshot` reads the rows, up to the same position.
+- A watch may resume at a member where `standing` says so: where everything that the watcher has been sent is held or
+  superseded. Otherwise a row could go back to an older state.
 
-While a watcher is told of many rows its position must be short, and still true if the watch breaks off. The last few
-rows stand in it by their dots; those before by a context, in the order of the journal. Such a context may name a write
-that was superseded by one that is told later on, as the ranges of a pull may; once all are told, it is true again.
+While a watcher is sent many rows, its position must be short, and still correct if the watch breaks off. It names the
+last few rows by their dots, and those before by a context, in the order of the journal. Such a context may cover a
+write whose superseding write is sent later, as the ranges of a pull may. Once all rows are sent, the context is exact
+again.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from gossipkv.core.storage import Reader
 from gossipkv.core.watch_position import WatchPosition
 
 AHEAD_ROWS_MAX = 10_000
-"""So many rows ahead of the context a tail knows. Where there are more, as when a transfer begins with many rows,
-watchers begin anew and are told of rows when the context covers them."""
+"""Maximum number of rows ahead of the context that a tail tracks. If there are more, as when a transfer begins with
+many rows, watchers start over and are sent rows when the context covers them."""
 RECOVERY_BATCHES = 16
-"""After so many it looks again whether they have become fewer."""
+"""Number of batches after which the tail checks whether there are fewer again."""
 LOOSE_ROWS_MAX = 32
-"""Told rows that stand in a position by their dots."""
+"""Maximum number of rows that a position names by their dots."""
 
 EXAMINED_PER_PAGE = 1_000
 BYTES_PER_PAGE = 256 * 1024
@@ -52,19 +53,19 @@ class Changes(NamedTuple):
     rows: dict[bytes, Row]
     context: Context
     base: Base = NO_BASE
-    """What ids leave out."""
+    """The retired replicas that ids omit."""
 
 
 @dataclass(slots=True, eq=False)
 class Told:
-    """A row for a watcher. Shared by all that are told it."""
+    """A row for watchers; shared by all that are sent it."""
 
     address: bytes
     row: Row
     event_id: str
-    """The position of a watcher that has been told this; empty in a snapshot, which only counts as a whole."""
+    """The position of a watcher after this row; empty within a snapshot, which only counts as a whole."""
     text: bytes = b""
-    """For whoever passes it on to keep the form in."""
+    """A cache in which the caller may keep the formatted event."""
 
     @property
     def size_bytes(self) -> int:
@@ -72,18 +73,18 @@ class Told:
 
 
 class BeginAnewError(Exception):
-    """Watchers cannot go on from where they are. Says why."""
+    """Watchers cannot resume from their position; the message says why."""
 
 
 class Footing(Enum):
-    """Of a watcher's position at a replica."""
+    """How a watcher's position relates to what a replica holds."""
 
     HELD = "held"
-    """All that has been told is held here, or superseded."""
+    """Everything that was sent is held here, or superseded."""
     AHEAD = "ahead"
-    """Not yet."""
+    """Some of it is not held here yet."""
     FORGOTTEN = "forgotten"
-    """Never again: what came after it may be gone from here, too."""
+    """The position can never be reached here: later deletions may have been collected."""
 
 
 def _everything(_: bytes) -> bool:
@@ -99,7 +100,7 @@ class Tail:
         self.recover(reader)
 
     def recover(self, reader: Reader) -> None:
-        """Begin from what stands."""
+        """Start from the current state."""
         self._revision = reader.revision()
         self._batches = 0
         context = _context_of(reader, self._shard)
@@ -107,7 +108,7 @@ class Tail:
         self._ahead = _rows_ahead(reader, self._shard, context, self.ahead_rows_max)
         """The versions that run ahead of the context, by row; None where there are too many."""
         self.position = self._position_at(context)
-        """Another object whenever it has changed."""
+        """The position; a new object after each change."""
 
     @property
     def is_complete(self) -> bool:
@@ -119,8 +120,8 @@ class Tail:
         return self._ahead is None and self._batches >= RECOVERY_BATCHES
 
     def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
-        """Move on over a batch; returns what to tell of the addresses that are watched, or None where watchers must
-        read the journal up to the new position. Raises BeginAnewError; where the replica has renounced writes, it must
+        """Advance over a batch. Returns the rows to send for the watched addresses, or None if watchers must read the
+        journal up to the new position. Raises BeginAnewError; if the replica has renounced writes, the tail must
         recover then."""
         before, context = self.position, changes.context
         self._batches += 1
@@ -177,7 +178,7 @@ def _rows_ahead(reader: Reader, shard: str, context: Context, rows_max: int) -> 
 
 
 def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row]) -> list[Told]:
-    """By the first of a row's writes that the context has come to cover, then the rows ahead of it."""
+    """The order of rows: by the first of a row's writes that the context newly covers, then the rows ahead of it."""
     due: list[tuple[tuple[bool, Dot], bytes, Row]] = []
     for address, row in rows.items():
         if before.covers_row(row):
@@ -201,7 +202,7 @@ def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row
 
 
 class _Running:
-    """The position of a watcher in the midst of what it is told, in the order of the journal."""
+    """The position of a watcher in the middle of a catch-up, in the order of the journal."""
 
     def __init__(self, position: WatchPosition, through: WatchPosition) -> None:
         self.position = WatchPosition(position.context, position.dots, through.base)
@@ -210,7 +211,7 @@ class _Running:
         self._loose_rows = 0
 
     def tell(self, row: Row, place: Dot | None) -> None:
-        """A row that is told at this place in the journal; None: behind all that is covered."""
+        """A row is sent at this place in the journal; None: after everything that is covered."""
         self.position.add(row)
         self._loose_rows += 1
         if self._loose_rows > LOOSE_ROWS_MAX:
@@ -236,17 +237,17 @@ class CatchUp:
         self._running = _Running(position, target)
         self._prefix = prefix
         self._ends: list[Dot] | None = None
-        """The last entry of each origin that is still to be read, as it was at the start."""
+        """The last entry of each origin to read, as of the start."""
         self._after: dict[ReplicaId, int] = dict(position.context)
 
     @property
     def position(self) -> WatchPosition:
-        """As it is after what has been told."""
+        """The position after the rows sent so far."""
         return self._target if self.is_finished else self._running.position
 
     def page(self, reader: Reader, shard: str) -> list[Told]:
-        """What comes next; to be called until finished. Rows that have moved on beyond the target since are left to
-        what follows."""
+        """The next rows; call it until finished. Rows that have changed again beyond the target are left to the events
+        that follow."""
         if self._ends is None:
             heads = sorted(reader.journal_heads(shard).items())
             self._ends = [Dot(*head) for head in heads if head[1] > self._after.get(head[0], 0)]
@@ -273,7 +274,7 @@ class CatchUp:
         return told
 
     def _is_due(self, row: Row, origin: ReplicaId) -> bool:
-        """Whether the row is told at an entry of this origin: a version from elsewhere is told at its own."""
+        """Whether the row is sent at an entry of this origin: a version of another origin is sent at its own entry."""
         position = self._running.position
         return any(
             version.dot.replica == origin and not position.covers(version.dot) for version in row.versions
@@ -281,8 +282,8 @@ class CatchUp:
 
 
 class Snapshot:
-    """Reads the visible rows, for a watcher that has been told nothing or nothing that can be gone on from. Rows that
-    have moved on beyond the target since are left to what follows."""
+    """Reads the visible rows, for a watcher that is new or cannot resume. Rows that have changed again beyond the
+    target are left to the events that follow."""
 
     def __init__(self, target: WatchPosition, prefix: bytes, now_ms: int) -> None:
         self.position = target
@@ -308,9 +309,9 @@ class Snapshot:
 
 
 def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Footing:
-    """Whether a watch can go on here from a position, which is completed if it left out what has been retired.
-    FORGOTTEN where tombstones have been collected that it does not cover: then all current rows are told, and those
-    that are not among them are gone."""
+    """Whether a watch can resume here from a position. The entries of retired replicas are put back into the position.
+    FORGOTTEN if tombstones have been collected that the position does not cover. The watcher is then sent all current
+    rows, and must drop all others."""
     if not position.complete(tail.base):
         return Footing.AHEAD
     collected = reader.collected(shard)

@@ -1,4 +1,4 @@
-"""What a client asks of a replica, and what it is told."""
+"""The write operations of clients, and their results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gossipkv.core.row import Row, Seen
 
 
 class Operation(NamedTuple):
-    """One put, or a delete where `value` is None."""
+    """One put; a delete if `value` is None."""
 
     address: bytes
     value: bytes | None
@@ -20,26 +20,26 @@ class Operation(NamedTuple):
     if_absent: bool = False
     """Only if the row does not exist."""
     seen: Seen | None = None
-    """What the writer has read of the row. In a table that keeps siblings the write replaces that and stands beside
-    the rest; without it, beside all, unless `if_match` names what is here: that is then what it replaces."""
+    """What the writer has read of the row. In a table that keeps siblings, the write replaces exactly that, and other
+    versions stay as siblings. Without it, the write replaces nothing, or what `if_match` names."""
     ttl_ms: int | None = None
-    """A put alone: the row expires so long after it."""
+    """Only for a put: the row expires after this time."""
 
     @property
     def names_versions(self) -> bool:
-        """Whether its condition says which versions its writer has read."""
+        """Whether its condition names the versions that its writer has read."""
         return self.if_match is not None and "*" not in self.if_match
 
 
 class Written(NamedTuple):
-    """The operation stands, under this name."""
+    """The operation was stored, under this name."""
 
     dot: Dot
     etag: str
     existed: bool
     """Whether there was a visible row before."""
     row: Row
-    """As it stands now."""
+    """The row after the operation."""
 
 
 class NotMatched(NamedTuple):
@@ -50,7 +50,7 @@ class NotMatched(NamedTuple):
 
 
 class Declined(NamedTuple):
-    """The operation is not carried out, for what the row holds; nothing was changed."""
+    """The operation was declined because of the state of the row or the member; nothing was changed."""
 
     reason: str
     """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete

@@ -27,7 +27,7 @@ async def membership(stage: Stage) -> None:
     value = await stage.value(last, "colours", "sky")
     say(f"It is alive again, and was ready only after it had caught up: it answers {value!r}.")
 
-    say(f"\nNow {last} is told to stop, and takes leave.")
+    say(f"\nNow {last} is told to stop, and leaves the cluster.")
     await stage.stop(last)
     await stage.until_status(first, last, LEFT)
     say(f"It has left, and is not looked for as a dead one is: {await stage.statuses(first)}.")

@@ -29,7 +29,7 @@ async def quorum(stage: Stage) -> None:
         await stage.until_status(first, gone, DEAD)
     await _write_in_vain(stage, f"{first} has found out that both are dead. The next write")
     await stage.client(first).table("orders").put("1004", b"paid")
-    say(f"A write that asks for nothing more than {first} itself (w=1) is taken as ever.")
+    say(f"A write that asks for nothing more than {first} itself (w=1) succeeds as always.")
 
     say("\nBoth start again.")
     await stage.start(second)
@@ -44,7 +44,7 @@ async def _write_in_vain(stage: Stage, which: str) -> None:
     try:
         await stage.client(first).table("orders").put("1003", b"paid", w=2, write_wait="1s")
     except TooFewCopiesError as error:
-        stage.say(f"{which} waits its 1 s and is refused; it is stored here all the same: {error}")
+        stage.say(f"{which} waits its 1 s and is refused, but stored here: {error}")
     except TooFewMembersError as error:
         stage.say(f"{which} waits its 1 s and is refused; it is not stored anywhere: {error}")
     else:

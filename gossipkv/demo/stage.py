@@ -1,5 +1,4 @@
-"""What a demonstration plays on: members in processes of their own, the network between them, and words on what
-happens."""
+"""The environment of a demonstration: members in separate processes, the network between them, and output."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ Say = Callable[[str], None]
 
 
 class DemoFailedError(Exception):
-    """What was to be shown did not happen in time."""
+    """The expected effect did not happen in time."""
 
 
 class Stage:
@@ -41,12 +40,12 @@ class Stage:
         await self.until(self._clients[name].is_ready, f"{name} is ready")
 
     async def kill(self, name: str) -> None:
-        """As a power cut would: without a word to anyone."""
+        """Kill it, like a power cut: it cannot tell the others."""
         self._processes[name].kill()
         await self._processes[name].ended()
 
     async def stop(self, name: str) -> None:
-        """Let it leave."""
+        """Stop it gracefully, so that it leaves."""
         self._processes[name].stop()
         await self._processes[name].ended()
 
@@ -68,7 +67,7 @@ class Stage:
             raise DemoFailedError(f"waited {DEADLINE_SECONDS:.0f} s in vain until {what}") from error
 
     async def statuses(self, seen_by: str) -> dict[str, str]:
-        """What a member thinks of each."""
+        """The status of every member, according to one member."""
         return {each["member"]: each["status"] for each in (await self._account(seen_by))["members"]}
 
     async def until_status(self, seen_by: str, name: str, status: str) -> None:
@@ -80,7 +79,7 @@ class Stage:
         await self.until(holds, f"{seen_by} counts {name} as {status}")
 
     async def fingerprint(self, name: str) -> str:
-        """Of the users' rows that a member holds."""
+        """The fingerprint of the rows of `usr` that a member holds."""
         own = next(each for each in (await self._account(name))["members"] if each["self"])
         fingerprint: str = own["shards"]["usr"]["fingerprint"]
         return fingerprint
@@ -111,7 +110,7 @@ async def _tried(holds: Callable[[], Awaitable[bool]]) -> bool:
 
 @asynccontextmanager
 async def open_stage(nodes: int, http_port: int, environment: Mapping[str, str], say: Say) -> AsyncIterator[Stage]:
-    """Start members in a directory that is gone afterwards, as they are. Raises OSError, DemoFailedError."""
+    """Start members in a temporary directory. Removes both in the end. Raises OSError, DemoFailedError."""
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="gossipkv-demo-"))
         members = plan.plan(nodes, Path(directory), http_port)

@@ -1,7 +1,7 @@
 """The network between the members of a demonstration: it can be cut.
 
-Each member tells others an address of this process, which passes its frames on. A frame says who sent it, so a cut
-between two members is a pair of names; what is sent across it gets no answer, as from a network that is down.
+Each member advertises an address of this process, which forwards its frames. A frame names its sender, so a cut is a
+pair of member names. A frame sent across a cut gets no answer, as in a network that is down.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gossipkv.transport.http import CONTENT_TYPE, PATH
 
 _LIMITS = Limits()
 _SILENCE_SECONDS = 60.0
-"""Longer than any member waits for an answer."""
+"""A time longer than any member waits for an answer."""
 
 
 def relay_host(index: int) -> str:
@@ -50,7 +50,7 @@ class Wire:
         await self._session.close()
 
     def split(self, *sides: Collection[str]) -> None:
-        """Let members reach those on their own side alone."""
+        """Let members reach only those on their own side."""
         self._sides = {member: number for number, side in enumerate(sides) for member in side}
 
     def heal(self) -> None:
@@ -67,7 +67,7 @@ class Wire:
 
 
 class _Relay:
-    """The way to one member."""
+    """The proxy of one member."""
 
     def __init__(self, wire: Wire, member: PlannedMember) -> None:
         self._wire = wire
@@ -81,6 +81,6 @@ class _Relay:
                 return await self._wire.pass_on(self._member, frame)
         except (DecodeError, aiohttp.ClientError, OSError) as error:
             return web.Response(status=502, text=str(error))
-        # A cut network says nothing; whoever waits gives up by a deadline of its own, which this ends early.
+        # A cut network does not answer, and the sender would wait for its deadline. This answer ends the wait earlier.
         await asyncio.sleep(0.2)
         return web.Response(status=504, text="nothing gets through")

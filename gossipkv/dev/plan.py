@@ -12,7 +12,7 @@ from gossipkv.settings import Value, to_toml
 HOST = "127.0.0.1"
 CLUSTER = "gossipkv-dev"
 GOSSIP_PORT_OFFSET = 100
-"""Gossip ports are so far above the HTTP ports, which are consecutive."""
+"""The distance of gossip ports from the HTTP ports, which are consecutive."""
 NODES_MAX = 50
 
 
@@ -31,12 +31,12 @@ class PlannedMember:
 
     @property
     def start_command(self) -> str:
-        """What starts the member by hand."""
+        """The command that starts the member by hand."""
         return f"gossipkv serve --config {shlex.quote(str(self.config))}"
 
 
 def plan(nodes: int, data_dir: Path, http_port: int) -> list[PlannedMember]:
-    """Members `gossipkv-0` and so on. Their data are kept from run to run."""
+    """Members `gossipkv-0` and so on. Their data are kept between runs."""
     assert 1 <= nodes <= NODES_MAX < GOSSIP_PORT_OFFSET
     return [
         PlannedMember(
@@ -75,7 +75,7 @@ def _settings_files(members: list[PlannedMember], advertised: Mapping[str, str])
             "peers": peers,
             "retry_ms_max": 2_000,
             "log_format": "console",
-            # Whoever ends a cluster at the keyboard has no clients to turn away gently.
+            # A cluster that is ended at the keyboard has no clients to drain.
             "drain_s": 0.0,
         }
         yield member, "# Written by `gossipkv dev` at each start.\n" + to_toml(values)

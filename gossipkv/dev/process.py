@@ -1,8 +1,8 @@
 """One member's process.
 
-It has a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then stops the members
-in its own way. Its standard input is a pipe that the supervisor holds open and never writes to: when the supervisor
-ends, however it ends, the kernel closes the pipe and `serve --stop-with-stdin` stops.
+It has its own session, so that Ctrl-C in the terminal reaches only the supervisor, which then stops the members. Its
+standard input is a pipe that the supervisor holds open and never writes to. When the supervisor ends, for any reason,
+the kernel closes the pipe, and `serve --stop-with-stdin` stops.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class MemberProcess:
 
     def __init__(self, member: PlannedMember, environment: Mapping[str, str]) -> None:
         self._member = member
-        # The settings file decides, and the user's environment would be stronger.
+        # The settings file must decide, and the user's environment would override it.
         self._environment = {
             name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)
         }
@@ -32,12 +32,12 @@ class MemberProcess:
 
     @property
     def pid(self) -> int | None:
-        """None unless it runs."""
+        """The process id; None unless it runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     @property
     def exit_code(self) -> int | None:
-        """Of the last run; negative: ended by that signal. None while it runs."""
+        """The exit code of the last run; negative if a signal ended it; None while it runs."""
         return None if self._process is None else self._process.returncode
 
     async def start(self) -> None:
@@ -62,7 +62,7 @@ class MemberProcess:
         self._signal(signal.SIGKILL)
 
     async def ended(self) -> None:
-        """Wait until it has, and its log is written."""
+        """Wait until it has stopped, and its log is written."""
         if self._process is not None and self._copying is not None:
             await self._process.wait()
             await self._copying

@@ -1,7 +1,7 @@
 """Starts the members, watches them, and stops them.
 
-A member is watched through its process and through its API: one that died and was started again by hand is seen all
-the same. Nothing is started again unasked, unless restarts are asked for.
+A member is watched through its process and through its API, so that a member that died and was restarted by hand is
+also seen. The supervisor itself restarts members only if that option is set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gossipkv.dev.process import MemberProcess
 _POLL_S = 0.5
 _ANSWER_TIMEOUT_S = 2.0
 _STOP_TIMEOUT_S = 15.0
-"""For a graceful stop of all members; what still runs then is killed."""
+"""The time for a graceful stop of all members; those that still run are killed."""
 _RESTART_PAUSE_POLLS = 4
 
 STARTING = "starting"
@@ -33,7 +33,7 @@ ENDED = "ended"
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A member as it was seen last."""
+    """The last known state of a member."""
 
     member: PlannedMember
     pid: int | None
@@ -70,7 +70,7 @@ class _Watched:
 
 
 class Supervisor:
-    """`show` is told what was seen, twice a second. `environment` is the members', without settings."""
+    """`show` is called with the states twice per second. `environment` is that of the members, without settings."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Supervisor:
         self._processes: list[MemberProcess] = []
 
     async def run(self) -> None:
-        """Until SIGINT, SIGTERM or SIGHUP, the second of which kills the members at once."""
+        """Run until SIGINT, SIGTERM or SIGHUP; a second signal kills the members."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop_requested)
@@ -114,7 +114,7 @@ class Supervisor:
         return _Watched(member, process, client)
 
     async def _restart(self, watched: _Watched) -> None:
-        """After a while: one that ends at once, again and again, must not keep the machine busy."""
+        """Restart a member after a pause: one that keeps ending immediately must not keep the machine busy."""
         watched.polls_since_end += 1
         if watched.polls_since_end > _RESTART_PAUSE_POLLS and not self._stopping.is_set():
             watched.polls_since_end = 0

@@ -1,4 +1,4 @@
-"""Why the Kubernetes API could not be asked, in words that say what to do about it."""
+"""Why a request to the Kubernetes API failed, in texts that say what to do about it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ApiFaultError(Exception):
         super().__init__(text)
         self.retry_after_seconds = retry_after_seconds
         self.needs_new_client = needs_new_client
-        """The credentials or authorities in use are out of date, perhaps: read them again."""
+        """Whether credentials or certificate authorities may be out of date, and should be read again."""
 
 
 class ExpiredError(Exception):
-    """The server has forgotten the version that was asked for: list anew."""
+    """The server no longer has the requested version; list again."""
 
 
 def refusal(verb: str, namespace: str, status: int, body: bytes, retry_after: str | None) -> ApiFaultError:
-    """What to make of an answer other than 200 and 410 to `verb` on EndpointSlices."""
+    """The error for an answer other than 200 and 410 to `verb` on EndpointSlices."""
     message = _message(body)
     after_seconds = _seconds(retry_after)
     if status == 401:
@@ -56,7 +56,7 @@ def _forbidden(verb: str, namespace: str, message: str) -> str:
 
 
 def _message(body: bytes) -> str:
-    """What a Status object says; nothing where a proxy has answered in its place."""
+    """The message of a Status object; empty if a proxy has answered instead."""
     try:
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError, RecursionError):

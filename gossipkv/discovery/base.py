@@ -1,7 +1,8 @@
-"""What a node needs of discovery: endpoints to try, again and again, for as long as it runs.
+"""The interface of discovery: a node asks it for endpoints repeatedly, as long as it runs.
 
-Discovery supplies addresses, and where its source knows all members that exist, their names. It runs for ever, an
-outage of it removes no member, and finding no one is no error. It keeps its own pace: whoever asks need not wait.
+Discovery supplies addresses, and also the names of all existing members if its source knows them. It never ends, an
+outage of it removes no member, and finding no other member is not an error. It sets its own pace, so callers need not
+pause.
 """
 
 from __future__ import annotations
@@ -11,29 +12,29 @@ from typing import Protocol
 
 
 class DiscoveryError(Exception):
-    """Nothing could be learned this time."""
+    """The source could not be asked this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of others at one moment."""
+    """What is known of other members at one time."""
 
     endpoints: tuple[str, ...]
-    """Gossip URLs at which members may be reached, this one's own perhaps among them."""
+    """Gossip URLs at which members may be reached; may include this member's own."""
     members: frozenset[str] | None = None
-    """The names of all members that exist, this one's included; None where the source cannot tell."""
+    """The names of all existing members, including this one; None if the source does not know."""
     zone: str | None = None
-    """The failure domain of this member, where the source tells."""
+    """The failure domain of this member, if the source knows it."""
     failure: str = ""
-    """Why the source proper could not be asked; the endpoints are then second best."""
+    """Why the primary source could not be asked; the endpoints are then those of the fallback."""
 
 
 class Discovery(Protocol):
     async def find(self) -> Found:
-        """The first call answers as soon as it can; each later one waits as is right for its source, after a failure
-        too. Raises DiscoveryError."""
+        """The first call returns as soon as possible. Each later call first waits as is appropriate for its source,
+        also after a failure. Raises DiscoveryError."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections, where there are any. Nothing is asked after that."""
+        """Close connections. No other method is called after that."""
         return

@@ -22,7 +22,7 @@ class DnsDiscovery(Discovery):
         return Found(await self.look_up())
 
     async def look_up(self) -> tuple[str, ...]:
-        """Gossip URLs, at once. Raises DiscoveryError."""
+        """Gossip URLs, without a pause. Raises DiscoveryError."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(self._name, self._gossip_port, type=socket.SOCK_STREAM)

@@ -1,11 +1,11 @@
-"""The EndpointSlices of one Service, and what they say of a cluster.
+"""The EndpointSlices of one Service, and the members that they show.
 
-A Service has any number of slices, each of one address family, and an endpoint may stand in two of them while it is
-moved. All of them count, whether the pod behind is ready or terminating or neither: members find each other before they
-are ready, and a member that is slow to end is still a member.
+A Service has any number of slices, each of one address family, and an endpoint may be in two of them while it is moved.
+All endpoints count, whether their pods are ready, terminating or neither: members find each other before they are
+ready, and a member that is slow to stop is still a member.
 
-The slices name every member that exists only if every endpoint has a name and this member's own is among them. Where
-its own is missing, the slices are behind, or are not those of its cluster: no one may be thought gone for that.
+The slices list all existing members only if every endpoint has a name and this member's own is among them. If its own
+is missing, the slices are stale, or belong to another cluster, and do not show that a member is gone.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class EndpointSlices:
     def __init__(self, member: str, gossip_port: int) -> None:
         self._member = member
         self._gossip_port = gossip_port
-        """Where a slice names no port for gossip."""
+        """The gossip port, if a slice names none."""
         self._slices: dict[str, tuple[Endpoint, ...]] = {}
 
     def replace_all(self, items: list[Any]) -> None:
-        """Take a complete list. Raises SliceError, having changed nothing."""
+        """Replace all slices by a complete list. Raises SliceError; nothing has changed then."""
         self._slices = dict(self._parsed(item) for item in items)
 
     def put(self, item: Any) -> bool:
-        """Take a new or changed slice; returns whether it says anything new. Raises SliceError."""
+        """Store a new or changed slice; returns whether anything has changed. Raises SliceError."""
         name, endpoints = self._parsed(item)
         is_new = self._slices.get(name) != endpoints
         self._slices[name] = endpoints
@@ -85,7 +85,7 @@ class EndpointSlices:
 
 
 def _member_of(endpoint: dict[str, Any]) -> str | None:
-    """A member is named for its pod; what has none may have a host name."""
+    """The name of a member: that of its pod, otherwise the host name."""
     target = endpoint.get("targetRef") or {}
     name = target.get("name") if target.get("kind") == "Pod" else None
     found = name or endpoint.get("hostname")

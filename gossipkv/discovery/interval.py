@@ -1,4 +1,4 @@
-"""The pause between two looks at a source that tells nothing by itself."""
+"""The pause between two look-ups, for a source that must be polled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from asyncio import sleep
 
 JITTER = 0.2
-"""Members that started together must not look together for ever."""
+"""Jitter, so that members which start at the same time do not stay synchronised."""
 
 
 class Interval:
@@ -15,7 +15,7 @@ class Interval:
         self._is_first = True
 
     async def wait(self) -> None:
-        """Return at once the first time, then after the interval, more or less."""
+        """Return immediately the first time; later after the interval, with jitter."""
         if self._is_first:
             self._is_first = False
             return

@@ -1,13 +1,12 @@
 """The members of a cluster, from the EndpointSlices of its headless Service.
 
-List, then watch from the version of the list, and re-list now and then: an event that was missed must not stay missed.
-Bookmarks move the version on while nothing happens. A watch that ends when it was due to is resumed; one that breaks is
-followed by a list, after a pause that grows; a version that the server has forgotten (410) by a list at once, the first
-time. Whatever fails, what was last known stays known, and no one is said to be gone.
+It lists, then watches from the version of the list, and lists again at intervals, so that a missed event is noticed.
+Bookmarks advance the version while nothing happens. A watch that ends as scheduled is resumed. A watch that breaks is
+followed by a list, after a growing pause. A version that the server no longer has (410) is followed by a list, the
+first time without a pause. If a request fails, the last known state stays, and no member is reported as gone.
 
-The Kubernetes client is imported when it is first needed, off the event loop: it is large, and most members that run
-elsewhere never need it. Answers are read as JSON and not turned into the client's models, which takes fifteen times as
-long.
+The Kubernetes client is imported when it is first needed, off the event loop: it is large, and members that run outside
+of Kubernetes do not need it. Answers are read as JSON, because the client's models take fifteen times as long.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ PAGE_BYTES_MAX = 64 * 1024 * 1024
 REFUSAL_BYTES_MAX = 64 * 1024
 
 BREAKS_TOLERATED = 2
-"""So many watches in a row may break off before that is called a failure: a server that restarts breaks one, and the
-list that follows tells the rest."""
+"""Number of watches in a row that may break off before this counts as a failure: a restart of the server breaks one,
+and the list that follows shows what was missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +43,16 @@ class WatchPace:
     """How often the API is asked."""
 
     watch_seconds: float = 60.0
-    """The server ends a watch after so long; at least one second."""
+    """Time after which the server ends a watch; at least one second."""
     stall_seconds: float = 5.0
-    """A watch that is not over so long after that has stalled."""
+    """Time after that at which a watch counts as stalled."""
     relist_seconds: float = 300.0
     list_timeout_seconds: float = 15.0
     pause_seconds_min: float = 0.5
     pause_seconds_max: float = 30.0
-    """Pauses double from the one to the other while asking fails."""
+    """The shortest and the longest pause; pauses double while requests fail."""
     steady_seconds: float = 1.0
-    """A watch that lived shorter is followed by a pause, however it ended."""
+    """A watch that was shorter is followed by a pause, however it ended."""
 
 
 def in_cluster_client() -> ApiClient:
@@ -99,19 +98,19 @@ class KubernetesDiscovery(Discovery):
         self._sleep = sleep
         self._api: DiscoveryV1Api | None = None
         self._version: str | None = None
-        """Of the state that `_slices` holds; None where it must be listed anew."""
+        """The version of the state in `_slices`; None if it must be listed again."""
         self._relist_at = 0.0
         self._stream: WatchStream | None = None
         self._watched_since = 0.0
         self._setbacks = 0
-        """What has gone wrong since the last watch that was steady."""
+        """Number of setbacks since the last steady watch."""
         self._pause_seconds = 0.0
         self._complaint = ""
-        """Why watches break off again and again, while lists can be had."""
+        """Why watches keep breaking off while lists succeed."""
 
     async def find(self) -> Found:
-        """What has changed, or a list made anew. After a failure the endpoints of the fallback or those last known, at
-        once; the call after it waits first."""
+        """Wait for a change or a new list. After a failure, return the endpoints of the fallback or the last known ones
+        immediately; the next call waits first."""
         while True:
             pause_seconds, self._pause_seconds = self._pause_seconds, 0.0
             await self._sleep(pause_seconds)
@@ -138,12 +137,12 @@ class KubernetesDiscovery(Discovery):
         await self._disconnect()
 
     async def _has_news(self) -> bool:
-        """List or watch; returns whether there is anything to tell, as there always is after a list."""
+        """List or watch; returns whether there is something to report, which is always so after a list."""
         if self._version is None or self._clock() >= self._relist_at:
             self._end_watch()
             version = await self._list()
             if self._setbacks:
-                # It has not recovered until it can be watched again.
+                # It has recovered only when it can be watched again.
                 self._stream = await self._watch(version)
             return True
         if self._stream is None:
@@ -157,7 +156,8 @@ class KubernetesDiscovery(Discovery):
         return False
 
     def _take(self, event: dict[str, Any]) -> bool:
-        """Returns whether the event says anything new. Raises ExpiredError, ApiFaultError, BrokenWatchError."""
+        """Process an event; returns whether anything has changed. Raises ExpiredError, ApiFaultError,
+        BrokenWatchError."""
         kind, item = event.get("type"), event["object"]
         if kind == "ERROR":
             if item.get("code") == 410:
@@ -270,7 +270,7 @@ class KubernetesDiscovery(Discovery):
         self._version = None
 
     def _set_back(self, at_least_seconds: float = 0.0, *, pauses: bool = True) -> None:
-        """Count what went wrong, and pause before anything is asked again: longer each time."""
+        """Count a setback, and pause before the next request, longer each time."""
         self._setbacks += 1
         if pauses:
             doubled_seconds = self._pace.pause_seconds_min * 2 ** min(self._setbacks - 1, 16)
@@ -288,7 +288,7 @@ class KubernetesDiscovery(Discovery):
 
 
 def _opened(connect: Callable[[], ApiClient]) -> DiscoveryV1Api:
-    """Imports what takes long: for a thread."""
+    """Do the slow import; called on a thread."""
     from kubernetes.aio.client import DiscoveryV1Api
 
     return DiscoveryV1Api(connect())

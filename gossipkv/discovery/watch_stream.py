@@ -12,7 +12,7 @@ LINE_BYTES_MAX = 4 * 1024 * 1024
 
 
 class BrokenWatchError(Exception):
-    """The events cannot be followed any further; some may have been missed."""
+    """The watch broke; events may have been missed."""
 
 
 class WatchStream:

@@ -19,7 +19,7 @@ TTL_MS_MAX = 1_500
 
 
 class Client:
-    """Values are unique, so that each tells which operation it came from."""
+    """A client. Its values are unique, so each value identifies the operation that wrote it."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Client:
         self._seen: dict[bytes, Seen] = {}
 
     def prefill(self, host: Host) -> list[Operation]:
-        """One batch of rows, to be a store that is not empty."""
+        """Write one batch of rows, so that the store is not empty."""
         settings = Operation(settings_address(BESIDE), TableSettings(Conflicts.SIBLINGS).to_json())
         assert host.process is not None
         host.process.submit(Write(SYSTEM, (settings,)))
@@ -49,8 +49,8 @@ class Client:
 
     def write(self, host: Host) -> list[Operation]:
         assert host.process is not None
-        # A member that has met others, and of these none yet that knew the setting, takes the table for one where the
-        # last write wins. One that has met no one knows that it does not know.
+        # A member that has met others, but none that knew the setting, treats the table as last-write-wins. A member
+        # that has met no other knows that it does not know the setting.
         knows = settings_in(host.disk.committed_row(SYSTEM, settings_address(BESIDE))) is not None
         beside = knows or not host.process.replica.knows_settings
         operations = [self._operation(beside=beside) for _ in range(self._rng.choice((1, 1, 1, 2, 5)))]
@@ -58,7 +58,7 @@ class Client:
         return operations
 
     def read(self, host: Host) -> bytes:
-        """The address that was chosen; the reader notes what stands there."""
+        """Read a random row; returns its address. The reader notes what the row holds."""
         address = self._address()
         row = host.disk.committed_row(USER, address)
         if row is not None and table_of(address) == BESIDE:
@@ -72,8 +72,7 @@ class Client:
         host.process.submit(Write(USER, tuple(operations)), lambda outcome: self._told(host, USER, operations, outcome))
 
     def _operation(self, *, beside: bool) -> Operation:
-        """Where `beside`, the member keeps siblings in the table that has them: writes go there that should find it
-        so."""
+        """Draw an operation. Without `beside`, none goes to the table that keeps siblings."""
         address = self._address()
         if table_of(address) == BESIDE:
             if not beside:
@@ -104,7 +103,7 @@ class Client:
 
 
 def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[str]:
-    """What to count an outcome as, for each operation."""
+    """The kind under which to count the outcome of each operation."""
     if isinstance(outcome, Exception):
         return ["client_errors"] * len(operations)
     assert isinstance(outcome, list)

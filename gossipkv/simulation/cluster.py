@@ -1,4 +1,5 @@
-"""The hosts of a simulated cluster, and what happens to them as wholes: they start, stop, move, join, lose disks."""
+"""The hosts of a simulated cluster, and what happens to a whole host: it starts, stops, moves, joins, loses its
+disk."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ TICKS_PER_INTERVAL = 3
 BOOTSTRAP_TIMEOUT_MS = 700
 START_RETRY_MS = 50
 LIST_DELAY_MS_MAX = 600
-"""How far what discovery tells of members may be behind."""
+"""Maximum delay of what discovery reports about members."""
 ZONES = 2
 
 
@@ -48,7 +49,7 @@ class Cluster:
         self._timeline = timeline
         self._checkers = checkers
         self._unplaced: set[str] = set()
-        """Members that are on their way to another address: as long as they are, they do not exist."""
+        """Members that are moving to another address; discovery does not list them meanwhile."""
 
     def add(self) -> None:
         """A new member joins."""
@@ -125,7 +126,7 @@ class Cluster:
         host.disk.crash()
 
     def end(self, host: Host, ended: Callable[[], None]) -> None:
-        """The member has left: its process finishes what waits, and stops."""
+        """The member has left: its process finishes pending work, and stops."""
         process = host.process
         assert process is not None
 
@@ -142,13 +143,13 @@ class Cluster:
             checker.stopped(host, sorted(process.tickets))
 
     def lose_disk(self, host: Host) -> None:
-        """What was on it is gone for good; the host has an empty one."""
+        """The disk is lost for good; the host gets an empty one."""
         self.trace.line(host.name, "loses its disk")
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()
 
     def set_back(self, host: Host, copy: Disk) -> None:
-        """The host, which is down, has this copy of an earlier state of its disk from now on."""
+        """Replace the disk of the host, which is down, by this copy of an earlier state."""
         self.trace.line(host.name, f"is set back to a copy of replica {copy.replica:016x}")
         host.disk = copy.copied()
         for checker in self._checkers:
@@ -156,7 +157,7 @@ class Cluster:
         self._tell_of_lost_disk()
 
     def fence(self, host: Host) -> None:
-        """Its data are outdated: it sets them aside and starts again as a new replica."""
+        """The host's data are outdated: it sets them aside and starts again as a new replica."""
         self.seen["fenced"] += 1
         for checker in self._checkers:
             checker.fenced(host)
@@ -168,7 +169,7 @@ class Cluster:
         self.start(host)
 
     def forget(self, teller: Host, member: str) -> None:
-        """Let a member be told that another one is gone for good."""
+        """Ask a member to forget another one that is gone for good."""
         assert teller.process is not None
 
         def over(outcome: Answer | Exception) -> None:
@@ -179,7 +180,7 @@ class Cluster:
         teller.process.submit(Forget(member), over)
 
     def retire(self, host: Host) -> None:
-        """The host is down and never comes back; others go on trying it."""
+        """The host is down and never comes back; others keep trying to reach it."""
         self.trace.line(host.name, "never comes back")
         host.refuses = frozenset()
         self.hosts.remove(host)
@@ -200,8 +201,8 @@ class Cluster:
         self.trace.line(host.name, f"moves from {before} to {host.endpoint}")
 
     def discover(self, *, everyone: bool) -> None:
-        """Tell all members of addresses, those of hosts that are down included: of some or of all where discovery looks
-        again and again, of all that exist and only when that has changed where it watches."""
+        """Report addresses to all members, including those of hosts that are down. A polling discovery reports some or
+        all of them each time. A watching one reports all that exist, and only after a change."""
         all_endpoints = tuple(sorted(host.endpoint for host in self.hosts))
         for host in self.running():
             process = host.process
@@ -226,7 +227,7 @@ class Cluster:
 
     def _tell(self, host: Host, process: Process, found: Discovered) -> None:
         if host.process is not process or (found.members is not None and process.watched is not found):
-            # It has ended, or been told of something later.
+            # The process has ended, or has had a later report.
             return
 
         def conclude(outcome: Answer | Exception) -> None:
@@ -243,7 +244,7 @@ class Cluster:
         return tuple(sorted(self._rng.sample(endpoints, self._rng.randint(1, len(endpoints)))))
 
     def examine(self, host: Host) -> None:
-        """Check everything that a member holds, unless a batch of it is open."""
+        """Check everything that a member holds, unless it has an open batch."""
         process = host.process
         if process is None or process.is_committing:
             return
@@ -266,7 +267,7 @@ class Cluster:
         for checker in self._checkers:
             checker.committed(commit)
 
-    # The surroundings of processes
+    # What processes use
 
     def after(self, delay_ms: int, event: Callable[[], None]) -> None:
         self._timeline.after(delay_ms, event)

@@ -60,7 +60,7 @@ def _finished(seeds: range, jobs: int, console: Console) -> Iterator[Iterator[Ou
         if jobs == 1:
             yield watched(map(run_seed, seeds))
         else:
-            # A process of its own, started anew: nothing of this one's state can leak into a run.
+            # A new process for each task, so that no state of this one can leak into a run.
             with multiprocessing.get_context("spawn").Pool(jobs) as pool:
                 yield watched(pool.imap(run_seed, seeds, SEEDS_PER_TASK))
 

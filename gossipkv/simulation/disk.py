@@ -24,7 +24,7 @@ class Commit(NamedTuple):
 
     disk: Disk
     puts: list[Put]
-    """All of them, in order: a row may be written more than once."""
+    """All puts, in order; a row may be written more than once."""
     before: dict[tuple[str, bytes], Row | None]
     """The committed copies of the rows that were written."""
     advanced: dict[str, tuple[Context, Context]]
@@ -108,10 +108,10 @@ class Disk(MemoryStorage):
         """As committed, per shard."""
         self._puts_left: int | None = None
         self.is_full = False
-        """Every put fails."""
+        """Whether every put fails."""
 
     def copied(self) -> Disk:
-        """Another disk with what is committed on this one."""
+        """A copy of this disk with its committed data."""
         copied = Disk(self.member, self.show)
         copied.restore(self)
         copied.replica = self.replica
@@ -135,11 +135,11 @@ class Disk(MemoryStorage):
             return view.row(shard, address)
 
     def run_short(self, used_share: float) -> None:
-        """Say that this share is used, until `calm`."""
+        """Report this share of the disk as used, until `calm`."""
         self.usage = self.usage._replace(used_bytes=int(used_share * self.usage.capacity_bytes))
 
     def calm(self) -> None:
-        """There is room again."""
+        """Report that there is room again."""
         self.is_full = False
         self._puts_left = None
         self.run_short(0)
@@ -149,11 +149,11 @@ class Disk(MemoryStorage):
             return view.settled(shard)
 
     def run_full_after(self, puts: int) -> None:
-        """Let a put fail, once, in the midst of a transaction: a map runs full there as well as at commit."""
+        """Let one put fail in the middle of a transaction: a map can fill up there as well as at commit."""
         self._puts_left = puts
 
     def take_room(self) -> None:
-        """For transactions of this disk. Raises StorageFullError."""
+        """Called by transactions of this disk. Raises StorageFullError."""
         if self.is_full:
             raise StorageFullError("the volume is full")
         if self._puts_left is not None:

@@ -1,4 +1,4 @@
-"""The watches of one run of a member: a tail, moved on by what each batch has changed."""
+"""The watches of one run of a member: a tail that advances by the changes of each batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gossipkv.core.watching import BeginAnewError, Changes, Tail, Told
 from gossipkv.simulation.disk import Disk
 
 Follow = Callable[[WatchPosition | None, list[Told] | None], None]
-"""Given where the tail was, and what to tell, or None where that is to be read; no position where watchers are to begin
-anew."""
+"""Called with the tail's previous position and the rows to send; None instead of rows if they must be read from the
+journal, None instead of the position if watchers must start over."""
 
 
 class Feed:

@@ -31,14 +31,14 @@ class History:
         self._covered: dict[tuple[str, ReplicaId], Context] = defaultdict(Context)
         self._buried: dict[tuple[str, bytes], tuple[tuple[int, ReplicaId], Context]] = {}
         self.disks: Callable[[], list[Disk]] = list
-        """Those of all hosts, as they are now."""
+        """The current disks of all hosts."""
         self.given_up: set[tuple[str, bytes]] = set()
         """Shards and addresses of rows that a member lacked, of which a write has been lost with all disks that held
         it."""
         self.requested: set[tuple[bytes, bytes | None]] = set()
-        """What clients asked to be written, whatever became of it; values are unique."""
+        """What clients asked to write, whether it was stored or not; values are unique."""
         self.contexts_given: dict[tuple[bytes, bytes | None], list[Context | None]] = defaultdict(list)
-        """With which contexts they did; None: without."""
+        """The contexts given with these writes; None: no context."""
 
     def note_requests(self, operations: Iterable[Operation]) -> None:
         for address, value, _, _, seen, _ in operations:
@@ -56,12 +56,12 @@ class History:
         return writes[dot.sequence - 1] if 1 <= dot.sequence <= len(writes) else None
 
     def add(self, shard: str, address: bytes, version: Version) -> None:
-        """The next write of its origin."""
+        """Record the next durable write of an origin."""
         record = WriteRecord(address, version.timestamp, version.value, version.dot.replica)
         self._writes[shard, version.dot.replica].append(record)
 
     def note_buried(self, shard: str, address: bytes, row: Row) -> None:
-        """A tombstone has been collected somewhere."""
+        """Record that a member has collected a tombstone."""
         rank, context = self._buried.get((shard, address), (row.winner.rank, Context()))
         self._buried[shard, address] = max(rank, row.winner.rank), context.joined(row.context)
 
@@ -80,5 +80,5 @@ class History:
         self._covered[shard, replica] = context
 
     def covered_by(self, shard: str, replica: ReplicaId) -> Context:
-        """The last context that the replica committed, its disk lost or not."""
+        """The last context that the replica committed, even if its disk is lost."""
         return self._covered[shard, replica]

@@ -16,7 +16,7 @@ EPOCH_MS = 1_700_000_000_000
 class Host:
     def __init__(self, place: int, endpoint: str, disk: Disk, timeline: Timeline, skew_ms: int) -> None:
         self.place = place
-        """Among all hosts, in order of joining."""
+        """The place among all hosts, in order of joining."""
         self.name = disk.member
         self.endpoint = endpoint
         self.disk = disk
@@ -24,7 +24,7 @@ class Host:
         """How far the clock is ahead of virtual time."""
         self.process: Process | None = None
         self.refuses: frozenset[bytes] = frozenset()
-        """Addresses of rows that its decoder refuses, whoever sends them."""
+        """Addresses of rows that its decoder refuses, from any sender."""
         self._timeline = timeline
 
     def now_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""The command `simulate --membership`: the failure detector alone, in clusters of several sizes, as tables."""
+"""The command `simulate --membership`: tables of how the failure detector does in clusters of several sizes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gossipkv.simulation.swim import Arena, Course, Findings, detection_bound_ms
 SIZES = (3, 10, 50, 200)
 LOSSES = (0.1, 0.25, 0.5)
 PAUSED_SHARE = 10
-"""One member in so many is paused again and again, one at least."""
+"""One member in this many is paused repeatedly, and at least one."""
 LARGE = 100
-"""From so many members on fewer runs are made, and shorter ones."""
+"""Clusters of at least this many members get fewer and shorter runs."""
 
 
 def tables(sizes: Sequence[int], runs: int, first_seed: int) -> Iterator[str]:
-    """Lines of Markdown, as they are found. `runs` runs per figure, a quarter of them in large clusters; five times as
-    many for detection, which is quick."""
+    """Yield lines of Markdown as they are computed. Each figure takes `runs` runs: a quarter of that in large clusters,
+    and five times as many for detection, which is quick."""
     yield (
         "| members | crashes | first sees it, median | of SWIM | all know, median | all know, longest | bound |"
         "\n|---|---|---|---|---|---|---|"

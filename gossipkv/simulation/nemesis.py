@@ -1,4 +1,4 @@
-"""The faults of the safety phase, each drawn at random moments and counted when it strikes."""
+"""The faults of the safety phase. Each is injected at random times, and counted."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gossipkv.simulation.timeline import Timeline
 
 LEAVE_MS_MAX = 300
 ALONE_MS_MAX = 500
-"""How long a member that starts alone stays so after it is ready."""
+"""How long a member that starts alone stays alone after it is ready."""
 REFUSAL_MS_MAX = 1_500
 CLOCK_SKEWS_MAX = 6
-"""How far a clock goes wrong at most, in multiples of what others tolerate."""
+"""Maximum error of a clock, in multiples of what others tolerate."""
 FULL_MS_MAX = 1_000
 FREQUENT = 6
-"""How much more often than usual the scenario's frequent faults strike."""
+"""How much more often the scenario's frequent faults are injected."""
 
 
 AMONG_TWINS = (
@@ -37,13 +37,13 @@ AMONG_TWINS = (
     "partition",
     "cut_one_way",
 )
-"""The faults beside twins: those that lose no disk, so that every acknowledged write is on one."""
+"""The faults combined with twins: those that lose no disk, so that every acknowledged write is on one."""
 AMONG_OLD_VOLUMES = ("crash", "pause", "partition", "cut_one_way")
-"""The faults beside old volumes, which the plot against them must survive."""
+"""The faults combined with old volumes; they must not stop that fault's own sequence of steps."""
 COLLECTED_MS = 900
-"""After a delete, all that is listed has collected it, if nothing stands in the way."""
+"""Time after a delete by which all listed members have collected it, if nothing prevents that."""
 FILLED_MS = 350
-"""A member that lost its disk has filled itself after this long, if others run."""
+"""Time by which a member that lost its disk has filled itself, if others run."""
 DOOMED_ROWS = 8
 
 
@@ -161,7 +161,7 @@ class Nemesis:
         return True
 
     def _restart_all(self) -> bool:
-        """One after the other, as an upgrade does."""
+        """Restart members one after the other, as an upgrade does."""
         for place, host in enumerate(self._cluster.hosts):
             self._timeline.after(100 * place, lambda host=host: self._restart(host))  # type: ignore[misc]
         return True
@@ -188,7 +188,7 @@ class Nemesis:
         return True
 
     def _stay_full(self) -> bool:
-        """Nothing can be stored for a while."""
+        """Let every put of a member fail for a while."""
         host = self._running()
         if host is None:
             return False
@@ -198,7 +198,7 @@ class Nemesis:
         return True
 
     def _stay_short(self) -> bool:
-        """A member is so short of room for a while that it refuses puts, or rows of others as well."""
+        """Make a member so short of room for a while that it refuses puts, or also rows of others."""
         host = self._running()
         if host is None:
             return False
@@ -217,8 +217,8 @@ class Nemesis:
         return True
 
     def _start_alone(self) -> bool:
-        """A member starts with an empty disk while it reaches no one, is ready on its own, takes writes, and meets the
-        others later."""
+        """A member starts with an empty disk and without a connection, becomes ready on its own, takes writes, and
+        meets the others later."""
         if len(self._cluster.hosts) < 2:
             return False
         host = self._rng.choice(self._cluster.hosts)
@@ -234,9 +234,9 @@ class Nemesis:
         return True
 
     def _plot_old_volume(self) -> None:
-        """Aims at what needs several things to coincide: rows are deleted and collected after a volume was copied, a
-        member fills itself, and the old volume meets it while nobody else is up. In half of the cases the member fills
-        itself only then, from the old volume."""
+        """A sequence that needs several faults to coincide. Rows are deleted and collected after a volume was copied, a
+        member fills itself, and the old volume meets it while no other member is up. In half of the cases the member
+        fills itself only then, from the old volume."""
         remembering, filled, old = self._rng.sample(self._cluster.hosts, 3)
         copy = old.disk.copied()
         doomed = [row for row in stored_rows(remembering, USER).items() if row[1].is_visible]
@@ -277,7 +277,7 @@ class Nemesis:
         self._cluster.lose_disk(host)
 
     def _copy_volume(self) -> bool:
-        """Whatever the member does: a volume can be cloned under a process that runs."""
+        """Copy a volume, in any state of the member: a volume can be cloned under a running process."""
         if not self._twins:
             return False
         host = self._rng.choice(self._cluster.hosts)
@@ -295,7 +295,7 @@ class Nemesis:
         return self._jump(-1)
 
     def _jump(self, direction: int) -> bool:
-        """Often beyond what others tolerate."""
+        """Set a clock wrong, often by more than others tolerate."""
         host = self._rng.choice(self._cluster.hosts)
         jump_ms = self._rng.randint(1, CLOCK_SKEWS_MAX * self._scenario.clock_skew_ms_max)
         limit_ms = CLOCK_SKEWS_MAX * self._scenario.clock_skew_ms_max
@@ -315,7 +315,7 @@ class Nemesis:
         return True
 
     def _refuse_row(self) -> bool:
-        """One member cannot take in one row for a while."""
+        """Let one member refuse one row for a while."""
         host = self._rng.choice(self._cluster.hosts)
         address = address_of("table0", f"key{self._rng.randrange(self._scenario.keys)}".encode())
         host.refuses |= {address}
@@ -349,7 +349,7 @@ class Nemesis:
         return True
 
     def _move(self) -> bool:
-        """A member comes back at another address, and its old one goes to whoever comes next."""
+        """Restart a member at another address; its old address goes to the next member that needs one."""
         host = self._running()
         if host is None:
             return False
@@ -359,7 +359,7 @@ class Nemesis:
         return True
 
     def _replace_all(self) -> bool:
-        """All members go at once and come back at other addresses: none is where any record says."""
+        """Restart all members at once at other addresses, so that no record has a valid address."""
         for host in self._cluster.running():
             self._cluster.stop(host, "is replaced")
             self._cluster.move(host)
@@ -367,7 +367,7 @@ class Nemesis:
         return True
 
     def _forget(self) -> bool:
-        """Someone takes a member that is down for gone; it comes back all the same."""
+        """Forget a member that is down although it will come back."""
         teller = self._running()
         down = [host for host in self._cluster.hosts if not host.is_up]
         if teller is None or not down:

@@ -1,6 +1,6 @@
 """Carries frames between endpoints, with the faults of the in-memory network in virtual time.
 
-Endpoints are addresses: a member may move to another, and a member that comes later may get one that was left.
+Endpoints are addresses: a member may move to another one, and a later member may get an address that was given up.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Network:
         self._free: list[str] = []
         self._endpoints = 0
         self._isolated: set[str] = set()
-        """Endpoints that reach no one and that no one reaches, whatever else heals."""
+        """Endpoints that stay isolated, even when partitions heal."""
 
     def lease(self) -> str:
-        """An endpoint that no one has: one that was given back, where there is one."""
+        """A free endpoint; one that was given back, if there is any."""
         if self._free:
             return self._free.pop(0)
         self._endpoints += 1
@@ -45,11 +45,11 @@ class Network:
         return self._hosts.get(endpoint)
 
     def endpoints(self) -> list[str]:
-        """Of all hosts, whether they are up or not."""
+        """The endpoints of all hosts, up or down."""
         return sorted(self._hosts)
 
     def carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
-        """Let a frame arrive: once, late, twice or never."""
+        """Deliver a frame: once, late, twice or never."""
         if source in self._isolated or destination in self._isolated:
             self.faults.fired["isolation"] += 1
             return

@@ -1,4 +1,4 @@
-"""What a run of one seed came to."""
+"""The result of running one seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 class ViolationError(Exception):
-    """A promise of the store has been broken; ends the run."""
+    """A promise of the store is broken; ends the run."""
 
     def __init__(self, checker: str, text: str) -> None:
         super().__init__(f"{checker}: {text}")
@@ -29,14 +29,14 @@ class Violation:
 class Outcome:
     seed: int
     digest: str = ""
-    """Of the trace: equal for equal runs."""
+    """The digest of the trace, equal for equal runs."""
     events: int = 0
     converged_ms: int | None = None
-    """How long after the end of the faults all members were equal."""
+    """Time from the end of the faults until all members were equal."""
     violations: list[Violation] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
-    """By type, as they left."""
+    """Messages sent, by type."""
     seen: Counter[str] = field(default_factory=Counter)
-    """What the core and the client did, by kind: that a run exercises what it is meant to."""
+    """What the core and the client did, by kind; shows that a run exercises what it should."""

@@ -1,7 +1,7 @@
-"""One run of a member: the driver of its core, as the node is, in virtual time.
+"""One run of a member. Like the node, it drives the core, but in virtual time.
 
-Inputs wait in the inbox until the batch before them is durable. A batch goes through the core at one moment and is
-committed at a later one; between the two a crash takes all of it. Answers and effects leave after the commit.
+Inputs wait in the inbox until the previous batch is durable. A batch goes through the core at one time and is committed
+at a later time; a crash in between loses all of it. Answers and effects leave after the commit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STOPPED = StoppedError("the process takes nothing any more")
 
 
 class Surroundings(Protocol):
-    """What a process needs of the world around it."""
+    """The environment of a process."""
 
     def after(self, delay_ms: int, event: Callable[[], None]) -> None: ...
 
@@ -56,9 +56,9 @@ class Process:
         self.exchanges: dict[int, str] = {}
         """The endpoint of each exchange under way."""
         self.watched: Discovered | None = None
-        """What a discovery that watches has last told it, or is about to."""
+        """The last report of a watching discovery, delivered or about to be."""
         self.existing: frozenset[str] | None = None
-        """The members that exist, as the core was last told; no one where it may have been told, or not."""
+        """The members that exist according to the last report to the core; empty if it may or may not have arrived."""
         self.is_committing = False
         self.is_paused = False
         self.has_left = False
@@ -67,16 +67,16 @@ class Process:
         self.dies_before_commit: Callable[[], None] | None = None
         self.dies_after_commit: Callable[[], None] | None = None
         self.tickets: dict[int, Callable[[Resolved], None]] = {}
-        """Clients that wait, by ticket."""
+        """Waiting clients, by ticket."""
         self._ended: Callable[[], None] | None = None
-        """What to call once all that waits is done: the process stops of its own will."""
+        """Called when all pending work is done: the process is stopping gracefully."""
         self._world = world
         self._driver = driver
         self._tick_ms = tick_ms
         self._commit_ms_max = commit_ms_max
         self._is_woken = False
         self.feed: Feed | None = None
-        """For those who watch here."""
+        """The watches at this member."""
 
     @property
     def replica(self) -> Replica:
@@ -94,13 +94,13 @@ class Process:
         self._world.after(self._tick_ms, self._tick)
 
     def stop(self) -> None:
-        """The process is gone, with all that was not committed."""
+        """End the process, and lose everything that was not committed."""
         self.is_running = False
         self.inbox.clear()
         self.exchanges.clear()
 
     def end(self, ended: Callable[[], None]) -> None:
-        """Take nothing more, finish what waits, and call `ended`, unless a crash comes first."""
+        """Accept no new input, finish pending work, then call `ended`; a crash may come first."""
         self._ended = ended
         self._end_if_done()
 
@@ -113,7 +113,7 @@ class Process:
         self._wake()
 
     def calm(self) -> None:
-        """End the faults that strike or wait here."""
+        """End the faults that are active or pending here."""
         self.fails_commit = False
         self.dies_before_commit = self.dies_after_commit = None
         self.resume()
@@ -121,7 +121,7 @@ class Process:
     # Batches
 
     def submit(self, happened: Input, conclude: Conclude | None = None) -> None:
-        """Let something happen; `conclude` is called with the answer or the error, unless a crash comes first."""
+        """Queue an input. `conclude` is called with the answer or the error, unless a crash comes first."""
         if self._ended is not None:
             self._conclude([conclude], [STOPPED])
             return
@@ -188,8 +188,8 @@ class Process:
             self._world.notice(self.host, batch.effects)
             self._make_way(concluding, batch.effects)
             return
-        # A batch that was divided may resolve a wait in one part and withdraw it in the next. The client learns how the
-        # wait stood from the first, as a client of a node does.
+        # A divided batch may resolve a wait in one part and withdraw it in the next. The client gets the result of the
+        # first part, as a client of a node does.
         self._tell(batch.effects.resolved)
         self._conclude(concluding, batch.outcomes)
         self._carry_out(batch.effects)
@@ -197,7 +197,7 @@ class Process:
         self._end_if_done()
 
     def _make_way(self, concluding: list[Conclude | None], effects: Effects) -> None:
-        """The data are outdated: nothing of the batch is acknowledged, and all who wait are told."""
+        """The data are outdated: nothing of the batch is acknowledged, and every waiting client is told."""
         waiting, self.inbox = self.inbox, []
         self._ended = lambda: None
         concluding += [conclude for _, conclude in waiting]
@@ -218,7 +218,7 @@ class Process:
             self._send(send)
 
     def _tell(self, resolved: list[Resolved]) -> None:
-        """Tell clients whose waits are over."""
+        """Pass results to the clients whose waits are over."""
         for one in resolved:
             over = self.tickets.pop(one.ticket, None)
             if over is not None:
@@ -240,10 +240,10 @@ class Process:
         return frame
 
     def _arrive(self, send: Send, source: str, frame: bytes) -> None:
-        """A copy of a request is there."""
+        """A copy of a request arrives."""
         host = self._world.host_at(send.endpoint)
         if host is None and self._world.draw_ms(0, 1):
-            # Nothing refuses at an address that no one has.
+            # No host has this address, so nothing answers, not even with a refusal.
             return
         if host is None or host.process is None:
             self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, "connection refused"))
@@ -264,18 +264,18 @@ class Process:
             self.submit(Answered(exchange, self.read_frame(frame)))
 
     def read_frame(self, frame: bytes) -> Envelope:
-        """What this member makes of a frame, which may contain a row that it cannot take in."""
+        """Decode a frame as this member does; the frame may contain a row that it cannot take in."""
         envelope = read_frame(frame)
         return refusing(envelope, self.host.refuses) if self.host.refuses else envelope
 
     def fail(self, exchange: int, reason: str) -> None:
-        """An exchange has come to nothing, unless it has been answered."""
+        """An exchange fails, unless it has been answered."""
         if self.is_running and self.exchanges.pop(exchange, None) is not None:
             self.submit(Failed(exchange, reason))
 
 
 def read_frame(frame: bytes) -> Envelope:
-    """What a member sent, another must understand."""
+    """Decode a frame; any member must be able to decode what another sent."""
     try:
         envelope = decode(frame, LIMITS)
     except DecodeError as error:

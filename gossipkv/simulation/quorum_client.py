@@ -1,4 +1,4 @@
-"""A client that asks for copies and for several members' answers, at random members with others down."""
+"""A client that uses `w`, `r` and receipts at random members, while others may be down."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASKED_MAX = 3
 
 
 class QuorumClient:
-    """Its writes are told to `told` like any other client's as soon as they are stored."""
+    """The client. Reports its writes to `told` as soon as they are stored, like any other client."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class QuorumClient:
         self._tickets = itertools.count(1)
 
     def act(self, host: Host) -> list[Operation]:
-        """Write or read at the host; what it asks to be written."""
+        """Write or read at the host; returns the operations, if it writes."""
         process = host.process
         assert process is not None
         key = self._rng.randrange(self._scenario.keys)
@@ -110,7 +110,7 @@ class QuorumClient:
                 self._waits.withdrawn(host, happened.ticket, outcome)
 
         def begun(outcome: Answer | Exception) -> None:
-            """A wait that is refused, or whose batch fails, is over with that."""
+            """End a wait that was refused, or whose batch failed."""
             if isinstance(outcome, Exception | Reach):
                 process.tickets.pop(happened.ticket, None)
 

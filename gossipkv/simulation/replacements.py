@@ -1,7 +1,8 @@
-"""One cluster whose members lose their disks again and again: what it says and stores must not grow with that.
+"""A cluster whose members lose their disks repeatedly: messages and stored records must not grow with the number of
+replacements.
 
-There are no other faults, so that 10,000 replacements take minutes. Each replica writes before it goes, in both
-namespaces, and all checkers look on. What is measured is the longest of its kind since the line before.
+There are no other faults, so 10,000 replacements take minutes. Each replica writes to both namespaces before it is
+replaced, and all checkers are active. Each figure is the maximum since the previous line.
 """
 
 from __future__ import annotations
@@ -35,23 +36,23 @@ from gossipkv.transport.memory import NO_FAULTS
 
 MEMBERS = 3
 LIVES = 5
-"""A member is replaced so often in a row, as soon as the others have what it has written; then it is brought up to
-date. Were members replaced in turn before that, all copies of a row could be lost."""
+"""Number of times in a row that one member is replaced, each time as soon as the others have its writes. It then
+catches up, before the next member is replaced; otherwise all copies of a row could be lost."""
 ENTRIES_MAX = 40
-"""Of a context that is sent: the members, and those that were replaced within the age of retirement and the rounds that
-it takes to retire them."""
+"""Maximum number of entries of a context that is sent: the members, and replicas that are gone but not old enough to be
+retired yet."""
 PROOF_IDS_MAX = 4 * ENTRIES_MAX
 FRAME_BYTES_MAX = 96 * 1024
-"""The sums of a walk alone take 64 KiB, whatever has been replaced."""
+"""The sums of a walk alone take 64 KiB, independent of replacements."""
 EVENT_ID_LENGTH_MAX = 1_024
 TOKEN_LENGTH_MAX = 2_048
 RECORD_BYTES_MAX = 4_096
 REST_MS = 600
 REST_EVERY = 25
-"""After so many replacements a longer time, so that tombstones are collected."""
+"""Number of replacements after which the cluster rests longer, so that tombstones are collected."""
 LOOK_MS = 10
 CALM_MS = 60
-"""Between two replacements, so that members hear of each other's coverage."""
+"""Pause between replacements, in which members learn what the others cover."""
 WAIT_MS_MAX = 20_000
 LINES = 10
 BESIDE = "beside"
@@ -60,7 +61,7 @@ BESIDE = "beside"
 
 @dataclass
 class Measures:
-    """The longest of each kind, in bytes but for entries of contexts."""
+    """The maximum of each kind: entries of contexts, otherwise bytes."""
 
     longest: Counter[str] = field(default_factory=Counter)
 
@@ -80,7 +81,7 @@ SHOWN = (*BOUNDS, "settled", "in memory", "proof record", "rows of sys")
 
 
 class Sizes(Checker):
-    """What is said and stored stays short."""
+    """Messages and stored records stay short."""
 
     name = "sizes"
 
@@ -143,7 +144,7 @@ class Replacements:
         self._writes = 0
 
     def lines(self) -> Iterator[str]:
-        """A table, line by line. Raises ViolationError."""
+        """Yield the lines of a table. Raises ViolationError."""
         for _ in range(MEMBERS):
             self._cluster.add()
         self._cluster.discover(everyone=True)
@@ -179,7 +180,7 @@ class Replacements:
         yield f"{self._replacements} replacements, {self._timeline.events} events, {checks} checks, no violation"
 
     def _write(self, host: Host) -> None:
-        """One row of each kind, among few: so that each is written by replica after replica."""
+        """Write one row of each kind. There are few rows, so each is written by many replicas in turn."""
         self._writes += 1
         key = b"%d" % (self._writes % 8)
         value = b"%d" % self._writes
@@ -209,7 +210,7 @@ class Replacements:
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
 
     def _is_known(self, host: Host) -> bool:
-        """Whether the others have what this member has written."""
+        """Whether the others have this member's writes."""
         replica = host.disk.replica
         return all(
             host.disk.context(name).get(replica, 0) <= other.disk.context(name).get(replica, 0)
@@ -252,7 +253,7 @@ class _MeasuredCluster(Cluster):
 
 
 def run(replacements: int, say: Callable[[str], None]) -> bool:
-    """Say what was measured; returns whether all held."""
+    """Print the figures; returns whether all checks passed."""
     try:
         for line in Replacements(replacements).lines():
             say(line)

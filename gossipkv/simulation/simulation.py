@@ -1,4 +1,5 @@
-"""One seed: a safety phase full of faults, then a liveness phase without any, in which all must become equal."""
+"""One seed: a safety phase with faults, then a liveness phase without faults, in which all members must become
+equal."""
 
 from __future__ import annotations
 
@@ -39,20 +40,20 @@ DISCOVER_MS = 400
 LOOK_MS = 40
 FORGET_AGAIN_MS = 300
 FORGOTTEN_SHARE = 0.6
-"""Of those that never come back, how many someone forgets."""
+"""Share of the members that never come back which are forgotten."""
 LIVENESS_INTERVALS = 40
-"""Gossip intervals within which all must be equal, once clocks have caught up with the timestamps of one that was
-ahead. To them are added the pauses before retries, and the time of `TRANSFERS`."""
+"""Gossip intervals within which all must be equal, once clocks have caught up with timestamps from a clock that was
+ahead. Pauses before retries and the time of `TRANSFERS` are added."""
 TRANSFERS = 3
-"""So often may all rows be brought over one by one, where messages hold no more."""
+"""Number of times that all rows may be transferred, one row per message if messages hold no more."""
 WATCHED_TABLES = ("table0", "table0", BESIDE)
-"""One watcher each."""
+"""Prefixes, with one watcher each."""
 REVIVAL_PERIODS = 30
-"""Protocol periods, and the longest pause before a retry, after which no one may take a member that runs for dead."""
+"""Protocol periods, besides the longest pause before a retry, after which no running member may be held to be dead."""
 NOTICE_INTERVALS = 40
-"""Gossip intervals within which all have noticed that a member runs twice, once they reach each other."""
+"""Gossip intervals within which all must notice that a member runs twice, once they reach each other."""
 QUIET_INTERVALS = 6
-"""Gossip intervals to go on after that."""
+"""Gossip intervals for which the run continues after that."""
 
 
 class Simulation:
@@ -80,7 +81,7 @@ class Simulation:
         self._history.disks = lambda: [host.disk for host in self._cluster.hosts]
         self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
         self._client = Client(_child(rng), self.scenario, self._told)
-        # It never acts among copies of volumes, whose dots its checkers could not follow.
+        # It never acts in runs with copies of volumes: its checkers go by dots, which are ambiguous there.
         followed = all_checkers(self._history, are_copies=False) if self.scenario.are_copies else self._checkers
         self._quorum_client = QuorumClient(_child(rng), self.scenario, followed, self._timeline.after, self._told)
         self._watchers = [
@@ -91,7 +92,7 @@ class Simulation:
         self._is_over = False
         self._retired: Host | None = None
         self._is_blocked = False
-        """The one that retired has not been forgotten: tombstones wait for it for ever."""
+        """Whether the retired member has not been forgotten, so that tombstones wait for it forever."""
         self._collection = next(checker for checker in self._checkers if isinstance(checker, TombstoneCollection))
         self._retirements = next(checker for checker in self._checkers if isinstance(checker, Retirements))
         self._collection.is_blocked = self._retirements.is_blocked = bool(self.scenario.twins)
@@ -131,7 +132,7 @@ class Simulation:
         self._converge()
 
     def _discover(self) -> None:
-        """Discovery never ends: others may be known by nothing else."""
+        """Keep reporting addresses: discovery may be the only way to learn of other members."""
         self._cluster.discover(everyone=self._is_over)
         self._timeline.after(DISCOVER_MS, self._discover)
 
@@ -149,7 +150,7 @@ class Simulation:
             return
         if self._rng.random() < 0.5:
             host = self._rng.choice(running)
-            # Requests come before answers: what is asked for now may be durable before this returns.
+            # Requests come before answers: what is requested now may be durable before this returns.
             self._history.note_requests(self._client.write(host))
             return
         host = self._rng.choice(running)
@@ -181,7 +182,8 @@ class Simulation:
     # The liveness phase
 
     def _heal(self) -> None:
-        """All faults end, clocks are set right, whoever is down comes up but for one perhaps, clients fall silent."""
+        """End all faults, correct the clocks, start the members that are down (but perhaps one), and stop the
+        clients."""
         self._trace.line("liveness", "all faults end")
         self._is_over = True
         self._nemesis.stop()
@@ -201,7 +203,7 @@ class Simulation:
             self._cluster.start(host)
 
     def _retire_one(self) -> None:
-        """At times a member that is down stays down for ever, and the others must do without."""
+        """Sometimes let a member that is down stay down forever."""
         down = [host for host in self._cluster.hosts if not host.is_up]
         if down and not self._nemesis.twins and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
             self._nemesis.fired["retire"] += 1
@@ -214,7 +216,7 @@ class Simulation:
                 self._is_blocked = self._collection.is_blocked = self._retirements.is_blocked = True
 
     def _forget(self, host: Host) -> None:
-        """Tombstones wait for a member that is gone until someone says so; nobody says so while it seems to answer."""
+        """Forget a member that is gone, once it no longer seems to answer; tombstones wait for it until then."""
         running = self._cluster.running()
         if any(peer.member == host.name for other in running for peer in _replica(other).peers):
             self._cluster.forget(self._rng.choice(running), host.name)
@@ -222,7 +224,7 @@ class Simulation:
             self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
 
     def _bring_back(self) -> bool:
-        """Often a member that was forgotten returns once all is collected, with all that it had."""
+        """Often let a forgotten member return with all its data, once all tombstones are collected."""
         host = self._retired
         if host is None or self._is_blocked or self._rng.random() < 0.3:
             return False
@@ -258,7 +260,7 @@ class Simulation:
             checker.ended(self._cluster.hosts)
 
     def _part_twins(self) -> None:
-        """All notice that a member runs twice; then one of the two is stopped for good."""
+        """Wait until all notice that a member runs twice; then stop one of the two processes for good."""
         checker = next(checker for checker in self._checkers if isinstance(checker, Twins))
         checker.copied = self._nemesis.copied
         self._await(
@@ -278,7 +280,7 @@ class Simulation:
             if twin.is_up:
                 self._cluster.stop(twin, "is the twin that stops")
             self._cluster.retire(twin)
-        # The record of the one that was stopped may stand, and is left to stand for a turn.
+        # The record may be that of the stopped process, and is left unchanged for one turn.
         self._await(
             lambda: all(map(self._has_own_record, self._cluster.hosts)),
             self._timeline.now_ms + LIVENESS_INTERVALS * self.scenario.gossip_interval_ms,
@@ -300,7 +302,7 @@ class Simulation:
         exchange_ms = 2 * (scenario.commit_ms_max + LATENCY_MS_MAX + 1)
         transfers_ms = TRANSFERS * exchanges * exchange_ms
         bound_ms = LIVENESS_INTERVALS * scenario.gossip_interval_ms + 2 * RETRY_MS_MAX + transfers_ms
-        # Two processes of one name have their turns with the others.
+        # Two processes of one name take turns with the others.
         bound_ms *= 1 + 3 * len(self._nemesis.twins)
         until_ms = max(ended_ms, acceptable_ms) + bound_ms
         self._await(self._are_equal, until_ms, "convergence", lambda: f"members still differ: {self._differences()}")
@@ -326,7 +328,7 @@ class Simulation:
             )
 
     def _await(self, is_done: Callable[[], bool], until_ms: int, checker: str, words: Callable[[], str]) -> None:
-        """Let time pass until it is done. Where this checker is silent, the run goes on when the time is over."""
+        """Advance the time until the condition holds. If this checker is silent, a timeout does not end the run."""
         while not is_done():
             if self._timeline.now_ms >= until_ms:
                 if self._objecting is None or checker in self._objecting:
@@ -335,17 +337,17 @@ class Simulation:
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
 
     def _overdue(self) -> dict[str, list[bytes]]:
-        """By host, the rows whose tombstones wait to be collected."""
+        """The rows whose tombstones wait to be collected, by host."""
         found = {host.name: [address for address, _ in overdue(host)] for host in self._cluster.hosts}
         return {name: addresses for name, addresses in found.items() if addresses}
 
     def _lingering(self) -> dict[str, list[str]]:
-        """By host, the replicas that are gone and that it goes on naming."""
+        """The replicas that are gone and that a host still names, by host."""
         found = {host.name: [f"{o:016x}" for o in lingering(host)] for host in self._cluster.running()}
         return {name: origins for name, origins in found.items() if origins}
 
     def _collection_ms_max(self) -> int:
-        """Until the youngest tombstone is old enough by all clocks, and what is stable has settled."""
+        """Wait until the youngest tombstone is old enough by all clocks, and stable entries have been dropped."""
         tick_ms = self.scenario.gossip_interval_ms // TICKS_PER_INTERVAL
         life_ms = MESSAGE_LIFE_MS * max(1, 4 * tick_ms // MESSAGE_LIFE_MS) + 2 * MESSAGE_LIFE_MS
         return self.scenario.tombstone_age_ms_min + self.scenario.clock_skew_ms_max + TTL_MS_MAX + 4 * life_ms
@@ -364,7 +366,7 @@ class Simulation:
             self.outcome.seen += watcher.seen_kinds
 
     def _is_anyone_dead(self) -> bool:
-        """Whether anyone takes a member that runs for dead."""
+        """Whether any member holds a running member to be dead."""
         running = {host.name for host in self._cluster.running()}
         processes = [host.process for host in self._cluster.hosts if host.process is not None]
         return any(
@@ -372,8 +374,8 @@ class Simulation:
         )
 
     def _survey(self) -> tuple[int, int]:
-        """The exchanges that bring all rows of the fullest member one by one, and when no clock refuses any row any
-        more, in virtual time."""
+        """The number of exchanges that transfer all rows of the fullest member one by one, and the virtual time from
+        which no clock refuses any row."""
         exchanges_max = latest_ms = 0
         for host in self._cluster.hosts:
             rows = [row for shard in NAMESPACES for row in stored_rows(host, shard).values()]
@@ -382,7 +384,7 @@ class Simulation:
         return exchanges_max, latest_ms - EPOCH_MS - self.scenario.clock_skew_ms_max * 3 // 4
 
     def _exchanges_for(self, row: Row) -> int:
-        """One, and one for each fragment if it is a large row."""
+        """One exchange, and one more per fragment of a large row."""
         return 1 + sum(-(-len(v.value or b"") // self.scenario.whole_row_bytes_max) for v in row.versions)
 
     def _has_nothing_to_expire(self) -> bool:
@@ -393,7 +395,7 @@ class Simulation:
         return True
 
     def _are_equal(self) -> bool:
-        """By what members themselves can compare."""
+        """Whether all members are equal, by what they can compare themselves."""
         first, *others = self._cluster.hosts
         states = []
         for host in (first, *others):
@@ -424,7 +426,7 @@ def _replica(host: Host) -> Replica:
 
 
 def _child(rng: random.Random) -> random.Random:
-    """A generator of its own for each part, so that a change in one does not shift the draws of the others."""
+    """A separate generator for each part, so that a change in one does not shift the draws of the others."""
     return random.Random(rng.getrandbits(64))
 
 
@@ -436,6 +438,6 @@ def run_seed(
     emphasis: Emphasis | None = None,
     frequent_faults: tuple[str, ...] = (),
 ) -> Outcome:
-    """Run one seed. `show` is given a line for each event worth reading; `objecting` names the checkers that may end
-    the run, all by default; `emphasis` and `frequent_faults` are drawn from the seed unless given."""
+    """Run one seed. `show` is called with a line for each event worth reading. `objecting` names the checkers that may
+    end the run; by default all may. `emphasis` and `frequent_faults` are drawn from the seed unless given."""
     return Simulation(seed, show, objecting, emphasis, frequent_faults).run()

@@ -1,8 +1,8 @@
-"""The failure detector alone, in virtual time: how soon a crash is seen, and who is taken for dead without one.
+"""The failure detector alone, in virtual time: its detection time and its false positives.
 
-Each member's ticks have a phase of their own, frames take 1 to 20 ms and are lost each by itself at the given rate: a
-round trip is lost more often than a frame. A paused member does nothing; what arrives meanwhile waits for it, and the
-exchanges that it began time out.
+Each member's ticks have their own phase. Frames take 1 to 20 ms and are lost independently at the given rate, so a
+round trip is lost more often than a frame. A paused member does nothing: what arrives during the pause waits for it,
+and the exchanges that it began time out.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ CALM_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What happens in a run, after a minute in which all is well."""
+    """What happens in a run, after one minute without faults."""
 
     members: int
     duration_ms: int = 120_000
     loss: float = 0.0
     crashes: int = 0
-    """Members that crash at once; they are the first by name."""
+    """Number of members that crash at the same time: the first by name."""
     paused: int = 0
-    """Members that are paused again and again; they are the last by name."""
+    """Number of members that are paused repeatedly: the last by name."""
     pause_ms: int = 20_000
     gap_ms: int = 1_000
     """How long a paused member runs between two pauses."""
@@ -43,32 +43,32 @@ class Course:
 
 @dataclass(slots=True)
 class Findings:
-    """What the members made of it. Healthy are those that neither crashed nor were paused."""
+    """The results of a run. A member is healthy if it neither crashed nor was paused."""
 
     first_dead_ms: list[int] = field(default_factory=list)
-    """Per crashed member: from the crash until the first other takes it for dead."""
+    """Per crashed member, the time from the crash until the first other member holds it to be dead."""
     all_dead_ms: list[int] = field(default_factory=list)
-    """And until all do."""
+    """The same, until all other members do."""
     suspicions: int = 0
-    """Of healthy members, at all members together; hearsay counts."""
+    """Number of suspicions of healthy members, summed over all members, including those heard from others."""
     false_deaths: int = 0
-    """Times that a member came to take a healthy one for dead; hearsay counts."""
+    """Number of times that a member declared a healthy one dead, including deaths heard from others."""
     at_healthy: int = 0
-    """Those of them at healthy members."""
+    """The part of them at healthy members."""
     dead_most: int = 0
-    """The most healthy members that any one member held for dead at one time."""
+    """Maximum number of healthy members that one member held to be dead at the same time."""
     probes: int = 0
-    """That ended at any member while the faults lasted."""
+    """Number of probes that ended while the faults lasted."""
     probes_failed: int = 0
-    """Those of them that reached no one, directly or through others."""
+    """The part of them that failed, directly and through others."""
     dead_in_the_end: int = 0
-    """Members that ran and that some other still took for dead two minutes after all had ended."""
+    """Number of running members that another one still held to be dead two minutes after the faults."""
 
 
 def detection_bound_ms(members: int, options: ReplicaOptions) -> int:
-    """Within this a crash is known to all, where no frame is lost: up to 6 periods (in a small cluster: two orders of
-    the others) until someone's probe has failed, as many until others confirm it where that takes any, the shortest
-    suspicion, and log2(n) periods to spread the word."""
+    """Bound on the time until all members know of a crash, if no frame is lost. It is the sum of: up to 6 periods (in a
+    small cluster: two rounds over the others) until a probe fails; the same again until others confirm the suspicion,
+    if confirmations are needed; the shortest suspicion; and log2(n) periods to spread the rumour."""
     period_ms, multiplier = options.protocol_period_ms, options.suspicion_multiplier
     probed_ms = min(2 * (members - 1), 6) * period_ms
     confirmed_ms = probed_ms if confirmations_needed(multiplier, members) else 0
@@ -76,16 +76,18 @@ def detection_bound_ms(members: int, options: ReplicaOptions) -> int:
 
 
 def first_detection_ms(members: int, options: ReplicaOptions) -> int:
-    """When SWIM expects the first to see a crash: some member probes the one that is gone within e / (e - 1) periods,
-    whatever the size, and the suspicion then runs out. Source: Das, Gupta, Motivala, 2002, sections 3.1 and 4.2."""
+    """The expected time until the first member detects a crash, according to SWIM: some member probes the crashed one
+    within e / (e - 1) periods, independent of the size, and the suspicion then times out. Source: Das, Gupta, Motivala,
+    2002, sections 3.1 and 4.2."""
     period_ms = options.protocol_period_ms
     return round(math.e / (math.e - 1) * period_ms) + shortest_ms(options.suspicion_multiplier, members, period_ms)
 
 
 def failed_probe_share(members: int, loss: float, options: ReplicaOptions) -> float:
-    """How many probes of healthy members SWIM expects to fail: (1 - q^2) * (1 - q^4)^k, of a ping with its ack and of k
-    others with two pings and two acks each, where q is the share of frames that arrive. Source: Gupta, Chandra,
-    Goldszmidt, "On Scalable and Efficient Distributed Failure Detectors", 2001, which SWIM builds on."""
+    """The expected share of failed probes of healthy members, according to SWIM: (1 - q^2) * (1 - q^4)^k, for a ping
+    with its ack and k indirect probes with two pings and two acks each, where q is the share of frames that arrive.
+    Source: Gupta, Chandra, Goldszmidt, "On Scalable and Efficient Distributed Failure Detectors", 2001, which SWIM
+    builds on."""
     arriving, helpers = 1 - loss, min(options.indirect_probes, members - 2)
     return (1 - arriving**2) * (1 - arriving**4) ** helpers
 
@@ -107,7 +109,7 @@ class _Machine:
             self._arena.timeline.after(TICK_MS, self.tick)
 
     def take(self, happened: Callable[[], None]) -> None:
-        """Let something happen here, now or when the pause is over."""
+        """Run an action at this member, now or when its pause is over."""
         if not self.is_up:
             return
         if self.is_paused:
@@ -120,7 +122,7 @@ class _Machine:
             self._arena.send(self, request)
 
     def dead(self) -> list[str]:
-        """Whom it takes for dead."""
+        """The members that it holds to be dead."""
         return [name for name, standing in self.swim.standings.items() if standing.status == DEAD]
 
     def resume(self) -> None:
@@ -203,7 +205,7 @@ class Arena:
         return self.findings
 
     def _probes(self) -> tuple[int, int]:
-        """How many have ended, and how many of them failed, until now."""
+        """The numbers of probes that have ended, and that have failed, so far."""
         tallies = [machine.tally.probes for machine in self.machines.values()]
         return sum(probes.total() for probes in tallies), sum(probes["failed"] for probes in tallies)
 
@@ -234,7 +236,7 @@ class Arena:
             self.findings.dead_most = max(self.findings.dead_most, dead)
 
     def _look_for(self, crashed: list[str]) -> None:
-        """Note when the first and when the last has seen that these are gone."""
+        """Record when the first and the last member have detected these crashes."""
         running = [machine for machine in self.machines.values() if machine.is_up]
         for place, name in enumerate(crashed):
             holders = sum(machine.swim.standings[name].status == DEAD for machine in running)

@@ -1,6 +1,6 @@
 """Virtual time: a heap of events, in milliseconds since the simulation began.
 
-Events of one millisecond happen in the order in which they were entered, so that a run depends on nothing but its seed.
+Events of the same millisecond run in the order in which they were added, so a run depends only on its seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class Timeline:
     def __init__(self) -> None:
         self.now_ms = 0
         self.events = 0
-        """How many have happened."""
+        """Number of events that have run."""
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._entered = 0
 
@@ -22,7 +22,7 @@ class Timeline:
         heapq.heappush(self._heap, (self.now_ms + delay_ms, self._entered, event))
 
     def run_until(self, until_ms: int) -> None:
-        """Let everything happen that is due before `until_ms`, then stand there."""
+        """Run all events that are due before `until_ms`, and set the time to it."""
         heap = self._heap
         while heap and heap[0][0] < until_ms:
             self.now_ms, _, event = heapq.heappop(heap)

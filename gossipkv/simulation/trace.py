@@ -1,4 +1,4 @@
-"""What happened, one line per event worth reading. The digest of all lines tells two runs apart."""
+"""The trace of a run: one line per event worth reading. Equal digests mean equal runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Trace:
             self._show(line)
 
     def frame(self, who: str, content: bytes) -> None:
-        """Frames count in the digest; they are too many to read."""
+        """Add a frame to the digest only; there are too many frames to read."""
         self._hash.update(f"{self._timeline.now_ms} {who} ".encode())
         self._hash.update(content)
 

@@ -1,5 +1,5 @@
-"""A watcher that goes on from its last id at another member whenever the connection breaks, in the midst of what it is
-told, too."""
+"""A watcher that resumes from its last id at another member whenever its connection breaks, even in the middle of a
+catch-up."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gossipkv.simulation.timeline import Timeline
 STEP_MS = 15
 RESUME_TIMEOUT_MS = 600
 BREAK_SHARE = 0.02
-"""Of what it is told, how often the connection breaks in the midst of it."""
+"""Probability that the connection breaks in the middle of some events."""
 FEW_ROWS = 3
-"""Ahead of the context, that a tail knows, in a share of the seeds."""
+"""Maximum number of rows ahead of the context that a tail tracks, in a share of the seeds."""
 FEW_SHARE = 0.2
 
 
@@ -51,12 +51,12 @@ class Watcher:
         self._feed: Feed | None = None
         self._began_ms = 0
         self._position: WatchPosition | None = WatchPosition()
-        """Where it reads on; None: current rows come first."""
+        """The position to resume from; None: current rows come first."""
         self._is_held = False
         self.is_live = False
 
     def step(self) -> None:
-        """Do what comes next, again and again."""
+        """Connect or read, and schedule the next step."""
         self._timeline.after(self._rng.randint(1, 2 * STEP_MS), self.step)
         if self._process is None or not self._process.is_running:
             self._connect()
@@ -68,7 +68,8 @@ class Watcher:
         return self.is_live and self._feed is not None and self._feed.tail.is_complete
 
     def calm(self) -> None:
-        """From here on connections hold, and tails know all rows ahead of the context, as in the end they must."""
+        """Stop breaking connections, and let tails track all rows ahead of the context, so that the watcher can catch
+        up."""
         self._break_share = 0.0
         self._ahead_rows_max = AHEAD_ROWS_MAX
         if self._feed is not None:
@@ -152,7 +153,7 @@ class Watcher:
             checker.watch_reset(self.name)
 
     def _tell(self, told: list[Told]) -> bool:
-        """Whether the connection held."""
+        """Send the events; returns whether the connection held."""
         for one in told:
             for checker in self._checkers:
                 checker.told(self.name, one)

@@ -1,7 +1,7 @@
-"""Why data were set aside, and what was known then of others' copies, as a file beside the data.
+"""`account.json`, next to set-aside data: why they were set aside, and what was known then of other members' copies.
 
-It is on disk before the data move, so that an end at any moment leaves no data set aside without it. Sets that earlier
-versions made have none: then nothing is known.
+It is on disk before the data are moved, so a crash at any time leaves no set-aside data without it. Sets made by
+version 0.1.0 have no such file: then nothing is known.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Account:
     covered: Mapping[str, Context] = field(default_factory=dict)
     """Per shard, what other members were known to cover."""
     ambiguous_after: Mapping[str, int] = field(default_factory=dict)
-    """As in `Fence`."""
+    """See `Fence`."""
 
     @classmethod
     def of(cls, replica: ReplicaId, fence: Fence | None, now_ms: int) -> Account:
@@ -38,7 +38,7 @@ class Account:
 
     @classmethod
     def read(cls, directory: Path, replica: ReplicaId) -> Account:
-        """That of a set of data of this replica; one that knows nothing if the file is absent or damaged."""
+        """The account of a set of data of this replica; an empty one if the file is absent or damaged."""
         try:
             return cls._from_json(json.loads((directory / ACCOUNT_FILE).read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -46,7 +46,7 @@ class Account:
             return cls(replica, _UNKNOWN, moved_ms)
 
     def write(self, directory: Path) -> None:
-        """Durably. Raises OSError."""
+        """Write the file durably. Raises OSError."""
         with (directory / ACCOUNT_FILE).open("w") as file:
             json.dump(self._to_json(), file, indent=1)
             file.flush()
@@ -57,11 +57,11 @@ class Account:
         return bool(self.covered.get(shard))
 
     def is_ambiguous(self, shard: str, replica: ReplicaId, sequence: int) -> bool:
-        """Whether a write may bear the name of another write elsewhere."""
+        """Whether the name of a write may stand for another write elsewhere."""
         return replica == self.replica and sequence > self.ambiguous_after.get(shard, sequence)
 
     def covered_through(self, shard: str, origin: ReplicaId) -> int:
-        """Up to which of an origin's writes others are known to have them."""
+        """The sequence up to which others are known to have the writes of an origin."""
         through = self.covered.get(shard, Context()).get(origin, 0)
         return min(through, self.ambiguous_after.get(shard, through)) if origin == self.replica else through
 

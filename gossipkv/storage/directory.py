@@ -1,7 +1,7 @@
 """The data directory of one process.
 
-A process holds an exclusive lock on the directory's `lock` file for as long as it runs, so that two of them
-never write the same data. The kernel lets go of the lock when the process ends, however it ends.
+A process holds an exclusive lock on the directory's `lock` file while it runs, so that two processes never write the
+same data. The kernel releases the lock when the process ends, for any reason.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from gossipkv.core.storage import StorageError
 
 DATA_FILE = "data.mdb"
-"""All of a store; what else LMDB writes beside it is made anew when the store is opened."""
+"""The file with all data of a store; LMDB creates its other files again when the store is opened."""
 
 
 class DataDirectory:
-    """Created when absent. Raises StorageError when it cannot be used or another process uses it."""
+    """The directory, created if absent. Raises StorageError if it cannot be used, or another process uses it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

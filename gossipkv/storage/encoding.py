@@ -40,12 +40,12 @@ _INTEGER_MAX = 2**64 - 1
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
 _LONE_SIBLING_LENGTH = _LONE_VERSION_LENGTH + 1
-"""A version whose own dot is all that its row covers says so by its length, which no other row has."""
+"""The length of a row with one version whose context is just its dot; no other row has this length."""
 
 _pack: Callable[[object], bytes] = msgpack.packb
 _unpack: Callable[[bytes], Any] = msgpack.unpackb
 
-# Named tuples are built past their own constructor, which checks arguments and takes twice as long.
+# Named tuples are built without their constructor, which checks arguments and takes twice as long.
 _new = tuple.__new__
 
 
@@ -181,7 +181,8 @@ def decode_counts(stored: bytes) -> Counts:
 
 
 def encode_shard_record(record: ShardRecord) -> bytes:
-    """Begins with the number of pairs of the context; below zero where the two numbers on names come before them."""
+    """Begins with the number of pairs of the context; negative if the two numbers of `core/names.py` come before
+    them."""
     context, floors, told, certain = record
     head = [len(context)] if told is None or certain is None else [~len(context), told, certain]
     return _pack([*head, *_pairs(context), *_pairs(floors)])
@@ -247,7 +248,7 @@ def decode_collected(stored: bytes) -> Collected:
 
 
 def encode_quarantined(held: Quarantined, stored: bytes) -> bytes:
-    """With the bytes of the row, for whoever can make something of them."""
+    """A quarantine record, with the bytes of the row for a manual repair."""
     return _pack([held.reason, stored, *_pairs(held.context)])
 
 

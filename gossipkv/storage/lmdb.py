@@ -10,7 +10,7 @@ What holds:
   never wait.
 - Iterators walk LMDB's pages as they are asked. Use them before their view ends, and write nothing in a
   transaction while an iterator of it is in use.
-- A full map or volume fails a transaction and nothing else. Any other failure of a write stops all writing
+- A full map or volume fails only the transaction. Any other failure of a write stops all writing
   until the process starts again: after a failed fsync the kernel forgets which pages it did not write, and
   trying again succeeds without having written them.
 
@@ -67,19 +67,19 @@ from gossipkv.storage.upgrade import rebuild_fingerprints
 log = structlog.get_logger(__name__)
 
 MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
-"""Address space, not memory nor disk: it costs nothing until it is used."""
+"""Default size of the map. This is address space, neither memory nor disk, and costs nothing until it is used."""
 
 _READERS_MAX = 512
-"""Views open at one time."""
+"""Maximum number of open views."""
 
 UNREADABLE_NOTED_MAX = 1_000
-"""Unreadable rows that scans note before they are quarantined; those beyond are met again."""
+"""Maximum number of unreadable rows noted by scans until they are quarantined; others are met again."""
 
 _SPARE_TRANSACTIONS = 8
-"""Read transactions kept for reuse, which makes opening a view cheap."""
+"""Maximum number of read transactions kept for reuse, which makes opening a view cheap."""
 
 _VOLUME_FREE_BYTES_MIN = 2**20
-"""With less than this left, a failed write is put down to the volume being full."""
+"""With less free space than this, a failed write is attributed to a full volume."""
 
 _FORMAT_KEY = b"format"
 _IDENTITY_KEY = b"identity"
@@ -118,7 +118,7 @@ def _prefix_end(prefix: bytes) -> bytes:
 
 
 class _LmdbReader:
-    """What views and transactions have in common: reads."""
+    """The reads that views and transactions share."""
 
     __slots__ = ("_databases", "_get", "_rows", "_transaction", "_unreadable")
 
@@ -139,7 +139,7 @@ class _LmdbReader:
     def _items(
         self, database: Any, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """What has `start <= key < end`."""
+        """The items with `start <= key < end`."""
         try:
             cursor = self._transaction.cursor(database)
             if not reverse:
@@ -314,7 +314,7 @@ class LmdbTransaction(_LmdbReader):
         self._put = transaction.put
 
     def _write(self, key: bytes, value: bytes, database: Any, *, overwrite: bool = True) -> bool:
-        """Returns whether it was written, which it is unless the key is there and must not be written over."""
+        """Put an item; returns False if the key exists and must not be overwritten."""
         assert self._is_open, "write after the end of the transaction"
         try:
             return bool(self._put(key, value, True, overwrite, False, database))
@@ -329,7 +329,7 @@ class LmdbTransaction(_LmdbReader):
             self._fail(error)
 
     def _fail(self, error: lmdb.Error) -> NoReturn:
-        # The cause is judged before the abort gives up the room that the transaction took.
+        # Determine the cause before the abort frees the room that the transaction took.
         failure = self._storage.failure_of(error)
         self.abort()
         raise failure from error
@@ -558,5 +558,5 @@ class LmdbStorage:
 
     def _is_volume_full(self) -> bool:
         # LMDB reports a write that a full volume cut short as EIO. Were it a true EIO, no harm is done:
-        # the next transaction writes all of its pages anew, and LMDB stops by itself when its root fails.
+        # the next transaction writes all of its pages again, and LMDB stops by itself when its root fails.
         return self._directory.free_bytes() < _VOLUME_FREE_BYTES_MIN

@@ -1,8 +1,8 @@
 """Storage in memory, with the semantics of a crash: for simulation, tests and stores that need not outlive a
 process.
 
-What is committed stands; what is not leaves nothing, whether its transaction is aborted, fails or is open at
-a crash. Rows are held as they are, without encoding: they are values that nobody changes.
+Committed data survive a crash. A transaction that is aborted, fails or is open at a crash leaves nothing. Rows
+are held without encoding, because they are immutable.
 
 Every reader is the committed state under a layer of differences. A transaction's layer holds what it wrote; a
 view's layer holds what was there before, put in place by each commit that happens while the view is open. A
@@ -48,10 +48,10 @@ _PAGES = "pages"
 _QUARANTINE = "quarantine"
 
 _MapName = tuple[str, str]
-"""What is kept, and for which shard."""
+"""The kind of a map, and its shard."""
 
 _STORE = ""
-"""In place of a shard, for what belongs to the whole store."""
+"""Replaces the shard for data of the whole store."""
 
 _SCAN_KEYS_MIN = 4
 _SCAN_KEYS_MAX = 64
@@ -59,7 +59,7 @@ _SCAN_KEYS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class _Damaged:
-    """In the place of a row that cannot be read."""
+    """Replaces an unreadable row."""
 
     reason: str
 
@@ -159,7 +159,7 @@ def _bounded(keys: list[Any], start: Any, end: Any, limit: int, reverse: bool) -
 
 
 class _MemoryReader:
-    """What views and transactions have in common: reads."""
+    """The reads that views and transactions share."""
 
     __slots__ = ("_maps", "_revision", "_storage", "is_open")
 
@@ -355,7 +355,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.usage = Usage(0, 2**40)
-        """As the protocol has it; set it to play a store that runs full."""
+        """See the protocol. Set it to simulate a store that fills up."""
         self.revision = 0
         """The number of commits that changed something."""
         self._maps: dict[_MapName, _Map] = {}
@@ -379,12 +379,11 @@ class MemoryStorage:
         return self._transaction
 
     def close(self) -> None:
-        """What is committed stays, for the next one to use this object."""
+        """Close the store. Committed data stay for the next user of this object."""
         self.crash()
 
     def crash(self) -> None:
-        """The process dies and starts again: open transactions and views are gone, what is committed
-        stands."""
+        """The process dies and restarts: open transactions and views are lost, committed data stay."""
         if self._transaction is not None:
             self._transaction.end()
             self._transaction = None
@@ -403,7 +402,7 @@ class MemoryStorage:
         self._next_commit_error = error
 
     def snapshot(self) -> MemoryStorage:
-        """A store of its own with what is committed now: a backup of the volume."""
+        """A copy of the committed data as another store: a backup of the volume."""
         copied = MemoryStorage()
         with self.lock:
             copied._maps = {name: committed.copy() for name, committed in self._maps.items()}

@@ -1,7 +1,7 @@
-"""Data set aside: kept, and no longer a member's.
+"""Set-aside data: kept on the volume, but no longer used by a member.
 
 A member whose data are outdated, because the cluster was told to forget its replica, starts again without them. They
-stay on its volume for whoever wants to look what was in them, and are never removed by the program:
+stay on its volume for inspection, and are never removed by the program:
 
     DIRECTORY/data.mdb                                        the data in use
     DIRECTORY/set-aside/20260102T030405Z-9258018b7fc8043c/    each set of outdated data: the time, the replica
@@ -9,8 +9,8 @@ stay on its volume for whoever wants to look what was in them, and are never rem
         data.mdb        the data
         rows.ndjson     the rows that no other member was known to have (`unshared_rows.py`), made of the two
 
-One rename moves the data, so that at every moment they are either where they were, and found outdated again at the next
-start, or set aside. The directory is locked meanwhile, and what has been set aside is never written over.
+One rename moves the data. So at any time they are either in their old place, and found outdated again at the next
+start, or set aside. The directory is locked during this, and set-aside data are never overwritten.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def set_aside(data_dir: Path, account: Account) -> Path:
     try:
         target = _new_directory(data_dir / SET_ASIDE, account.replica, account.set_aside_ms)
         account.write(target)
-        # The way to the data is on disk before they are behind it.
+        # The new directory must be on disk before the data are moved into it.
         _sync(data_dir / SET_ASIDE)
         _sync(data_dir)
         (data_dir / DATA_FILE).rename(target / DATA_FILE)

@@ -1,9 +1,9 @@
-"""Brings data of an older format to the present one, before anything else is done with them.
+"""Converts data of an older format to the current one, before anything else uses them.
 
-Up to format 3 the fingerprint knew a version by its dot alone; since format 4 it holds all that the version holds
-(`core/fingerprint.py`). Rows, journal and records are as they were, so the fingerprint pages alone are made again. They
-and the number of the format are written in one transaction: if the process dies before its end, the data are of the
-old format, and the next start does it again.
+Up to format 3, the fingerprint was computed from dots only; since format 4 it includes the contents of versions
+(`core/fingerprint.py`). Rows, journal and records have not changed, so only the fingerprint pages are computed again.
+They and the format number are written in one transaction: if the process dies before, the data still have the old
+format, and the next start repeats the conversion.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gossipkv.core.fingerprint import FingerprintTable
 from gossipkv.core.storage import Transaction
 
 ROWS_PER_REPORT = 100_000
-"""The log tells how far the work has come after each so many rows."""
+"""Number of rows after which the progress is logged."""
 
 _AFTER_ALL = b"\x7f"
 """After every address: table names are ASCII."""
@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 
 
 def rebuild_fingerprints(transaction: Transaction) -> int:
-    """Write the fingerprint pages that the rows give; returns the number of rows. The caller writes the number of the
-    format and commits."""
+    """Compute the fingerprint pages from the rows and write them; returns the number of rows. The caller writes the
+    format number and commits."""
     rows = 0
     for shard in NAMESPACES:
         table = FingerprintTable()

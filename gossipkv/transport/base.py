@@ -31,7 +31,7 @@ class ExchangeError(Exception):
 
 
 class RefusedError(Exception):
-    """Raised by a serving node: the frame will not be answered, and the sender is told why."""
+    """Raised by a serving node: the frame will not be answered, and the sender gets the reason."""
 
 
 Serve = Callable[[bytes], Awaitable[bytes]]
@@ -41,11 +41,11 @@ Serve = Callable[[bytes], Awaitable[bytes]]
 class Transport(Protocol):
     @property
     def endpoint(self) -> str:
-        """Where peers reach this transport, once started."""
+        """The endpoint at which peers reach this transport, once started."""
         ...
 
     async def start(self, serve: Serve) -> None:
-        """Begin to answer frames. Raises OSError where the address cannot be had."""
+        """Begin to answer frames. Raises OSError if the address is not available."""
         ...
 
     async def exchange(self, endpoint: str, frame: bytes) -> bytes:

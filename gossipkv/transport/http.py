@@ -1,8 +1,8 @@
 """Exchanges over HTTP/1.1: `POST /gossip/v1`, a frame for a frame.
 
 A peer may be slow, broken or hostile. So every wait has a deadline, every body is counted while it is read,
-and nothing is decompressed. The client gives idle connections up before the server does: a request must not
-cross a connection that the other end is closing.
+and nothing is decompressed. The client closes idle connections before the server does: a request must not be
+sent on a connection that the other end is closing.
 
 | status | means | at the client |
 | --- | --- | --- |
@@ -35,7 +35,7 @@ _SHUTDOWN_TIMEOUT_S = 0.5
 _LINGERING_TIME_S = 1.0
 _CONNECTIONS_PER_PEER_MAX = 2
 _REQUESTS_MAX = 128
-"""Under way at once: with the size of a frame, a bound on memory."""
+"""Maximum number of concurrent requests; with the size of a frame, this bounds memory."""
 _REFUSAL_BYTES_MAX = 1024
 _BAD_GATEWAY_STATUSES = (502, 503, 504)
 
@@ -181,7 +181,7 @@ class HttpTransport:
             if request.transport is not None:
                 request.transport.abort()
         except ConnectionError:
-            pass  # The peer is gone, and its own side of the exchange has failed: nothing is left to tell anyone.
+            pass  # The peer is gone, and its side of the exchange has failed too.
         return response
 
     async def _served(self, frame: bytes) -> web.Response:

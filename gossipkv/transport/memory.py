@@ -1,4 +1,4 @@
-"""A network in memory that fails as networks do, decided by a seed.
+"""A network in memory with the faults of real networks, chosen by a seed.
 
 `NetworkFaults` decides what becomes of each frame and knows no clock: the simulation asks it with a heap of
 virtual time, `MemoryNetwork` with an event loop. Frames travel as bytes here too, so that what works in
@@ -46,16 +46,16 @@ class NetworkFaults:
         self.rates = rates
         """May be replaced at any time."""
         self.fired: Counter[str] = Counter()
-        """How often each fault struck: `drops`, `duplicates`, `delays`, `reorders`, `cuts`."""
+        """The number of each fault: `drops`, `duplicates`, `delays`, `reorders`, `cuts`."""
         self._rng = rng
         self._cuts: set[tuple[str, str]] = set()
 
     def cut(self, source: str, destination: str) -> None:
-        """Lose everything that goes this way; what goes the other way arrives."""
+        """Lose all frames in this direction; those in the other direction arrive."""
         self._cuts.add((source, destination))
 
     def partition(self, *sides: Collection[str]) -> None:
-        """Lose everything between endpoints of different sides."""
+        """Lose all frames between endpoints of different sides."""
         for sources, destinations in permutations(sides, 2):
             self._cuts.update(product(sources, destinations))
 
@@ -162,7 +162,7 @@ class MemoryTransport:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _arrive(self, endpoint: str, frame: bytes, answered: asyncio.Future[Answer]) -> None:
-        """One copy of a request is there."""
+        """One copy of a request arrives."""
         peer = self._network.transports.get(endpoint)
         if peer is None:
             _settle(answered, ExchangeError(Fault.UNREACHABLE, f"no one serves {endpoint}"))
@@ -201,6 +201,6 @@ class MemoryTransport:
 
 
 def _settle(answered: asyncio.Future[Answer], answer: Answer) -> None:
-    """The first answer wins; one that comes after it, or after the deadline, goes nowhere."""
+    """The first answer wins; later ones, and those after the deadline, are dropped."""
     if not answered.done():
         answered.set_result(answer)

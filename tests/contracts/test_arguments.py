@@ -59,6 +59,12 @@ class Call:
         is_number = type(self.options.get("w", 1)) in (str, int)
         return is_number and all(type(word) in (str, bool) for word in words) and isinstance(self.value, bytes | None)
 
+    def on(self, table: Any) -> Any:
+        """Call the method of a table object; returns what that returns, a coroutine if the table is asynchronous."""
+        if self.value is None:
+            return table.delete(self.key, **self.options)
+        return table.put(self.key, self.value, **self.options)
+
 
 def put(**options: Any) -> Call:
     return Call(options=options)
@@ -248,11 +254,7 @@ def _quoted(name: str, value: str) -> str:
 async def by_client(members: Members, call: Call) -> None:
     async with Client([members.url]) as client:
         try:
-            table = client.table(call.table)
-            if call.value is None:
-                await table.delete(call.key, **call.options)
-            else:
-                await table.put(call.key, call.value, **call.options)
+            await call.on(client.table(call.table))
         except (RefusedError, TypeError) as error:
             raise RefusedHereError(str(error)) from error
 
@@ -260,11 +262,7 @@ async def by_client(members: Members, call: Call) -> None:
 async def by_sync(members: Members, call: Call) -> None:
     def carry_out() -> None:
         with SyncClient([members.url]) as client:
-            table = client.table(call.table)
-            if call.value is None:
-                table.delete(call.key, **call.options)
-            else:
-                table.put(call.key, call.value, **call.options)
+            call.on(client.table(call.table))
 
     try:
         await asyncio.to_thread(carry_out)
@@ -274,11 +272,7 @@ async def by_sync(members: Members, call: Call) -> None:
 
 async def by_embedded(members: Members, call: Call) -> None:
     try:
-        table = members.table(call.table)
-        if call.value is None:
-            await table.delete(call.key, **call.options)
-        else:
-            await table.put(call.key, call.value, **call.options)
+        await call.on(members.table(call.table))
     except (InvalidArgumentError, TypeError) as error:
         raise RefusedHereError(str(error)) from error
 

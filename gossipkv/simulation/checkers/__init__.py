@@ -1,4 +1,4 @@
-"""The promises of the store, each watched by its own checker."""
+"""The promises of the store, each verified by its own checker."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ CHECKERS: tuple[type[Checker], ...] = (
     Twins,
     OldVolumes,
 )
-"""In the order in which they look: Dots first, which enters each new write into the history, then Deleted, which enters
-what is collected."""
+"""The checkers in the order in which they run: Dots first, which adds each new write to the history; then Deleted,
+which adds what is collected."""
 
 
 AMONG_COPIES = (Fingerprints, Convergence, Rounds, TombstoneCollection, Retirements, Twins, OldVolumes)
-"""Those that do not take a dot for the name of one write."""
+"""Checkers that do not assume that a dot names one write."""
 
 
 def all_checkers(history: History, *, are_copies: bool) -> list[Checker]:
-    """All of them; where volumes are copied, those that do not go by dots."""
+    """All checkers; in runs with copied volumes, those that do not rely on dots."""
     checkers = [checker(history) for checker in (AMONG_COPIES if are_copies else CHECKERS)]
     for checker in checkers:
         if isinstance(checker, Convergence):

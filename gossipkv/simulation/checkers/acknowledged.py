@@ -1,8 +1,8 @@
-"""An acknowledged write survives while one member that holds it keeps its disk; a deletion is such a write too.
+"""An acknowledged write survives while one member that holds it keeps its disk. This includes deletions.
 
-At each loss of a disk the acknowledged writes are looked for on the disks that are left. Those that none of them holds,
-nor anything of greater rank, are gone and may be; all others must have an equal or a successor on every member in the
-end.
+Whenever a disk is lost, the acknowledged writes are looked up on the remaining disks. A write may be lost if none of
+these holds it or anything of greater rank. Every other write must in the end be on every member, or be superseded
+there.
 """
 
 from __future__ import annotations

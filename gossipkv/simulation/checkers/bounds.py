@@ -1,6 +1,6 @@
-"""Memory stays bounded: what waits at a member, and what is under way with its peers.
+"""Memory stays bounded: the inputs that wait at a member, and its exchanges with peers.
 
-And nothing hangs: an exchange that the core waits for is one that the driver will conclude.
+And nothing hangs: the driver concludes every exchange that the core waits for.
 """
 
 from __future__ import annotations

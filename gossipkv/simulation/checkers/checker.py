@@ -1,7 +1,6 @@
-"""What a checker may see, and how it objects.
+"""The base of all checkers: the events that a checker may observe, and how it reports a violation.
 
-Each checker looks at one promise. It counts the checks that it made: a checker that never checked anything has passed
-nothing.
+Each checker verifies one promise. It counts its checks, because a checker that never checked anything proves nothing.
 """
 
 from __future__ import annotations
@@ -38,43 +37,43 @@ class Checker:
         """A transaction has become durable, and nothing of it has left the member yet."""
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
-        """A client has been told what became of its operations."""
+        """A client has got the results of its operations."""
 
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
         """A client has read a row."""
 
     def told(self, watcher: str, told: Told) -> None:
-        """A watcher has been told of a row."""
+        """A watcher has been sent a row."""
 
     def watch_reset(self, watcher: str) -> None:
-        """A watcher has been told that it cannot go on: it begins anew."""
+        """A watcher has been reset: it cannot resume, and starts over."""
 
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
-        """These watchers, of addresses that begin so, have come to the end of what there is to be told."""
+        """These watchers, each with the prefix of its addresses, have been sent everything."""
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
         """An envelope goes onto the network."""
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
-        """A member tells its log what has changed."""
+        """A member logs notices."""
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
-        """A member's disk is gone for good; these are left."""
+        """A member's disk is lost for good; these remain."""
 
     def set_back(self, host: Host) -> None:
-        """A member that is down has an old copy of its disk from now on."""
+        """The disk of a member that is down has been replaced by an old copy."""
 
     def stopped(self, host: Host, waiting: Sequence[int]) -> None:
-        """A process is about to stop of its own will; clients wait for it still under these tickets."""
+        """A process is about to stop gracefully; clients still wait under these tickets."""
 
     def fenced(self, host: Host) -> None:
         """A member sets its data aside."""
 
     def examined(self, host: Host) -> None:
-        """A good moment for a check of everything that a member holds; it is up and between batches."""
+        """A good time to check everything that a member holds: it is up, and between batches."""
 
     def converged(self, hosts: Sequence[Host]) -> None:
         """All members have become equal."""
 
     def ended(self, hosts: Sequence[Host]) -> None:
-        """Some rounds later: nothing may have changed."""
+        """Some rounds later; nothing may have changed."""

@@ -1,8 +1,8 @@
-"""I2: a context covers a write only where the replica holds it or something of greater rank, or has noted that it lacks
+"""I2: a context covers a write only if the replica holds it or something of greater rank, or has noted that it lacks
 the row.
 
-Checked whenever a context advances, against all writes that ever became durable, those of lost disks included; what the
-replica holds then never falls in rank, which I1 checks.
+This is checked whenever a context advances, against all writes that ever became durable, including those on lost disks.
+After that, the rank of what the replica holds never falls, which I1 checks.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Contexts(Checker):
                 )  # fmt: skip
 
     def _is_lost(self, shard: str, write: WriteRecord) -> bool:
-        """Whether no disk holds the write, or what superseded it."""
+        """Whether no disk holds the write or anything that superseded it."""
         rows = [disk.committed_row(shard, write.address) for disk in self.history.disks()]
         return not any(row is not None and row.winner.rank >= write.rank for row in rows)
 
@@ -85,7 +85,7 @@ class Contexts(Checker):
 
 
 class Knowledge(Checker):
-    """What a replica believes that a peer covers, the peer did commit."""
+    """A replica believes that a peer covers something only if the peer has committed it."""
 
     name = "peer_contexts"
 
@@ -104,7 +104,7 @@ class Knowledge(Checker):
 
 
 class Durability(Checker):
-    """I5: what leaves a member is committed in its storage."""
+    """I5: a member sends only what is committed in its storage."""
 
     name = "I5_durability"
 

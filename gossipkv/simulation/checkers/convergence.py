@@ -1,4 +1,4 @@
-"""Members converge: with the faults over, all become ready and hold the same rows under the same contexts."""
+"""Members converge: after the faults, all become ready and hold the same rows under the same contexts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _agree(ours: Versions | None, theirs: Versions | None) -> bool:
 
 
 class Rounds(Checker):
-    """Every member goes on comparing itself with others, whatever its clock has been through."""
+    """Every member keeps comparing itself with others, even if its clock has jumped."""
 
     name = "rounds"
 

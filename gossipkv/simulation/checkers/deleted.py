@@ -1,8 +1,8 @@
-"""What a write has replaced does not come back where that write is known, collected or not; and only what is deleted is
-collected.
+"""A version that a write has replaced does not come back where that write is known, even after its tombstone has been
+collected. And only deleted rows are collected.
 
-Which versions a write replaced is noted when its writer commits it. From then on no replica that covers the write may
-hold one of them, whatever it has forgotten since, however late a message arrives, whoever returns from wherever.
+The versions that a write replaced are recorded when its writer commits it. From then on, no replica that covers the
+write may hold one of them, even if it has collected the tombstone, a message arrives late, or a member comes back.
 """
 
 from __future__ import annotations
@@ -79,17 +79,17 @@ class Deleted(Checker):
 
 
 class TombstoneCollection(Checker):
-    """Tombstones go once everyone has heard of them; and no data are fenced but those of a replica that was forgotten,
-    those of an old volume, and what descends from such data."""
+    """Tombstones are collected once all members have heard of them. Data are fenced only if their replica was
+    forgotten, if they are an old volume, or if they descend from such data."""
 
     name = "collection"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self.is_blocked = False
-        """A member is gone and no one has forgotten it."""
+        """Whether a member is gone and has not been forgotten."""
         self._old: set[ReplicaId] = set()
-        """Replicas that were forgotten, or set back to an old copy."""
+        """Replicas that were forgotten, or whose disk was set back to an old copy."""
 
     def committed(self, commit: Commit) -> None:
         copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]

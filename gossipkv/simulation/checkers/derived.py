@@ -1,7 +1,7 @@
-"""What a shard derives from its rows equals what the rows give when everything is computed anew.
+"""I4: the data that a shard derives from its rows equal the data computed from the rows from scratch.
 
-I4: fingerprints, in memory and as stored; and the journal, which has an entry for each entry of each row's context and
-no others; and the counts per table.
+These are the fingerprints, in memory and as stored; the journal, which has exactly one entry for each entry of each
+row's context; and the counts per table.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Fingerprints(Checker):
         self.require(table.nodes() == nodes, host.name, "has wrong node sums in", name)
 
     def _compare_with_all(self, host: Host, name: str, rows: Rows, root: int) -> None:
-        """Equal fingerprints, equal visible contents, and the other way round, over all states seen so far."""
+        """Fingerprints are equal exactly if visible contents are equal, over all states seen so far."""
         contents = frozenset(
             (address, version) for address, row in rows.items() for version in row.versions if version.value is not None
         )
@@ -82,9 +82,9 @@ class Fingerprints(Checker):
 
 
 class Anomalies(Checker):
-    """Equal contexts with unequal fingerprints never come up in a correct run, but for one cause: a write of a newcomer
-    is concurrent with a tombstone that outranks it, and meets some who have collected the tombstone and some who have
-    not. Those that have are brought it again."""
+    """Equal contexts with unequal fingerprints occur in a correct run for one reason only: a write of a new member is
+    concurrent with a tombstone that outranks it, and reaches some members that have collected the tombstone and some
+    that have not. Those that have get it again."""
 
     name = "anomalies"
 
@@ -144,7 +144,7 @@ def _deadlines(rows: Rows, index: str) -> list[tuple[int, bytes]]:
 
 
 def _leaves(rows: Rows) -> dict[int, list[int]]:
-    """The sums of the leaves that rows fall into, by a second implementation."""
+    """The sums of the leaves of some rows, by a second implementation."""
     leaves: dict[int, list[int]] = {}
     for address, row in rows.items():
         sums = leaves.setdefault(xxhash.xxh3_64_intdigest(address) >> 48, [0, 0])

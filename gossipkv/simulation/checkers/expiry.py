@@ -1,4 +1,4 @@
-"""What expires becomes a tombstone at every member, and does not come back to a replica where it was one."""
+"""An expired value becomes a tombstone at every member, and does not come back to a replica where it was one."""
 
 from __future__ import annotations
 

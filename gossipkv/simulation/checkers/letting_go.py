@@ -1,4 +1,4 @@
-"""Members that exist are never let go, however silent they are; those that do not are, in the end."""
+"""A member that exists is never let go, however long it is silent; one that no longer exists is let go in the end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""No one is dead before its suspicion has run out, a refuted suspicion kills no one, and who runs does not stay dead.
+"""No member is declared dead before its suspicion has timed out, a refuted suspicion has no effect, and a running
+member does not stay dead.
 
-A word of death names the life that it is about. Someone must have suspected that very life before, for as long as the
-shortest suspicion lasts; clocks that jump may shorten it here to a part of that.
+A rumour of a death names the life that it is about. Some member must have suspected the same life at least for the
+shortest suspicion before. Clocks that jump may shorten this time here.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Living(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._suspected_ms: dict[tuple[str, Life], int] = {}
-        """When anyone first suspected a life of a member."""
+        """When a life of a member was first suspected."""
         self._refuted: dict[tuple[int, str, int], int] = {}
-        """Per process, member and start of a life, the most refutations that were heard of."""
+        """Per process, member and start of a life, the greatest number of refutations heard of."""
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
         process = host.process

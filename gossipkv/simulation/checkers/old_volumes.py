@@ -1,7 +1,7 @@
-"""What was deleted for good does not come back with an old volume, and what was acknowledged is not lost to one.
+"""Old volumes bring back no deleted rows, and cause no loss of acknowledged writes.
 
-A volume that was set back gives out names that stand for other writes elsewhere. So writes are followed by their
-values, which are unique, and by their timestamps.
+A volume that was set back reuses names that stand for other writes elsewhere. So writes are tracked by their values,
+which are unique, and by their timestamps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Deleted(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A write that a client was told is stored, in a table where the last write wins."""
+    """A write acknowledged to a client, in a table where the last write wins."""
 
     address: bytes
     timestamp: int
@@ -40,7 +40,7 @@ class OldVolumes(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._replaced: dict[tuple[bytes, Dot], set[bytes]] = {}
-        """By address and tombstone: the values that it replaced."""
+        """By address and tombstone, the values that the tombstone replaced."""
         self._deleted: dict[Deleted, Dot] = {}
         """With the tombstone."""
         self._buried: dict[bytes, int] = {}
@@ -84,7 +84,7 @@ class OldVolumes(Checker):
         }
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
-        """What no disk knows any longer may be lost, and a deletion that none has heard of may be undone."""
+        """A write that no disk holds may be lost, and a deletion that no disk knows of may be undone."""
         self._told = {told for told in self._told if any(self._holds(disk, told) for disk in surviving)}
         for deleted, dot in list(self._deleted.items()):
             if not any(disk.context(USER).covers(dot) for disk in surviving):

@@ -1,8 +1,8 @@
-"""Copies are where they are said to be, and a read that asks someone who has a write returns it or what beats it.
+"""Copies exist where a receipt says, and a read that asks a member with a write returns it or something that supersedes
+it.
 
-Both are held by replica id, so that a copy on a lost disk counts for nothing, and by whoever was named: a write names
-the members that have it, a read those that answered. Where `r + w` exceeds the number of members the two sets meet, and
-the read sees the write.
+Members are identified by replica id, so a copy on a lost disk does not count. A write names the members that have it, a
+read those that answered. If `r + w` exceeds the number of members, the two sets intersect, and the read sees the write.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Copied(NamedTuple):
 
 
 class QuorumReads(Checker):
-    """A read that began after a write was acknowledged sees it, if someone that it asked had it."""
+    """A read that began after a write was acknowledged sees it, if a member that it asked had it."""
 
     name = "quorum_reads"
 
@@ -74,7 +74,7 @@ class QuorumReads(Checker):
             self._writes[shard, record.address].append(Copied(record, holders))
 
     def acknowledged_copies(self, shard: str, address: bytes) -> list[Copied]:
-        """Those that a read which begins now may not miss."""
+        """The writes that a read which begins now must not miss."""
         return list(self._writes[shard, address])
 
     def read_by_many(

@@ -1,4 +1,4 @@
-"""No read on one replica goes back in time, across its crashes too; and what is read has been written."""
+"""Reads on one replica never go back in time, even across crashes, and return only values that were written."""
 
 from __future__ import annotations
 

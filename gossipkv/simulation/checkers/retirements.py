@@ -1,4 +1,4 @@
-"""Replicas that are gone are left out in the end, and what is sent and stored stays as short as the members are few."""
+"""Replicas that are gone are retired in the end; messages and records grow with the number of members only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Retirements(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self.is_blocked = False
-        """A member is gone and no one has forgotten it."""
+        """Whether a member is gone and has not been forgotten."""
 
     def ended(self, hosts: Sequence[Host]) -> None:
         for host in [] if self.is_blocked else hosts:

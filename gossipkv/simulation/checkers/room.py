@@ -1,7 +1,7 @@
-"""A member without room waits: it does not ask for the same rows again and again.
+"""A member without room backs off: it does not keep asking for the same rows.
 
-What it asks for is counted from when its disk runs full until it has room. Each of its peers may be asked as often as a
-pause that never grows would let it: once per interval of the gossip, and a few times more for the beginnings.
+Its requests are counted from when its disk fills up until it has room. It may ask each peer once per gossip interval,
+which is the shortest pause, and a few times more at the beginning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 BEGINNINGS_MAX = 3
-"""Per peer, besides one per interval: what was asked for when the disk ran full, and transfers of other kinds."""
+"""Allowed per peer besides one per interval: requests under way when the disk filled up, and other transfers."""
 
 
 class Room(Checker):
@@ -23,7 +23,7 @@ class Room(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._asked: dict[str, tuple[Disk, int, int]] = {}
-        """Per host whose disk is full: the disk, since when, and how often it has asked for rows."""
+        """Per host whose disk is full: the disk, since when it is full, and the number of requests for rows."""
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
         if not host.disk.is_full:

@@ -1,4 +1,4 @@
-"""I1: a version is dropped only for one of greater rank. I3: a dot names one write, for ever."""
+"""I1: a version is dropped only for one of greater rank. I3: a dot names one write, forever."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""In a table that keeps siblings a row holds exactly the writes that no write known to the copy has seen.
+"""In a table that keeps siblings, a row holds exactly the writes that no other write known to the copy has seen.
 
-What a writer had seen is computed from its request alone: the context that it gave; without one nothing, or, where the
-member had nothing to read, what was there. A member that has not learned the setting of the table replaces what is
-there with every write, and keeps beside it what it has not seen. A write that a member adopts from a replica that is
-gone has seen that write and what it had seen.
+What a writer had seen follows from its request alone: the context that it gave. Without a context it had seen nothing;
+or, if the member had no visible value, what the member held. A member that has not learned the setting of the table
+replaces with each write what it holds, and keeps the writes that it has not seen as siblings. A write that a member
+adopts from a replica that is gone has seen the adopted write and everything that one had seen.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Siblings(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._seen: dict[bytes, dict[Dot, frozenset[Dot]]] = defaultdict(dict)
-        """Per row, what the writer of each write had seen."""
+        """Per row and write, the writes that its writer had seen."""
         self._is_setting_lost = False
-        """No disk holds the setting any longer: the last write wins in the table from then on."""
+        """Whether no disk holds the setting any longer; the last write wins in the table from then on."""
         self._excused: set[bytes] = set()
-        """Rows written as where the last write wins by a member that had met others, none of whom knew the setting."""
+        """Rows written as last-write-wins by a member that had met others, none of which knew the setting."""
 
     def committed(self, commit: Commit) -> None:
         stood = dict(commit.before)
@@ -42,7 +42,7 @@ class Siblings(Checker):
 
     def _check(self, commit: Commit, address: bytes, before: Row | None, row: Row) -> None:
         member, writes = commit.disk.member, self._seen[address]
-        # A copy knows of what replicas that are gone have written, though it no longer says so.
+        # A copy still covers the writes of retired replicas, although its context no longer names them.
         settled = commit.disk.settled(USER)
         row = Row(row.versions, row.context.joined(settled))
         before = None if before is None else Row(before.versions, before.context.joined(settled))
@@ -58,9 +58,9 @@ class Siblings(Checker):
         knows = knew_the_setting(commit)
         if written.siblings_above is None and not knows and (self._is_setting_lost or _has_met_others(commit)):
             self._excused.add(address)
-        # Deletes have no values to tell them apart: one of those that were asked for must explain the row, which knows
-        # of all that its writer gave. First comes the one that explains its context, too: another may claim to have
-        # seen writes that this copy does not know of.
+        # Deletes have no values to tell them apart. One of the requested deletes must explain the row, and the row
+        # covers the context that its writer gave. First try the one that also explains the row's context: another may
+        # claim to have seen writes that this copy does not know of.
         given = self.history.contexts_given[address, written.value]
         known = [seen for seen in given if seen is None or row.context.covers_all(seen)]
         contexts = [self._context_of(before, context) for context in known]
@@ -75,7 +75,7 @@ class Siblings(Checker):
         )
 
     def _explains_adoption(self, address: bytes, before: Row | None, row: Row, version: Version) -> bool:
-        """Whether the version repeats one that was here and is gone; if so, note what it has seen."""
+        """Whether the version repeats one that was here and is gone; if so, record what it has seen."""
         for old in before.versions if before is not None else ():
             is_gone = old.dot not in [kept.dot for kept in row.versions]
             if is_gone and old.value == version.value and version.timestamp - old.timestamp in (0, 1):
@@ -93,7 +93,7 @@ class Siblings(Checker):
         self.require(is_so or address in self._excused, member, *words)
 
     def _is_buried(self, address: bytes, dot: Dot) -> bool:
-        """What someone has collected may be left out by one and still be held by another."""
+        """Whether a write was collected somewhere: one member may omit it while another still holds it."""
         return self.history.is_buried(USER, address, dot)
 
     def _maximal(self, address: bytes, context: Context) -> set[Dot]:
@@ -117,7 +117,7 @@ def knew_the_setting(commit: Commit) -> bool:
 
 
 def _has_met_others(commit: Commit) -> bool:
-    """Whether it covers anything of `sys` that others wrote."""
+    """Whether the member covers anything in `sys` that others wrote."""
     return any(origin != commit.disk.replica for origin in commit.disk.context(SYSTEM))
 
 

@@ -1,8 +1,9 @@
-"""Two processes on copies of one volume are noticed by everyone, at most one keeps the replica id, and no acknowledged
-write of either is lost.
+"""All members notice two processes on copies of one volume, at most one of them keeps the replica id, and no
+acknowledged write of either is lost.
 
-Writes are followed by their values, which are unique, and by their timestamps: dots name two writes each here. A member
-that does not know that a table keeps siblings replaces with a write all that its own copy holds, and nothing else.
+Writes are tracked by their values, which are unique, and by their timestamps, because a dot may name two writes here. A
+member that does not know that a table keeps siblings replaces with a write everything in its own copy, and nothing
+else.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gossipkv.simulation.host import Host
 
 
 class Told(NamedTuple):
-    """A write that a client was told is stored."""
+    """A write acknowledged to a client."""
 
     address: bytes
     value: bytes | None
@@ -39,12 +40,12 @@ class Twins(Checker):
         self.copied: dict[str, ReplicaId] = {}
         """Members with a twin, and the replica id that both had."""
         self._noticed: set[tuple[int, str]] = set()
-        """Processes that have told their log of a member."""
+        """Processes that have logged that a member runs twice."""
         self._told: list[Told] = []
         self._stored: set[tuple[bytes, bytes | None]] = set()
         """Addresses and values of all versions that have been on a disk, in the table that keeps siblings."""
         self._replaced: set[tuple[bytes, bytes | None]] = set()
-        """Addresses and values of versions that stood where a member wrote that did not know of siblings."""
+        """Addresses and values of versions replaced by a member that did not know of siblings."""
 
     def committed(self, commit: Commit) -> None:
         knows = knew_the_setting(commit)
@@ -58,8 +59,8 @@ class Twins(Checker):
             stood[shard, address] = row
 
     def _is_written_here(self, commit: Commit, address: bytes, row: Row) -> bool:
-        """Whether a client has just written the one version of the row at this very member: it has a new dot of the
-        member's, and its value has been on no disk before. Merged rows and rows written again replace nothing so."""
+        """Whether a client has just written the only version of the row at this member. It then has a new dot of the
+        member, and its value has never been on a disk. Merged and renewed rows do not count."""
         (origin, sequence), value = row.winner.dot, row.winner.value
         covered, _ = commit.advanced.get(USER, (Context(), Context()))
         is_new = origin == commit.disk.replica and sequence > covered.get(origin, 0)
@@ -80,7 +81,7 @@ class Twins(Checker):
                 self._told.append(Told(operation.address, operation.value, timestamp))
 
     def parted(self, hosts: Sequence[Host]) -> None:
-        """All members are equal, and the second processes still run."""
+        """Called when all members are equal and the second processes still run."""
         for member, replica in sorted(self.copied.items()):
             keeping = [host.endpoint for host in hosts if host.name == member and host.disk.replica == replica]
             self.require(len(keeping) <= 1, keeping, "all run as", member, "with replica", f"{replica:016x}")
@@ -101,7 +102,7 @@ class Twins(Checker):
         if row is None:
             return False
         if table_of(told.address) != BESIDE:
-            # Of two writes of one time the replica id decides.
+            # Between two writes with the same timestamp, the replica id decides.
             return row.winner.timestamp >= told.timestamp
         if any(version.value == told.value for version in row.versions):
             return True

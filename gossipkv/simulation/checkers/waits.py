@@ -1,8 +1,7 @@
-"""A wait for copies, for answers, for members or for a receipt ends with an answer.
+"""Every wait for copies, answers, members or a receipt ends with an answer, unless the member crashes.
 
-Only a crash takes the answer away. A process that stops of its own will, because its member leaves or sets its data
-aside, has told every client how its wait stands. A client that waits no longer is told how its wait stood: a member
-that knows nothing of the wait has lost it.
+A process that stops gracefully, because its member leaves or sets its data aside, first tells every client the state of
+its wait. A client that withdraws is told the state of its wait; a member that does not know the wait has lost it.
 """
 
 from __future__ import annotations
@@ -20,5 +19,5 @@ class Waits(Checker):
         self.require(not waiting, host.name, "stops, and has told nothing to those who wait under", waiting)
 
     def withdrawn(self, host: Host, ticket: int, standing: object) -> None:
-        """A client that has been told nothing waits no longer; it is told how its wait stands."""
+        """A client without an answer withdraws, and is told the state of its wait."""
         self.require(standing is not None, host.name, "knows nothing of the wait under", ticket)

@@ -1,4 +1,4 @@
-"""Watchers are told each row in an order that never goes back, no version twice, and in the end as it stands."""
+"""A watcher is never sent an older state of a row, nor any version twice, and in the end has the current state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Watches(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._last: dict[str, dict[bytes, Row]] = {}
-        """What each watcher was last told of each row, since it began or was reset."""
+        """The last state of each row that each watcher was sent, since its start or last reset."""
 
     def watch_reset(self, watcher: str) -> None:
         self._last.pop(watcher, None)
@@ -48,7 +48,7 @@ class Watches(Checker):
                 )
         for address, row in stored_rows(hosts[0], USER).items():
             if self.history.is_outranked_by_collected(USER, address, row.winner.rank):
-                # A newcomer's write, concurrent with a tombstone that outranked it, as long as that was remembered.
+                # A write of a new member, concurrent with a tombstone that outranked it until it was collected.
                 continue
             for watcher in [watcher for watcher, prefix in watchers.items() if address.startswith(prefix)]:
                 last = self._last.get(watcher, {}).get(address)
@@ -59,7 +59,7 @@ class Watches(Checker):
 
 
 def _values(row: Row | None) -> list[Dot]:
-    """What a reader finds: members may differ in tombstones, beside values too."""
+    """The values that a reader finds. Members may differ in tombstones, even next to values."""
     return [version.dot for version in row.versions if version.value is not None] if row is not None else []
 
 

@@ -182,6 +182,14 @@ GOSSIP = Section(
             ),
         ),
         Panel(
+            "Rows lacking and unreadable",
+            "Rows known of and not taken in, and rows in quarantine. Above 0 for long: the log names them.",
+            (
+                Query("gossipkv_rows_lacking{SELECTED}", "lacking, {{shard}}"),
+                Query("gossipkv_rows_unreadable{SELECTED}", "unreadable, {{shard}}"),
+            ),
+        ),
+        Panel(
             "Discovery",
             "Addresses of other members at the last look, and looks that failed.",
             (
