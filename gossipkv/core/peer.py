@@ -172,12 +172,13 @@ class Peer:
         self.offered.discard(shard)
 
     def learn_context(self, shard: str, context: Context, lacking: Context) -> None:
-        """The peer has said that it durably covers this, and perhaps more. What it may lack of it comes with it; it
-        never comes to lack what it has once been known to hold, so the word on the greater context counts."""
+        """The peer has said that it durably covers this, and perhaps more, and all that it may lack. If it names less
+        than it is known to cover, its word may be an old one, or be about some origins alone: what it was known to lack
+        stands, and what it says now is added, for a row that it held may have become unreadable."""
         known = self.contexts.get(shard)
         if known is None or context.covers_all(known):
             self.lacking[shard] = lacking
-        elif not known.covers_all(context):
+        else:
             self.lacking[shard] = self.lacking.get(shard, Context()).joined(lacking)
         if known is None:
             self.contexts[shard] = Context(context)

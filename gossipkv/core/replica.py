@@ -334,7 +334,9 @@ class Replica:
         """Waits that are over: none goes on at a member that leaves, or that is about to set its data aside."""
         is_ending = self._has_left or is_fenced
         self._receipts.is_outdated = is_fenced
-        return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(reader, is_ending=is_ending)
+        return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(
+            reader, self._store.shards, is_ending=is_ending
+        )
 
     def _fence(self) -> Fence:
         """Why, and what is known of others' copies."""

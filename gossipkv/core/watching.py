@@ -120,8 +120,8 @@ class Tail:
 
     def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
         """Move on over a batch; returns what to tell of the addresses that are watched, or None where watchers must
-        read the journal up to the new position. Raises BeginAnewError; where the replica has renounced writes, it must
-        recover then."""
+        read the journal up to the new position. Raises BeginAnewError; where the replica holds less than before, it
+        must recover then."""
         before, context = self.position, changes.context
         self._batches += 1
         self.base = changes.base
@@ -130,7 +130,7 @@ class Tail:
         if not context.covers_all(before.context):
             self._ahead = None
             self._batches = RECOVERY_BATCHES
-            raise BeginAnewError("this member has renounced writes of its own")
+            raise BeginAnewError("this member has renounced writes of its own, or cannot read a row any more")
         if self._ahead is None:
             self.position = WatchPosition(context, base=self.base)
             return None
