@@ -144,9 +144,7 @@ class GroupCommit:
         notices: list[Notice] = []
         while True:
             try:
-                if self._storage.unreadable:
-                    notices += _quarantined(self._storage)
-                    self._return_to_disk((), Effects())
+                notices += self.quarantine()
                 batch = self.commit(self.prepare(inputs, now_ms))
             except UnreadableRowError as error:
                 if self._storage.unreadable:
@@ -168,6 +166,14 @@ class GroupCommit:
         failure = StepFailedError(f"{type(error).__name__}: {error}")
         failure.__cause__ = error
         return Batch([failure], Effects())
+
+    def quarantine(self) -> list[Notice]:
+        """Quarantine the rows that readers have found unreadable, if there are any. Raises StorageError."""
+        if not self._storage.unreadable:
+            return []
+        notices = _quarantined(self._storage)
+        self._return_to_disk((), Effects())
+        return notices
 
     # What does not fit
 

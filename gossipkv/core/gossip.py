@@ -24,7 +24,7 @@ from gossipkv.core.collected import Collected, is_outdated
 from gossipkv.core.effects import FINGERPRINTS_DIFFER, Notice, Tally
 from gossipkv.core.envelope_room import EnvelopeRoom
 from gossipkv.core.fetch import Fetching
-from gossipkv.core.lacking import LackedRow
+from gossipkv.core.lacking import LACKING_ROWS_MAX, RECALLS_PER_ROUND, LackedRow, unnamed
 from gossipkv.core.member import ALIVE
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
@@ -353,7 +353,7 @@ class Gossip:
                 options = self._options
                 parts = recent.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
                 self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
-                return list(parts)
+                return [*_what_is_missing(shard), *parts]
             case Delta():
                 intake = self.take_in(transaction, message, now_ms)
                 self._set_aside(transaction, peer, message, now_ms)
@@ -373,11 +373,13 @@ class Gossip:
                 options = self._options
                 served = walk.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
                 self._tally.rows_sent += len(served.rows) if isinstance(served, WalkRows) else 0
-                return [served]
+                asked = message.addresses if isinstance(message, WalkFetchRows) else ()
+                return [*_what_is_missing(shard, asked), served]
             case FetchValue():
                 self._store.tell(shard.name)
                 whole_row_bytes_max = self._options.whole_row_bytes_max
-                return [fetch.serve(transaction, message, whole_row_bytes_max, whole_row_bytes_max)]
+                value = fetch.serve(transaction, message, whole_row_bytes_max, whole_row_bytes_max)
+                return [*_what_is_missing(shard), value]
             case State() if peer is not None:
                 self._judge_own_data(peer, message)
             case Covered() if peer is not None:
@@ -457,19 +459,27 @@ class Gossip:
         claim: Context | None = None,
     ) -> None:
         for address in self._store.note_lacking(reader, shard_name, intake, told, claim):
-            self._tell_of_lack("row_lacking", shard_name, address, peer)
+            self._tell_of_lack("row_lacking", shard_name, address, peer, is_warning=True)
 
-    def recalled(self, shard_name: str, address: bytes, peer: Peer) -> None:
-        """A peer's copy of a row that was lacking has been taken in, and nothing of it is missing any more."""
-        self._tell_of_lack("row_no_longer_lacking", shard_name, address, peer)
-        self._store.shards[shard_name].clear_lack(address)
+    def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None:
+        """A peer's copy of a row that was lacking has been taken in, and nothing of it is missing any more. No peer:
+        there is none that could have one. A row that is in quarantine even so has no readable copy anywhere."""
+        shard = self._store.shards[shard_name]
+        if address in shard.quarantined:
+            self._tell_of_lack("unreadable_row_held_by_no_one", shard_name, address, peer, is_warning=True)
+            shard.give_up(address)
+        else:
+            self._tell_of_lack("row_no_longer_lacking", shard_name, address, peer)
+            shard.clear_lack(address)
 
-    def _tell_of_lack(self, event: str, shard_name: str, address: bytes, peer: Peer | None) -> None:
+    def _tell_of_lack(
+        self, event: str, shard_name: str, address: bytes, peer: Peer | None, *, is_warning: bool = False
+    ) -> None:
         fields: dict[str, object] = {"namespace": shard_name, "table": table_of(address)}
         fields["row"] = key_of(address).decode()
         fields["reason"] = self._store.shards[shard_name].lacking[address].reason
         fields["peer"] = "unknown" if peer is None else peer.member or peer.endpoint
-        self.notices.append(Notice(event, fields, is_warning=event == "row_lacking"))
+        self.notices.append(Notice(event, fields, is_warning=is_warning))
 
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
         """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
@@ -618,7 +628,9 @@ class Gossip:
         anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
         shard = self._store.shards[theirs.shard]
         if shard.lacking or peer.lacking.get(shard.name):
-            # It is known what is missing, and asked for again.
+            # It is known what is missing, and asked for again. Many rows that cannot be read come sooner with a walk.
+            if len(shard.quarantined.keys() & shard.lacking.keys()) > RECALLS_PER_ROUND:
+                self._start_walk(peer, shard.name, is_repair=True)
             return
         if not theirs.is_ahead and not shard.is_ahead(reader):
             self._tally.anomalies[FINGERPRINTS_DIFFER] += 1
@@ -660,7 +672,10 @@ class Gossip:
             case _:
                 pass
         if walking is not None and walking.is_finished and peer.walks.get(shard.name) is walking:
-            if not walking.is_audit:
+            untold = unnamed(peer.lacking.get(shard.name, Context()), walking.lacking)
+            if not shard.context.covers_all(untold):
+                walking.claim = Context()
+            elif not walking.is_audit:
                 self._note_lacking(transaction, peer, shard.name, walking.intake, walking.lacking, walking.claim)
             self._finish_walk(peer, shard.name, now_ms)
 
@@ -702,12 +717,15 @@ class Gossip:
             self._conclude_pull(transaction, peer, shard_name, pulling, now_ms)
 
     def _conclude_pull(self, reader: Reader, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
-        """Cover what the pull claims, once all of it is here."""
+        """Cover what the pull claims, once all of it is here, but for ranges of which the peer may have come to lack a
+        row that it has not named."""
         if peer.pulls.get(shard_name) is not pulling or pulling.claim is None or not pulling.is_finished:
             return
         del peer.pulls[shard_name]
         self._note_lacking(reader, peer, shard_name, pulling.intake, pulling.lacking)
-        advanced = self._store.cover(shard_name, pulling.claim, pulling.intake)
+        untold = unnamed(peer.lacking.get(shard_name, Context()), pulling.lacking)
+        claim = {origin: claimed for origin, claimed in pulling.claim.items() if claimed.after >= untold.get(origin, 0)}
+        advanced = self._store.cover(shard_name, claim, pulling.intake)
         self._pushes.forward(shard_name, advanced)
         self._tally.rounds["delta"] += 1
         self._transferred(peer, shard_name, pulling.intake, now_ms)
@@ -828,6 +846,18 @@ class Gossip:
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
+
+
+def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]:
+    """What goes with the answer to a question for rows: what may be missing here by now, for a transfer that began when
+    it was not, and which of the rows asked for are lacking, for a reader that would take them to be absent."""
+    if not shard.lacking:
+        return []
+    told: list[Message] = [Covered(shard.name, Context(shard.shown), shard.lacking_through)]
+    lacked = [LackedRow(each, shard.lacking[each].through) for each in asked if each in shard.lacking]
+    if lacked:
+        told.append(Delta(shard.name, {}, (), lacking=tuple(lacked[:LACKING_ROWS_MAX])))
+    return told
 
 
 def _is_repair(walking: walk.Walk, shard: Shard) -> bool:

@@ -16,6 +16,18 @@ row that is not lacking, the replica holds it or something that supersedes it.
   after the other. A holder stays one, or holds what superseded the write; so after all have answered, nothing is
   missing that any disk still holds.
 
+A row on disk that cannot be read is lacking as well, from the moment it is quarantined (`core/quarantine.py`): all that
+it covered, as the journal tells, may be missing. It differs in three ways from a row that was refused:
+
+- The replica has held the row, and has said so. Others may believe it until it next tells them what it lacks.
+- A transfer that is under way may have claimed the row. Counterexample: the first part of a pull claims a range, the
+  row of a later part is quarantined, and the puller covers the range without it. So an answer to a transfer says what
+  the sender may lack, and a receiver covers nothing that is missing beyond the rows that the sender named at its
+  beginning (`unnamed`).
+- Nothing holds back the range, for it is covered: so there is no limit to the unreadable rows that are lacking. A
+  message names `LACKING_ROWS_MAX` of them. By the rule above a receiver covers no range of which others may be missing.
+  They are named as the first ones come back or are given up.
+
 Rows that are stamped too far ahead of the clock are no such rows: they come by themselves when the clock gets there,
 and hold back their origins until then. So does a row that cannot be named, and every row when too many are lacking.
 """
@@ -28,11 +40,17 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context
 
 LACKING_ROWS_MAX = 200
-"""Of one shard."""
+"""The lacking rows of one shard that a message names. Beyond them a row that is refused is not noted, and holds back
+its origins."""
+
+RECALLS_PER_ROUND = 8
+"""Lacking rows that are asked for again in each round."""
 
 CLOCK_SKEW = "clock_skew"
 ELSEWHERE = "lacking_elsewhere"
 """The peer that the range came from lacks the row itself."""
+UNREADABLE = "unreadable"
+"""The replica's own copy cannot be read."""
 
 
 class Lack(NamedTuple):
@@ -76,6 +94,14 @@ def through_of(lacking: Lacking) -> Context:
     for lack in lacking.values():
         through.advance(lack.through)
     return through
+
+
+def unnamed(lacking: Context, named: Iterable[LackedRow]) -> Context:
+    """Of the writes that a sender may lack, up to where those go that are of none of the rows it has named."""
+    through = Context()
+    for row in named:
+        through.advance(row.through)
+    return Context({origin: sequence for origin, sequence in lacking.items() if sequence > through.get(origin, 0)})
 
 
 def held_below(context: Context, lacking: Lacking) -> Context:

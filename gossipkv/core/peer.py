@@ -174,13 +174,14 @@ class Peer:
         self.offered.discard(shard)
 
     def learn_context(self, shard: str, context: Context, lacking: Context) -> None:
-        """The peer has reported that it durably covers this, and perhaps more, together with what it may lack of it. A
-        peer never lacks later what it was once known to hold. So of two reports, the one with the greater context
-        counts."""
+        """The peer has reported that it durably covers this, and perhaps more, and all that it may lack of it. If it
+        names less than it is known to cover, the report may be an old one, or be about some origins only: what the peer
+        was known to lack stands, and what it reports now is added, for a row that it held may have become
+        unreadable."""
         known = self.contexts.get(shard)
         if known is None or context.covers_all(known):
             self.lacking[shard] = lacking
-        elif not known.covers_all(context):
+        else:
             self.lacking[shard] = self.lacking.get(shard, Context()).joined(lacking)
         if known is None:
             self.contexts[shard] = Context(context)

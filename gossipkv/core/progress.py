@@ -90,8 +90,9 @@ class Progress:
                 shard.note_certain(min([peer.compared.get(name, 0) for peer in listed]))
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None], *, is_ahead: bool = False) -> None:
-        """The peer has told at one moment, per shard, what it covers."""
-        if peer.lacking.get(USER):
+        """The peer has told at one moment, per shard, what it covers. It counts for nothing while the peer lacks a row,
+        nor while this replica lacks one of `sys`: that may be the record of a member which the peer gave rows to."""
+        if peer.lacking.get(USER) or self._store.shards[SYSTEM].lacking:
             return
         listing, context = told.get(SYSTEM), told.get(USER)
         if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):

@@ -43,7 +43,7 @@ class Pulling:
     fetching: Fetching = field(default_factory=Fetching)
     """The large row of the last part."""
     lacking: tuple[LackedRow, ...] = ()
-    """Rows that the server itself lacked when it claimed the ranges."""
+    """Rows that the server lacked when it claimed the ranges, as far as it named them."""
     claim: dict[ReplicaId, Range] | None = None
     """The ranges to cover, once the last part has come and nothing is being fetched."""
 
@@ -101,6 +101,9 @@ def push(
     parcel = Parcel(part_bytes, whole_row_bytes_max)
     if _fill(reader, shard, parcel, ranges, None) is not None or parcel.large():
         return None
+    unnamed = shard.unnamed
+    if unnamed:
+        ranges = {origin: claimed for origin, claimed in ranges.items() if claimed.after >= unnamed.get(origin, 0)}
     return Delta(shard.name, ranges, parcel.copies(), lacking=shard.lacked_rows())
 
 

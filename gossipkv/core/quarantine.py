@@ -9,9 +9,15 @@ as absent, with these exceptions:
   one covered, which the journal has told. A condition cannot be judged: the write is declined.
 - The row that a peer sends takes its place, whatever has been collected since: it is a loss to repair.
 
-The repair needs no messages of its own. The fingerprint no longer counts the row, so the next comparison with a peer
-that has it finds unequal sums, and a walk brings it. Until then the context covers writes that only the unreadable row
-held: where no other member has the row, these are lost, and status names the row for as long as nothing replaces it.
+The context goes on covering writes that only the unreadable row held. Counterexample: a and b have a row, and b's copy
+cannot be read; c pulls from b and covers what b does; a loses its disk; receipts count three copies of a row that no
+one has. So a row in quarantine is *lacking* (`core/lacking.py`): what it covered counts for no receipt, vouches for
+nothing, and is told to whoever relies on the context; and members are asked for the row in each round.
+
+That ends when a member that holds all of it has answered, or all members have. What replaces the row does not end it: a
+peer's copy may be an older one, and a write here may be stamped lower than the one that was lost. Where no member has a
+readable copy the row is *given up*: it is lacking no longer, and status names it until something replaces it. Members
+are asked once more after each start, which also covers rows that an earlier version has quarantined.
 """
 
 from __future__ import annotations
@@ -98,6 +104,6 @@ def _notice(namespace: str, address: bytes, reason: str) -> Notice:
             "table": row.table,
             "row": row.row,
             "reason": reason,
-            "consequence": "the row is in quarantine; a copy from another member, a put or a delete replaces it",
+            "consequence": "it is in quarantine and asked for; another member's copy, a put or a delete replaces it",
         },
     )

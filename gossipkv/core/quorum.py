@@ -4,7 +4,9 @@ A read asks every other member at once. As soon as the requested number of membe
 merge of their copies and this member's. Asking all costs a few small messages, and avoids waiting for a slow one. Rows
 in the answers are taken in like any other row, so the result is durable here before it is returned. A member found to
 be behind, even by a late answer, is sent the merged row at once. A member whose row is refused here (clock skew) does
-not count as having answered, because its copy is not in the merge.
+not count as having answered, because its copy is not in the merge. Nor does a member that lacks the row.
+Counterexample: a and b have acknowledged a write, and b's copy becomes unreadable; a read of b and c would find
+nothing, though two of three were asked.
 
 A large row is fetched before its peer counts as having answered. One large row at a time is fetched for all reads
 (`core/fetch.py`).
@@ -27,6 +29,7 @@ from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.effects import Tally
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.gossip import Outgoing
+from gossipkv.core.lacking import RECALLS_PER_ROUND
 from gossipkv.core.member import LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import (
@@ -63,7 +66,7 @@ class Taking(Protocol):
         self, transaction: Transaction, part: ValuePart, fetching: Fetching, now_ms: int
     ) -> list[RefusedRow]: ...
 
-    def recalled(self, shard_name: str, address: bytes, peer: Peer) -> None: ...
+    def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -138,10 +141,6 @@ class Comparison(NamedTuple):
     reading: Reading
     dots: Dots | None
     """Of the versions of its row."""
-
-
-RECALLS_PER_ROUND = 8
-"""Lacking rows that are asked for again in each round."""
 
 
 class Quorum:
@@ -221,6 +220,9 @@ class Quorum:
         if candidates:
             peer = candidates[self._recalls % len(candidates)]
             self._begin(peer, Recall(shard, address, through, is_enough=bool(certain)))
+        elif self._membership.has_looked and not self._membership.present() and not self._membership.knows_of_others():
+            # No member is listed, and discovery finds none.
+            self._taking.recalled(shard, address, None)
 
     def _begin(self, peer: Peer, purpose: Purpose, fetching: Fetching | None = None, dots: Dots | None = None) -> None:
         if peer.replica is not None and self._may_exchange(peer, purpose.shard):
@@ -267,6 +269,10 @@ class Quorum:
         peer, purpose = direct.peer, direct.purpose
         if (envelope.member, envelope.replica) != (peer.member, direct.replica) or isinstance(purpose, Repair):
             return
+        if isinstance(purpose, Reading | Recall) and _lacks(envelope, purpose.address):
+            if isinstance(purpose, Reading):
+                return
+            direct.purpose = purpose = purpose._replace(is_enough=False)
         for message in envelope.messages:
             if isinstance(message, WalkRows) and message.shard == purpose.shard and direct.fetching is None:
                 self._take_rows(transaction, direct, message, now_ms)
@@ -323,8 +329,9 @@ class Quorum:
         heard = heard if through == recall.through else set()
         heard.add(direct.replica)
         self._heard[key] = (recall.through, heard)
-        listed = {peer.record.replica for peer in self._membership.listed() if peer.record is not None}
-        if recall.is_enough or listed <= heard:
+        # A member whose own record is lacking here counts as well.
+        present = {peer.replica if peer.record is None else peer.record.replica for peer in self._membership.present()}
+        if recall.is_enough or present <= heard:
             del self._heard[key]
             self._taking.recalled(recall.shard, recall.address, direct.peer)
 
@@ -349,11 +356,13 @@ class Quorum:
             reading.answered.clear()
             reading.is_over = False
 
-    def resolve(self, reader: Reader, *, is_ending: bool) -> list[Resolved]:
-        """The reads that are over once the batch is committed; all reads if this member `is_ending`."""
+    def resolve(self, reader: Reader, shards: Mapping[str, Shard], *, is_ending: bool) -> list[Resolved]:
+        """The reads that are over once the batch is committed; all reads if this member `is_ending`. This member counts
+        as having answered unless it lacks the row."""
         resolved = []
         for ticket, reading in list(self._readings.items()):
-            is_answered = len(reading.answered) + 1 >= reading.members
+            is_own_whole = reading.address not in shards[reading.shard].lacking
+            is_answered = len(reading.answered) + is_own_whole >= reading.members
             if is_answered or is_ending:
                 row = reader.row(reading.shard, reading.address) if is_answered else None
                 resolved.append(Resolved(ticket, Found(row, dict(reading.answered)), is_cut=not is_answered))
@@ -375,6 +384,12 @@ class Quorum:
                 self._begin(peer, Repair(reading.shard, reading.address))
                 self._tally.reads_repaired += 1
         self._comparisons = kept
+
+
+def _lacks(envelope: Envelope, address: bytes) -> bool:
+    """Whether the sender says that it lacks the row, so that its answer is not all that it has acknowledged."""
+    told = [message.lacking for message in envelope.messages if isinstance(message, Delta)]
+    return any(lacked.address == address for rows in told for lacked in rows)
 
 
 def _dots_of(row: Row) -> Dots:

@@ -73,6 +73,7 @@ class Replica:
         self._started_ms = now_ms
         self._started = identity.incarnation
         self._token = rng.getrandbits(63) + 1
+        self._own_address = address_of(MEMBERS_TABLE, options.member.encode())
         self._born = identity.replica
         self._has_left = False
         self._must_refute = False
@@ -250,7 +251,8 @@ class Replica:
         """Let time pass: due several times per gossip interval."""
         self._namesakes.advance(now_ms)
         self._follow_twin(transaction, now_ms)
-        if self._must_refute and self._may_refute(now_ms):
+        is_unreadable = self._own_address in self._store.shards[SYSTEM].quarantined
+        if (self._must_refute or is_unreadable) and self._may_refute(now_ms):
             self._must_refute = False
             self._refute(transaction, now_ms)
         self._probing.tick(now_ms)
@@ -334,7 +336,9 @@ class Replica:
         """Waits that are over: none goes on at a member that leaves, or that is about to set its data aside."""
         is_ending = self._has_left or is_fenced
         self._receipts.is_outdated = is_fenced
-        return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(reader, is_ending=is_ending)
+        return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(
+            reader, self._store.shards, is_ending=is_ending
+        )
 
     def _fence(self) -> Fence:
         """Why, and what is known of others' copies."""
@@ -468,6 +472,7 @@ class Replica:
             record = MemberRecord.from_json(value)
         except ValueError as error:
             self._notices.append(Notice("member_record_unreadable", {"peer": member, "reason": str(error)}))
+            self._must_refute |= member == self.options.member
             return
         if member == self.options.member:
             ours = self.identity
@@ -502,8 +507,7 @@ class Replica:
             self._born,
         )
         self._has_announced = True
-        address = address_of(MEMBERS_TABLE, self.options.member.encode())
-        self.write(transaction, SYSTEM, [Operation(address, record.to_json())], now_ms)
+        self.write(transaction, SYSTEM, [Operation(self._own_address, record.to_json())], now_ms)
 
     def _renew(self, transaction: Transaction, now_ms: int) -> None:
         """The volume was set back to an old copy, or another process runs on a copy of it, and a sequence must never be
@@ -526,13 +530,11 @@ class Replica:
         self._announce(transaction, now_ms)
 
     def _refute(self, transaction: Transaction, now_ms: int) -> None:
-        """Another record stands under this member's name: outdo it. If a process that still runs has written it, both
-        will say so, once per tick at most."""
-        address = address_of(MEMBERS_TABLE, self.options.member.encode())
-        row = transaction.row(SYSTEM, address)
-        assert row is not None, "a replica announces itself before anything else"
+        """Another record stands under this member's name, or none that can be read: outdo it. If a process that still
+        runs has written it, both will say so, once per tick at most."""
+        row = transaction.row(SYSTEM, self._own_address)
         ours = self.identity
-        theirs = MemberRecord.from_json(row.winner.value) if row.winner.value is not None else None
+        theirs = _record_in(row)
         self.identity = ours._replace(incarnation=max(theirs.incarnation if theirs else 0, ours.incarnation) + 1)
         transaction.put_identity(self.identity)
         self._outdone_ms = None
@@ -540,7 +542,11 @@ class Replica:
             self._namesakes.outdone(_process_in(theirs))
         self._outdone_by = theirs.token if theirs is not None else 0
         if self.options.member not in self._namesakes.sightings:
-            by = f"replica {theirs.replica:016x}" if theirs else "a member that was told to forget this one"
+            by = "a member that was told to forget this one"
+            if theirs is not None:
+                by = f"replica {theirs.replica:016x}"
+            elif row is None or row.is_visible:
+                by = "something that cannot be read"
             self._notices.append(Notice("own_record_outdone", {"by": by}))
         self._announce(transaction, now_ms)
 
@@ -695,6 +701,16 @@ class Replica:
             if not row.winner.is_tombstone or row.winner.expires_ms is None
         ]
         return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
+
+
+def _record_in(row: Row | None) -> MemberRecord | None:
+    """What a row of `sys.members` says of its member; None where it says nothing that can be read."""
+    if row is None or row.winner.value is None:
+        return None
+    try:
+        return MemberRecord.from_json(row.winner.value)
+    except ValueError:
+        return None
 
 
 def _process_of(envelope: Envelope) -> Process:

@@ -15,14 +15,15 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
-from gossipkv.core.address import SYSTEM, is_table_name
+from gossipkv.core.address import SYSTEM, is_address, is_table_name
 from gossipkv.core.base import NO_BASE, Base
 from gossipkv.core.causality import HASH_END, Context, Dot, ReplicaId, entry_hash
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import PAGE_BYTES, PAGES, FingerprintTable, leaf_of
-from gossipkv.core.lacking import LACKING_ROWS_MAX, Lack, LackedRow, Lacking, through_of
+from gossipkv.core.lacking import LACKING_ROWS_MAX, UNREADABLE, Lack, LackedRow, Lacking, through_of, unnamed
 from gossipkv.core.messages import Digest
 from gossipkv.core.names import Names
 from gossipkv.core.row import Row, without_retired, without_stable
@@ -81,8 +82,11 @@ class Shard:
         """Rows that cannot be read, by address: they are in none of all this."""
         self.replaced: list[bytes] = []
         """Addresses of quarantined rows that have been replaced since they were last taken."""
+        self.given_up: set[bytes] = set()
+        """Addresses of quarantined rows of which no listed member has a copy, as far as was found out since the process
+        began: they are lacking no longer."""
         self.lacking: Lacking = {}
-        """Rows that could not be taken in, though the context covers them; changed by the methods below alone."""
+        """Rows that are not held, though the context covers them; changed by the methods below alone."""
         self.lacking_through = Context()
         """Writes up to here may be missing."""
         self._lacking_changed = False
@@ -235,6 +239,8 @@ class Shard:
         self._move_deadlines(transaction, address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
         if self.quarantined and self.quarantined.pop(address, None) is not None:
+            # Whether the row is still lacking is for a peer to say: what has come may be older than what was lost.
+            self.given_up.discard(address)
             transaction.release(self.name, address)
             self.replaced.append(address)
         if self.changed is not None:
@@ -258,9 +264,10 @@ class Shard:
         self.store(transaction, address, row, Row(row.versions, context))
 
     def quarantine(self, transaction: Transaction, found: Mapping[bytes, str]) -> None:
-        """Take rows that cannot be read, with the reason of each, out of all that is derived from rows. What each of
-        them covered is read from the journal, which has an entry for all of it; so this costs a scan of the journal and
-        of the tables concerned. Raises UnreadableRowError for another row that is met."""
+        """Take rows that cannot be read, with the reason of each, out of all that is derived from rows, and note that
+        they are lacking. What each of them covered is read from the journal, which has an entry for all of it; so this
+        costs a scan of the journal and of the tables concerned. Raises UnreadableRowError for another row that is met.
+        """
         contexts = self._journalled(transaction, found)
         self._drop_deadlines(transaction, found)
         for address in sorted(found):
@@ -273,6 +280,7 @@ class Shard:
             self._sum_again(transaction, leaf)
         for table in sorted({address.partition(b"\0")[0] for address in found}):
             self._count_again(transaction, table)
+        self.note_unreadable(found)
 
     def _journalled(self, transaction: Transaction, found: Mapping[bytes, str]) -> dict[bytes, Context]:
         contexts = {address: Context() for address in found}
@@ -388,6 +396,24 @@ class Shard:
         self._set_lacking(self.lacking | {address: held.joined(lack) if held else lack})
         return True
 
+    def note_unreadable(self, addresses: Iterable[bytes]) -> None:
+        """Note that quarantined rows are lacking. A row that has no valid address is not: no message can name it, so no
+        member can send it."""
+        lacking = dict(self.lacking)
+        for address in sorted(addresses):
+            covered = self.quarantined[address].context
+            if covered and is_address(address):
+                lack = Lack(Context(covered), Context(), UNREADABLE)
+                lacking[address] = lacking[address].joined(lack) if address in lacking else lack
+                self.given_up.discard(address)
+        if lacking != self.lacking:
+            self._set_lacking(lacking)
+
+    def give_up(self, address: bytes) -> None:
+        """No member has a copy of a quarantined row: nothing is missing of it that any disk holds."""
+        self.given_up.add(address)
+        self.clear_lack(address)
+
     def clear_lack(self, address: bytes) -> None:
         """Nothing of the row is missing any more."""
         self._set_lacking({a: lack for a, lack in self.lacking.items() if a != address})
@@ -402,7 +428,15 @@ class Shard:
         return self.context.covers(dot) and not self.lacking_through.covers(dot)
 
     def lacked_rows(self) -> tuple[LackedRow, ...]:
-        return tuple([LackedRow(address, lack.through) for address, lack in self.lacking.items()])
+        """The rows that a message names: as many as one may."""
+        return tuple([LackedRow(a, lack.through) for a, lack in islice(self.lacking.items(), LACKING_ROWS_MAX)])
+
+    @property
+    def unnamed(self) -> Context:
+        """Writes up to here may be missing of rows that no message names."""
+        if len(self.lacking) <= LACKING_ROWS_MAX:
+            return Context()
+        return unnamed(self.lacking_through, self.lacked_rows())
 
     def save(self, transaction: Transaction) -> None:
         """Write what changed since the last save, in the transaction of the rows it describes."""

@@ -83,7 +83,7 @@ class ReplicaStatus:
     collection_blocked_by: tuple[str, ...]
     """Members that are not known to have heard of a tombstone which is old enough to be collected."""
     lacking: tuple[LackingRow, ...]
-    """Rows that it knows of and could not take in."""
+    """Rows that it knows to exist and does not hold, but for those in quarantine."""
     transfers: dict[str, str]
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
@@ -182,7 +182,8 @@ def _seen(replica: Described, member: str, now_ms: int) -> Seen | None:
 
 def _lacking(store: Store) -> Iterator[LackingRow]:
     for name, shard in store.shards.items():
-        for address in sorted(shard.lacking):
+        # A row in quarantine is named as such.
+        for address in sorted(shard.lacking.keys() - shard.quarantined.keys()):
             yield LackingRow(name, table_of(address), key_of(address).decode(), shard.lacking[address].reason)
 
 

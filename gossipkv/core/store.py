@@ -123,8 +123,9 @@ class Store:
 
     def load(self, reader: Reader) -> None:
         """Take the shards' state from storage, in place of what is in memory: at start, and after a failed commit.
-        What is known to be stable outlives it: that is knowledge of others."""
+        What is known to be stable, or to be held by no one, outlives it: that is knowledge of others."""
         stable = {name: shard.stable for name, shard in self.shards.items()}
+        given_up = {name: shard.given_up for name, shard in self.shards.items()}
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
         self.tables.load(reader)
         self.retired.load(reader)
@@ -144,6 +145,10 @@ class Store:
         self._is_loaded = True
         for name, context in stable.items():
             self.shards[name].stable = context
+            self.shards[name].given_up = given_up[name]
+        for shard in self.shards.values():
+            # Those that an earlier version has quarantined are not noted, nor are those given up before the start.
+            shard.note_unreadable(shard.quarantined.keys() - shard.lacking.keys() - shard.given_up)
         self.watch(is_watched=self._is_watched)
 
     def watch(self, *, is_watched: bool) -> None:
@@ -355,8 +360,9 @@ class Store:
                 continue
             current = transaction.row(shard_name, address)
             lost = shard.quarantined.get(address) if shard.quarantined else None
+            is_lost = lost is not None or address in shard.lacking
             if marks:
-                news = without_collected(arrived, current, marks, is_repair=is_repair or lost is not None)
+                news = without_collected(arrived, current, marks, is_repair=is_repair or is_lost)
                 if news is None:
                     continue
                 arrived = news
@@ -376,7 +382,7 @@ class Store:
             if row != current and not self._has_room_for(shard_name, row):
                 intake.refused.append(RefusedRow(tuple(arrived.context), NO_ROOM))
                 continue
-            own = self._reissued(shard, address, current, lost, row, pairs)
+            own = self._reissued(shard, address, current, row, pairs)
             if own is not None:
                 row = own
                 intake.has_written = True
@@ -402,7 +408,6 @@ class Store:
         shard: Shard,
         address: bytes,
         current: Row | None,
-        lost: Quarantined | None,
         merged: Row,
         pairs: list[tuple[Version, Version]],
     ) -> Row | None:
@@ -415,6 +420,10 @@ class Store:
         own = self.replica
         if own not in merged.context or address in self._own_records:
             return None
+        lost, lack = shard.quarantined.get(address), shard.lacking.get(address)
+        missing = Context() if lost is None else lost.context
+        if lack is not None:
+            missing = missing.joined(lack.through)
         held = {version.dot for version in current.versions} if current is not None else set()
         doubtful = {version.dot for version, _ in pairs if version.dot.replica == own}
         doubtful |= {
@@ -423,7 +432,7 @@ class Store:
             if version.dot.replica == own
             and version.dot not in held
             and shard.context.covers(version.dot)
-            and (lost is None or not lost.context.covers(version.dot))
+            and not missing.covers(version.dot)
             and not (version.is_tombstone and shard.collected.marks.covers(version.dot))
         }
         if not doubtful:

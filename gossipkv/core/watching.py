@@ -121,7 +121,7 @@ class Tail:
 
     def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
         """Advance over a batch. Returns the rows to send for the watched addresses, or None if watchers must read the
-        journal up to the new position. Raises BeginAnewError; if the replica has renounced writes, the tail must
+        journal up to the new position. Raises BeginAnewError; if the replica holds less than before, the tail must
         recover then."""
         before, context = self.position, changes.context
         self._batches += 1
@@ -131,7 +131,7 @@ class Tail:
         if not context.covers_all(before.context):
             self._ahead = None
             self._batches = RECOVERY_BATCHES
-            raise BeginAnewError("this member has renounced writes of its own")
+            raise BeginAnewError("this member has renounced writes of its own, or cannot read a row any more")
         if self._ahead is None:
             self.position = WatchPosition(context, base=self.base)
             return None

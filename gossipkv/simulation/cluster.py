@@ -148,6 +148,12 @@ class Cluster:
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()
 
+    def spoil(self, host: Host, shard: str, address: bytes) -> None:
+        """A row on its disk cannot be read any more."""
+        self.trace.line(host.name, f"cannot read {address!r} any more")
+        host.disk.spoil(shard, address)
+        self._tell_of_lost_disk()
+
     def set_back(self, host: Host, copy: Disk) -> None:
         """Replace the disk of the host, which is down, by this copy of an earlier state."""
         self.trace.line(host.name, f"is set back to a copy of replica {copy.replica:016x}")
@@ -244,9 +250,10 @@ class Cluster:
         return tuple(sorted(self._rng.sample(endpoints, self._rng.randint(1, len(endpoints)))))
 
     def examine(self, host: Host) -> None:
-        """Check everything that a member holds, unless it has an open batch."""
+        """Check everything that a member holds, unless it has an open batch, or an unreadable row that is still to be
+        taken out of what is derived from rows."""
         process = host.process
-        if process is None or process.is_committing:
+        if process is None or process.is_committing or host.disk.unreadable:
             return
         for checker in self._checkers:
             checker.examined(host)

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.lacking import Lacking
 from gossipkv.core.row import Row
-from gossipkv.core.storage import Identity, ShardRecord, StorageFullError
+from gossipkv.core.storage import Identity, ShardRecord, StorageFullError, UnreadableRowError
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
+
+SPOILED = "its bytes cannot be decoded"
 
 
 class Put(NamedTuple):
@@ -131,8 +133,23 @@ class Disk(MemoryStorage):
             return view.lacking(shard)
 
     def committed_row(self, shard: str, address: bytes) -> Row | None:
+        """None as well for a row that cannot be read."""
         with self.view() as view:
-            return view.row(shard, address)
+            try:
+                return view.row(shard, address)
+            except UnreadableRowError:
+                return None
+
+    def is_missing(self, shard: str, address: bytes) -> bool:
+        """Whether the row cannot be read, or all that was committed of it may not be here."""
+        with self.view() as view:
+            is_met = (shard, address) in self.unreadable
+            return is_met or view.quarantined_row(shard, address) is not None or address in view.lacking(shard)
+
+    def spoil(self, shard: str, address: bytes) -> None:
+        """Let a row be unreadable from now on. A reader meets it at once."""
+        self.damage(shard, address, SPOILED)
+        self.unreadable[shard, address] = SPOILED
 
     def run_short(self, used_share: float) -> None:
         """Report this share of the disk as used, until `calm`."""

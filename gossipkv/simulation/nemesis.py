@@ -73,6 +73,7 @@ class Nemesis:
             "start_alone": (self._start_alone, 2),
             "join": (self._join, 2),
             "refuse_row": (self._refuse_row, 2),
+            "spoil_row": (self._spoil_row, 1),
             "leave": (self._leave, 3),
             "move": (self._move, 2),
             "forget": (self._forget, 2),
@@ -214,6 +215,15 @@ class Nemesis:
             self._cluster.stop(host, "crashes")
         self._cluster.lose_disk(host)
         self._later(lambda: self._cluster.start(host))
+        return True
+
+    def _spoil_row(self) -> bool:
+        """A row on one disk cannot be read any more, that of a member that is down perhaps."""
+        host = self._rng.choice(self._cluster.hosts)
+        address = address_of("table0", f"key{self._rng.randrange(self._scenario.keys)}".encode())
+        if host.disk.committed_row(USER, address) is None:
+            return False
+        self._cluster.spoil(host, USER, address)
         return True
 
     def _start_alone(self) -> bool:

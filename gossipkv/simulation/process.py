@@ -16,7 +16,7 @@ from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Re
 from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.resolution import Resolved
-from gossipkv.core.storage import StorageError, StorageFullError
+from gossipkv.core.storage import StorageError, StorageFullError, UnreadableRowError
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.feed import Feed
 from gossipkv.simulation.host import Host
@@ -140,7 +140,7 @@ class Process:
         waiting, self.inbox = self.inbox, []
         inputs, concluding = [one for one, _ in waiting], [conclude for _, conclude in waiting]
         try:
-            prepared = self._driver.prepare(inputs, self.host.now_ms())
+            prepared = self._prepare(inputs)
         except StorageFullError as error:
             self._conclude_batch(self._driver.divide(inputs, error, self.host.now_ms()), concluding)
             return
@@ -153,6 +153,18 @@ class Process:
         except Exception as error:
             raise ViolationError("core", f"{self.host.name} fails on an input: {error!r}") from error
         self._await_commit(prepared, concluding)
+
+    def _prepare(self, inputs: list[Input]) -> Prepared:
+        """As the driver does for a node: rows that cannot be read are quarantined before and not met again."""
+        notices = self._driver.quarantine()
+        while True:
+            try:
+                prepared = self._driver.prepare(inputs, self.host.now_ms())
+            except UnreadableRowError:
+                notices += self._driver.quarantine()
+            else:
+                prepared.batch.effects.notices[:0] = notices
+                return prepared
 
     def _await_commit(self, prepared: Prepared, concluding: list[Conclude | None]) -> None:
         self.is_committing = True

@@ -40,6 +40,8 @@ class Emphasis(Enum):
     name. Both take writes."""
     REFUSED = "refused"
     """Members cannot take in single rows for a while, which others get from them or past them."""
+    UNREADABLE = "unreadable"
+    """Rows on disks become unreadable, and others get their ranges from the members that had them."""
     LARGE_ROWS = "large_rows"
     """Most values are larger than what travels in one piece, and many frames are lost between the fragments."""
     REPLACED = "replaced"
@@ -113,6 +115,16 @@ class Scenario:
                     gossip_interval_ms=100,
                     fault_interval_ms=60,
                     frequent_faults=("refuse_row",),
+                )
+            case Emphasis.UNREADABLE:
+                return replace(
+                    mixture,
+                    members=4,
+                    keys=3,
+                    write_interval_ms=20,
+                    gossip_interval_ms=100,
+                    fault_interval_ms=60,
+                    frequent_faults=("spoil_row",),
                 )
             case Emphasis.LARGE_ROWS:
                 return mixture._of_large_rows(rng)

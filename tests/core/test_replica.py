@@ -10,7 +10,7 @@ import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.causality import Context
-from gossipkv.core.inputs import Answered, Discovered, Failed, Leave, Received, Write
+from gossipkv.core.inputs import Answered, Discovered, Failed, Leave, Received, Tick, Write
 from gossipkv.core.member import MemberRecord
 from gossipkv.core.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
 from gossipkv.core.options import ReplicaOptions
@@ -209,6 +209,52 @@ def test_an_unreadable_member_record_is_noticed_and_harms_no_one(cluster: Cluste
     cluster.settle()
     assert "member_record_unreadable" in cluster.members["a"].events()
     assert len(cluster.status("a").members) == 2
+
+
+@pytest.mark.parametrize("value", [b"{}", b"\xff", b'{"replica": []}'])
+def test_a_member_whose_own_record_is_none_writes_it_again(cluster: Cluster, value: bytes) -> None:
+    settled(cluster, "a", "b")
+    record = own_record(cluster.members["a"])
+    cluster.answer_to("b", Write(SYSTEM, (Operation(address_of(MEMBERS_TABLE, b"a"), value),)))
+    settle_after_a_tick(cluster, "a")
+    assert own_record(cluster.members["b"], "a") == replace(record, incarnation=record.incarnation + 1)
+    [fields] = [each.fields for each in cluster.members["a"].notices if each.event == "own_record_outdone"]
+    assert fields == {"by": "something that cannot be read"}
+
+
+@pytest.mark.parametrize("is_outdone", [False, True])
+def test_a_member_that_cannot_read_its_own_record_writes_it_again(cluster: Cluster, is_outdone: bool) -> None:
+    settled(cluster, "a", "b")
+    a, address = cluster.members["a"], address_of(MEMBERS_TABLE, b"a")
+    record = own_record(a)
+    if is_outdone:
+        cluster.answer_to("b", Write(SYSTEM, (Operation(address, None),)))
+        cluster.deliver("b", "a")
+    a.storage.damage(SYSTEM, address, "its bytes cannot be decoded")
+    if not is_outdone:
+        # A reader meets it.
+        a.rows(SYSTEM)
+    cluster.now_ms += 100
+    for _ in range(2):
+        [outcome] = cluster.run("a", Tick()).outcomes
+        assert not isinstance(outcome, Exception), outcome
+    assert own_record(a) == replace(record, incarnation=record.incarnation + 1)
+    cluster.settle()
+    assert own_record(cluster.members["b"], "a") == own_record(a)
+    assert cluster.status("a").unreadable == ()
+
+
+def test_a_member_that_cannot_read_its_own_record_goes_on_offering_what_it_has(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", part_bytes=200)
+    a, address = cluster.members["a"], address_of(MEMBERS_TABLE, b"a")
+    a.storage.damage(SYSTEM, address, "its bytes cannot be decoded")
+    many = [Operation(address_of("tables", b"%02d" % number), b"{}" * 60) for number in range(20)]
+    cluster.answer_to("a", Write(SYSTEM, tuple(many)))
+    a.rows(SYSTEM)
+    cluster.answer_to("a", Write(SYSTEM, tuple(many)))
+    while cluster.flow():
+        pass
+    assert len(cluster.members["b"].rows(SYSTEM)) == 22
 
 
 # When it is ready.

@@ -552,6 +552,7 @@ MUTANTS = (
     ),
     Mutant("a row that is refused is not noted as lacking", Store, "note_lacking", _note_nothing, I2, Emphasis.REFUSED),
     Mutant("no one is told which rows a member lacks", Shard, "lacked_rows", _nothing, I2, Emphasis.REFUSED),
+    Mutant("a row in quarantine is not lacking", Shard, "note_unreadable", _never, I2, Emphasis.UNREADABLE),
     Mutant(
         "a context leaves out what it does not cover",
         Base,

@@ -43,6 +43,7 @@ FAULTS = {
     "lose_disk",
     "start_alone",
     "refuse_row",
+    "spoil_row",
     "join",
     "left",
     "move",

@@ -7,7 +7,7 @@ After that, the rank of what the replica holds never falls, which I1 checks.
 
 from __future__ import annotations
 
-from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.messages import (
     Ack,
     Covered,
@@ -49,8 +49,8 @@ class Contexts(Checker):
         context = commit.disk.context(shard)
         row = commit.disk.committed_row(shard, address)
         for origin, through in context.items():
-            for write in self.history.between(shard, origin, 0, through):
-                if write.address == address and self._is_lost(shard, write):
+            for place, write in enumerate(self.history.between(shard, origin, 0, through)):
+                if write.address == address and self._is_lost(shard, Dot(origin, place + 1), write):
                     self.history.given_up.add((shard, address))
                 self.require(
                     write.address != address
@@ -60,10 +60,16 @@ class Contexts(Checker):
                     commit.disk.member, "lacks", address, "no longer and holds", row, "instead of", write,
                 )  # fmt: skip
 
-    def _is_lost(self, shard: str, write: WriteRecord) -> bool:
-        """Whether no disk holds the write or anything that superseded it."""
-        rows = [disk.committed_row(shard, write.address) for disk in self.history.disks()]
-        return not any(row is not None and row.winner.rank >= write.rank for row in rows)
+    def _is_lost(self, shard: str, dot: Dot, write: WriteRecord) -> bool:
+        """Whether no disk holds the write or anything that superseded it. A row of greater rank says nothing if its
+        holder has not heard of the write."""
+        held = [(disk, disk.committed_row(shard, write.address)) for disk in self.history.disks()]
+        return not any(
+            row is not None
+            and row.winner.rank >= write.rank
+            and (row.context.covers(dot) or disk.context(shard).covers(dot))
+            for disk, row in held
+        )
 
     def _check(self, commit: Commit, shard: str, origin: ReplicaId, covered: int, through: int) -> None:
         disk = commit.disk
@@ -132,6 +138,8 @@ class Durability(Checker):
             committed = host.disk.committed_row(message.shard, address)
             self.require(
                 (committed is not None and committed.winner.rank >= rank)
+                # It may have become unreadable after the step that made the message.
+                or host.disk.is_missing(message.shard, address)
                 or self.history.is_outranked_by_collected(message.shard, address, rank),
                 host.name, "sends a version of rank", rank, "at", address, "and has committed", committed,
             )  # fmt: skip

@@ -19,6 +19,9 @@ class Reads(Checker):
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
         key = (host.disk.replica, shard, address)
         latest = self._latest.get(key)
+        if host.disk.is_missing(shard, address) or (shard, address) in self.history.given_up:
+            self._latest.pop(key, None)
+            return
         if row is None:
             self.require(
                 latest is None or self.history.is_outranked_by_collected(shard, address, latest),
