@@ -27,7 +27,7 @@ alike:
 - Of last-write-wins versions of equal rank, one stays: two processes with one replica id may give one timestamp to two
   writes.
 
-Merge is then still commutative and idempotent, and it is associative in a table whose setting does not change. The
+Merge is then still commutative, and it is associative and idempotent in a table whose setting does not change. The
 owner of the dot restores what a collision has lost (`Store.take_in`).
 
 Source: Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-Free Replicated Set",
