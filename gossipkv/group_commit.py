@@ -123,7 +123,7 @@ class GroupCommit:
         try:
             self._look_at_room()
         except StorageError as error:
-            return self._failed(inputs, error, now_ms)
+            return self.failed(inputs, error, now_ms)
         return joined([self._run(run, now_ms) for run in division.runs(inputs, self._bytes_max)])
 
     @property
@@ -149,11 +149,11 @@ class GroupCommit:
             except UnreadableRowError as error:
                 if self._storage.unreadable:
                     continue
-                batch = self._failed(inputs, error, now_ms)
+                batch = self.failed(inputs, error, now_ms)
             except StorageFullError as error:
                 batch = self._divide(inputs, error, now_ms)
             except StorageError as error:
-                batch = self._failed(inputs, error, now_ms)
+                batch = self.failed(inputs, error, now_ms)
             except Exception as error:
                 batch = self._run_each(inputs, error, now_ms)
             batch.effects.notices[:0] = notices
@@ -185,7 +185,7 @@ class GroupCommit:
     def _divide(self, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Batch:
         self._failures += 1
         if self._failures > FAILURES_MAX:
-            return self._failed(inputs, error, now_ms)
+            return self.failed(inputs, error, now_ms)
         if len(inputs) > 1:
             middle = len(inputs) // 2
             return joined([self._run_whole(inputs[:middle], now_ms), self._run_whole(inputs[middle:], now_ms)])
@@ -193,7 +193,7 @@ class GroupCommit:
         if isinstance(happened, Write) and len(happened.operations) > 1:
             return self._run_writes(division.writes(happened, division.weight(happened) // 2), now_ms)
         if isinstance(happened, Write):
-            return self._failed(inputs, error, now_ms)
+            return self.failed(inputs, error, now_ms)
         before = Batch([], Effects())
         if isinstance(happened, Received | Answered) and division.weight(happened) > 0:
             before = self._run_pieces(happened, division.weight(happened) // 2, now_ms)
@@ -237,10 +237,12 @@ class GroupCommit:
         try:
             return self.commit(self.prepare([happened], now_ms, has_room=False))
         except StorageError:
-            return self._failed([happened], error, now_ms)
+            return self.failed([happened], error, now_ms)
 
-    def _failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
-        return Batch([self._without_storage(one, error, now_ms) for one in inputs], Effects())
+    def failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
+        """What there is to say when inputs could not be stored."""
+        effects = Effects(notices=self.replica.take_lasting_notices())
+        return Batch([self._without_storage(one, error, now_ms) for one in inputs], effects)
 
     # One transaction
 

@@ -198,6 +198,10 @@ class Namesakes:
         self._told, self._notices = self._notices, []
         return self._told
 
+    def note_told(self) -> None:
+        """The notices taken last have been logged."""
+        self._told = []
+
     def forget_batch(self) -> None:
         """The batch under way was not committed. The conclusions still hold, so their notices are kept."""
         self._notices, self._told = self._told + self._notices, []

@@ -38,7 +38,7 @@ class Probing:
         self._exchanges: dict[int, Request] = {}
         self._last_exchange = 0
         self._told: list[Notice] = []
-        """The notices of the batch under way, or of the last one."""
+        """The notices of the batch under way."""
 
     def advance(self, now_ms: int) -> None:
         """Advance the time; call this before any other method."""
@@ -100,3 +100,7 @@ class Probing:
     def take_notices(self) -> list[Notice]:
         self._told, self.swim.notices = self.swim.notices, []
         return self._told
+
+    def note_told(self) -> None:
+        """The notices taken last have been logged."""
+        self._told = []

@@ -394,6 +394,16 @@ class Replica:
         """The batch is durable."""
         self._receipts.note_committed()
         self._quorum.note_committed()
+        self._probing.note_told()
+        self._namesakes.note_told()
+
+    def take_lasting_notices(self) -> list[Notice]:
+        """What has been concluded of other members by what was heard, and not from the storage: it holds although the
+        batch has failed, and a member whose storage takes nothing must not be silent about it."""
+        notices = self._probing.take_notices() + self._namesakes.take_notices()
+        self._probing.note_told()
+        self._namesakes.note_told()
+        return notices
 
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int, *, has_ticked: bool) -> None:
         """After `reload`: the storage has failed for want of room, and these answers may be why; or the upkeep of the

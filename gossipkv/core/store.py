@@ -167,7 +167,8 @@ class Store:
         for name, shard in self.shards.items():
             if shard.changed is not None:
                 context = held_below(shard.context, shard.lacking)
-                changes.append(Changes(name, revision, shard.changed, context, shard.base))
+                unreadable = frozenset(shard.quarantined) if shard.quarantined else frozenset()
+                changes.append(Changes(name, revision, shard.changed, context, shard.base, unreadable))
                 shard.changed = {}
         return changes
 

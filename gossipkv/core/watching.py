@@ -54,6 +54,8 @@ class Changes(NamedTuple):
     context: Context
     base: Base = NO_BASE
     """The retired replicas that ids omit."""
+    unreadable: frozenset[bytes] = frozenset()
+    """Addresses of the rows in quarantine."""
 
 
 @dataclass(slots=True, eq=False)
@@ -126,9 +128,12 @@ class Tail:
         before, context = self.position, changes.context
         self._batches += 1
         self.base = changes.base
-        if changes.revision <= self._revision or (not changes.rows and context == before.context):
+        if changes.revision <= self._revision:
             return []
-        if not context.covers_all(before.context):
+        is_less = not context.covers_all(before.context) or self._has_ahead(changes.unreadable)
+        if not (is_less or changes.rows) and context == before.context:
+            return []
+        if is_less:
             self._ahead = None
             self._batches = RECOVERY_BATCHES
             raise BeginAnewError("this member has renounced writes of its own, or cannot read a row any more")
@@ -142,6 +147,11 @@ class Tail:
             raise BeginAnewError("too many rows run ahead of what this member covers")
         self.position = self._position_at(Context(context))
         return _in_order(before, self.position, {a: row for a, row in changes.rows.items() if is_watched(a)})
+
+    def _has_ahead(self, unreadable: frozenset[bytes]) -> bool:
+        """Whether the position names a row that cannot be read any more. A watcher that has begun since was not sent
+        it, and would seem to have been when it comes back."""
+        return bool(unreadable) and self._ahead is not None and not unreadable.isdisjoint(self._ahead)
 
     def _move_ahead(self, ahead: dict[bytes, list[Dot]], changes: Changes, before: WatchPosition) -> None:
         advanced = set(changes.context.missing_from(before.context))

@@ -6,7 +6,7 @@ at a later time; a crash in between loses all of it. Answers and effects leave a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
@@ -104,6 +104,11 @@ class Process:
         self._ended = ended
         self._end_if_done()
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it accepts no new input: it hears no more of exchanges that are under way."""
+        return self._ended is not None
+
     def _end_if_done(self) -> None:
         if self._ended is not None and not self.inbox and not self.is_committing:
             self._ended()
@@ -145,7 +150,7 @@ class Process:
             self._conclude_batch(self._driver.divide(inputs, error, self.host.now_ms()), concluding)
             return
         except StorageError as error:
-            self._conclude(concluding, [error] * len(concluding))
+            self._conclude_failure(inputs, error, concluding)
             self._end_if_done()
             return
         except ViolationError:
@@ -186,7 +191,7 @@ class Process:
         except StorageFullError as error:
             batch = self._driver.divide(prepared.inputs, error, self.host.now_ms())
         except StorageError as error:
-            self._conclude(concluding, [error] * len(concluding))
+            self._conclude_failure(prepared.inputs, error, concluding)
             self._wake()
             self._end_if_done()
             return
@@ -194,6 +199,13 @@ class Process:
             self.dies_after_commit()
             return
         self._conclude_batch(batch, concluding)
+
+    def _conclude_failure(
+        self, inputs: Sequence[Input], error: StorageError, concluding: list[Conclude | None]
+    ) -> None:
+        batch = self._driver.failed(inputs, error, self.host.now_ms())
+        self._world.notice(self.host, batch.effects)
+        self._conclude(concluding, batch.outcomes)
 
     def _conclude_batch(self, batch: Batch, concluding: list[Conclude | None]) -> None:
         if batch.effects.is_fenced:

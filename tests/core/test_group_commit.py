@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -10,8 +11,10 @@ from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Inspect, Received, Tick, Write
-from gossipkv.core.messages import Covered, Envelope
+from gossipkv.core.member import SUSPECT
+from gossipkv.core.messages import Covered, Envelope, Ping
 from gossipkv.core.room import Usage
+from gossipkv.core.rumours import Life, Rumour
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
@@ -119,6 +122,23 @@ def test_an_answer_whose_batch_failed_leaves_no_exchange_under_way(cluster: Clus
     cluster.tick("a")
     assert cluster.waiting("a", "b") is not None
     cluster.settle()
+
+
+def test_a_member_whose_storage_takes_nothing_says_once_whom_it_suspects(cluster: Cluster) -> None:
+    cluster.start("c")
+    cluster.introduce("a", "b", "c")
+    cluster.settle()
+    life = Life(next(peer for peer in cluster.members["a"].driver.replica.peers if peer.member == "c").incarnation, 0)
+    cluster.run("b", put("row"))
+    send = cluster.waiting("b", "a")
+    assert send is not None
+    accused = Received(replace(send.envelope, messages=(Ping((Rumour("c", SUSPECT, life, "b"),)),)))
+    told = []
+    for fails in (True, True, False, True):
+        if fails:
+            cluster.members["a"].storage.fail_next_commit(StorageError("a bad day"))
+        told.append([notice.event for notice in cluster.run("a", accused, put("other")).effects.notices])
+    assert told == [["member_suspect"], [], [], []]
 
 
 def test_a_volume_that_failed_takes_no_more_writes_and_is_still_read(cluster: Cluster) -> None:

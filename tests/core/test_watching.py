@@ -109,6 +109,17 @@ def test_a_watch_goes_on_only_where_what_was_told_is_held_or_superseded() -> Non
     ) == [b"x", b"z"]
 
 
+def test_a_row_ahead_of_the_context_that_cannot_be_read_any_more_is_not_taken_to_have_been_sent() -> None:
+    """A watcher that begins meanwhile is not sent it. When a peer brings the same write back, it is news."""
+    replica = Replica()
+    tail = replica.tail()
+    tail.take(replica.commit({A: 1}, x=row((B, 5))))
+    gone = replica.commit({A: 1})._replace(unreadable=frozenset([b"t\0x"]))
+    with pytest.raises(BeginAnewError):
+        tail.take(gone)
+    assert tail.is_recovery_due
+
+
 def test_a_version_below_a_covered_write_of_its_own_origin_is_found() -> None:
     """The journal names a row by its greatest sequence alone, which may lie ahead of the context."""
     replica = Replica()

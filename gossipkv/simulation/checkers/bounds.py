@@ -38,6 +38,8 @@ class Bounds(Checker):
     def examined(self, host: Host) -> None:
         process = host.process
         assert process is not None
+        if process.is_ending:
+            return
         concluded = {one.exchange for one, _ in process.inbox if isinstance(one, Answered | Failed)}
         for exchange in process.replica.direct_exchanges:
             self.require(
