@@ -197,7 +197,9 @@ class Store:
         renounced, self.replica = self.replica, replica
         self.shards[USER].inherit([renounced], replica)
         for name, shard in self.shards.items():
-            certain = shard.certain
+            # Every listed member covered the marks when this replica did. Were such a name given up, no one would ever
+            # cover the marks again, and all that is filled from here would be found outdated.
+            certain = max(shard.certain, shard.collected.marks.get(renounced, 0))
             shard.be_renewed(replica)
             after = certain
             while entries := list(islice(transaction.journal(name, renounced, after), RENAMED_AT_ONCE)):

@@ -18,6 +18,7 @@ from gossipkv.core.write import Operation
 from gossipkv.storage.encoding import decode_collected
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member
+from tests.core.disks import Disk
 from tests.core.test_collection import AGE_MS, ROW, clustered, is_there, live, start
 
 OTHER = address_of("table", b"other")
@@ -139,6 +140,20 @@ def test_a_newcomer_that_filled_itself_from_an_old_volume_is_as_outdated_as_its_
     live(cluster, 30)
     assert filled.is_fenced
     assert not is_there(cluster.members["a"])
+
+
+def test_a_volume_that_takes_a_new_id_goes_on_covering_what_it_collected() -> None:
+    disk = Disk(1)
+    disk.load()
+    disk.put("row")
+    disk.delete("row")
+    disk.put("other")
+    disk.shard.note_collection(proof({1: 2}, 1, 2, listed=(1, 2)), 0, Context({1: 2}))
+    with disk.committing() as transaction:
+        disk.store.renew(transaction, 9)
+    # Otherwise whoever fills itself from here would be outdated, by the id of its source and this very proof.
+    assert disk.shard.context == Context({1: 2, 9: 1})
+    assert not disk.store.is_outdated(USER, disk.shard.collected.proofs)
 
 
 def test_an_old_volume_that_became_a_new_replica_on_its_way_is_still_outdated() -> None:
