@@ -16,6 +16,10 @@ An origin is gone if it has been a member and no record names it any longer. A r
 has heard of, because a client read it at a member that was alone. That is kept: the origin may still come, and what a
 writer has replaced must not come back with it.
 
+Nobody has the rest only if no listed member covers it, and each has said what it covers since this process began.
+Counterexample: a newcomer has taken a row from an old volume that has stopped since; the others, who are down, know
+that the row was deleted. Were it adopted, it would be a new write when they return.
+
 Members take turns by name: each waits one message's life longer than the one before, in time that it has spent running.
 """
 
@@ -112,10 +116,11 @@ class Adopter:
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
-        """Whether one that is present is known to cover more of the origin's writes: then a range can still come."""
+        """Whether one that is present covers more of the origin's writes, or may: then a range can still come."""
         covered = shard.context.get(origin, 0)
         return any(
             peer.contexts[shard.name].get(origin, 0) > covered
-            for peer in self._membership.present()
             if shard.name in peer.contexts
+            else peer.record is not None
+            for peer in self._membership.present()
         )

@@ -53,6 +53,8 @@ class Changes(NamedTuple):
     context: Context
     base: Base = NO_BASE
     """What ids leave out."""
+    has_dropped: bool = False
+    """Whether rows have gone of which there is nothing to tell: they were deleted for good elsewhere."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,10 +129,11 @@ class Tail:
         self.base = changes.base
         if changes.revision <= self._revision or (not changes.rows and context == before.context):
             return []
-        if not context.covers_all(before.context):
+        if changes.has_dropped or not context.covers_all(before.context):
             self._ahead = None
             self._batches = RECOVERY_BATCHES
-            raise BeginAnewError("this member has renounced writes of its own")
+            gone = "rows that were deleted elsewhere" if changes.has_dropped else "writes of its own"
+            raise BeginAnewError(f"this member has renounced {gone}")
         if self._ahead is None:
             self.position = WatchPosition(context, base=self.base)
             return None

@@ -45,6 +45,10 @@ COLLECTED_MS = 900
 FILLED_MS = 350
 """A member that lost its disk has filled itself after this long, if others run."""
 DOOMED_ROWS = 8
+INTERRUPTED_MS_MAX = 1_200
+"""The most that passes until a member that fills itself is interrupted, or all come back."""
+PEEP_MS = 2
+"""How often it is looked at meanwhile."""
 
 
 class Nemesis:
@@ -92,7 +96,8 @@ class Nemesis:
     def start(self) -> None:
         self._timeline.after(self._pause_ms(), self._strike)
         for number in range(self._scenario.old_volumes):
-            self._timeline.after(200 + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
+            begin_ms = 500 if self._scenario.interrupts_fills else 200
+            self._timeline.after(begin_ms + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
 
     def stop(self) -> None:
         self._is_over = True
@@ -236,7 +241,7 @@ class Nemesis:
     def _plot_old_volume(self) -> None:
         """Aims at what needs several things to coincide: rows are deleted and collected after a volume was copied, a
         member fills itself, and the old volume meets it while nobody else is up. In half of the cases the member fills
-        itself only then, from the old volume."""
+        itself only then, from the old volume. Where fills are interrupted all do, and do not come to the end."""
         remembering, filled, old = self._rng.sample(self._cluster.hosts, 3)
         copy = old.disk.copied()
         doomed = [row for row in stored_rows(remembering, USER).items() if row[1].is_visible]
@@ -251,6 +256,9 @@ class Nemesis:
         if self._is_over:
             return
         self.fired["old_volume"] += 1
+        if self._scenario.interrupts_fills:
+            self._fill_in_part(remembering, filled, old, copy)
+            return
         fills_first = self._rng.random() < 0.5
         if fills_first:
             self._empty(filled)
@@ -270,6 +278,34 @@ class Nemesis:
         self._cluster.start(old)
         self._cluster.start(filled)
         self._timeline.after(FILLED_MS, lambda: None if self._is_over else self._cluster.start(remembering))
+
+    def _fill_in_part(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
+        for host in (remembering, filled, old):
+            if host.is_up:
+                self._cluster.stop(host, "goes down")
+        self._cluster.lose_disk(filled)
+        self._cluster.set_back(old, copy)
+        self._cluster.start(old)
+        self._cluster.start(filled)
+        rows = self._rng.randint(1, self._scenario.prefilled_rows)
+        self._interrupt(remembering, filled, old, rows, self._timeline.now_ms + INTERRUPTED_MS_MAX)
+
+    def _interrupt(self, remembering: Host, filled: Host, old: Host, rows: int, until_ms: int) -> None:
+        """Stop the old volume, or at times the member that fills itself, as soon as so many rows have come that run
+        ahead of its context. The one that remembers comes back then, and what was stopped later."""
+        if self._is_over:
+            return
+        covered = filled.disk.context(USER)
+        ahead = sum(not covered.covers(row.winner.dot) for row in stored_rows(filled, USER).values())
+        if ahead < rows and self._timeline.now_ms < until_ms:
+            self._timeline.after(PEEP_MS, lambda: self._interrupt(remembering, filled, old, rows, until_ms))
+            return
+        stopped = old if self._rng.random() < 0.8 else filled
+        if stopped.is_up and ahead >= rows:
+            self.fired["interrupted_fill"] += 1
+            self._cluster.stop(stopped, "goes down")
+            self._timeline.after(2 * FILLED_MS, lambda: None if self._is_over else self._cluster.start(stopped))
+        self._cluster.start(remembering)
 
     def _empty(self, host: Host) -> None:
         if host.is_up:

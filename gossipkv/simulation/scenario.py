@@ -49,6 +49,8 @@ class Emphasis(Enum):
     REPLACEMENTS = "replacements"
     """Members lose their disks again and again, and are calm for long enough in between that those who went are
     retired."""
+    INTERRUPTED = "interrupted"
+    """As with old volumes, and the member that fills itself from one is interrupted in the midst of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Scenario:
     tombstone_age_ms_min: int
     old_volumes: int = 0
     """How many times a member is set back to an old copy of its volume, among members that fill themselves."""
+    interrupts_fills: bool = False
+    """A member that fills itself from an old volume does not come to the end."""
     twins: int = 0
     """How many members get a second process on a copy of their volume."""
 
@@ -118,6 +122,8 @@ class Scenario:
                 return mixture._of_large_rows(rng)
             case Emphasis.OLD_VOLUMES:
                 return mixture._of_old_volumes()
+            case Emphasis.INTERRUPTED:
+                return mixture._of_interrupted_fills()
             case Emphasis.REPLACED:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
@@ -262,6 +268,20 @@ class Scenario:
             lists_members=False,
             tombstone_age_ms_min=1,
             old_volumes=2,
+        )
+
+    def _of_interrupted_fills(self) -> Scenario:
+        """Hardly anything else happens, so that the few moments in which it matters are met."""
+        return replace(
+            self._of_old_volumes(),
+            write_interval_ms=60,
+            fault_interval_ms=1_500,
+            gossip_interval_ms=40,
+            part_bytes=200,
+            commit_ms_max=2,
+            rates=replace(self.rates, drop=0.0, delay=0.1, reorder=0.0, delay_ms_max=20),
+            old_volumes=1,
+            interrupts_fills=True,
         )
 
     def _of_twins(self) -> Scenario:

@@ -161,11 +161,11 @@ def _seal_over_refused_rows(finished: Walk) -> Context:
     return finished.claim
 
 
-def _seal_with_the_end(gossip: Gossip, peer: Peer, shard_name: str, now_ms: int) -> None:
+def _seal_with_the_end(gossip: Gossip, transaction: Any, peer: Peer, shard_name: str, now_ms: int) -> None:
     finished = peer.walks[shard_name]
     if finished.claim is not None:
         finished.claim = finished.claim.joined(peer.contexts.get(shard_name, Context()))
-    _finish_walk(gossip, peer, shard_name, now_ms)
+    _finish_walk(gossip, transaction, peer, shard_name, now_ms)
 
 
 def _adopt_without_floors(shard: Shard, context: Context) -> None:
@@ -408,6 +408,14 @@ def _own_context(collector: Collector) -> Context:
     return Context(collector._store.shards[USER].context)
 
 
+def _drop_nothing(*_: Any) -> int:
+    return 0
+
+
+def _up_to_the_marks(_: Store, __: Shard, marks: Context) -> Context:
+    return marks
+
+
 def _any(membership: Membership, _: ReplicaId) -> bool:
     return bool(membership._forgotten)
 
@@ -494,6 +502,22 @@ MUTANTS = (
     Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant(
         "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES
+    ),
+    Mutant(
+        "a newcomer keeps what it took from an old volume",
+        Store,
+        "drop_superseded",
+        _drop_nothing,
+        OLD_VOLUMES,
+        Emphasis.INTERRUPTED,
+    ),
+    Mutant(
+        "what is covered and not held comes back from a newcomer",
+        Store,
+        "_superseded",
+        _up_to_the_marks,
+        OLD_VOLUMES,
+        Emphasis.INTERRUPTED,
     ),
     Mutant("names in doubt are kept", Gossip, "speaks_of_unknown_names", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
