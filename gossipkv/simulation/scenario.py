@@ -140,12 +140,18 @@ class Scenario:
             case None:
                 return mixture
 
+    def _meshed(self, members: int) -> Scenario:
+        """A cluster of this many members, each of which reaches all others."""
+        return replace(self, members=members, is_chain=False)
+
+    def _quick(self) -> Scenario:
+        """Commits and frames take no time to speak of, and no frame is lost."""
+        return replace(self, commit_ms_max=2, rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20))
+
     def _of_parts(self, rng: random.Random) -> Scenario:
         """A part holds few rows, and fewer than one row in four is lacking: more would call for a walk."""
         return replace(
-            self,
-            members=5,
-            is_chain=False,
+            self._meshed(5),
             joining=0,
             keys=60,
             prefilled_rows=160,
@@ -164,9 +170,7 @@ class Scenario:
         """Rounds are rare and pushes few, so that rows come by pulls and walks, of which each takes several exchanges
         while others write to the same rows."""
         return replace(
-            self,
-            members=rng.choice((3, 4)),
-            is_chain=False,
+            self._meshed(rng.choice((3, 4))),
             keys=rng.choice((3, 8)),
             prefilled_rows=0,
             value_bytes_max=900,
@@ -183,9 +187,7 @@ class Scenario:
     def _of_newcomers(self, rng: random.Random) -> Scenario:
         """One message holds everything, so that what is lacking comes by push where a floor does not forbid it."""
         return replace(
-            self,
-            members=5,
-            is_chain=False,
+            self._meshed(5),
             joining=2,
             tables=1,
             keys=rng.choice((3, 8)),
@@ -203,17 +205,13 @@ class Scenario:
 
     def _of_replacements(self) -> Scenario:
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._quick()._meshed(3),
             joining=1,
             keys=8,
             fault_interval_ms=250,
             gossip_interval_ms=60,
             fanout=0,
-            commit_ms_max=2,
             frequent_faults=("lose_disk",),
-            rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
             lists_members=False,
             tombstone_age_ms_min=1,
         )
@@ -221,9 +219,7 @@ class Scenario:
     def _of_hearsay(self) -> Scenario:
         """Rounds are rare, so that what was missed stays missing for a while."""
         return replace(
-            self,
-            members=5,
-            is_chain=False,
+            self._meshed(5),
             keys=8,
             prefilled_rows=0,
             write_interval_ms=10,
@@ -239,24 +235,18 @@ class Scenario:
     def _of_full_disks(self) -> Scenario:
         """Frames are fast and rounds are rare, so that whoever does not wait is seen to be quick."""
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._quick()._meshed(3),
             joining=0,
             write_interval_ms=40,
             fault_interval_ms=300,
             gossip_interval_ms=300,
-            commit_ms_max=2,
             frequent_faults=("stay_full", "stay_short"),
-            rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
         )
 
     def _of_old_volumes(self) -> Scenario:
         """Tombstones are collected soon, and what is copied is about to be deleted."""
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._meshed(3),
             joining=0,
             keys=6,
             prefilled_rows=30,
@@ -273,13 +263,11 @@ class Scenario:
     def _of_interrupted_fills(self) -> Scenario:
         """Hardly anything else happens, so that the few moments in which it matters are met."""
         return replace(
-            self._of_old_volumes(),
+            self._quick()._of_old_volumes(),
             write_interval_ms=60,
             fault_interval_ms=1_500,
             gossip_interval_ms=40,
             part_bytes=200,
-            commit_ms_max=2,
-            rates=replace(self.rates, drop=0.0, delay=0.1, reorder=0.0, delay_ms_max=20),
             old_volumes=1,
             interrupts_fills=True,
         )
@@ -288,9 +276,7 @@ class Scenario:
         """Nothing is collected, so that no copy is too old to join again; no disk is lost but that of the twin, in the
         end."""
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._meshed(3),
             joining=0,
             write_interval_ms=20,
             fault_interval_ms=120,
