@@ -14,7 +14,7 @@ from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.host import Host
-from gossipkv.simulation.scenario import Scenario
+from gossipkv.simulation.scenario import Fill, Scenario
 from gossipkv.simulation.timeline import Timeline
 
 LEAVE_MS_MAX = 300
@@ -44,6 +44,8 @@ COLLECTED_MS = 900
 """After a delete, all that is listed has collected it, if nothing stands in the way."""
 FILLED_MS = 350
 """A member that lost its disk has filled itself after this long, if others run."""
+MEETING_MS = 900
+"""A member and an old volume have exchanged all that they would by then."""
 DOOMED_ROWS = 8
 INTERRUPTED_MS_MAX = 1_200
 """The most that passes until a member that fills itself is interrupted, or all come back."""
@@ -96,7 +98,7 @@ class Nemesis:
     def start(self) -> None:
         self._timeline.after(self._pause_ms(), self._strike)
         for number in range(self._scenario.old_volumes):
-            begin_ms = 500 if self._scenario.interrupts_fills else 200
+            begin_ms = 200 if self._scenario.fill is Fill.ANY else 500
             self._timeline.after(begin_ms + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
 
     def stop(self) -> None:
@@ -256,8 +258,11 @@ class Nemesis:
         if self._is_over:
             return
         self.fired["old_volume"] += 1
-        if self._scenario.interrupts_fills:
+        if self._scenario.fill is Fill.IN_PART:
             self._fill_in_part(remembering, filled, old, copy)
+            return
+        if self._scenario.fill is Fill.BEFORE:
+            self._fill_before(remembering, filled, old, copy)
             return
         fills_first = self._rng.random() < 0.5
         if fills_first:
@@ -278,6 +283,27 @@ class Nemesis:
         self._cluster.start(old)
         self._cluster.start(filled)
         self._timeline.after(FILLED_MS, lambda: None if self._is_over else self._cluster.start(remembering))
+
+    def _fill_before(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
+        """Let the member fill itself to the end, and the old volume meet it alone for long enough."""
+        covered = remembering.disk.context(USER)
+        self._empty(filled)
+        self._cluster.start(filled)
+
+        def meet() -> None:
+            if self._is_over:
+                return
+            if not filled.disk.context(USER).covers_all(covered):
+                self._timeline.after(PEEP_MS, meet)
+                return
+            for host in (remembering, old):
+                if host.is_up:
+                    self._cluster.stop(host, "goes down")
+            self._cluster.set_back(old, copy)
+            self._cluster.start(old)
+            self._timeline.after(MEETING_MS, lambda: None if self._is_over else self._cluster.start(remembering))
+
+        meet()
 
     def _fill_in_part(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
         for host in (remembering, filled, old):

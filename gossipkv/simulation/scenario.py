@@ -51,6 +51,21 @@ class Emphasis(Enum):
     retired."""
     INTERRUPTED = "interrupted"
     """As with old volumes, and the member that fills itself from one is interrupted in the midst of it."""
+    HANDED_DOWN = "handed down"
+    """As with old volumes, and all that an old volume meets is a member that has filled itself since the deletion."""
+    FORGOTTEN = "forgotten"
+    """Members that are down are forgotten, and take requests after their return before they hear of that."""
+
+
+class Fill(Enum):
+    """When a member fills itself, beside an old volume."""
+
+    ANY = "any"
+    """From the others before, or from the old volume."""
+    IN_PART = "in part"
+    """From the old volume, and not to the end."""
+    BEFORE = "before"
+    """From the others before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +98,7 @@ class Scenario:
     tombstone_age_ms_min: int
     old_volumes: int = 0
     """How many times a member is set back to an old copy of its volume, among members that fill themselves."""
-    interrupts_fills: bool = False
-    """A member that fills itself from an old volume does not come to the end."""
+    fill: Fill = Fill.ANY
     twins: int = 0
     """How many members get a second process on a copy of their volume."""
 
@@ -123,7 +137,11 @@ class Scenario:
             case Emphasis.OLD_VOLUMES:
                 return mixture._of_old_volumes()
             case Emphasis.INTERRUPTED:
-                return mixture._of_interrupted_fills()
+                return mixture._of_aimed_old_volumes(Fill.IN_PART)
+            case Emphasis.HANDED_DOWN:
+                return mixture._of_aimed_old_volumes(Fill.BEFORE)
+            case Emphasis.FORGOTTEN:
+                return mixture._of_the_forgotten()
             case Emphasis.REPLACED:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
@@ -260,7 +278,7 @@ class Scenario:
             old_volumes=2,
         )
 
-    def _of_interrupted_fills(self) -> Scenario:
+    def _of_aimed_old_volumes(self, fill: Fill) -> Scenario:
         """Hardly anything else happens, so that the few moments in which it matters are met."""
         return replace(
             self._quick()._of_old_volumes(),
@@ -269,7 +287,18 @@ class Scenario:
             gossip_interval_ms=40,
             part_bytes=200,
             old_volumes=1,
-            interrupts_fills=True,
+            fill=fill,
+        )
+
+    def _of_the_forgotten(self) -> Scenario:
+        """Rounds are rare, so that who was forgotten hears of it late."""
+        return replace(
+            self._quick()._meshed(4),
+            joining=0,
+            fault_interval_ms=60,
+            gossip_interval_ms=300,
+            frequent_faults=("crash", "forget"),
+            lists_members=False,
         )
 
     def _of_twins(self) -> Scenario:

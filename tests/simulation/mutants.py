@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -38,7 +39,7 @@ from gossipkv.core.retirement import Retirer
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
-from gossipkv.core.storage import JournalEntry, Reader, StorageError
+from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, JournalEntry, Reader, StorageError, Transaction
 from gossipkv.core.store import Intake, Store
 from gossipkv.core.suspicion import Suspicion
 from gossipkv.core.swim import Swim
@@ -408,6 +409,15 @@ def _own_context(collector: Collector) -> Context:
     return Context(collector._store.shards[USER].context)
 
 
+def _sweep_unproved(collector: Collector, transaction: Transaction, now_ms: int, rows_max: int) -> None:
+    due = transaction.deadlines(USER, TOMBSTONES, FIRST_DEADLINE, now_ms - collector._age_ms_min)
+    for entry in list(islice(due, rows_max)):
+        found = transaction.row(USER, entry.address)
+        assert found is not None
+        collector._store.collect(transaction, USER, entry.address, found)
+    collector._swept = None
+
+
 def _drop_nothing(*_: Any) -> int:
     return 0
 
@@ -479,6 +489,14 @@ MUTANTS = (
     Mutant("a live member stays dead", Swim, "_become", _bury_for_good, "living"),
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a member that leaves forgets who waits", Replica, "_resolved", _go_on_waiting, "waits"),
+    Mutant(
+        "a member that is fenced forgets who waits",
+        Replica,
+        "_resolved",
+        _go_on_waiting_when_fenced,
+        "waits",
+        Emphasis.FORGOTTEN,
+    ),
     Mutant("a batch that fails takes waits along", Receipts, "forget_batch", _never, "waits"),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
     Mutant(
@@ -496,9 +514,11 @@ MUTANTS = (
     ),
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
-    Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
+    Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "collection"),
+    Mutant("a tombstone goes as soon as it is old, without a proof", Collector, "_sweep", _sweep_unproved, "deleted"),
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
+    Mutant("a filled member takes over no proofs", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN),
     Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant(
         "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES

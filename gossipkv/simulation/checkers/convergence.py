@@ -69,4 +69,6 @@ class Rounds(Checker):
 
     def _finished(self, host: Host) -> int:
         assert host.process is not None
-        return host.process.replica.tally.rounds["in_sync"]
+        rounds = host.process.replica.tally.rounds
+        # A member that lacks a row, which only one that is gone had, is not in sync with anyone.
+        return rounds["in_sync"] + rounds["delta"]
