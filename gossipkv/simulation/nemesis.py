@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Answer, Leave, Write
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.host import Host
@@ -46,6 +47,9 @@ FILLED_MS = 350
 """A member that lost its disk has filled itself after this long, if others run."""
 MEETING_MS = 900
 """A member and an old volume have exchanged all that they would by then."""
+AIMED_ROWS = 4
+REPLACED_MS = 60
+"""How long it takes at least until rows that are replaced are replaced again."""
 DOOMED_ROWS = 8
 INTERRUPTED_MS_MAX = 1_200
 """The most that passes until a member that fills itself is interrupted, or all come back."""
@@ -54,8 +58,18 @@ PEEP_MS = 2
 
 
 class Nemesis:
-    def __init__(self, rng: random.Random, scenario: Scenario, timeline: Timeline, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        scenario: Scenario,
+        timeline: Timeline,
+        cluster: Cluster,
+        note_requests: Callable[[Iterable[Operation]], None],
+    ) -> None:
         self.fired: Counter[str] = Counter()
+        self._note_requests = note_requests
+        """Told of what is written to tables that keep siblings, before it is."""
+        self._aimed = 0
         self._rng = rng
         self._scenario = scenario
         self._timeline = timeline
@@ -100,6 +114,9 @@ class Nemesis:
         for number in range(self._scenario.old_volumes):
             begin_ms = 200 if self._scenario.fill is Fill.ANY else 500
             self._timeline.after(begin_ms + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
+
+        if self._scenario.retires:
+            self._timeline.after(self._rng.randint(300, 500), self._plot_retirement)
 
     def stop(self) -> None:
         self._is_over = True
@@ -321,8 +338,7 @@ class Nemesis:
         ahead of its context. The one that remembers comes back then, and what was stopped later."""
         if self._is_over:
             return
-        covered = filled.disk.context(USER)
-        ahead = sum(not covered.covers(row.winner.dot) for row in stored_rows(filled, USER).values())
+        ahead = self._rows_ahead(filled)
         if ahead < rows and self._timeline.now_ms < until_ms:
             self._timeline.after(PEEP_MS, lambda: self._interrupt(remembering, filled, old, rows, until_ms))
             return
@@ -332,6 +348,74 @@ class Nemesis:
             self._cluster.stop(stopped, "goes down")
             self._timeline.after(2 * FILLED_MS, lambda: None if self._is_over else self._cluster.start(stopped))
         self._cluster.start(remembering)
+
+    def _plot_retirement(self) -> None:
+        """Aims at rows that forget what they have replaced. A replica writes siblings and is retired. One member is cut
+        off while another one replaces them, twice. The third has an empty disk, and fills itself from the one that
+        replaced them in part, and then from the one that was cut off."""
+        replacing, missing, filled = self._cluster.hosts
+        addresses = [address_of(BESIDE, b"aimed %d" % number) for number in range(AIMED_ROWS)]
+        gone = filled.disk.replica
+
+        def has_retired(host: Host) -> bool:
+            return host.process is not None and gone in host.process.replica.shards[USER].base.settled
+
+        def are_everywhere() -> bool:
+            return all(host.disk.committed_row(USER, address) for host in self._cluster.hosts for address in addresses)
+
+        def lose() -> None:
+            self._empty(filled)
+            self._cluster.start(filled)
+            self._await(lambda: all(map(has_retired, self._cluster.hosts)), cut)
+
+        def cut() -> None:
+            self._cluster.trace.line("network", f"separates {missing.endpoint} from the others")
+            self._cluster.network.faults.partition([missing.endpoint], [replacing.endpoint, filled.endpoint])
+            for place in range(3):
+                self._timeline.after(place * REPLACED_MS, lambda: self._write_aimed(replacing, addresses))
+            self._timeline.after(3 * REPLACED_MS, fill)
+
+        def fill() -> None:
+            if not self._is_over:
+                self._empty(filled)
+                self._cluster.start(filled)
+                self._await(lambda: any(filled.disk.committed_row(USER, a) for a in addresses), change_sides)
+
+        def change_sides() -> None:
+            self.fired["changed_sides"] += 1
+            self._cluster.stop(replacing, "goes down")
+            self._heal()
+            self._timeline.after(2 * FILLED_MS, lambda: None if self._is_over else self._cluster.start(replacing))
+
+        self._write_aimed(filled, addresses)
+        self._await(are_everywhere, lose)
+
+    def _write_aimed(self, host: Host, addresses: list[bytes]) -> None:
+        """Write these rows at the host, each in place of what stands there."""
+        if self._is_over or host.process is None:
+            return
+        operations = []
+        for address in addresses:
+            self._aimed += 1
+            current = host.disk.committed_row(USER, address)
+            seen = None if current is None else current.seen
+            operations.append(Operation(address, b"aimed %d" % self._aimed, seen=seen))
+        self._note_requests(operations)
+        host.process.submit(Write(USER, tuple(operations)))
+
+    def _await(self, is_so: Callable[[], bool], act: Callable[[], None]) -> None:
+        """Act as soon as it is so, unless all faults are over by then."""
+        if self._is_over:
+            return
+        if is_so():
+            act()
+        else:
+            self._timeline.after(PEEP_MS, lambda: self._await(is_so, act))
+
+    def _rows_ahead(self, host: Host) -> int:
+        """How many rows run ahead of the host's context."""
+        covered = host.disk.context(USER)
+        return sum(not covered.covers(row.winner.dot) for row in stored_rows(host, USER).values())
 
     def _empty(self, host: Host) -> None:
         if host.is_up:

@@ -53,6 +53,9 @@ class Emphasis(Enum):
     """As with old volumes, and the member that fills itself from one is interrupted in the midst of it."""
     HANDED_DOWN = "handed down"
     """As with old volumes, and all that an old volume meets is a member that has filled itself since the deletion."""
+    RETIRED = "retired"
+    """A replica that is gone is retired, one member misses what replaces its writes, and another one with nothing hears
+    of the replacement first, and then of what was replaced."""
     FORGOTTEN = "forgotten"
     """Members that are down are forgotten, and take requests after their return before they hear of that."""
 
@@ -96,6 +99,8 @@ class Scenario:
     lists_members: bool
     """Discovery knows all members that exist, as Kubernetes does, and tells of them late."""
     tombstone_age_ms_min: int
+    retires: bool = False
+    """A member misses what replaces the writes of a replica that is retired."""
     old_volumes: int = 0
     """How many times a member is set back to an old copy of its volume, among members that fill themselves."""
     fill: Fill = Fill.ANY
@@ -140,6 +145,8 @@ class Scenario:
                 return mixture._of_aimed_old_volumes(Fill.IN_PART)
             case Emphasis.HANDED_DOWN:
                 return mixture._of_aimed_old_volumes(Fill.BEFORE)
+            case Emphasis.RETIRED:
+                return mixture._of_the_retired()
             case Emphasis.FORGOTTEN:
                 return mixture._of_the_forgotten()
             case Emphasis.REPLACED:
@@ -288,6 +295,25 @@ class Scenario:
             part_bytes=200,
             old_volumes=1,
             fill=fill,
+        )
+
+    def _of_the_retired(self) -> Scenario:
+        """Nothing else happens, and rows travel by small parts."""
+        return replace(
+            self._quick()._meshed(3),
+            joining=0,
+            tables=1,
+            keys=20,
+            prefilled_rows=0,
+            value_bytes_max=20,
+            write_interval_ms=40,
+            fault_interval_ms=10_000,
+            gossip_interval_ms=30,
+            fanout=0,
+            part_bytes=200,
+            lists_members=False,
+            tombstone_age_ms_min=1,
+            retires=True,
         )
 
     def _of_the_forgotten(self) -> Scenario:

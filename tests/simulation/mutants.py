@@ -15,6 +15,7 @@ from unittest.mock import patch
 import xxhash
 
 from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
+from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
@@ -573,5 +574,13 @@ MUTANTS = (
         Emphasis.REPLACEMENTS,
     ),
     Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
+    Mutant(
+        "a row forgets a superseded sibling that others hold",
+        shard_module,
+        "without_retired",
+        _forget_before_all_have_heard,
+        SIBLINGS,
+        Emphasis.RETIRED,
+    ),
     Mutant("transfers are never given up", Peer, "abandon_transfers", _never, "convergence"),
 )
