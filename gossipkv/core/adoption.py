@@ -18,6 +18,10 @@ An origin is gone if it has been a member and no record names it any longer. A r
 member has heard of, because a client read it at a member that was alone. Such an entry is kept: the origin may still
 appear, and what a writer has replaced must not come back with it.
 
+No other member has the rest only if no listed member covers it, and each has reported what it covers since this process
+began. Counterexample: a newcomer has taken a row from an old volume that has stopped since. The others, which are down,
+know that the row was deleted. If it were adopted, it would be a new write when they return.
+
 Members take turns in the order of their names: each waits one message lifetime longer than the one before, in time that
 it has spent running.
 """
@@ -116,10 +120,11 @@ class Adopter:
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
-        """Whether a present member is known to cover more of the origin's writes, so that a range can still come."""
+        """Whether a present member covers more of the origin's writes, or may, so that a range can still come."""
         covered = shard.context.get(origin, 0)
         return any(
             peer.contexts[shard.name].get(origin, 0) > covered
-            for peer in self._membership.present()
             if shard.name in peer.contexts
+            else peer.record is not None
+            for peer in self._membership.present()
         )

@@ -17,6 +17,19 @@ covers as little, but no proof knows it.
   source. A lineage counts only if the source was listed. Counterexample: a and b exchange rows, b loses its disk and
   goes on among newcomers that never meet a. They know the old b, and must not judge by it a, which alone has the rows.
   The lineage is dropped when a proof knows the replica itself.
+- A fill that was interrupted leaves no lineage. Counterexample to leaving it at that: k was deleted and collected
+  everywhere, and c is set back to an old copy while the others are down. A newcomer begins to fill itself from c, takes
+  in k, and c stops before the end. The others return. No proof knows the newcomer and it has no lineage, so it brings k
+  back. Counterexample to noting the lineage with the first row: a newcomer begins to fill itself from a, which is sound
+  and listed, and is interrupted. It does not cover the marks yet, and would be outdated with all that it wrote itself.
+  So such a newcomer is not judged. What it took in, for which it has vouched to no one, is judged row by row:
+  - A replica with proofs takes no version that it covers and does not hold from a peer that does not cover its marks
+    (`Store.take_in`). Marks alone do not tell: a tombstone may have dropped the entry of what it replaced.
+  - A replica that walks a peer whose marks it does not cover yields to the peer (`core/walk.py`). It drops the versions
+    that the peer covers and does not hold, before it covers the marks itself. No context passes the marks otherwise:
+    journals do not serve a peer that is below what was collected.
+  - It adopts no write of a replica that is gone before all listed members have said what they cover
+    (`core/adoption.py`).
 """
 
 from __future__ import annotations

@@ -21,10 +21,11 @@ is being collected itself.
 from __future__ import annotations
 
 from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import Proof
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.row import Row
 from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Reader, Transaction
 from gossipkv.core.store import Store
 
@@ -125,8 +126,27 @@ class Collector:
                 self._store.collect(transaction, USER, address, row)
                 marks.advance(row.context)
                 timestamp = max(timestamp, row.winner.timestamp)
-            elif self.blocked is None or not shard.context.covers_all(self.blocked):
+            elif not self._frees(transaction, address, row) and (
+                self.blocked is None or not shard.context.covers_all(self.blocked)
+            ):
                 self.blocked = row.context
         if marks:
             shard.note_collection(Proof(marks, self._listed, self._known), timestamp, self._settled)
             shard.inherit((), self._store.replica)
+
+    def _frees(self, transaction: Transaction, address: bytes, row: Row) -> bool:
+        """Drop the entries of origins that are gone from a tombstone that every listed member covers, if these alone
+        keep it. Adoption does so where the journal names the row; of two rows that bore one dot it names one."""
+        if not all(self._settled.covers(version.dot) for version in row.versions):
+            return False
+        shard = self._store.shards[USER]
+        gone = self._store.shards[SYSTEM].context.keys() - {self._store.replica, *self._membership.replicas()}
+        keeping = row.context.missing_from(self._settled)
+        if any(origin not in gone or shard.context.covers(Dot(origin, row.context[origin])) for origin in keeping):
+            return False
+        current: Row | None = row
+        for origin in keeping:
+            assert current is not None, "a row is there until its tombstone is collected"
+            shard.drop_entry(transaction, address, current, origin)
+            current = transaction.row(USER, address)
+        return True

@@ -355,7 +355,7 @@ class Gossip:
                 self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
                 return [*_what_is_missing(shard), *parts]
             case Delta():
-                intake = self.take_in(transaction, message, now_ms)
+                intake = self.take_in(transaction, message, now_ms, peer)
                 self._set_aside(transaction, peer, message, now_ms)
                 # A push names no large row: the ranges of one that does are not complete.
                 ranges = {} if message.large else message.ranges
@@ -407,11 +407,32 @@ class Gossip:
         return [ours] if is_in_sync and has_same_proofs else [ours, self._state(shard, has_same_proofs=has_same_proofs)]
 
     def take_in(
-        self, transaction: Transaction, message: Delta | WalkRows | ValuePart, now_ms: int, *, is_repair: bool = False
+        self,
+        transaction: Transaction,
+        message: Delta | WalkRows | ValuePart,
+        now_ms: int,
+        peer: Peer | None,
+        walking: walk.Walk | None = None,
     ) -> Intake:
+        """Merge rows that a peer has sent, for a walk or for something else."""
+        shard = self._store.shards[message.shard]
+        claim = None if walking is None else walking.claim
+        covered = peer.contexts.get(shard.name) if claim is None and peer is not None else claim
+        is_behind = covered is None or not covered.covers_all(shard.collected.marks)
         intake = self._store.take_in(
-            transaction, message.shard, message.rows, now_ms, base=message.base, is_repair=is_repair
+            transaction,
+            shard.name,
+            message.rows,
+            now_ms,
+            base=message.base,
+            is_repair=claim is not None and not is_behind,
+            is_behind=is_behind,
+            authority=None if walking is None else walking.authority,
         )
+        for other in self._membership.peers():
+            under_way = other.walks.get(shard.name)
+            if under_way is not None and under_way is not walking:
+                under_way.note_arrivals(intake.changed)
         intake.refused += message.refused
         for row in intake.refused:
             self._tally.rows_refused[row.reason] += 1
@@ -426,17 +447,29 @@ class Gossip:
     # Large rows
 
     def take_large(
-        self, transaction: Transaction, shard_name: str, fetching: Fetching, now_ms: int, *, is_repair: bool = False
+        self,
+        transaction: Transaction,
+        shard_name: str,
+        fetching: Fetching,
+        now_ms: int,
+        peer: Peer | None,
+        walking: walk.Walk | None = None,
     ) -> list[RefusedRow]:
         """Merge the large rows of which all has come; returns those that are refused."""
         refused: list[RefusedRow] = []
         while (copy := fetching.assembled(transaction, shard_name)) is not None:
             whole = WalkRows(shard_name, (copy,), None)
-            refused += self.take_in(transaction, whole, now_ms, is_repair=is_repair).refused
+            refused += self.take_in(transaction, whole, now_ms, peer, walking).refused
         return refused
 
     def take_value(
-        self, transaction: Transaction, part: ValuePart, fetching: Fetching, now_ms: int, *, is_repair: bool = False
+        self,
+        transaction: Transaction,
+        part: ValuePart,
+        fetching: Fetching,
+        now_ms: int,
+        peer: Peer | None,
+        walking: walk.Walk | None = None,
     ) -> list[RefusedRow]:
         """Note a fragment, if it was asked for; returns the rows that are refused."""
         refused = fetching.take(part)
@@ -444,8 +477,8 @@ class Gossip:
             return []
         for row in refused:
             self._tally.rows_refused[row.reason] += 1
-        refused += self.take_in(transaction, part, now_ms, is_repair=is_repair).refused
-        return refused + self.take_large(transaction, part.shard, fetching, now_ms, is_repair=is_repair)
+        refused += self.take_in(transaction, part, now_ms, peer, walking).refused
+        return refused + self.take_large(transaction, part.shard, fetching, now_ms, peer, walking)
 
     # Rows that are lacking
 
@@ -489,7 +522,7 @@ class Gossip:
         aside = peer.asides.setdefault(message.shard, Fetching())
         if len(aside) < ASIDE_ROWS_MAX:
             aside.want(message.large[:ASIDE_ROWS_MAX])
-            self.take_large(transaction, message.shard, aside, now_ms)
+            self.take_large(transaction, message.shard, aside, now_ms, peer)
         if aside.is_finished:
             peer.asides.pop(message.shard, None)
 
@@ -662,10 +695,9 @@ class Gossip:
             case WalkEntries() if walking is not None:
                 walking.take_entries(transaction, message)
             case WalkRows() if walking is not None:
-                is_repair = _is_repair(walking, shard)
-                walking.take_rows(message, self.take_in(transaction, message, now_ms, is_repair=is_repair))
+                walking.take_rows(message, self.take_in(transaction, message, now_ms, peer, walking))
                 walking.intake.refused += self.take_large(
-                    transaction, shard.name, walking.fetching, now_ms, is_repair=is_repair
+                    transaction, shard.name, walking.fetching, now_ms, peer, walking
                 )
             case ValuePart():
                 self._take_value(transaction, peer, message, pulling, walking, now_ms)
@@ -677,19 +709,19 @@ class Gossip:
                 walking.claim = Context()
             elif not walking.is_audit:
                 self._note_lacking(transaction, peer, shard.name, walking.intake, walking.lacking, walking.claim)
-            self._finish_walk(peer, shard.name, now_ms)
+            self._finish_walk(transaction, peer, shard.name, now_ms)
 
     def _take_part(
         self, transaction: Transaction, peer: Peer, part: Delta, pulling: pull.Pulling | None, now_ms: int
     ) -> None:
-        intake = self.take_in(transaction, part, now_ms)
+        intake = self.take_in(transaction, part, now_ms, peer)
         if pulling is None or peer.pulls.get(part.shard) is not pulling:
             # Not asked for any more; given up, it may be, for what these very rows told of the peer.
             self._set_aside(transaction, peer, part, now_ms)
             return
         pulling.claim = pulling.take(part, intake)
         pulling.fetching.want(part.large)
-        pulling.intake.refused += self.take_large(transaction, part.shard, pulling.fetching, now_ms)
+        pulling.intake.refused += self.take_large(transaction, part.shard, pulling.fetching, now_ms, peer)
         self._conclude_pull(transaction, peer, part.shard, pulling, now_ms)
 
     def _take_value(
@@ -704,16 +736,15 @@ class Gossip:
         """Give a fragment to whatever asked for it."""
         shard_name = part.shard
         if walking is not None:
-            is_repair = _is_repair(walking, self._store.shards[shard_name])
-            walking.intake.refused += self.take_value(transaction, part, walking.fetching, now_ms, is_repair=is_repair)
+            walking.intake.refused += self.take_value(transaction, part, walking.fetching, now_ms, peer, walking)
         aside = peer.asides.get(shard_name)
         if aside is not None:
-            self.take_value(transaction, part, aside, now_ms)
+            self.take_value(transaction, part, aside, now_ms, peer)
             if aside.is_finished:
                 # The row may have told of the peer, and all that was under way with it was given up.
                 peer.asides.pop(shard_name, None)
         if pulling is not None:
-            pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms)
+            pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms, peer)
             self._conclude_pull(transaction, peer, shard_name, pulling, now_ms)
 
     def _conclude_pull(self, reader: Reader, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
@@ -730,7 +761,7 @@ class Gossip:
         self._tally.rounds["delta"] += 1
         self._transferred(peer, shard_name, pulling.intake, now_ms)
 
-    def _finish_walk(self, peer: Peer, shard_name: str, now_ms: int) -> None:
+    def _finish_walk(self, transaction: Transaction, peer: Peer, shard_name: str, now_ms: int) -> None:
         finished = peer.walks.pop(shard_name)
         if finished.is_audit:
             self._judge_fetched(peer, shard_name, finished.intake, now_ms)
@@ -739,6 +770,7 @@ class Gossip:
             return
         shard = self._store.shards[shard_name]
         shard.adopt(self._store.resolved(shard_name, finished.seal()))
+        self._drop_superseded(transaction, peer, finished)
         self._store.settle(self._membership.all_hold)
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
@@ -746,6 +778,19 @@ class Gossip:
         peer.collected = finished.collected
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, finished.intake, now_ms)
+
+    def _drop_superseded(self, transaction: Transaction, peer: Peer, finished: walk.Walk) -> None:
+        """After a walk that began behind what the peer had collected: drop what the peer covers and does not hold."""
+        authority = finished.authority
+        if authority is None or finished.intake.refused:
+            return
+        addresses = set(finished.absent)
+        for leaf in finished.emptied:
+            addresses.update(transaction.leaf(finished.shard, leaf))
+        authority = authority._replace(claim=self._store.resolved(finished.shard, authority.claim))
+        dropped = self._store.drop_superseded(transaction, finished.shard, sorted(addresses), authority)
+        if dropped:
+            self._note("superseded_rows_dropped", peer, shard=finished.shard, rows=dropped)
 
     def _judge_fetched(self, peer: Peer, shard_name: str, intake: Intake, now_ms: int) -> bool:
         """Learn from a transfer at its end whether all that it brought has found room here."""
@@ -858,11 +903,6 @@ def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]
     if lacked:
         told.append(Delta(shard.name, {}, (), lacking=tuple(lacked[:LACKING_ROWS_MAX])))
     return told
-
-
-def _is_repair(walking: walk.Walk, shard: Shard) -> bool:
-    """Whether a value that the walk brings has not been deleted: the peer covers the marks of what was collected."""
-    return walking.claim is not None and walking.claim.covers_all(shard.collected.marks)
 
 
 def _same(current: Transfer | None, asked: Transfer | None) -> Transfer | None:

@@ -56,14 +56,14 @@ MayExchange = Callable[[Peer | None, str], bool]
 class Taking(Protocol):
     """How rows that arrive are taken in."""
 
-    def take_in(self, transaction: Transaction, message: WalkRows, now_ms: int) -> Intake: ...
+    def take_in(self, transaction: Transaction, message: WalkRows, now_ms: int, peer: Peer) -> Intake: ...
 
     def take_large(
-        self, transaction: Transaction, shard_name: str, fetching: Fetching, now_ms: int
+        self, transaction: Transaction, shard_name: str, fetching: Fetching, now_ms: int, peer: Peer
     ) -> list[RefusedRow]: ...
 
     def take_value(
-        self, transaction: Transaction, part: ValuePart, fetching: Fetching, now_ms: int
+        self, transaction: Transaction, part: ValuePart, fetching: Fetching, now_ms: int, peer: Peer
     ) -> list[RefusedRow]: ...
 
     def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None: ...
@@ -277,12 +277,12 @@ class Quorum:
             if isinstance(message, WalkRows) and message.shard == purpose.shard and direct.fetching is None:
                 self._take_rows(transaction, direct, message, now_ms)
             elif isinstance(message, ValuePart) and message.shard == purpose.shard and direct.fetching is not None:
-                refused = self._taking.take_value(transaction, message, direct.fetching, now_ms)
+                refused = self._taking.take_value(transaction, message, direct.fetching, now_ms, peer)
                 if not refused:
                     self._go_on_reading(direct, direct.fetching, direct.dots)
 
     def _take_rows(self, transaction: Transaction, direct: Direct, message: WalkRows, now_ms: int) -> None:
-        intake = self._taking.take_in(transaction, message, now_ms)
+        intake = self._taking.take_in(transaction, message, now_ms, direct.peer)
         purpose = direct.purpose
         if isinstance(purpose, Handover):
             contexts = {copy.address: copy.row.context for copy in message.rows}
@@ -297,7 +297,7 @@ class Quorum:
             dots |= {large.address: tuple([each.dot for each in large.versions]) for large in message.large}
             fetching = Fetching()
             fetching.want([large for large in message.large if large.address == purpose.address])
-            if not self._taking.take_large(transaction, purpose.shard, fetching, now_ms):
+            if not self._taking.take_large(transaction, purpose.shard, fetching, now_ms, direct.peer):
                 self._go_on_reading(direct, fetching, dots.get(purpose.address))
 
     def _go_on_reading(self, direct: Direct, fetching: Fetching, dots: Dots | None) -> None:

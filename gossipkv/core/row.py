@@ -352,6 +352,20 @@ def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
     return Row(kept, arrived.context) if kept else None
 
 
+def without_superseded(current: Row, theirs: tuple[Version, ...], claim: Context, own: ReplicaId) -> Row | None:
+    """What stays of a copy where a peer covers the claim and holds these versions of the row; None for nothing. A
+    version that the peer covers and does not hold was superseded there, unless this replica wrote it. What stays says
+    nothing of what the peer covers: the peer's copy does."""
+    held = {version.dot for version in theirs}
+    kept = tuple([v for v in current.versions if v.dot in held or v.dot.replica == own or not claim.covers(v.dot)])
+    if len(kept) == len(current.versions):
+        return current
+    context = Context({o: s for o, s in current.context.items() if o == own or s > claim.get(o, 0)})
+    for version in kept:
+        context.advance({version.dot.replica: version.dot.sequence})
+    return Row(kept, context) if kept else None
+
+
 def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_repair: bool) -> Row | None:
     """The part of an incoming copy that is new to a replica with these marks; None if nothing is. A version up to the
     marks that is not held here has been superseded here. There are two exceptions. If the sender covers the marks too

@@ -92,6 +92,8 @@ class Shard:
         self._lacking_changed = False
         self.changed: dict[bytes, Row] | None = None
         """Rows as they stand that were stored since they were last taken; None while no one watches."""
+        self.has_dropped = False
+        """Whether rows have gone of which watchers are told nothing, since the changes were last taken."""
         self.replica: ReplicaId | None = None
         """This one's id."""
         self.names: Names | None = None
@@ -255,6 +257,16 @@ class Shard:
         self._count(address, old, None)
         self._move_deadlines(transaction, address, old, None)
         transaction.delete_row(self.name, address, leaf)
+
+    def drop(self, transaction: Transaction, address: bytes, old: Row, kept: Row | None) -> None:
+        """Keep only this of a row: the rest was deleted for good elsewhere. Watchers may have been told of that."""
+        self.has_dropped = True
+        if kept is not None:
+            self.store(transaction, address, old, Row(kept.versions, old.context))
+            return
+        self.remove(transaction, address, old)
+        if self.changed is not None:
+            self.changed.pop(address, None)
 
     def drop_entry(self, transaction: Transaction, address: bytes, row: Row, origin: ReplicaId) -> None:
         """Take an origin out of a row's context: every member holds what has superseded its writes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.base import Abridged
@@ -33,6 +34,7 @@ from gossipkv.core.row import (
     superseding,
     without_collected,
     without_settled,
+    without_superseded,
     written,
     written_beside,
     written_for_any_table,
@@ -80,6 +82,16 @@ class Intake:
     def holds_back(self, origin: ReplicaId) -> bool:
         """Whether a refused row keeps the context from advancing over this origin's range."""
         return any(row.origins is None or origin in row.origins for row in self.refused)
+
+
+class Authority(NamedTuple):
+    """A peer whose marks the replica that walks it does not cover (`core/walk.py`). Versions that the peer covers and
+    does not hold have been superseded."""
+
+    claim: Context
+    """What the peer covers."""
+    lacking: frozenset[bytes]
+    """The addresses of rows of which it may not hold all that it covers."""
 
 
 class Store:
@@ -168,8 +180,10 @@ class Store:
             if shard.changed is not None:
                 context = held_below(shard.context, shard.lacking)
                 unreadable = frozenset(shard.quarantined) if shard.quarantined else frozenset()
-                changes.append(Changes(name, revision, shard.changed, context, shard.base, unreadable))
+                has_dropped = shard.has_dropped
+                changes.append(Changes(name, revision, shard.changed, context, shard.base, unreadable, has_dropped))
                 shard.changed = {}
+            shard.has_dropped = False
         return changes
 
     def tell(self, shard_name: str) -> None:
@@ -203,7 +217,9 @@ class Store:
         renounced, self.replica = self.replica, replica
         self.shards[USER].inherit([renounced], replica)
         for name, shard in self.shards.items():
-            certain = shard.certain
+            # Every listed member covered the marks when this replica did. Were such a name given up, no one would ever
+            # cover the marks again, and all that is filled from here would be found outdated.
+            certain = max(shard.certain, shard.collected.marks.get(renounced, 0))
             shard.be_renewed(replica)
             after = certain
             while entries := list(islice(transaction.journal(name, renounced, after), RENAMED_AT_ONCE)):
@@ -344,12 +360,17 @@ class Store:
         *,
         base: int = 0,
         is_repair: bool = False,
+        is_behind: bool = False,
+        authority: Authority | None = None,
     ) -> Intake:
         """Merge rows that arrived. A row that is refused changes nothing and disturbs no other. `base`: what their
         sender leaves out. `is_repair`: they come from a walk of a replica that covers this one's marks, so a value
-        among them has not been deleted."""
+        among them has not been deleted. `is_behind`: their sender is not known to cover this one's marks, so a version
+        among them that is covered and not held here may have been deleted for good. `authority`: the sender, if what it
+        covers and does not hold is to be dropped."""
         shard = self.shards[shard_name]
         marks = shard.collected.marks
+        superseded = self._superseded(shard, marks) if marks and is_behind else marks
         settled_there = shard.base.settled_at(base)
         intake = Intake()
         timestamp_max = 0
@@ -363,7 +384,8 @@ class Store:
             lost = shard.quarantined.get(address) if shard.quarantined else None
             is_lost = lost is not None or address in shard.lacking
             if marks:
-                news = without_collected(arrived, current, marks, is_repair=is_repair or is_lost)
+                through = marks if is_lost else superseded
+                news = without_collected(arrived, current, through, is_repair=is_repair or is_lost)
                 if news is None:
                     continue
                 arrived = news
@@ -372,8 +394,11 @@ class Store:
                 if news is None:
                     continue
                 arrived = news
+            held = current
+            if current is not None and authority is not None and self._yields(shard, address, authority):
+                held = without_superseded(current, arrived.versions, authority.claim, self.replica)
             try:
-                row = arrived if current is None else merge(current, arrived)
+                row = arrived if held is None else merge(held, arrived)
             except InconsistentRowError:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent", address, arrived.context))
                 continue
@@ -403,6 +428,33 @@ class Store:
         if shard_name == SYSTEM:
             self._follow(intake.changed)
         return intake
+
+    def _superseded(self, shard: Shard, marks: Context) -> Context:
+        """Up to where versions that are not held have been superseded here. Under names of this replica above the marks
+        another process on a copy of the volume may have written."""
+        covered = Context(shard.context)
+        covered.pop(self.replica, None)
+        return covered.joined(marks)
+
+    def _yields(self, shard: Shard, address: bytes, authority: Authority) -> bool:
+        """Whether the peer's word on this row counts: neither side may lack anything of it."""
+        return address not in shard.lacking and address not in authority.lacking
+
+    def drop_superseded(
+        self, transaction: Transaction, shard_name: str, addresses: Iterable[bytes], authority: Authority
+    ) -> int:
+        """Drop what a peer covers of the rows at these addresses, which it does not hold. What this replica wrote
+        stays. Returns how many rows have changed."""
+        shard = self.shards[shard_name]
+        dropped = 0
+        for address in addresses:
+            row = transaction.row(shard_name, address)
+            if row is not None and self._yields(shard, address, authority):
+                kept = without_superseded(row, (), authority.claim, self.replica)
+                if kept is not row:
+                    shard.drop(transaction, address, row, kept)
+                    dropped += 1
+        return dropped
 
     def _reissued(
         self,

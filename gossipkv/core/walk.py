@@ -7,18 +7,24 @@ Both sums are compared: otherwise the context would claim a missed tombstone. Wh
 visited, the walker covers what the peer covered *at the start*. What the peer learned during the walk may lie in leaves
 visited before. An interrupted walk loses nothing: the next one skips leaves that have become equal.
 
+A walker that is *behind*, because it does not cover the marks of what the peer has collected, may hold rows that were
+deleted for good (`core/collected.py`). What the claim covers and the peer does not hold has been superseded. So the
+walker drops it from its own copy when the peer's copy of the row arrives. It notes the rows in the visited leaves that
+the peer does not list, and drops it from them at the end. If another peer brings a row meanwhile, its leaf is visited
+again. What the walker wrote itself stays.
+
 An audit is a walk over visible sums only, and does not change the context. It finds differences that nothing else would
 notice while contexts keep changing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from gossipkv.core.causality import Context
+from gossipkv.core.causality import Context, Dot
 from gossipkv.core.collected import NOTHING_COLLECTED
 from gossipkv.core.fetch import Fetching
-from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums, term_of
+from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums, leaf_of, term_of
 from gossipkv.core.lacking import LackedRow
 from gossipkv.core.messages import (
     FetchValue,
@@ -26,6 +32,7 @@ from gossipkv.core.messages import (
     LeafVersion,
     Message,
     Position,
+    RowCopy,
     WalkBegin,
     WalkEntries,
     WalkFetch,
@@ -40,7 +47,7 @@ from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX, Parcel
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
-from gossipkv.core.store import Intake
+from gossipkv.core.store import Authority, Intake
 
 NODES_PER_MESSAGE = 16
 LEAVES_PER_MESSAGE = 4096
@@ -73,6 +80,14 @@ class Walk:
         """As the peer had it at the start."""
         self.lacking: tuple[LackedRow, ...] = ()
         """Rows that the peer lacked at the start."""
+        self.is_behind = False
+        """Whether the walker did not cover, at the start, the marks of what the peer had collected."""
+        self.emptied: list[int] = []
+        """If the walker is behind: leaves in which the peer holds nothing and the walker does."""
+        self.absent: set[bytes] = set()
+        """If it is behind: rows of the walker that the peer has not listed beside others."""
+        self._arrived: set[int] = set()
+        """If it is behind: leaves into which others have brought what the claim covers."""
         self.rows_received = 0
         self.nodes_left = 0
         self._nodes: list[int] = []
@@ -86,7 +101,7 @@ class Walk:
 
     @property
     def is_finished(self) -> bool:
-        is_all_asked = not (self._nodes or self._to_list or self._to_fetch or self._rows)
+        is_all_asked = not (self._nodes or self._to_list or self._to_fetch or self._rows or self._arrived)
         return self.claim is not None and is_all_asked and self.fetching.is_finished
 
     def seal(self) -> Context:
@@ -109,6 +124,9 @@ class Walk:
             asked = WalkFetch(self.shard, tuple(self._to_fetch[:LEAVES_PER_MESSAGE]), self._after)
         elif self._to_list:
             asked = WalkList(self.shard, tuple(self._to_list[:LEAVES_PER_MESSAGE]), self._after)
+        elif not self._nodes:
+            self._to_list, self._arrived = sorted(self._arrived), set()
+            asked = WalkList(self.shard, tuple(self._to_list[:LEAVES_PER_MESSAGE]), b"")
         else:
             asked = WalkNodes(self.shard, tuple(self._nodes[:NODES_PER_MESSAGE]))
         self._asked = asked
@@ -136,6 +154,7 @@ class Walk:
         self.claim = root.context
         self.collected = root.collected
         self.lacking = root.lacking
+        self.is_behind = not self.is_audit and not shard.context.covers_all(root.collected.marks)
         ours = shard.fingerprint.nodes()
         self._nodes = [node for node, sums in enumerate(root.nodes) if self._differ(sums, ours[node])]
         self.nodes_left = len(self._nodes)
@@ -158,6 +177,8 @@ class Walk:
     def _visit(self, leaf: int, ours: Sums, theirs: Sums) -> None:
         """Fetch a leaf that is empty here as a whole; skip one that is empty there."""
         if theirs == EMPTY:
+            if self.is_behind:
+                self.emptied.append(leaf)
             return
         if ours == EMPTY:
             self._to_fetch.append(leaf)
@@ -167,14 +188,48 @@ class Walk:
     def take_entries(self, reader: Reader, answer: WalkEntries) -> None:
         asked = self._answered(WalkList)
         assert isinstance(asked, WalkList), "it has been checked"
+        if self.is_behind:
+            self._note_absent(reader, asked, answer)
         for address, versions in answer.entries:
             row = reader.row(self.shard, address)
             if row is None or not all(_is_known(address, row, version) for version in versions):
                 self._rows.append(address)
                 continue
+            dots = {each.dot for each in versions}
+            if self.is_behind and any(v.dot not in dots and self._claims(v.dot) for v in row.versions):
+                self._rows.append(address)
+                continue
             if self.is_repair and {each.dot for each in versions} != {each.dot for each in row.versions}:
                 self._rows.append(address)
         self._proceed(self._to_list, len(asked.leaves), answer.resume)
+
+    @property
+    def authority(self) -> Authority | None:
+        """The peer, if the walker is behind it."""
+        if not self.is_behind or self.claim is None:
+            return None
+        return Authority(self.claim, frozenset([lacked.address for lacked in self.lacking]))
+
+    def _claims(self, dot: Dot) -> bool:
+        return self.claim is not None and self.claim.covers(dot)
+
+    def _note_absent(self, reader: Reader, asked: WalkList, answer: WalkEntries) -> None:
+        """Note which rows here the peer does not list, as far as the answer goes."""
+        listed = {entry.address for entry in answer.entries}
+        resume = answer.resume or Position(len(asked.leaves), b"")
+        for place, leaf in enumerate(asked.leaves[: resume.place + 1]):
+            for address in reader.leaf(self.shard, leaf, asked.after if place == 0 else b""):
+                if place == resume.place and address > resume.after:
+                    break
+                if address not in listed:
+                    self.absent.add(address)
+
+    def note_arrivals(self, changed: Iterable[RowCopy]) -> None:
+        """Rows have changed that this walk has not brought. What the claim covers of them may have been superseded."""
+        if self.is_behind:
+            for address, row in changed:
+                if any(self._claims(version.dot) for version in row.versions):
+                    self._arrived.add(leaf_of(address))
 
     def take_rows(self, answer: WalkRows, intake: Intake) -> None:
         """Note rows that have been taken in, and a large one to be fetched."""
@@ -221,11 +276,13 @@ def serve(
     """Answer a walker from the current state."""
     match question:
         case WalkBegin():
+            # What stood in rows that cannot be read is covered and not listed: no one may conclude from that.
+            collected = shard.collected._replace(proofs=()) if shard.quarantined else shard.collected
             return WalkRoot(
                 shard.name,
                 Context(shard.shown),
                 tuple(shard.fingerprint.nodes()),
-                shard.collected,
+                collected,
                 shard.lacked_rows(),
             )
         case WalkNodes(nodes=nodes):

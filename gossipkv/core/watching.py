@@ -56,6 +56,8 @@ class Changes(NamedTuple):
     """The retired replicas that ids omit."""
     unreadable: frozenset[bytes] = frozenset()
     """Addresses of the rows in quarantine."""
+    has_dropped: bool = False
+    """Whether rows have gone without an event, because they were deleted for good elsewhere."""
 
 
 @dataclass(slots=True, eq=False)
@@ -130,13 +132,13 @@ class Tail:
         self.base = changes.base
         if changes.revision <= self._revision:
             return []
-        is_less = not context.covers_all(before.context) or self._has_ahead(changes.unreadable)
+        is_less = changes.has_dropped or not context.covers_all(before.context) or self._has_ahead(changes.unreadable)
         if not (is_less or changes.rows) and context == before.context:
             return []
         if is_less:
             self._ahead = None
             self._batches = RECOVERY_BATCHES
-            raise BeginAnewError("this member has renounced writes of its own, or cannot read a row any more")
+            raise BeginAnewError("this member has given up rows that it had sent, or cannot read one any more")
         if self._ahead is None:
             self.position = WatchPosition(context, base=self.base)
             return None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Answer, Leave, Write
 from gossipkv.core.write import Operation
 from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.host import Host
-from gossipkv.simulation.scenario import Scenario
+from gossipkv.simulation.scenario import Fill, Scenario
 from gossipkv.simulation.timeline import Timeline
 
 LEAVE_MS_MAX = 300
@@ -44,12 +45,31 @@ COLLECTED_MS = 900
 """Time after a delete by which all listed members have collected it, if nothing prevents that."""
 FILLED_MS = 350
 """Time by which a member that lost its disk has filled itself, if others run."""
+MEETING_MS = 900
+"""Time by which a member and an old volume have exchanged all that they would."""
+AIMED_ROWS = 4
+REPLACED_MS = 60
+"""Minimum time until rows that are replaced are replaced again."""
 DOOMED_ROWS = 8
+INTERRUPTED_MS_MAX = 1_200
+"""The most that passes until a member that fills itself is interrupted, or all come back."""
+PEEP_MS = 2
+"""How often it is looked at meanwhile."""
 
 
 class Nemesis:
-    def __init__(self, rng: random.Random, scenario: Scenario, timeline: Timeline, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        scenario: Scenario,
+        timeline: Timeline,
+        cluster: Cluster,
+        note_requests: Callable[[Iterable[Operation]], None],
+    ) -> None:
         self.fired: Counter[str] = Counter()
+        self._note_requests = note_requests
+        """Told of what is written to tables that keep siblings, before it is."""
+        self._aimed = 0
         self._rng = rng
         self._scenario = scenario
         self._timeline = timeline
@@ -93,7 +113,11 @@ class Nemesis:
     def start(self) -> None:
         self._timeline.after(self._pause_ms(), self._strike)
         for number in range(self._scenario.old_volumes):
-            self._timeline.after(200 + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
+            begin_ms = 200 if self._scenario.fill is Fill.ANY else 500
+            self._timeline.after(begin_ms + 1_300 * number + self._rng.randint(0, 200), self._plot_old_volume)
+
+        if self._scenario.retires:
+            self._timeline.after(self._rng.randint(300, 500), self._plot_retirement)
 
     def stop(self) -> None:
         self._is_over = True
@@ -246,7 +270,7 @@ class Nemesis:
     def _plot_old_volume(self) -> None:
         """A sequence that needs several faults to coincide. Rows are deleted and collected after a volume was copied, a
         member fills itself, and the old volume meets it while no other member is up. In half of the cases the member
-        fills itself only then, from the old volume."""
+        fills itself only then, from the old volume. Where fills are interrupted, all members do, and none finishes."""
         remembering, filled, old = self._rng.sample(self._cluster.hosts, 3)
         copy = old.disk.copied()
         doomed = [row for row in stored_rows(remembering, USER).items() if row[1].is_visible]
@@ -261,6 +285,12 @@ class Nemesis:
         if self._is_over:
             return
         self.fired["old_volume"] += 1
+        if self._scenario.fill is Fill.IN_PART:
+            self._fill_in_part(remembering, filled, old, copy)
+            return
+        if self._scenario.fill is Fill.BEFORE:
+            self._fill_before(remembering, filled, old, copy)
+            return
         fills_first = self._rng.random() < 0.5
         if fills_first:
             self._empty(filled)
@@ -280,6 +310,122 @@ class Nemesis:
         self._cluster.start(old)
         self._cluster.start(filled)
         self._timeline.after(FILLED_MS, lambda: None if self._is_over else self._cluster.start(remembering))
+
+    def _fill_before(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
+        """Let the member fill itself to the end, and the old volume meet it alone for long enough."""
+        covered = remembering.disk.context(USER)
+        self._empty(filled)
+        self._cluster.start(filled)
+
+        def meet() -> None:
+            if self._is_over:
+                return
+            if not filled.disk.context(USER).covers_all(covered):
+                self._timeline.after(PEEP_MS, meet)
+                return
+            for host in (remembering, old):
+                if host.is_up:
+                    self._cluster.stop(host, "goes down")
+            self._cluster.set_back(old, copy)
+            self._cluster.start(old)
+            self._timeline.after(MEETING_MS, lambda: None if self._is_over else self._cluster.start(remembering))
+
+        meet()
+
+    def _fill_in_part(self, remembering: Host, filled: Host, old: Host, copy: Disk) -> None:
+        for host in (remembering, filled, old):
+            if host.is_up:
+                self._cluster.stop(host, "goes down")
+        self._cluster.lose_disk(filled)
+        self._cluster.set_back(old, copy)
+        self._cluster.start(old)
+        self._cluster.start(filled)
+        rows = self._rng.randint(1, self._scenario.prefilled_rows)
+        self._interrupt(remembering, filled, old, rows, self._timeline.now_ms + INTERRUPTED_MS_MAX)
+
+    def _interrupt(self, remembering: Host, filled: Host, old: Host, rows: int, until_ms: int) -> None:
+        """Stop the old volume, or at times the member that fills itself, as soon as so many rows have come that run
+        ahead of its context. The one that remembers comes back then, and what was stopped later."""
+        if self._is_over:
+            return
+        ahead = self._rows_ahead(filled)
+        if ahead < rows and self._timeline.now_ms < until_ms:
+            self._timeline.after(PEEP_MS, lambda: self._interrupt(remembering, filled, old, rows, until_ms))
+            return
+        stopped = old if self._rng.random() < 0.8 else filled
+        if stopped.is_up and ahead >= rows:
+            self.fired["interrupted_fill"] += 1
+            self._cluster.stop(stopped, "goes down")
+            self._timeline.after(2 * FILLED_MS, lambda: None if self._is_over else self._cluster.start(stopped))
+        self._cluster.start(remembering)
+
+    def _plot_retirement(self) -> None:
+        """Aims at rows that forget what they have replaced. A replica writes siblings and is retired. One member is cut
+        off while another one replaces them, twice. The third has an empty disk, and fills itself from the one that
+        replaced them in part, and then from the one that was cut off."""
+        replacing, missing, filled = self._cluster.hosts
+        addresses = [address_of(BESIDE, b"aimed %d" % number) for number in range(AIMED_ROWS)]
+        gone = filled.disk.replica
+
+        def has_retired(host: Host) -> bool:
+            return host.process is not None and gone in host.process.replica.shards[USER].base.settled
+
+        def are_everywhere() -> bool:
+            return all(host.disk.committed_row(USER, address) for host in self._cluster.hosts for address in addresses)
+
+        def lose() -> None:
+            self._empty(filled)
+            self._cluster.start(filled)
+            self._await(lambda: all(map(has_retired, self._cluster.hosts)), cut)
+
+        def cut() -> None:
+            self._cluster.trace.line("network", f"separates {missing.endpoint} from the others")
+            self._cluster.network.faults.partition([missing.endpoint], [replacing.endpoint, filled.endpoint])
+            for place in range(3):
+                self._timeline.after(place * REPLACED_MS, lambda: self._write_aimed(replacing, addresses))
+            self._timeline.after(3 * REPLACED_MS, fill)
+
+        def fill() -> None:
+            if not self._is_over:
+                self._empty(filled)
+                self._cluster.start(filled)
+                self._await(lambda: any(filled.disk.committed_row(USER, a) for a in addresses), change_sides)
+
+        def change_sides() -> None:
+            self.fired["changed_sides"] += 1
+            self._cluster.stop(replacing, "goes down")
+            self._heal()
+            self._timeline.after(2 * FILLED_MS, lambda: None if self._is_over else self._cluster.start(replacing))
+
+        self._write_aimed(filled, addresses)
+        self._await(are_everywhere, lose)
+
+    def _write_aimed(self, host: Host, addresses: list[bytes]) -> None:
+        """Write these rows at the host, each in place of what stands there."""
+        if self._is_over or host.process is None:
+            return
+        operations = []
+        for address in addresses:
+            self._aimed += 1
+            current = host.disk.committed_row(USER, address)
+            seen = None if current is None else current.seen
+            operations.append(Operation(address, b"aimed %d" % self._aimed, seen=seen))
+        self._note_requests(operations)
+        host.process.submit(Write(USER, tuple(operations)))
+
+    def _await(self, is_so: Callable[[], bool], act: Callable[[], None]) -> None:
+        """Act as soon as it is so, unless all faults are over by then."""
+        if self._is_over:
+            return
+        if is_so():
+            act()
+        else:
+            self._timeline.after(PEEP_MS, lambda: self._await(is_so, act))
+
+    def _rows_ahead(self, host: Host) -> int:
+        """How many rows run ahead of the host's context."""
+        covered = host.disk.context(USER)
+        return sum(not covered.covers(row.winner.dot) for row in stored_rows(host, USER).values())
 
     def _empty(self, host: Host) -> None:
         if host.is_up:

@@ -51,6 +51,26 @@ class Emphasis(Enum):
     REPLACEMENTS = "replacements"
     """Members lose their disks again and again, and are calm for long enough in between that those who went are
     retired."""
+    INTERRUPTED = "interrupted"
+    """As with old volumes, and the member that fills itself from one is interrupted in the midst of it."""
+    HANDED_DOWN = "handed down"
+    """As with old volumes, and all that an old volume meets is a member that has filled itself since the deletion."""
+    RETIRED = "retired"
+    """A replica that is gone is retired, one member misses what replaces its writes, and another one with nothing hears
+    of the replacement first, and then of what was replaced."""
+    FORGOTTEN = "forgotten"
+    """Members that are down are forgotten, and take requests after their return before they hear of that."""
+
+
+class Fill(Enum):
+    """When a member fills itself, beside an old volume."""
+
+    ANY = "any"
+    """From the others before, or from the old volume."""
+    IN_PART = "in part"
+    """From the old volume, and not to the end."""
+    BEFORE = "before"
+    """From the others before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +101,11 @@ class Scenario:
     lists_members: bool
     """Discovery knows all members that exist, as Kubernetes does, and tells of them late."""
     tombstone_age_ms_min: int
+    retires: bool = False
+    """A member misses what replaces the writes of a replica that is retired."""
     old_volumes: int = 0
     """How many times a member is set back to an old copy of its volume, among members that fill themselves."""
+    fill: Fill = Fill.ANY
     twins: int = 0
     """How many members get a second process on a copy of their volume."""
 
@@ -130,6 +153,14 @@ class Scenario:
                 return mixture._of_large_rows(rng)
             case Emphasis.OLD_VOLUMES:
                 return mixture._of_old_volumes()
+            case Emphasis.INTERRUPTED:
+                return mixture._of_aimed_old_volumes(Fill.IN_PART)
+            case Emphasis.HANDED_DOWN:
+                return mixture._of_aimed_old_volumes(Fill.BEFORE)
+            case Emphasis.RETIRED:
+                return mixture._of_the_retired()
+            case Emphasis.FORGOTTEN:
+                return mixture._of_the_forgotten()
             case Emphasis.REPLACED:
                 return replace(
                     mixture, is_chain=False, lists_members=True, fault_interval_ms=150, frequent_faults=("replace_all",)
@@ -146,12 +177,18 @@ class Scenario:
             case None:
                 return mixture
 
+    def _meshed(self, members: int) -> Scenario:
+        """A cluster of this many members, each of which reaches all others."""
+        return replace(self, members=members, is_chain=False)
+
+    def _quick(self) -> Scenario:
+        """Commits and frames take no time to speak of, and no frame is lost."""
+        return replace(self, commit_ms_max=2, rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20))
+
     def _of_parts(self, rng: random.Random) -> Scenario:
         """A part holds few rows, and fewer than one row in four is lacking: more would call for a walk."""
         return replace(
-            self,
-            members=5,
-            is_chain=False,
+            self._meshed(5),
             joining=0,
             keys=60,
             prefilled_rows=160,
@@ -170,9 +207,7 @@ class Scenario:
         """Rounds are rare and pushes few, so that rows come by pulls and walks, of which each takes several exchanges
         while others write to the same rows."""
         return replace(
-            self,
-            members=rng.choice((3, 4)),
-            is_chain=False,
+            self._meshed(rng.choice((3, 4))),
             keys=rng.choice((3, 8)),
             prefilled_rows=0,
             value_bytes_max=900,
@@ -189,9 +224,7 @@ class Scenario:
     def _of_newcomers(self, rng: random.Random) -> Scenario:
         """One message holds everything, so that what is lacking comes by push where a floor does not forbid it."""
         return replace(
-            self,
-            members=5,
-            is_chain=False,
+            self._meshed(5),
             joining=2,
             tables=1,
             keys=rng.choice((3, 8)),
@@ -209,17 +242,13 @@ class Scenario:
 
     def _of_replacements(self) -> Scenario:
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._quick()._meshed(3),
             joining=1,
             keys=8,
             fault_interval_ms=250,
             gossip_interval_ms=60,
             fanout=0,
-            commit_ms_max=2,
             frequent_faults=("lose_disk",),
-            rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
             lists_members=False,
             tombstone_age_ms_min=1,
         )
@@ -227,9 +256,7 @@ class Scenario:
     def _of_hearsay(self) -> Scenario:
         """Rounds are rare, so that what was missed stays missing for a while."""
         return replace(
-            self,
-            members=5,
-            is_chain=False,
+            self._meshed(5),
             keys=8,
             prefilled_rows=0,
             write_interval_ms=10,
@@ -245,24 +272,18 @@ class Scenario:
     def _of_full_disks(self) -> Scenario:
         """Frames are fast and rounds are rare, so that whoever does not wait is seen to be quick."""
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._quick()._meshed(3),
             joining=0,
             write_interval_ms=40,
             fault_interval_ms=300,
             gossip_interval_ms=300,
-            commit_ms_max=2,
             frequent_faults=("stay_full", "stay_short"),
-            rates=replace(self.rates, drop=0.0, delay=0.1, delay_ms_max=20),
         )
 
     def _of_old_volumes(self) -> Scenario:
         """Tombstones are collected soon, and what is copied is about to be deleted."""
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._meshed(3),
             joining=0,
             keys=6,
             prefilled_rows=30,
@@ -276,13 +297,53 @@ class Scenario:
             old_volumes=2,
         )
 
+    def _of_aimed_old_volumes(self, fill: Fill) -> Scenario:
+        """Hardly anything else happens, so that the few moments in which it matters are met."""
+        return replace(
+            self._quick()._of_old_volumes(),
+            write_interval_ms=60,
+            fault_interval_ms=1_500,
+            gossip_interval_ms=40,
+            part_bytes=200,
+            old_volumes=1,
+            fill=fill,
+        )
+
+    def _of_the_retired(self) -> Scenario:
+        """Nothing else happens, and rows travel by small parts."""
+        return replace(
+            self._quick()._meshed(3),
+            joining=0,
+            tables=1,
+            keys=20,
+            prefilled_rows=0,
+            value_bytes_max=20,
+            write_interval_ms=40,
+            fault_interval_ms=10_000,
+            gossip_interval_ms=30,
+            fanout=0,
+            part_bytes=200,
+            lists_members=False,
+            tombstone_age_ms_min=1,
+            retires=True,
+        )
+
+    def _of_the_forgotten(self) -> Scenario:
+        """Rounds are rare, so that who was forgotten hears of it late."""
+        return replace(
+            self._quick()._meshed(4),
+            joining=0,
+            fault_interval_ms=60,
+            gossip_interval_ms=300,
+            frequent_faults=("crash", "forget"),
+            lists_members=False,
+        )
+
     def _of_twins(self) -> Scenario:
         """Nothing is collected, so that no copy is too old to join again; no disk is lost but that of the twin, in the
         end."""
         return replace(
-            self,
-            members=3,
-            is_chain=False,
+            self._meshed(3),
             joining=0,
             write_interval_ms=20,
             fault_interval_ms=120,

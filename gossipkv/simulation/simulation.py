@@ -79,7 +79,8 @@ class Simulation:
             checker.is_silent = objecting is not None and checker.name not in objecting
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._history.disks = lambda: [host.disk for host in self._cluster.hosts]
-        self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster)
+        note_requests = self._history.note_requests
+        self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster, note_requests)
         self._client = Client(_child(rng), self.scenario, self._told)
         # It never acts in runs with copies of volumes: its checkers go by dots, which are ambiguous there.
         followed = all_checkers(self._history, are_copies=False) if self.scenario.are_copies else self._checkers

@@ -362,6 +362,7 @@ class MemoryStorage:
         self._views: list[MemoryView] = []
         self._transaction: MemoryTransaction | None = None
         self._next_commit_error: StorageError | None = None
+        self._failing_table = b""
         self._has_failed = False
         self.unreadable: dict[tuple[str, bytes], str] = {}
 
@@ -396,10 +397,10 @@ class MemoryStorage:
         """Let a committed row be unreadable from now on."""
         self.committed((_ROWS, shard)).put(address, _Damaged(reason))
 
-    def fail_next_commit(self, error: StorageError) -> None:
-        """Let the next commit raise `error` and leave nothing. A StorageFailedError stays until the next
-        crash."""
-        self._next_commit_error = error
+    def fail_next_commit(self, error: StorageError, table: str = "") -> None:
+        """Let the next commit, or the next one that changes rows of this table, raise `error` and leave nothing. A
+        StorageFailedError stays until the next crash."""
+        self._next_commit_error, self._failing_table = error, table.encode()
 
     def snapshot(self) -> MemoryStorage:
         """A copy of the committed data as another store: a backup of the volume."""
@@ -428,9 +429,14 @@ class MemoryStorage:
         """For the transaction of this storage."""
         self._transaction = None
 
+    def _is_to_fail(self, differences: dict[_MapName, dict[Any, Any]]) -> bool:
+        prefix = self._failing_table + b"\0"
+        changed = [a for (kind, _), layer in differences.items() if kind == _ROWS for a in layer]
+        return not self._failing_table or any(address.startswith(prefix) for address in changed)
+
     def apply(self, differences: dict[_MapName, dict[Any, Any]]) -> None:
         """For the transaction of this storage, which has ended. Raises StorageError."""
-        if self._next_commit_error is not None:
+        if self._next_commit_error is not None and self._is_to_fail(differences):
             error, self._next_commit_error = self._next_commit_error, None
             self._has_failed = isinstance(error, StorageFailedError)
             raise error

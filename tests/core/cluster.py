@@ -17,6 +17,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity
+from gossipkv.core.watching import Changes
 from gossipkv.core.write import Operation
 from gossipkv.group_commit import Batch, GroupCommit
 from gossipkv.storage.memory import MemoryStorage
@@ -45,6 +46,8 @@ class Member:
     driver: GroupCommit
     outbox: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    changes: list[Changes] = field(default_factory=list)
+    """While someone watches."""
     clock_ahead_ms: int = 0
     is_fenced: bool = False
     fence: Fence | None = None
@@ -58,6 +61,7 @@ class Member:
         self.is_fenced |= effects.is_fenced
         self.fence = self.fence or (effects.snapshot.fence if effects.snapshot else None)
         self.notices += effects.notices
+        self.changes += effects.changes
 
     def rows(self, shard: str = USER) -> dict[bytes, Row]:
         with self.storage.view() as view:

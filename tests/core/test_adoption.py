@@ -6,12 +6,13 @@ from typing import Any
 
 from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of
 from gossipkv.core.causality import Context
+from gossipkv.core.fingerprint import leaf_of
 from gossipkv.core.inputs import Forget, Received, Write
 from gossipkv.core.member import DEAD
 from gossipkv.core.messages import Delta, RowCopy
 from gossipkv.core.peer import Peer
 from gossipkv.core.replica import Forgotten
-from gossipkv.core.row import Conflicts
+from gossipkv.core.row import Conflicts, Row
 from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster, Member, endpoint_of
@@ -66,6 +67,23 @@ def test_a_tombstone_handed_over_by_a_replica_that_lost_its_disk_is_adopted_and_
         assert not ahead(member)
         assert cluster.status(member.name).collection_blocked_by == ()
     assert any("writes_adopted" in member.events() for member in cluster.members.values())
+
+
+def test_a_tombstone_goes_though_the_journal_does_not_name_it_under_the_entry_that_runs_ahead() -> None:
+    """As where two rows have borne one dot, which takes two processes on copies of one volume."""
+    cluster = clustered("a", "b", "c")
+    gone = cluster.members["c"].replica_id
+    lose_disk(cluster, "c", "a", "b")
+    live(cluster, 5)
+    cluster.write("a", Operation(ROW, None))
+    live(cluster, 5)
+    for member in cluster.members.values():
+        transaction = member.storage.begin()
+        row = member.rows()[ROW]
+        transaction.put_row(USER, ROW, Row(row.versions, row.context.joined({gone: 7})), leaf_of(ROW), is_new=False)
+        transaction.commit()
+    live(cluster, AGE_MS // 1_000 + 60)
+    assert all(ROW not in member.rows() for member in cluster.members.values())
 
 
 def test_a_dead_member_without_a_record_keeps_no_write_from_being_adopted() -> None:

@@ -8,20 +8,26 @@ from __future__ import annotations
 import pytest
 
 from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import Context
+from gossipkv.core.causality import Context, Dot
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
-from gossipkv.core.inputs import Forget
+from gossipkv.core.inputs import Forget, Watch
+from gossipkv.core.messages import Range, RowCopy
 from gossipkv.core.replica import Forgotten
+from gossipkv.core.row import Row, Version
+from gossipkv.core.store import Intake
 from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import Footing, Tail, standing
+from gossipkv.core.watching import BeginAnewError, Footing, Tail, standing
 from gossipkv.core.write import Operation
 from gossipkv.storage.encoding import decode_collected
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member
+from tests.core.disks import NOW_MS, Disk
 from tests.core.test_collection import AGE_MS, ROW, clustered, is_there, live, start
 
 OTHER = address_of("table", b"other")
 COLLECTED_SECONDS = AGE_MS // 1_000 + 40
+FILLING_ROWS = 100
+"""Rows of 100 kB, for which a newcomer needs many exchanges."""
 
 
 def copy_of(member: Member) -> MemoryStorage:
@@ -139,6 +145,117 @@ def test_a_newcomer_that_filled_itself_from_an_old_volume_is_as_outdated_as_its_
     live(cluster, 30)
     assert filled.is_fenced
     assert not is_there(cluster.members["a"])
+
+
+def fill_in_part(cluster: Cluster, name: str, source: str) -> Member:
+    """Let a new member begin to fill itself from another one, and stop that one before the end."""
+    member = start(cluster, name)
+    cluster.write(name, Operation(OTHER, b"written by the newcomer"))
+    cluster.introduce(name, source)
+    while not is_there(member):
+        cluster.flow()
+        cluster.now_ms += 50
+        cluster.tick(name)
+    assert len(member.rows()) < FILLING_ROWS, "it is in the midst of filling itself"
+    cluster.crash(source)
+    return member
+
+
+def filled_in_part(deleter: str) -> tuple[Cluster, Member, MemoryStorage]:
+    """Among many rows one is deleted and collected while c is copied; a new b has taken it in from the copy."""
+    cluster = clustered("a", "b", "c")
+    cluster.write("a", Operation(ROW, b"value"))
+    cluster.write("a", *[Operation(address_of("table", b"%d" % n), b"x" * 100_000) for n in range(FILLING_ROWS)])
+    live(cluster, 5)
+    copy = copy_of(cluster.members["c"])
+    delete_and_collect(cluster, deleter)
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    cluster.crash("b")
+    restart_on(cluster, "c", copy)
+    return cluster, fill_in_part(cluster, "b", "c"), storage
+
+
+@pytest.mark.parametrize("deleter", ["a", "b"])
+def test_what_a_newcomer_took_in_part_from_an_old_volume_goes_when_it_fills_itself(deleter: str) -> None:
+    cluster, newcomer, storage = filled_in_part(deleter)
+    restart_on(cluster, "a", storage, "b")
+    live(cluster, 60)
+    assert not is_there(cluster.members["a"])
+    assert not is_there(newcomer)
+    assert not newcomer.is_fenced
+    assert OTHER in cluster.members["a"].rows(), "what the newcomer wrote itself counts"
+    assert len(newcomer.rows()) == FILLING_ROWS + 1
+
+
+def test_a_newcomer_that_was_interrupted_adopts_nothing_that_an_old_volume_gave_it() -> None:
+    cluster = clustered("a", "b", "c")
+    cluster.write("b", Operation(ROW, b"value"))
+    cluster.write("a", *[Operation(address_of("table", b"%d" % n), b"x" * 100_000) for n in range(FILLING_ROWS)])
+    live(cluster, 5)
+    # The writer of the row is gone, and the old volume knows it.
+    replace_disk(cluster, "b", "a", "c")
+    copy = copy_of(cluster.members["c"])
+    delete_and_collect(cluster, "a")
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    cluster.crash("b")
+    restart_on(cluster, "c", copy)
+    newcomer = fill_in_part(cluster, "b", "c")
+    taken = newcomer.rows()[ROW]
+    # Two newcomers know of the others and have not heard what they cover.
+    start(cluster, "d")
+    newcomer = restart_on(cluster, "b", newcomer.storage, "d")
+    live(cluster, 120)
+    assert newcomer.rows()[ROW] == taken
+    assert not cluster.members["d"].is_fenced
+    restart_on(cluster, "a", storage, "b")
+    live(cluster, 60)
+    assert not is_there(cluster.members["a"])
+    assert not is_there(newcomer)
+
+
+def test_watches_of_a_newcomer_begin_anew_when_it_drops_what_was_deleted() -> None:
+    cluster, newcomer, storage = filled_in_part("b")
+    cluster.answer_to("b", Watch(is_watched=True))
+    with newcomer.storage.view() as view:
+        tail = Tail(view, USER)
+    restart_on(cluster, "a", storage, "b")
+    newcomer.changes.clear()
+    live(cluster, 60)
+    dropping = next(changes for changes in newcomer.changes if changes.has_dropped)
+    with pytest.raises(BeginAnewError, match="given up rows"):
+        tail.take(dropping)
+
+
+def test_a_volume_that_takes_a_new_id_goes_on_covering_what_it_collected() -> None:
+    disk = Disk(1)
+    disk.load()
+    disk.put("row")
+    disk.delete("row")
+    disk.put("other")
+    disk.shard.note_collection(proof({1: 2}, 1, 2, listed=(1, 2)), 0, Context({1: 2}))
+    with disk.committing() as transaction:
+        disk.store.renew(transaction, 9)
+    # Otherwise whoever fills itself from here would be outdated, by the id of its source and this very proof.
+    assert disk.shard.context == Context({1: 2, 9: 1})
+    assert not disk.store.is_outdated(USER, disk.shard.collected.proofs)
+
+
+def test_of_a_peer_below_the_marks_nothing_is_taken_that_is_covered_and_not_held() -> None:
+    disk = Disk(9)
+    value = Version(Dot(1, 5), 7 << 16, b"deleted")
+    disk.cover({1: Range(0, 5), 2: Range(0, 3)}, Intake())
+    disk.shard.note_collection(proof({2: 3}, 1, 2, 9), 0, Context({2: 3}))
+    with disk.committing() as transaction:
+        # The tombstone, which was write 3 of 2, had dropped the entry of 1: the marks do not cover the value.
+        for is_behind in (True, False):
+            copies = [RowCopy(ROW, Row((value,), Context({1: 5})))]
+            disk.store.take_in(transaction, USER, copies, NOW_MS, is_behind=is_behind)
+            assert (transaction.row(USER, ROW) is None) is is_behind
+        news = Version(Dot(1, 6), 8 << 16, b"news")
+        disk.store.take_in(transaction, USER, [RowCopy(OTHER, Row((news,), Context({1: 6})))], NOW_MS, is_behind=True)
+        assert transaction.row(USER, OTHER) is not None
 
 
 def test_an_old_volume_that_became_a_new_replica_on_its_way_is_still_outdated() -> None:

@@ -189,7 +189,7 @@ async def test_writes_that_fail_together_are_reported_to_each_and_nothing_of_the
     cluster: LocalCluster,
 ) -> None:
     node = await cluster.start("a")
-    cluster.storages["a"].fail_next_commit(StorageError("a bad day"))
+    cluster.storages["a"].fail_next_commit(StorageError("a bad day"), table="t")
     outcomes = await asyncio.gather(*(put(node, f"{row}", b"x") for row in range(20)), return_exceptions=True)
     failed = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, StorageError)]
     assert failed, "the failing commit held at least one write"

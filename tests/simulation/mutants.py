@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import xxhash
 
 from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
+from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
@@ -38,7 +40,7 @@ from gossipkv.core.retirement import Retirer
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
 from gossipkv.core.shard import Shard
-from gossipkv.core.storage import JournalEntry, Reader, StorageError
+from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, JournalEntry, Reader, StorageError, Transaction
 from gossipkv.core.store import Intake, Store
 from gossipkv.core.suspicion import Suspicion
 from gossipkv.core.swim import Swim
@@ -163,11 +165,11 @@ def _seal_over_refused_rows(finished: Walk) -> Context:
     return finished.claim
 
 
-def _seal_with_the_end(gossip: Gossip, peer: Peer, shard_name: str, now_ms: int) -> None:
+def _seal_with_the_end(gossip: Gossip, transaction: Any, peer: Peer, shard_name: str, now_ms: int) -> None:
     finished = peer.walks[shard_name]
     if finished.claim is not None:
         finished.claim = finished.claim.joined(peer.contexts.get(shard_name, Context()))
-    _finish_walk(gossip, peer, shard_name, now_ms)
+    _finish_walk(gossip, transaction, peer, shard_name, now_ms)
 
 
 def _adopt_without_floors(shard: Shard, context: Context) -> None:
@@ -410,6 +412,23 @@ def _own_context(collector: Collector) -> Context:
     return Context(collector._store.shards[USER].context)
 
 
+def _sweep_unproved(collector: Collector, transaction: Transaction, now_ms: int, rows_max: int) -> None:
+    due = transaction.deadlines(USER, TOMBSTONES, FIRST_DEADLINE, now_ms - collector._age_ms_min)
+    for entry in list(islice(due, rows_max)):
+        found = transaction.row(USER, entry.address)
+        assert found is not None
+        collector._store.collect(transaction, USER, entry.address, found)
+    collector._swept = None
+
+
+def _drop_nothing(*_: Any) -> int:
+    return 0
+
+
+def _up_to_the_marks(_: Store, __: Shard, marks: Context) -> Context:
+    return marks
+
+
 def _any(membership: Membership, _: ReplicaId) -> bool:
     return bool(membership._forgotten)
 
@@ -490,6 +509,14 @@ MUTANTS = (
     Mutant("whoever answers is taken to have a write", receipts, "_has", _has_if_it_answers, "receipts"),
     Mutant("a member that leaves forgets who waits", Replica, "_resolved", _go_on_waiting, "waits"),
     Mutant(
+        "a member that is fenced forgets who waits",
+        Replica,
+        "_resolved",
+        _go_on_waiting_when_fenced,
+        "waits",
+        Emphasis.FORGOTTEN,
+    ),
+    Mutant(
         "a batch that fails takes waits along",
         Receipts,
         "forget_batch",
@@ -513,12 +540,30 @@ MUTANTS = (
     ),
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
-    Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "deleted"),
+    Mutant("a tombstone goes before everyone has heard of it", Collector, "_stable", _own_context, "collection"),
+    Mutant("a tombstone goes as soon as it is old, without a proof", Collector, "_sweep", _sweep_unproved, "deleted"),
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
+    Mutant("a filled member takes over no proofs", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN),
     Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant(
         "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES
+    ),
+    Mutant(
+        "a newcomer keeps what it took from an old volume",
+        Store,
+        "drop_superseded",
+        _drop_nothing,
+        OLD_VOLUMES,
+        Emphasis.INTERRUPTED,
+    ),
+    Mutant(
+        "what is covered and not held comes back from a newcomer",
+        Store,
+        "_superseded",
+        _up_to_the_marks,
+        OLD_VOLUMES,
+        Emphasis.INTERRUPTED,
     ),
     Mutant("names in doubt are kept", Gossip, "speaks_of_unknown_names", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
@@ -562,6 +607,14 @@ MUTANTS = (
         Emphasis.REPLACEMENTS,
     ),
     Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
+    Mutant(
+        "a row forgets a superseded sibling that others hold",
+        shard_module,
+        "without_retired",
+        _forget_before_all_have_heard,
+        SIBLINGS,
+        Emphasis.RETIRED,
+    ),
     Mutant(
         "transfers are never given up",
         Peer,

@@ -33,6 +33,7 @@ class Told(NamedTuple):
     address: bytes
     timestamp: int
     is_delete: bool
+    member: str
 
 
 class OldVolumes(Checker):
@@ -73,16 +74,19 @@ class OldVolumes(Checker):
             is_followed = shard == USER and table_of(operation.address) != BESIDE
             if is_followed and isinstance(result, Written) and host.is_up:
                 timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
-                self._told.add(Told(operation.address, timestamp, operation.value is None))
+                self._told.add(Told(operation.address, timestamp, operation.value is None, host.name))
 
     def fenced(self, host: Host) -> None:
-        """What an outdated volume has acknowledged is named and kept where its data are set aside. A copy elsewhere has
-        a name that may stand for another write, and may give way to it."""
-        self._told = {
-            told
-            for told in self._told
-            if (row := host.disk.committed_row(USER, told.address)) is None or row.winner.timestamp != told.timestamp
-        }
+        """What an outdated volume has acknowledged is named and kept where its data are set aside, or was replaced by
+        what is. A copy elsewhere has a name that may stand for another write, and may give way to it."""
+        self._told = {told for told in self._told if not self._is_set_aside(host, told)}
+
+    def _is_set_aside(self, host: Host, told: Told) -> bool:
+        row = host.disk.committed_row(USER, told.address)
+        if row is None:
+            return False
+        kept = row.winner.timestamp
+        return kept == told.timestamp or (told.member == host.name and kept > told.timestamp)
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """A write that no disk holds may be lost, and a deletion that no disk knows of may be undone."""
