@@ -545,9 +545,9 @@ MUTANTS = (
     Mutant("no tombstone ever goes", Collector, "_sweep", _never, "collection"),
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
     Mutant("a filled member takes over no proofs", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN),
-    Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
+    Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.HANDED_DOWN),
     Mutant(
-        "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.OLD_VOLUMES
+        "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN
     ),
     Mutant(
         "a newcomer keeps what it took from an old volume",
