@@ -15,9 +15,12 @@ from gossipkv.core.retirement import Retirer
 from gossipkv.simulation import Outcome, replacements, run_seed
 from gossipkv.simulation.checkers import CHECKERS
 from gossipkv.simulation.command import run, total
+from gossipkv.simulation.scenario import Emphasis
 from gossipkv.simulation.timeline import Timeline
 
-SEEDS = 300
+SEEDS = 240
+SEEDS_PER_EMPHASIS = 4
+"""Of each emphasis, which few of the other seeds have."""
 PROCESSES = 2
 
 FAULTS = {
@@ -93,8 +96,15 @@ refused, transfers finished."""
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
+    emphases = [(seed, emphasis) for emphasis in Emphasis for seed in range(SEEDS_PER_EMPHASIS)]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        return pool.map(run_seed, range(SEEDS), chunksize=5)
+        mixed = pool.map_async(run_seed, range(SEEDS), chunksize=5)
+        aimed = pool.starmap_async(run_emphasis, emphases, chunksize=2)
+        return mixed.get() + aimed.get()
+
+
+def run_emphasis(seed: int, emphasis: Emphasis) -> Outcome:
+    return run_seed(seed, emphasis=emphasis)
 
 
 @pytest.mark.timeout(300)
@@ -104,7 +114,7 @@ def test_no_seed_breaks_a_promise(outcomes: list[Outcome]) -> None:
 
 @pytest.mark.timeout(300)
 def test_every_seed_ends_with_equal_members(outcomes: list[Outcome]) -> None:
-    assert len(outcomes) == SEEDS
+    assert len(outcomes) == SEEDS + SEEDS_PER_EMPHASIS * len(Emphasis)
     assert [outcome.seed for outcome in outcomes if outcome.converged_ms is None] == []
     assert all(outcome.events > 500 for outcome in outcomes)
     assert total(outcomes).events > 500_000

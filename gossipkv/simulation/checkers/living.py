@@ -27,7 +27,7 @@ class Living(Checker):
         super().__init__(history)
         self._suspected_ms: dict[tuple[str, Life], int] = {}
         """When a life of a member was first suspected."""
-        self._refuted: dict[tuple[int, str, int], int] = {}
+        self._refuted: dict[tuple[object, str, int], int] = {}
         """Per process, member and start of a life, the greatest number of refutations heard of."""
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
@@ -38,7 +38,7 @@ class Living(Checker):
             member = str(notice.fields["peer"])
             life = Life(int(str(notice.fields["incarnation"])), int(str(notice.fields["refutations"])))
             now_ms = host.now_ms() - host.skew_ms
-            key = (id(process), member, life.start)
+            key = (process, member, life.start)
             if notice.event == f"member_{SUSPECT}":
                 self._suspected_ms.setdefault((member, life), now_ms)
             elif notice.event == f"member_{ALIVE}":

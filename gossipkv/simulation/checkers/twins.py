@@ -39,7 +39,7 @@ class Twins(Checker):
         super().__init__(history)
         self.copied: dict[str, ReplicaId] = {}
         """Members with a twin, and the replica id that both had."""
-        self._noticed: set[tuple[int, str]] = set()
+        self._noticed: set[tuple[Host, str]] = set()
         """Processes that have logged that a member runs twice."""
         self._told: list[Told] = []
         self._stored: set[tuple[bytes, bytes | None]] = set()
@@ -67,12 +67,12 @@ class Twins(Checker):
         return len(row.versions) == 1 and is_new and (value is None or (address, value) not in self._stored)
 
     def has_noticed(self, host: Host, member: str) -> bool:
-        return (id(host), member) in self._noticed
+        return (host, member) in self._noticed
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
         for notice in notices:
             if notice.event == "member_runs_twice":
-                self._noticed.add((id(host), str(notice.fields["peer"])))
+                self._noticed.add((host, str(notice.fields["peer"])))
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
         for operation, result in zip(operations, results, strict=True):
