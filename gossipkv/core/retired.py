@@ -90,7 +90,7 @@ class Retired:
 
     def load(self, reader: Reader) -> None:
         """Replace what is known by what is stored."""
-        self._listings = {}
+        self._listings, self.order, self._dots = {}, [], []
         prefix = address_of(RETIRED_TABLE, b"")
         self.follow(RowCopy(*each) for each in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
 

@@ -372,3 +372,15 @@ def test_who_is_forgotten_is_retired_too(cluster: Replacements) -> None:
 
 def _retired(cluster: Cluster, name: str) -> dict[bytes, Row]:
     return {a: row for a, row in cluster.members[name].rows(SYSTEM).items() if table_of(a) == RETIRED_TABLE}
+
+
+def test_a_replica_whose_first_listing_was_not_committed_is_still_to_be_retired() -> None:
+    """The batch that lists it has failed, and storage holds no row of `sys.retired` to learn from."""
+    retired = Retired()
+    [operation] = retired.added([Retirement(7, {SYSTEM: 1, USER: 2})])
+    listing = Row((Version(Dot(1, 1), 1, operation.value),), Context({1: 1}))
+    retired.follow([RowCopy(operation.address, listing)])
+    assert retired.latest()
+    with MemoryStorage().view() as view:
+        retired.load(view)
+    assert retired.latest() == {}

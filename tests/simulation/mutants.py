@@ -338,7 +338,8 @@ _resolved = Replica._resolved
 
 
 def _go_on_waiting(replica: Replica, reader: Reader, *, is_fenced: bool) -> Any:
-    return replica._receipts.resolve(is_ending=False) + replica._quorum.resolve(reader, is_ending=False)
+    shards = replica._store.shards
+    return replica._receipts.resolve(is_ending=False) + replica._quorum.resolve(reader, shards, is_ending=False)
 
 
 def _go_on_waiting_when_fenced(replica: Replica, reader: Reader, *, is_fenced: bool) -> Any:
