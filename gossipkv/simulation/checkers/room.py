@@ -30,12 +30,14 @@ class Room(Checker):
             self._asked.pop(host.name, None)
             return
         begun = [m for m in envelope.messages if isinstance(m, Pull | WalkBegin) and m.shard == USER]
+        # A clock that is set back must not make the time seem shorter.
+        now_ms = host.now_ms() - host.skew_ms
         known = self._asked.get(host.name)
-        since_ms, asked = known[1:] if known is not None and known[0] is host.disk else (host.now_ms(), 0)
+        since_ms, asked = known[1:] if known is not None and known[0] is host.disk else (now_ms, 0)
         asked += len([message for message in begun if isinstance(message, WalkBegin) or message.cursor is None])
         self._asked[host.name] = (host.disk, since_ms, asked)
         assert host.process is not None
         replica = host.process.replica
-        intervals = max(0, host.now_ms() - since_ms) / (0.75 * replica.options.gossip_interval_ms)
+        intervals = (now_ms - since_ms) / (0.75 * replica.options.gossip_interval_ms)
         allowed = len(replica.peers) * (BEGINNINGS_MAX + intervals)
         self.require(asked <= allowed, host.name, "without room has asked for rows", asked, "times, not", int(allowed))
