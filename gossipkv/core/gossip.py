@@ -119,6 +119,8 @@ class Gossip:
         self._next_round_ms = now_ms
         self._next_audit_ms = now_ms + options.audit_interval_ms
         self.notices: list[Notice] = []
+        self.lasting: list[Notice] = []
+        """Notices of what was heard of peers, which holds although a batch fails."""
         self._written: set[str] = set()
         """Shards written to since `compose` was last called."""
         self.is_outdated = False
@@ -459,27 +461,25 @@ class Gossip:
         claim: Context | None = None,
     ) -> None:
         for address in self._store.note_lacking(reader, shard_name, intake, told, claim):
-            self._tell_of_lack("row_lacking", shard_name, address, peer, is_warning=True)
+            self._tell_of_lack("row_lacking", shard_name, address, peer)
 
     def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None:
         """A peer's copy of a row that was lacking has been taken in, and nothing of it is missing any more. No peer:
         there is none that could have one. A row that is in quarantine even so has no readable copy anywhere."""
         shard = self._store.shards[shard_name]
         if address in shard.quarantined:
-            self._tell_of_lack("unreadable_row_held_by_no_one", shard_name, address, peer, is_warning=True)
+            self._tell_of_lack("unreadable_row_held_by_no_one", shard_name, address, peer)
             shard.give_up(address)
         else:
             self._tell_of_lack("row_no_longer_lacking", shard_name, address, peer)
             shard.clear_lack(address)
 
-    def _tell_of_lack(
-        self, event: str, shard_name: str, address: bytes, peer: Peer | None, *, is_warning: bool = False
-    ) -> None:
+    def _tell_of_lack(self, event: str, shard_name: str, address: bytes, peer: Peer | None) -> None:
         fields: dict[str, object] = {"namespace": shard_name, "table": table_of(address)}
         fields["row"] = key_of(address).decode()
         fields["reason"] = self._store.shards[shard_name].lacking[address].reason
         fields["peer"] = "unknown" if peer is None else peer.member or peer.endpoint
-        self.notices.append(Notice(event, fields, is_warning=is_warning))
+        self.notices.append(Notice(event, fields, is_warning=True))
 
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
         """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
@@ -607,7 +607,7 @@ class Gossip:
         if not self.is_outdated and self._store.is_outdated(state.shard, state.proofs):
             self.is_outdated = True
             peer.learn_context(state.shard, state.context, state.lacking)
-            self._note("data_are_outdated", peer, shard=state.shard)
+            self._note_lasting("data_are_outdated", peer, shard=state.shard)
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
         """Find out whether the peer may hold rows that are known here to be deleted. It is told with the next round."""
@@ -621,7 +621,7 @@ class Gossip:
             peer.walks.pop(USER, None)
             peer.asides.pop(USER, None)
             peer.is_sync_due = True
-            self._note("member_data_are_outdated", peer, consequence="none of its rows are taken")
+            self._note_lasting("member_data_are_outdated", peer, consequence="none of its rows are taken")
 
     def _repair(self, reader: Reader, peer: Peer, theirs: Digest) -> None:
         """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
@@ -790,7 +790,7 @@ class Gossip:
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered
         if self._membership.succeeded(peer) or not was_heard:
-            self._note("member_reached", peer, status=ALIVE)
+            self._note_lasting("member_reached", peer, status=ALIVE)
 
     def failed(self, exchange: int, reason: str, now_ms: int) -> None:
         peer = self._exchanges.pop(exchange, None)
@@ -803,7 +803,9 @@ class Gossip:
         self._membership.failed(peer, now_ms)
         if peer.failures == 1:
             consequence = "it is tried again, less often each time"
-            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence)
+            self._note_lasting(
+                "member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence, remedy=_REMEDY
+            )
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:
         """The batch in which these exchanges began or ended was not committed: they are not under way, and transfers
@@ -846,6 +848,14 @@ class Gossip:
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
+
+    def _note_lasting(self, event: str, peer: Peer, **fields: object) -> None:
+        self.lasting.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}, is_warning=True))
+
+
+_REMEDY = "see whether it runs, and whether its gossip port can be reached from here; if it is gone for good: " + (
+    "gossipkv members forget MEMBER"
+)
 
 
 def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]:

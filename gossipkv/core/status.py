@@ -90,6 +90,8 @@ class ReplicaStatus:
     tally: Tally
     room: RoomStatus
     clock: ClockStatus
+    refusing: tuple[str, ...]
+    """The reasons for which it refuses rows of others at present, apart from a lack of room."""
     unreadable: tuple[UnreadableRow, ...] = ()
     """Rows in quarantine, up to a bound."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
@@ -127,6 +129,9 @@ class Described(Protocol):
 
     @property
     def clock(self) -> ClockStatus: ...
+
+    @property
+    def refusing(self) -> tuple[str, ...]: ...
 
 
 def describe(
@@ -175,6 +180,7 @@ def describe(
         alone_ms=replica.alone_ms(now_ms),
         room=room,
         clock=replica.clock,
+        refusing=replica.refusing,
     )
 
 
