@@ -270,14 +270,16 @@ class Gossip:
         return found
 
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int) -> None:
-        """The storage has failed for want of room in a batch with these answers, and may have for the rows in them."""
+        """The storage has failed for want of room in a batch with these answers, and may have for the rows in them, or
+        for the context that was to cover them."""
         for envelope in answers:
             peer = self._membership.member(envelope.member)
             for message in envelope.messages:
                 if peer is None:
                     continue
-                # Bytes of a value may complete a large row, which is stored then.
-                if isinstance(message, ValuePart) or (isinstance(message, Delta | WalkRows) and message.rows):
+                # Bytes of a value may complete a large row, which is stored then. Rows that are held already, or none,
+                # may complete a claim.
+                if isinstance(message, ValuePart | Delta | WalkRows | WalkEntries):
                     self._did_not_fit(peer, message.shard, now_ms)
 
     def _did_not_fit(self, peer: Peer, shard_name: str, now_ms: int) -> None:

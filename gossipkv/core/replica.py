@@ -396,6 +396,7 @@ class Replica:
         self._quorum.note_committed()
         self._probing.note_told()
         self._namesakes.note_told()
+        self._shortage.note_told()
 
     def take_lasting_notices(self) -> list[Notice]:
         """What has been concluded of other members by what was heard, and not from the storage: it holds although the

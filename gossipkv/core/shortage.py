@@ -50,9 +50,8 @@ class Shortage:
         self._told_waits_before: list[Wait] = []
 
     def tell(self, room: Room, crowded: Sequence[str], waits: list[Wait], now_ms: int) -> list[Notice]:
-        """The notices since the last call. `retract` takes them back if the batch was not committed."""
-        self._told_before, self._told_crowded_before = self._told, self._told_crowded
-        self._since_ms_before, self._told_waits_before = self._since_ms, self._told_waits
+        """The notices since the last call. `note_told` must follow if the batch was committed; if it was not, `retract`
+        takes them back."""
         notices: list[Notice] = []
         if room is not self._told:
             self._told, self._since_ms = room, now_ms
@@ -76,6 +75,11 @@ class Shortage:
             notices += [_waiting("rows_fit_again", wait) for wait in ended]
             self._told_waits = waits
         return notices
+
+    def note_told(self) -> None:
+        """The notices have been logged: no later batch that fails takes them back."""
+        self._told_before, self._told_crowded_before = self._told, self._told_crowded
+        self._since_ms_before, self._told_waits_before = self._since_ms, self._told_waits
 
     def retract(self) -> None:
         self._told, self._told_crowded = self._told_before, self._told_crowded_before

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Withdraw, Write
-from gossipkv.core.messages import Delta, Digest, Envelope, FetchValue, Pull, RowCopy, WalkBegin
+from gossipkv.core.messages import Delta, Digest, Envelope, FetchValue, Pull, Range, RowCopy, WalkBegin
 from gossipkv.core.receipts import Coverage, Receipt
+from gossipkv.core.replica import Replica
 from gossipkv.core.room import NO_ROOM, Room, Usage, room_of
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Identity, PutDelayedError, StorageFullError
+from gossipkv.core.storage import Identity, PutDelayedError, StorageError, StorageFullError
 from gossipkv.core.write import Declined, Operation, Written
 from gossipkv.simulation.disk import Disk
 from gossipkv.storage.lmdb import LmdbStorage
@@ -180,6 +182,18 @@ def full(name: str) -> Disk:
     return disk
 
 
+def test_a_batch_that_fails_later_makes_the_log_say_nothing_twice(cluster: Cluster) -> None:
+    storage = cluster.members["a"].storage
+    storage.usage = SCARCE
+    told = [notice.event for notice in cluster.run("a", Tick()).effects.notices]
+    for _ in range(3):
+        # The batch fails before there is anything to say.
+        with patch.object(Replica, "finish", side_effect=StorageError("a bad day")):
+            cluster.run("a", Tick())
+        told += [notice.event for notice in cluster.run("a", Tick()).effects.notices]
+    assert told.count("storage_short_of_room") == 1
+
+
 def test_a_member_without_any_room_asks_for_rows_less_and_less_often_and_goes_on_comparing() -> None:
     cluster = Cluster()
     cluster.start("a")
@@ -204,6 +218,15 @@ def test_a_member_without_any_room_asks_for_rows_less_and_less_often_and_goes_on
     pass_seconds(cluster, 5)
     assert b.events().count("rows_fit_again") == 1
     assert cluster.status("b").room.waiting == ()
+
+
+def test_a_range_whose_rows_are_held_already_does_not_fit_either(cluster: Cluster) -> None:
+    """The context that would cover it is stored too. Such a range was asked for again at once, without end."""
+    a, b = cluster.members["a"], cluster.members["b"]
+    part = Delta(USER, {a.replica_id: Range(0, 1)}, ())
+    answer = Envelope("test", "a", a.replica_id, 1, cluster.now_ms, (part,))
+    b.driver.replica.note_too_big([answer], cluster.now_ms, has_ticked=False)
+    assert cluster.status("b").room.waiting == ("a",)
 
 
 def test_a_member_without_any_room_fetches_a_large_row_less_and_less_often() -> None:
