@@ -33,7 +33,7 @@ def name_of(mutant: Mutant) -> str:
     return f"{mutant.fault} ({mutant.checker})"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=name_of)
 def test_the_simulation_catches_that(mutant: Mutant) -> None:
     seeds, violation = caught(mutant)
