@@ -107,12 +107,12 @@ def run_emphasis(seed: int, emphasis: Emphasis) -> Outcome:
     return run_seed(seed, emphasis=emphasis)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_seed_breaks_a_promise(outcomes: list[Outcome]) -> None:
     assert [str(violation) for outcome in outcomes for violation in outcome.violations] == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_seed_ends_with_equal_members(outcomes: list[Outcome]) -> None:
     assert len(outcomes) == SEEDS + SEEDS_PER_EMPHASIS * len(Emphasis)
     assert [outcome.seed for outcome in outcomes if outcome.converged_ms is None] == []
@@ -120,26 +120,26 @@ def test_every_seed_ends_with_equal_members(outcomes: list[Outcome]) -> None:
     assert total(outcomes).events > 500_000
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_fault_strikes(outcomes: list[Outcome]) -> None:
     fired = total(outcomes).faults
     assert {fault: fired[fault] for fault in FAULTS if fired[fault] < 10} == {}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_checker_checks(outcomes: list[Outcome]) -> None:
     checks = total(outcomes).checks
     assert {c.name: checks[c.name] for c in CHECKERS if checks[c.name] < SEEDS} == {}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_message_is_sent(outcomes: list[Outcome]) -> None:
     sent = total(outcomes).messages
     names = [message.__name__ for message in get_args(Message)]
     assert {name: sent[name] for name in names if sent[name] < 100} == {}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_everything_that_can_come_of_an_input_is_seen(outcomes: list[Outcome]) -> None:
     seen = total(outcomes).seen
     assert {kind for kind in SEEN if not seen[kind]} == set()
