@@ -11,8 +11,8 @@ as absent, with these exceptions:
 
 The context goes on covering writes that only the unreadable row held. Counterexample: a and b have a row, and b's copy
 cannot be read; c pulls from b and covers what b does; a loses its disk; receipts count three copies of a row that no
-one has. So a row in quarantine is *lacking* (`core/lacking.py`): what it covered counts for no receipt, vouches for
-nothing, and is told to whoever relies on the context; and members are asked for the row in each round.
+one has. So a row in quarantine is *lacking* (`core/lacking.py`): what it covered counts for no receipt and vouches for
+nothing. Peers that rely on the context are told of it, and the row is requested from the other members in each round.
 
 That ends when a member that holds all of it has answered, or all members have. What replaces the row does not end it: a
 peer's copy may be an older one, and a write here may be stamped lower than the one that was lost. Where no member has a

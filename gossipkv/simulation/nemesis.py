@@ -344,8 +344,8 @@ class Nemesis:
         self._interrupt(remembering, filled, old, rows, self._timeline.now_ms + INTERRUPTED_MS_MAX)
 
     def _interrupt(self, remembering: Host, filled: Host, old: Host, rows: int, until_ms: int) -> None:
-        """Stop the old volume, or at times the member that fills itself, as soon as so many rows have come that run
-        ahead of its context. The one that remembers comes back then, and what was stopped later."""
+        """Stop the old volume, or sometimes the member that fills itself, once that member holds `rows` rows ahead of
+        its context. Then start the member that remembers, and later the one that was stopped."""
         if self._is_over:
             return
         ahead = self._rows_ahead(filled)

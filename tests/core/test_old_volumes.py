@@ -237,7 +237,7 @@ def test_a_volume_that_takes_a_new_id_goes_on_covering_what_it_collected() -> No
     disk.shard.note_collection(proof({1: 2}, 1, 2, listed=(1, 2)), 0, Context({1: 2}))
     with disk.committing() as transaction:
         disk.store.renew(transaction, 9)
-    # Otherwise whoever fills itself from here would be outdated, by the id of its source and this very proof.
+    # Otherwise this proof would find a member outdated that fills itself from here, by its lineage.
     assert disk.shard.context == Context({1: 2, 9: 1})
     assert not disk.store.is_outdated(USER, disk.shard.collected.proofs)
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(240)
 ROW = "doomed"
 ROWS_BEFORE = 40
 VALUE = "x" * 1_000_000
-"""So many bytes come before the deletion that its range is still under way when its origin is lost."""
+"""Large enough that the range before the deletion is still in transit when the origin is lost."""
 
 
 async def test_a_deletion_that_no_range_can_bring_any_more_is_collected_by_all(tmp_path: Path) -> None:
