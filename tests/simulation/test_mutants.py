@@ -11,17 +11,18 @@ from gossipkv.simulation import Outcome, Violation, run_seed
 from gossipkv.simulation.checkers import CHECKERS
 from tests.simulation.mutants import MUTANTS, Mutant
 
-SEEDS_MAX = 60
+SEEDS = (*range(1, 6), 0, *range(6, 60))
+"""Seed 0 has four times as many events as others: not every mutant begins with it, and few need many more."""
 
 
 def caught(mutant: Mutant) -> tuple[int, Violation]:
     """How many seeds it took, with only the mutant's checker objecting, and what it said."""
     with mutant.planted():
-        for seed in range(SEEDS_MAX):
+        for place, seed in enumerate(SEEDS):
             for violation in outcome_of(seed, mutant, objecting={mutant.checker}).violations:
                 if violation.checker == mutant.checker:
-                    return seed + 1, violation
-    pytest.fail(f"{SEEDS_MAX} seeds did not show that {mutant.fault}")
+                    return place + 1, violation
+    pytest.fail(f"{len(SEEDS)} seeds did not show that {mutant.fault}")
 
 
 def outcome_of(seed: int, mutant: Mutant, objecting: Collection[str] | None = None) -> Outcome:
