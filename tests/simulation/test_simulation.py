@@ -18,8 +18,8 @@ from gossipkv.simulation.command import run, total
 from gossipkv.simulation.scenario import Emphasis
 from gossipkv.simulation.timeline import Timeline
 
-SEEDS = 240
-SEEDS_PER_EMPHASIS = 4
+SEEDS = 160
+SEEDS_PER_EMPHASIS = 3
 """Of each emphasis, which few of the other seeds have."""
 PROCESSES = 2
 
@@ -52,6 +52,15 @@ FAULTS = {
     "move",
     "restart_all",
     "retire",
+    "forged_rumours",
+    "forged_contexts",
+    "forged_marks",
+    "forged_incarnations",
+    "forged_records",
+    "forged_joins",
+    "forged_forgettings",
+    "forged_coverage",
+    "forged_answers",
 }
 
 SEEN = {
