@@ -12,15 +12,17 @@ from gossipkv.simulation.checkers import CHECKERS
 from tests.simulation.mutants import MUTANTS, Mutant
 
 SEEDS_MAX = 60
+FIRST_SEED = 1
+"""Seed 0 has four times as many events as others, and every mutant would begin with it."""
 
 
 def caught(mutant: Mutant) -> tuple[int, Violation]:
     """How many seeds it took, with only the mutant's checker objecting, and what it said."""
     with mutant.planted():
-        for seed in range(SEEDS_MAX):
+        for seed in range(FIRST_SEED, FIRST_SEED + SEEDS_MAX):
             for violation in outcome_of(seed, mutant, objecting={mutant.checker}).violations:
                 if violation.checker == mutant.checker:
-                    return seed + 1, violation
+                    return seed + 1 - FIRST_SEED, violation
     pytest.fail(f"{SEEDS_MAX} seeds did not show that {mutant.fault}")
 
 
