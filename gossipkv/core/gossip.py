@@ -822,7 +822,9 @@ class Gossip:
         if shard_name == USER and peer.replica is not None:
             shard = self._store.shards[USER]
             shard.adopt_proofs(peer.collected.proofs)
-            if peer.has_given:
+            # Of a source that lacked rows, less was taken over than it had collected. Counterexample to inheriting from
+            # it even so: a newcomer that fills itself from such a source would be outdated by the source's own proofs.
+            if peer.has_given and shard.context.covers_all(peer.collected.marks):
                 shard.inherit((*peer.collected.lineage, peer.replica), self._store.replica)
         self._synced(peer, shard_name, now_ms)
 
