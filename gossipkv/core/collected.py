@@ -17,7 +17,8 @@ covers as little, but no proof knows it.
   source. A lineage counts only if the source was listed. Counterexample: a and b exchange rows, b loses its disk and
   goes on among newcomers that never meet a. They know the old b, and must not judge by it a, which alone has the rows.
   The lineage is dropped when a proof knows the replica itself.
-- A fill that was interrupted leaves no lineage. Counterexample to leaving it at that: k was deleted and collected
+- A fill that was interrupted leaves no lineage, nor does one from a source that lacks rows: neither covers what the
+  source had collected. Counterexample to leaving it at that: k was deleted and collected
   everywhere, and c is set back to an old copy while the others are down. A newcomer begins to fill itself from c, takes
   in k, and c stops before the end. The others return. No proof knows the newcomer and it has no lineage, so it brings k
   back. Counterexample to noting the lineage with the first row: a newcomer begins to fill itself from a, which is sound

@@ -112,6 +112,13 @@ def test_no_seed_breaks_a_promise(outcomes: list[Outcome]) -> None:
     assert [str(violation) for outcome in outcomes for violation in outcome.violations] == []
 
 
+def test_a_newcomer_that_fills_itself_from_a_member_with_an_unreadable_row_is_not_outdated_by_that() -> None:
+    """Three things have to coincide, and few seeds have them."""
+    outcome = run_seed(1059)
+    assert outcome.faults["spoil_row"]
+    assert [str(violation) for violation in outcome.violations] == []
+
+
 @pytest.mark.timeout(600)
 def test_every_seed_ends_with_equal_members(outcomes: list[Outcome]) -> None:
     assert len(outcomes) == SEEDS + SEEDS_PER_EMPHASIS * len(Emphasis)
