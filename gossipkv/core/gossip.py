@@ -362,7 +362,7 @@ class Gossip:
                 # A push names no large row: the ranges of one that does are not complete.
                 ranges = {} if message.large else message.ranges
                 if ranges:
-                    self._note_lacking(transaction, peer, shard.name, intake, message.lacking)
+                    self._note_lacking(peer, shard.name, intake, message.lacking)
                 advanced = self._store.cover(shard.name, ranges, intake)
                 if peer is not None:
                     peer.has_given |= bool(advanced) and shard.name == USER
@@ -486,14 +486,13 @@ class Gossip:
 
     def _note_lacking(
         self,
-        reader: Reader,
         peer: Peer | None,
         shard_name: str,
         intake: Intake,
         told: tuple[LackedRow, ...],
         claim: Context | None = None,
     ) -> None:
-        for address in self._store.note_lacking(reader, shard_name, intake, told, claim):
+        for address in self._store.note_lacking(shard_name, intake, told, claim):
             self._tell_of_lack("row_lacking", shard_name, address, peer, is_warning=True)
 
     def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None:
@@ -710,7 +709,7 @@ class Gossip:
             if not shard.context.covers_all(untold):
                 walking.claim = Context()
             elif not walking.is_audit:
-                self._note_lacking(transaction, peer, shard.name, walking.intake, walking.lacking, walking.claim)
+                self._note_lacking(peer, shard.name, walking.intake, walking.lacking, walking.claim)
             self._finish_walk(transaction, peer, shard.name, now_ms)
 
     def _take_part(
@@ -724,7 +723,7 @@ class Gossip:
         pulling.claim = pulling.take(part, intake)
         pulling.fetching.want(part.large)
         pulling.intake.refused += self.take_large(transaction, part.shard, pulling.fetching, now_ms, peer)
-        self._conclude_pull(transaction, peer, part.shard, pulling, now_ms)
+        self._conclude_pull(peer, part.shard, pulling, now_ms)
 
     def _take_value(
         self,
@@ -747,15 +746,15 @@ class Gossip:
                 peer.asides.pop(shard_name, None)
         if pulling is not None:
             pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms, peer)
-            self._conclude_pull(transaction, peer, shard_name, pulling, now_ms)
+            self._conclude_pull(peer, shard_name, pulling, now_ms)
 
-    def _conclude_pull(self, reader: Reader, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
+    def _conclude_pull(self, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
         """Cover what the pull claims, once all of it is here, but for ranges of which the peer may have come to lack a
         row that it has not named."""
         if peer.pulls.get(shard_name) is not pulling or pulling.claim is None or not pulling.is_finished:
             return
         del peer.pulls[shard_name]
-        self._note_lacking(reader, peer, shard_name, pulling.intake, pulling.lacking)
+        self._note_lacking(peer, shard_name, pulling.intake, pulling.lacking)
         untold = unnamed(peer.lacking.get(shard_name, Context()), pulling.lacking)
         claim = {origin: claimed for origin, claimed in pulling.claim.items() if claimed.after >= untold.get(origin, 0)}
         advanced = self._store.cover(shard_name, claim, pulling.intake)

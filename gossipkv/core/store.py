@@ -601,7 +601,6 @@ class Store:
 
     def note_lacking(
         self,
-        reader: Reader,
         shard_name: str,
         intake: Intake,
         told: Iterable[LackedRow] = (),
@@ -609,16 +608,18 @@ class Store:
     ) -> list[bytes]:
         """Before a range or a claim is covered: note the rows that were refused, and those that the sender lacks, as
         lacking; they hold back nothing then. Returns those that were not lacking before. With a claim, of which any
-        write may have been superseded by a row that was refused: a row does not name what every member covers."""
+        write may have been superseded by a row that was refused: a row does not name what every member covers.
+
+        A copy that is held here does not show that nothing is missing, whatever its context covers. Counterexample: a's
+        row cannot be read, and a put takes its place, which names all that was lost and may rank lower; b pulls.
+        """
         shard = self.shards[shard_name]
         held_back: list[RefusedRow] = []
         new: list[bytes] = []
         found = [(row, row.address, (claim or row.context or Context()), row.reason) for row in intake.refused]
         for lacked in told:
             row = RefusedRow(tuple(sorted(lacked.through)), ELSEWHERE)
-            ours = reader.row(shard_name, lacked.address)
-            if ours is None or not ours.context.covers_all(lacked.through):
-                found.append((row, lacked.address, lacked.through, ELSEWHERE))
+            found.append((row, lacked.address, lacked.through, ELSEWHERE))
         for row, address, through, reason in found:
             if address is None or reason == CLOCK_SKEW or not through:
                 held_back.append(row)

@@ -86,7 +86,8 @@ class Cluster:
             raise
         except StorageError as error:
             self.trace.line(host.name, f"cannot start: {error}")
-            self._timeline.after(START_RETRY_MS, lambda: self.start(host))
+            # Unless it has been retired by then.
+            self._timeline.after(START_RETRY_MS, lambda: self.start(host) if host in self.hosts else None)
             return
         self.trace.line(host.name, f"starts as replica {host.disk.replica:016x}")
         tick_ms = self._scenario.gossip_interval_ms // TICKS_PER_INTERVAL

@@ -364,7 +364,8 @@ def test_a_peer_learns_that_a_copy_that_it_knew_of_is_gone() -> None:
 
 @pytest.mark.parametrize("part_bytes", [300, 512 * 1024], ids=["in parts", "at once"])
 @pytest.mark.parametrize("is_new", [False, True], ids=["pull", "walk"])
-def test_a_third_member_that_gets_the_range_lacks_the_row_too(part_bytes: int, is_new: bool) -> None:
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["absent", "replaced by a write"])
+def test_a_third_member_that_gets_the_range_lacks_the_row_too(part_bytes: int, is_new: bool, is_replaced: bool) -> None:
     cluster = joined("one", "two", "three", part_bytes=part_bytes)
     storage = cluster.members["three"].storage
     cluster.crash("three")
@@ -375,6 +376,8 @@ def test_a_third_member_that_gets_the_range_lacks_the_row_too(part_bytes: int, i
     kept = cluster.members["two"].storage
     cluster.crash("two")
     meet(cluster, "one", "b")
+    if is_replaced:
+        cluster.write("one", Operation(B, b"later"))
     cluster.start("three", None if is_new else storage, part_bytes=part_bytes)
     cluster.introduce("one", "three")
     run(cluster)

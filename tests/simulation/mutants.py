@@ -308,7 +308,7 @@ def _never(*_: Any, **__: Any) -> Any:
     return None
 
 
-def _note_nothing(_: Store, __: Any, ___: str, intake: Intake, *____: Any) -> list[bytes]:
+def _note_nothing(_: Store, __: str, intake: Intake, *___: Any) -> list[bytes]:
     intake.refused = []
     return []
 
