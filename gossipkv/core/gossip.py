@@ -626,12 +626,11 @@ class Gossip:
         they_lack = shard.context.missing_from(context)
         if they_lack:
             self._pushes.freshen(shard.name, they_lack, [peer])
-        if context.missing_from(shard.context):
+        if context.missing_from(shard.context) or theirs.is_withholding:
+            # The context in the request is what a member waits for that withholds writes: it may reach no one itself.
             self._start_pull(peer, shard.name)
             return
         self._tally.rounds["delta"] += 1
-        if theirs.is_withholding:
-            return
         self._caught_up(peer, shard.name, now_ms)
         if not they_lack and theirs.fingerprint != shard.fingerprint.root.visible:
             self._repair(reader, peer, theirs)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gossipkv.simulation.outcome import Outcome
+from gossipkv.simulation.outcome import Outcome, Violation
 from gossipkv.simulation.simulation import run_seed
 
 SEEDS_PER_TASK = 4
@@ -58,11 +58,19 @@ def _finished(seeds: range, jobs: int, console: Console) -> Iterator[Iterator[Ou
                 yield outcome
 
         if jobs == 1:
-            yield watched(map(run_seed, seeds))
+            yield watched(map(_outcome, seeds))
         else:
             # A new process for each task, so that no state of this one can leak into a run.
             with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-                yield watched(pool.imap(run_seed, seeds, SEEDS_PER_TASK))
+                yield watched(pool.imap(_outcome, seeds, SEEDS_PER_TASK))
+
+
+def _outcome(seed: int) -> Outcome:
+    """An error of the simulation itself fails its seed, and the other seeds go on. The replay shows where it arose."""
+    try:
+        return run_seed(seed)
+    except Exception as error:
+        return Outcome(seed, violations=[Violation(seed, 0, "simulation", f"{type(error).__name__}: {error}")])
 
 
 def _tell(console: Console, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.inputs import Answer, Watch
+from gossipkv.core.storage import UnreadableRowError
 from gossipkv.core.watch_position import ANEW, WatchPosition
 from gossipkv.core.watching import AHEAD_ROWS_MAX, CatchUp, Footing, Snapshot, Told, standing
 from gossipkv.simulation.checkers import Checker
@@ -117,6 +118,14 @@ class Watcher:
             self._tell([one for one in told if one.address.startswith(self.prefix)])
 
     def _read(self) -> None:
+        try:
+            self._catch_up()
+        except UnreadableRowError:
+            # The request fails, and the client connects again; by then the row is in quarantine.
+            self._process = None
+            self._connection += 1
+
+    def _catch_up(self) -> None:
         assert self._process is not None
         assert self._feed is not None
         host, tail = self._process.host, self._feed.tail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,7 +12,7 @@ from gossipkv.core import store
 from gossipkv.core.address import SYSTEM, USER, address_of
 from gossipkv.core.causality import Dot
 from gossipkv.core.effects import Send
-from gossipkv.core.inputs import Answer, Answered, Discovered, Input, Received, Tick, Write
+from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick, Write
 from gossipkv.core.messages import Envelope
 from gossipkv.core.names import Names
 from gossipkv.core.options import ReplicaOptions
@@ -53,13 +54,16 @@ class Member:
             return {address: row.winner.value for address, row in view.rows(USER, b"", b"\xff")}
 
 
-def converse(members: dict[str, Member], rounds: int = 40) -> None:
-    """Let time pass and every exchange succeed."""
+def converse(members: dict[str, Member], rounds: int = 40, unable: Sequence[str] = ()) -> None:
+    """Let time pass and every exchange succeed, but for those that the unable begin."""
     for _ in range(rounds):
         for member in members.values():
             member.take(Tick())
             sends, member.sends = member.sends, []
             for send in sends:
+                if member.name in unable:
+                    member.take(Failed(send.exchange, "connection refused"))
+                    continue
                 answer = members[send.endpoint].take(Received(decode(encode(send.envelope), LIMITS)))
                 assert isinstance(answer, Envelope), answer
                 member.take(Answered(send.exchange, decode(encode(answer), LIMITS)))
@@ -234,3 +238,14 @@ def test_until_it_has_compared_a_member_tells_no_one_of_what_it_wrote_since_its_
     assert a.replica_id == before
     assert a.rows() == b.rows()
     assert shard.certain == shard.last_own
+
+
+def test_a_member_that_is_reached_and_reaches_no_one_tells_what_it_wrote_since_its_start() -> None:
+    a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
+    a.take(Discovered(("b",)))
+    a.put(b"1", b"")
+    converse({"a": a, "b": b})
+    a = restarted(a, b.now_ms)
+    a.put(b"2", b"")
+    converse({"a": a, "b": b}, unable=["a"], rounds=6)
+    assert a.rows() == b.rows()
