@@ -71,7 +71,10 @@ class TooFewAnswersError(Exception):
     """Too few members answered a read in time."""
 
     def __init__(self, asked: int, answered: int) -> None:
-        super().__init__(f"{asked} members are asked for, and {answered} answered in time")
+        super().__init__(
+            f"{asked} members are asked for, and {answered} answered in time "
+            "(a member whose copy cannot be read, or lacks something, does not count)"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,9 +206,9 @@ class Consistency:
         deadline = asyncio.get_running_loop().time() + wait_seconds
         with self._operation():
             found = await self._resolved(lambda ticket: Read(ticket, shard, address, members), members, deadline)
-        answered = len(found.answered) if isinstance(found, Found) else 0
-        if not isinstance(found, Found) or answered + 1 < members:
-            raise self._reason(TooFewAnswersError(members, 1 + answered))
+        copies = found.copies if isinstance(found, Found) else 0
+        if not isinstance(found, Found) or copies < members:
+            raise self._reason(TooFewAnswersError(members, copies))
         return found.row
 
     async def receipt(self, receipt: Receipt, copies: int | None, wait_seconds: float) -> Coverage:

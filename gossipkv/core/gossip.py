@@ -897,11 +897,13 @@ class Gossip:
 
 def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]:
     """What goes with the answer to a question for rows: what may be missing here by now, for a transfer that began when
-    it was not, and which of the rows asked for are lacking, for a reader that would take them to be absent."""
-    if not shard.lacking:
-        return []
-    told: list[Message] = [Covered(shard.name, Context(shard.shown), shard.lacking_through)]
-    lacked = [LackedRow(each, shard.lacking[each].through) for each in asked if each in shard.lacking]
+    it was not, and which of the rows asked for are not whole, for a reader that would take them to be absent. A row
+    that cannot be read is named for as long as nothing has replaced it. Counterexample: of two copies one is on a disk
+    that is lost, the other cannot be read and is given up; a read of two members finds no such row, and says so."""
+    told: list[Message] = []
+    if shard.lacking:
+        told.append(Covered(shard.name, Context(shard.shown), shard.lacking_through))
+    lacked = [LackedRow(each, shard.missing_of(each)) for each in asked if not shard.is_whole(each)]
     if lacked:
         told.append(Delta(shard.name, {}, (), lacking=tuple(lacked[:LACKING_ROWS_MAX])))
     return told

@@ -80,6 +80,11 @@ class Reading:
     answered: dict[str, ReplicaId] = field(default_factory=dict)
     is_over: bool = False
 
+    def found(self, shards: Mapping[str, Shard]) -> Found:
+        """How it stands."""
+        is_own_whole = shards[self.shard].is_whole(self.address)
+        return Found(None, dict(self.answered), len(self.answered) + is_own_whole)
+
 
 class Found(NamedTuple):
     """The result of a read of several members."""
@@ -88,6 +93,8 @@ class Found(NamedTuple):
     """The merged row."""
     answered: dict[str, ReplicaId]
     """The other members whose copies are in it."""
+    copies: int
+    """The number of members whose copies are in it, including this one unless it may lack a part of the row."""
 
 
 class Handover(NamedTuple):
@@ -357,15 +364,15 @@ class Quorum:
             reading.is_over = False
 
     def resolve(self, reader: Reader, shards: Mapping[str, Shard], *, is_ending: bool) -> list[Resolved]:
-        """The reads that are over once the batch is committed; all reads if this member `is_ending`. This member counts
-        as having answered unless it lacks the row."""
+        """The reads that are over once the batch is committed; all reads if this member `is_ending`."""
         resolved = []
         for ticket, reading in list(self._readings.items()):
-            is_own_whole = reading.address not in shards[reading.shard].lacking
-            is_answered = len(reading.answered) + is_own_whole >= reading.members
+            found = reading.found(shards)
+            is_answered = found.copies >= reading.members
             if is_answered or is_ending:
-                row = reader.row(reading.shard, reading.address) if is_answered else None
-                resolved.append(Resolved(ticket, Found(row, dict(reading.answered)), is_cut=not is_answered))
+                if is_answered:
+                    found = found._replace(row=reader.row(reading.shard, reading.address))
+                resolved.append(Resolved(ticket, found, is_cut=not is_answered))
                 reading.is_over = True
                 self._resolved[ticket] = self._readings.pop(ticket)
         self._repair(reader)

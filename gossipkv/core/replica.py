@@ -172,7 +172,7 @@ class Replica:
     def withdraw(self, ticket: int) -> Coverage | Reach | Found | None:
         """Wait no more under this ticket. Returns how it stands; None where no one waits under it."""
         reading = self._quorum.withdraw(ticket)
-        return self._receipts.withdraw(ticket) if reading is None else Found(None, dict(reading.answered))
+        return self._receipts.withdraw(ticket) if reading is None else reading.found(self.shards)
 
     def coverage(self, receipt: Receipt) -> Coverage:
         """Who is known to have a write."""

@@ -439,6 +439,16 @@ class Shard:
         """Whether the write, or what superseded it, is here for certain."""
         return self.context.covers(dot) and not self.lacking_through.covers(dot)
 
+    def is_whole(self, address: bytes) -> bool:
+        """Whether all is here of a row that ever was: its copy here can be read, and nothing of it is missing."""
+        return address not in self.lacking and address not in self.quarantined
+
+    def missing_of(self, address: bytes) -> Context:
+        """Of a row that is not whole, writes up to here may be missing."""
+        lack, unreadable = self.lacking.get(address), self.quarantined.get(address)
+        through = Context() if lack is None else lack.through
+        return through if unreadable is None else through.joined(unreadable.context)
+
     def lacked_rows(self) -> tuple[LackedRow, ...]:
         """The rows that a message names: as many as one may."""
         return tuple([LackedRow(a, lack.through) for a, lack in islice(self.lacking.items(), LACKING_ROWS_MAX)])

@@ -10,9 +10,10 @@ from gossipkv.core.address import SYSTEM, USER, address_of
 from gossipkv.core.causality import Context
 from gossipkv.core.fingerprint import leaf_of
 from gossipkv.core.forgotten import all_forgotten, forgetting
-from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Write
+from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Withdraw, Write
 from gossipkv.core.messages import Envelope, RowCopy
 from gossipkv.core.quarantine import readable_row
+from gossipkv.core.quorum import Found
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import (
@@ -570,6 +571,28 @@ def test_a_read_of_several_members_does_not_take_it_for_absent() -> None:
     run(cluster, 3)
     assert list(reading) == []
     assert cluster.members["one"].rows()[B].winner.value == b"x"
+
+
+@pytest.mark.parametrize("reader", ["one", "two"])
+def test_a_read_of_several_members_does_not_take_it_for_absent_though_it_is_given_up(reader: str) -> None:
+    cluster = joined("one", "two")
+    cluster.write("one", Operation(B, b"x"))
+    run(cluster, 2)
+    cluster.crash("two")
+    cluster.start("two")
+    meet(cluster, "one", "b")
+    cluster.introduce("one", "two")
+    run(cluster)
+    assert lacking_of(cluster, "one") == lacking_of(cluster, "two") == []
+    assert [row.row for row in cluster.status("one").unreadable] == ["b"]
+    cluster.run(reader, Read(1, USER, B, 2))
+    run(cluster, 3)
+    found = cluster.answer_to(reader, Withdraw(1))
+    assert found == Found(None, {} if reader == "two" else {"two": cluster.members["two"].replica_id}, 1)
+    cluster.write("one", Operation(B, b"new"))
+    cluster.run(reader, Read(2, USER, B, 2))
+    run(cluster, 3)
+    assert cluster.answer_to(reader, Withdraw(2)) is None, "it is over"
 
 
 def test_watchers_are_told_it_when_it_is_back(cluster: Cluster) -> None:

@@ -43,9 +43,10 @@ class Deleted(Checker):
                 self._note_write(shard, old, row)
             stood[shard, address] = row
         for (shard, address), row in stood.items():
-            self._check(
-                commit.disk.member, shard, address, row, commit.disk.context(shard), commit.disk.lacking_of(shard)
-            )
+            # Of a row that is lacking no longer, `Contexts` finds out in this commit whether a write was lost.
+            if (shard, address) not in commit.recalled:
+                context, lacking = commit.disk.context(shard), commit.disk.lacking_of(shard)
+                self._check(commit.disk.member, shard, address, row, context, lacking)
 
     def _check_removal(self, commit: Commit, shard: str, address: bytes, old: Row) -> None:
         if not old.is_visible:
@@ -80,7 +81,8 @@ class Deleted(Checker):
 
 class TombstoneCollection(Checker):
     """Tombstones are collected once all members have heard of them. Data are fenced only if their replica was
-    forgotten, if they are an old volume, or if they descend from such data."""
+    forgotten, if they are an old volume, or if they descend from such data. The replica that a member had at that time
+    counts as forgotten too: whoever is told to forget a member may not have heard yet that it lost its disk."""
 
     name = "collection"
 
@@ -90,10 +92,16 @@ class TombstoneCollection(Checker):
         """Whether a member is gone and has not been forgotten."""
         self._old: set[ReplicaId] = set()
         """Replicas that were forgotten, or whose disk was set back to an old copy."""
+        self._names: dict[ReplicaId, str] = {}
+        self._replicas: dict[str, ReplicaId] = {}
+        """The last that committed something under each name."""
 
     def committed(self, commit: Commit) -> None:
+        self._names[commit.disk.replica] = commit.disk.member
+        self._replicas[commit.disk.member] = commit.disk.replica
         copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]
-        self._old.update(forgotten_in(copies))
+        for replica in set(forgotten_in(copies)) - self._old:
+            self._old |= {replica, self._replicas.get(self._names.get(replica, ""), replica)}
 
     def set_back(self, host: Host) -> None:
         self._old.add(host.disk.replica)
