@@ -116,6 +116,8 @@ class Membership:
         self._dial_found()
         self._existing = existing
         if existing is not None:
+            # What was found before and has not answered does not exist any more.
+            self._contacts = {endpoint: peer for endpoint, peer in self._contacts.items() if endpoint in self._found}
             for peer in self.members():
                 if peer.member not in existing:
                     self._let_go(peer)

@@ -324,8 +324,8 @@ class Quorum:
             self._comparisons.append(Comparison(direct.peer, purpose, dots))
 
     def _recalled(self, direct: Direct, recall: Recall) -> None:
-        """The peer's copy, if it has one, has been taken in. A write that no listed member holds was lost with a
-        disk."""
+        """The peer's copy, if it has one, has been taken in. A write that no listed member holds was lost with a disk,
+        unless a member that is not listed here may be at an address that was found and has not answered."""
         key = (recall.shard, recall.address)
         lack = self._shards[recall.shard].lacking.get(recall.address)
         if lack is None or lack.through != recall.through:
@@ -338,7 +338,7 @@ class Quorum:
         self._heard[key] = (recall.through, heard)
         # A member whose own record is lacking here counts as well.
         present = {peer.replica if peer.record is None else peer.record.replica for peer in self._membership.present()}
-        if recall.is_enough or present <= heard:
+        if recall.is_enough or (present <= heard and not self._membership.has_unknown_contacts):
             del self._heard[key]
             self._taking.recalled(recall.shard, recall.address, direct.peer)
 

@@ -514,6 +514,23 @@ def test_a_row_that_no_member_can_read_is_given_up_and_stays_named() -> None:
     assert all(cluster.status(name).unreadable == () for name in ("one", "two", "three"))
 
 
+def test_it_is_not_given_up_while_a_member_that_is_not_listed_may_have_it() -> None:
+    cluster = joined("one", "two")
+    cluster.write("one", Operation(B, b"x"))
+    run(cluster, 4)
+    cluster.crash("two")
+    cluster.start("two")
+    meet(cluster, "one", "b")
+    for name in ("one", "two"):
+        cluster.run(name, Discovered(tuple(map(endpoint_of, ("one", "two", "three")))))
+    run(cluster)
+    assert lacking_of(cluster, "one") == [B]
+    for name in ("one", "two"):
+        cluster.run(name, Discovered(tuple(map(endpoint_of, ("one", "two"))), frozenset(["one", "two"])))
+    run(cluster)
+    assert lacking_of(cluster, "one") == [], "it does not exist any more"
+
+
 def test_where_there_is_no_other_member_it_is_given_up_in_the_next_round(alone: Cluster) -> None:
     meet(alone, "one", "b")
     alone.tick("one")
