@@ -221,9 +221,11 @@ class Quorum:
     def _recall(self, shard: str, address: bytes, through: Context) -> None:
         """Ask a member that holds everything that may be missing; if there is none, ask all members in turn."""
         peers = [peer for peer in self._membership.members() if peer.is_answering and peer.status != LEFT]
-        certain = [peer for peer in peers if all(peer.holds(shard, Dot(*entry)) for entry in through.items())]
         _, heard = self._heard.get((shard, address), (through, set()))
-        candidates = certain or [peer for peer in peers if peer.replica not in heard] or peers
+        unheard = [peer for peer in peers if peer.replica not in heard]
+        # Who covers the row and has said even so that it lacks it is not asked again before the others.
+        certain = [peer for peer in unheard if all(peer.holds(shard, Dot(*entry)) for entry in through.items())]
+        candidates = certain or unheard or peers
         if candidates:
             peer = candidates[self._recalls % len(candidates)]
             self._begin(peer, Recall(shard, address, through, is_enough=bool(certain)))

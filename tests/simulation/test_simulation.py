@@ -112,9 +112,16 @@ def test_no_seed_breaks_a_promise(outcomes: list[Outcome]) -> None:
     assert [str(violation) for outcome in outcomes for violation in outcome.violations] == []
 
 
-def test_a_newcomer_that_fills_itself_from_a_member_with_an_unreadable_row_is_not_outdated_by_that() -> None:
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(1059, id="a newcomer fills itself from a member with an unreadable row, and is not outdated"),
+        pytest.param(1782, id="a row is given up while others still walk: they lack it, and ask each other as well"),
+    ],
+)
+def test_a_row_that_cannot_be_read_hurts_no_other(seed: int) -> None:
     """Three things have to coincide, and few seeds have them."""
-    outcome = run_seed(1059)
+    outcome = run_seed(seed)
     assert outcome.faults["spoil_row"]
     assert [str(violation) for violation in outcome.violations] == []
 
