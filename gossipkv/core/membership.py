@@ -35,6 +35,9 @@ rounds reach the rest. Source: Kermarrec, Massoulié, Ganesh, "Probabilistic Rel
 Systems", 2003."""
 
 
+UNFOUND_MAX = 10
+"""Reports of discovery in a row that lack an address before it is given up."""
+
 DEAD_ROUNDS = 4
 """Every so many rounds one is begun with a member that is dead, where there is one that may be tried."""
 
@@ -59,6 +62,8 @@ class Membership:
         self._members: dict[str, Peer] = {}
         self._contacts: dict[str, Peer] = {}
         """Endpoints that discovery gave and of which it is not known whose they are."""
+        self._unfound: dict[str, int] = {}
+        """By such an endpoint, how many of the last reports of discovery, in a row, lacked it."""
         self._found: tuple[str, ...] = ()
         """The endpoints that discovery gave last."""
         self._own_endpoints = {options.endpoints.get(GOSSIP, "")}
@@ -114,10 +119,9 @@ class Membership:
         self.has_looked = True
         self._found = tuple(endpoints)
         self._dial_found()
+        self._drop_contacts(is_complete=existing is not None)
         self._existing = existing
         if existing is not None:
-            # What was found before and has not answered does not exist any more.
-            self._contacts = {endpoint: peer for endpoint, peer in self._contacts.items() if endpoint in self._found}
             for peer in self.members():
                 if peer.member not in existing:
                     self._let_go(peer)
@@ -133,6 +137,14 @@ class Membership:
         for endpoint in self._found:
             if endpoint not in known and endpoint not in self._contacts:
                 self._contacts[endpoint] = Peer(endpoint)
+
+    def _drop_contacts(self, *, is_complete: bool) -> None:
+        """Wait no longer for addresses that have not answered and are not found any more. A list that names no members
+        may be partial, so several in a row must lack them."""
+        self._unfound = {each: self._unfound.get(each, 0) + 1 for each in self._contacts if each not in self._found}
+        for endpoint, times in self._unfound.items():
+            if is_complete or times >= UNFOUND_MAX:
+                del self._contacts[endpoint]
 
     def _let_go(self, peer: Peer) -> None:
         if not peer.is_let_go:

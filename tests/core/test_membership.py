@@ -9,7 +9,14 @@ import pytest
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, DEAD, LEFT, MemberRecord
-from gossipkv.core.membership import CROSSING_ROUNDS, DEAD_ROUNDS, FANOUT_MARGIN, PUSH_TO_ALL_MAX, Membership
+from gossipkv.core.membership import (
+    CROSSING_ROUNDS,
+    DEAD_ROUNDS,
+    FANOUT_MARGIN,
+    PUSH_TO_ALL_MAX,
+    UNFOUND_MAX,
+    Membership,
+)
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.swim import Swim
@@ -56,11 +63,22 @@ def test_discovered_endpoints_are_peers_without_a_name_and_the_own_one_is_none()
     assert known.members() == []
 
 
-def test_discovery_never_removes_anyone() -> None:
+def test_an_address_that_has_not_answered_is_given_up_once_several_reports_in_a_row_lack_it() -> None:
+    known = membership()
+    for _ in range(2):
+        known.discovered(["a:1", "b:1"])
+        for _ in range(UNFOUND_MAX - 1):
+            known.discovered(["b:1"])
+        assert names(list(known.peers())) == ["a:1", "b:1"]
+    known.discovered(["b:1"])
+    assert names(list(known.peers())) == ["b:1"]
+
+
+def test_an_address_that_has_not_answered_is_given_up_once_a_list_of_all_members_lacks_it() -> None:
     known = membership()
     known.discovered(["a:1"])
-    known.discovered([])
-    assert names(list(known.peers())) == ["a:1"]
+    known.discovered(["b:1"], frozenset(["b"]))
+    assert names(list(known.peers())) == ["b:1"]
 
 
 def test_a_contact_that_answers_becomes_the_member_that_it_says_it_is() -> None:
