@@ -1,4 +1,5 @@
-"""An expired value becomes a tombstone at every member, and does not come back to a replica where it was one."""
+"""An expired value becomes a tombstone at every member, and does not come back to a replica where it was one, unless
+the tombstone could not be read there any more."""
 
 from __future__ import annotations
 
@@ -29,13 +30,22 @@ class Expiries(Checker):
             if shard != USER or row is None:
                 stood[shard, address] = row
                 continue
-            for version in row.versions:
-                self.require(version.dot not in gone, commit.disk.member, "has again what had expired:", version)
+            if not self._may_be_older(commit, address):
+                for version in row.versions:
+                    self.require(version.dot not in gone, commit.disk.member, "has again what had expired:", version)
             old = stood[shard, address]
             if old is not None and any(version.is_tombstone and version.expires_ms for version in row.versions):
                 kept = {version.dot for version in row.versions}
                 gone |= {version.dot for version in old.versions if _expires(version) and version.dot not in kept}
             stood[shard, address] = row
+
+    def _may_be_older(self, commit: Commit, address: bytes) -> bool:
+        """Whether the copy may have taken the place of a later one that could not be read."""
+        return (
+            address in commit.disk.lacking_of(USER)
+            or (USER, address) in commit.recalled
+            or (USER, address) in self.history.given_up
+        )
 
     def ended(self, hosts: Sequence[Host]) -> None:
         for host in hosts:
