@@ -45,7 +45,8 @@ class Watches(Checker):
         for watcher in watchers:
             for address, told in self._last.get(watcher, {}).items():
                 self.require(
-                    not told.is_visible or address in rows,
+                    # A row that no one can read has not been deleted.
+                    not told.is_visible or address in rows or (USER, address) in self.history.given_up,
                     *(watcher, "was last told", told, "of", address, "and neither of its deletion nor of a reset"),
                 )
         for address, row in stored_rows(hosts[0], USER).items():
