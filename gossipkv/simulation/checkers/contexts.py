@@ -24,7 +24,7 @@ from gossipkv.core.messages import (
     WalkRows,
 )
 from gossipkv.simulation.checkers.checker import Checker
-from gossipkv.simulation.disk import Commit
+from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import WriteRecord
 from gossipkv.simulation.host import Host
 
@@ -50,7 +50,7 @@ class Contexts(Checker):
         row = commit.disk.committed_row(shard, address)
         for origin, through in context.items():
             for place, write in enumerate(self.history.between(shard, origin, 0, through)):
-                if write.address == address and self._is_lost(shard, Dot(origin, place + 1), write):
+                if write.address == address and self._is_lost(commit.disk, shard, Dot(origin, place + 1), write):
                     self.history.given_up.add((shard, address))
                 self.require(
                     write.address != address
@@ -60,16 +60,19 @@ class Contexts(Checker):
                     commit.disk.member, "lacks", address, "no longer and holds", row, "instead of", write,
                 )  # fmt: skip
 
-    def _is_lost(self, shard: str, dot: Dot, write: WriteRecord) -> bool:
+    def _is_lost(self, recalling: Disk, shard: str, dot: Dot, write: WriteRecord) -> bool:
         """Whether no disk holds the write or anything that superseded it. A row of greater rank says nothing if its
-        holder has not heard of the write."""
-        held = [(disk, disk.committed_row(shard, write.address)) for disk in self.history.disks()]
-        return not any(
-            row is not None
-            and row.winner.rank >= write.rank
-            and (row.context.covers(dot) or disk.context(shard).covers(dot))
-            for disk, row in held
-        )
+        holder has not heard of the write, or covers it and lacks the row."""
+        for disk in self.history.disks():
+            row = disk.committed_row(shard, write.address)
+            is_whole = disk is not recalling and write.address not in disk.lacking_of(shard)
+            if (
+                row is not None
+                and row.winner.rank >= write.rank
+                and (row.context.covers(dot) or (is_whole and disk.context(shard).covers(dot)))
+            ):
+                return False
+        return True
 
     def _check(self, commit: Commit, shard: str, origin: ReplicaId, covered: int, through: int) -> None:
         disk = commit.disk
