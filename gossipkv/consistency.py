@@ -211,6 +211,13 @@ class Consistency:
             raise self._reason(TooFewAnswersError(members, copies))
         return found.row
 
+    async def reach(self) -> Reach:
+        """The number of members, and of those that are alive."""
+        with self._operation():
+            # One member is always alive: this one. So nothing waits.
+            now = asyncio.get_running_loop().time()
+            return cast(Reach, await self._resolved(lambda ticket: Await(ticket, 1), 1, now))
+
     async def receipt(self, receipt: Receipt, copies: int | None, wait_seconds: float) -> Coverage:
         """The members that have a write. Waits until `copies` members have it (None: all), the time is up, or this
         member stops."""

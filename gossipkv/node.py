@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from secrets import randbits
 from typing import Any, cast
@@ -20,7 +20,7 @@ import structlog
 
 from gossipkv.codec import Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, StoppedError, encoded
-from gossipkv.consistency import Consistency
+from gossipkv.consistency import Consistency, TooFewAnswersError, TooManyAskedError
 from gossipkv.core.address import USER
 from gossipkv.core.effects import Effects
 from gossipkv.core.fence import Fence
@@ -34,7 +34,7 @@ from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
 from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.write import CONTEXT_UNKNOWN, Declined, Operation, Result
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import StepFailedError
@@ -66,6 +66,8 @@ class NodeOptions:
     """How long a write waits for its copies, unless the request says otherwise."""
     read_wait_seconds: float = 2.0
     """How long a read waits for answers of other members."""
+    context_wait_seconds: float = 1.0
+    """How long a write waits for this member to catch up with what its context names."""
     status_timeout_seconds: float = 5.0
     leave_timeout_seconds: float = 5.0
     """How long a stopping node tries to send its last writes to others."""
@@ -227,7 +229,33 @@ class Node:
         """Put and delete rows, in order, in one transaction; in several if one would take more than a share of the free
         room. The write is durable at `copies` members when this returns. Raises InvalidInputError, OverloadedError,
         StoppedError, StorageError, StepFailedError. With several copies it also raises TooManyAskedError,
-        TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here)."""
+        TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here). A write of one row whose context
+        this member has not caught up with waits for `context_wait_seconds` at most."""
+        if len(operations) == 1 and getattr(operations[0], "seen", None) is not None:
+            return self._write_what_was_read(shard, operations[0], copies, wait_seconds)
+        return self._write(shard, operations, copies, wait_seconds)
+
+    async def _write_what_was_read(
+        self, shard: str, operation: Operation, copies: int, wait_seconds: float | None
+    ) -> list[Result]:
+        """Write a row that a client has read, perhaps at another member: if that is ahead, get the row from it first,
+        and write again."""
+        results = await self._write(shard, (operation,), copies, wait_seconds)
+        if isinstance(results[0], Declined) and results[0].reason == CONTEXT_UNKNOWN:
+            await self._catch_up(shard, operation.address)
+            results = await self._write(shard, (operation,), copies, wait_seconds)
+        return results
+
+    async def _catch_up(self, shard: str, address: bytes) -> None:
+        """Read the row at all members that are alive, which merges their copies into the one here."""
+        answering = (await self._consistency.reach()).answering
+        if answering > 1:
+            with suppress(TooFewAnswersError, TooManyAskedError):
+                await self._consistency.read(shard, address, answering, self._node_options.context_wait_seconds)
+
+    def _write(
+        self, shard: str, operations: Sequence[Operation], copies: int, wait_seconds: float | None
+    ) -> Coroutine[Any, Any, list[Result]]:
         if type(copies) is int and copies == 1:
             return cast(Coroutine[Any, Any, list[Result]], self._store(shard, operations))
         seconds = self._node_options.write_wait_seconds if wait_seconds is None else wait_seconds
@@ -280,6 +308,11 @@ class Node:
             return 1, 1
         settings = self._snapshot.settings_of(table)
         return settings.w, settings.r
+
+    async def reach(self) -> Reach:
+        """The number of members that have not left, and of those that are alive. Raises StoppedError, StorageError,
+        StepFailedError."""
+        return await self._consistency.reach()
 
     async def read(self, shard: str, address: bytes, members: int) -> Row | None:
         """The merged copies of `members` members, including this one. Members found to be behind are sent the result.

@@ -16,6 +16,7 @@ from gossipkv.core.write import (
     CATCHING_UP,
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
+    CONTEXT_UNKNOWN,
     NO_ROOM,
     ROW_TOO_LARGE,
     TOO_MANY_SIBLINGS,
@@ -48,8 +49,20 @@ _REFUSALS = {
         f"with this value the row would hold more than {ROW_BYTES_MAX} bytes, the most that members can give to each "
         "other: read it, and write what you make of its values with its context, or put them into several rows",
     ),
-    CONTEXT_AHEAD: ("context-ahead", "what the context names is further ahead than this member's clock allows"),
+    CONTEXT_AHEAD: (
+        "context-ahead",
+        "what the context names is further ahead than this member's clock allows: try again, or write at the member "
+        "that you read from",
+    ),
+    CONTEXT_UNKNOWN: (
+        "context-ahead",
+        "the context names writes that this member has not seen: try again in a moment, or write at the member that "
+        "you read from; if that goes on, read the row again, for the writes may be lost",
+    ),
 }
+_RETRIED = frozenset({CONTEXT_AHEAD, CONTEXT_UNKNOWN})
+"""Reasons that may end by themselves."""
+_RETRY_AFTER_SECONDS = "1"
 
 
 class Conditions(NamedTuple):
@@ -96,6 +109,8 @@ def refused(result: Declined) -> ProblemError:
         return row_unreadable("the condition is about a row that cannot be read here")
     kind, detail = _REFUSALS[result.reason]
     headers = {"ETag": f'"{result.etag}"'} if result.etag else {}
+    if result.reason in _RETRIED:
+        headers["Retry-After"] = _RETRY_AFTER_SECONDS
     return ProblemError(kind, detail, headers=headers, siblings=result.siblings)
 
 

@@ -139,7 +139,8 @@ def _row(options: ApiOptions) -> Object:
     context = _header(
         "Gossipkv-Context",
         "Of a read or write of the row. In a table that keeps siblings the write replaces what that had seen, and "
-        "without it nothing, unless `If-Match` names the versions",
+        "without it nothing, unless `If-Match` names the versions. A member that has not seen all that it names waits "
+        "for a moment, then answers 409 `context-ahead`: try again, or at the member that was read from",
     )
     ttl = _query("ttl", _DURATION, "The row expires this long after the put: ms, s, m, h, d")
     value = f"Any bytes, at most {options.value_bytes_max}; none is the empty value"

@@ -51,7 +51,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "method-not-allowed": (405, "The method is not allowed here"),
     "body-timeout": (408, "The body came too slowly"),
     "too-many-siblings": (409, "The row has too many values at once"),
-    "context-ahead": (409, "The context is ahead of this member's clock"),
+    "context-ahead": (409, "The context is ahead of this member"),
     "own-member": (409, "A member does not forget itself"),
     "member-answers": (409, "The member answers"),
     "precondition-failed": (412, "The condition does not hold"),

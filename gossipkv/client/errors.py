@@ -82,7 +82,8 @@ class DeadlineError(UnavailableError):
 
 
 class ContextAheadError(UnavailableError):
-    """The given context is too far ahead of the clocks of the servers asked. Nothing was stored."""
+    """The given context names writes that the servers asked have not seen, or is too far ahead of their clocks. Nothing
+    was stored. If it goes on, read the row again: the writes may be lost."""
 
 
 class TooFewMembersError(UnavailableError):

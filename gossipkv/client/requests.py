@@ -14,7 +14,7 @@ because it would send the request to a server that the caller has not named.
 
 A write that is declared repeatable is treated as a read. When every server has been tried, all are tried again after a
 pause, up to `passes` times within the deadline. There is only one pass for `too-few-members` and `too-few-answers`,
-because the servers have already waited.
+because the servers have already waited. They have done so for `context-ahead` too, but not for long.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from yarl import URL
 
 from gossipkv.client.endpoints import Endpoint, Endpoints
 from gossipkv.client.errors import (
+    ContextAheadError,
     DeadlineError,
     RefusedError,
     TooFewAnswersError,
@@ -89,6 +90,9 @@ class Answer:
 
 _WAITED_FOR = (TooFewMembersError, TooFewAnswersError)
 """Errors of servers that have already waited for other members."""
+
+_OF_HEALTHY = (*_WAITED_FOR, ContextAheadError)
+"""Errors of servers that are well: other members do not answer, or the context is of another member."""
 
 
 class Requests:
@@ -190,8 +194,7 @@ class Requests:
             may_stand=request.is_write and not has_stored_nothing(answer.status, error.problem),
             retry_after_s=retry_after_s,
         )
-        # One that others do not answer is as well as any itself, and the next time it may be their turn to have waited.
-        return refusal if isinstance(refusal, _WAITED_FOR) else self._failed(endpoint, refusal)
+        return refusal if isinstance(refusal, _OF_HEALTHY) else self._failed(endpoint, refusal)
 
     def _failed(self, endpoint: Endpoint, failure: UnavailableError) -> UnavailableError:
         self.endpoints.failed(endpoint, asyncio.get_running_loop().time(), failure.retry_after_s)

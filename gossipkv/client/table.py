@@ -15,7 +15,13 @@ from typing import Any, TypedDict, Unpack, cast
 
 from gossipkv.client.arguments import check_known, checked, copies_text
 from gossipkv.client.batch import Batches, BatchOutcome, Operation
-from gossipkv.client.errors import ConditionFailedError, NotFoundError, RefusedError, UnresolvedSiblingsError
+from gossipkv.client.errors import (
+    ConditionFailedError,
+    ContextAheadError,
+    NotFoundError,
+    RefusedError,
+    UnresolvedSiblingsError,
+)
 from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
 from gossipkv.client.requests import Answer, Request, Requests, json_of
 from gossipkv.client.row import Row, Written, row_from_json, siblings_from_json
@@ -100,7 +106,7 @@ class Table:
     ) -> Written | None:
         """Read, resolve, change, and write if nothing has changed in between; otherwise repeat. `change` may be called
         several times; if it returns None, the row is deleted. Returns None if there was nothing to delete. Raises
-        ConditionFailedError after `attempts_max` attempts.
+        ConditionFailedError or ContextAheadError after `attempts_max` attempts.
 
         The condition is checked at the member that is read. Of two concurrent updates through two members, one wins,
         unless the table keeps siblings."""
@@ -121,7 +127,8 @@ class Table:
                 options["if_match"] = row.etag
             try:
                 return await self._write(key, value, options, preferred=server)
-            except ConditionFailedError:
+            except (ConditionFailedError, ContextAheadError):
+                # Several members may stand behind one address, and what was read at one may have been lost with it.
                 if attempt + 1 == attempts_max:
                     raise
         raise AssertionError("at least one attempt")

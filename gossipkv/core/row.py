@@ -181,6 +181,21 @@ class Row(NamedTuple):
         return self.versions == other.versions
 
 
+def known_part(seen: Seen, current: Row | None, marks: Context, collected: int) -> Seen:
+    """What a writer has read, without what the copy of the row cannot confirm. All writes that it names are covered
+    by the replica, which has collected tombstones up to these marks, with timestamps up to `collected`.
+
+    An entry above what the copy covers does not belong to the row, or every member has superseded what it names and
+    has dropped the entry (`without_stable`, `without_retired`). In both cases merge does not need it. Entries up to the
+    marks stay: another member may still hold the tombstone. Timestamps grow with each write that replaces others, so
+    those of an honest context never exceed the ones here.
+    """
+    here = current.seen if current is not None else Seen(Context(), 0, 0)
+    kept = {o: s for o, s in seen.context.items() if here.context.get(o, 0) >= s or marks.get(o, 0) >= s}
+    siblings_above = min(seen.siblings_above, max(here.siblings_above, collected))
+    return Seen(Context(kept), min(seen.timestamp, max(here.timestamp, collected)), siblings_above)
+
+
 def written(current: Row | None, version: Version) -> Row:
     """The row after a local write that replaces everything the copy holds."""
     if current is None:

@@ -25,9 +25,11 @@ from gossipkv.core.room import NO_ROOM, Room
 from gossipkv.core.row import (
     InconsistentRowError,
     Row,
+    Seen,
     Version,
     collisions,
     expired,
+    known_part,
     lost,
     merge,
     resolved,
@@ -46,6 +48,7 @@ from gossipkv.core.watching import Changes
 from gossipkv.core.write import (
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
+    CONTEXT_UNKNOWN,
     ROW_TOO_LARGE,
     TOO_MANY_SIBLINGS,
     UNREADABLE,
@@ -262,11 +265,15 @@ class Store:
             return Declined(UNREADABLE, None, 0)
         table = address[: address.index(0)]
         keeps_siblings = shard_name == USER and table in self.tables.with_siblings
+        if operation.seen is not None:
+            # Before the condition: a member that is behind cannot tell whether it holds.
+            seen = self._seen_here(shard, address, current, operation.seen, now_ms)
+            if isinstance(seen, Declined):
+                return seen
+            operation = operation._replace(seen=seen)
         existed = current is not None and _is_found(current, now_ms, keeps_siblings=keeps_siblings)
         if not _condition_holds(operation, current, exists=existed):
             return NotMatched(current.etag if current is not None and existed else None)
-        if operation.seen is not None and milliseconds(operation.seen.timestamp) > now_ms + self._clock_skew_ms_max:
-            return Declined(CONTEXT_AHEAD, current.etag if current else None, 0)
         # What replaces an unreadable row must outrank what no one here can know: then the last write wins.
         if keeps_siblings and lost is None:
             return self._write_beside(transaction, shard, operation, current, now_ms, existed=existed)
@@ -286,6 +293,27 @@ class Store:
         if shard_name == SYSTEM:
             self._follow((RowCopy(address, row),))
         return Written(version.dot, row.etag, existed, row)
+
+    def _seen_here(self, shard: Shard, address: bytes, current: Row | None, seen: Seen, now_ms: int) -> Seen | Declined:
+        """The part of what a writer has read that may enter the row; declined if it names writes not known here.
+
+        A context comes from a client, and may be forged. Counterexample: it names the next write of another member.
+        That write, acknowledged there, would be superseded at every member that has this row, and the copies of the
+        row would contradict each other for good. So each write that it names must be covered here. Of those, only what
+        the copy here covers, or what every member covers, enters the row.
+
+        A row that is lacking or unreadable is the exception: its writes are covered here and not known, so what is
+        covered is taken as it was given.
+        """
+        etag = current.etag if current is not None else None
+        if milliseconds(seen.timestamp) > now_ms + self._clock_skew_ms_max:
+            return Declined(CONTEXT_AHEAD, etag, 0)
+        held = current.context if current is not None else Context()
+        if not all(shard.context.covers(dot) or held.covers(dot) for dot in map(Dot._make, seen.context.items())):
+            return Declined(CONTEXT_UNKNOWN, etag, 0)
+        if address in shard.lacking or address in shard.quarantined:
+            return seen
+        return known_part(seen, current, shard.collected.marks, shard.collected.timestamp)
 
     def _write_beside(
         self,

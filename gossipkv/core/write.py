@@ -55,6 +55,7 @@ class Declined(NamedTuple):
     reason: str
     """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete
     nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows;
+    `context_unknown`: it names writes that neither this member nor its copy of the row covers;
     `unreadable`: the row that the condition is about cannot be read; `no_room`: the storage has no room for it;
     `catching_up`: it may have none once rows that are on their way have come; `row_too_large`: with this write the row
     could not be given to other members."""
@@ -65,6 +66,7 @@ class Declined(NamedTuple):
 TOO_MANY_SIBLINGS = "too_many_siblings"
 CONTEXT_REQUIRED = "context_required"
 CONTEXT_AHEAD = "context_ahead"
+CONTEXT_UNKNOWN = "context_unknown"
 UNREADABLE = "unreadable"
 ROW_TOO_LARGE = "row_too_large"
 

@@ -186,6 +186,40 @@ async def test_a_context_that_one_clock_does_not_allow_is_taken_to_the_next_serv
     assert not failure.value.may_stand
 
 
+async def test_an_update_whose_context_is_of_a_member_that_is_gone_reads_again(server: ContractServer) -> None:
+    await server.store.write("n", "1")
+    async with Client([server.url], passes=1) as client:
+
+        async def loses_its_member(value: bytes | None) -> bytes:
+            if len(server.requests) == 1:
+                server.refusals = [lambda: problem(409, "context-ahead", retry_after=0)]
+            return b"2"
+
+        await client.table("t").update("n", loses_its_member)
+        assert list(server.store.versions["n"].values()) == ["2"]
+        assert [request.method for request in server.requests] == ["GET", "PUT", "GET", "PUT"]
+        server.refusals = []
+        with pytest.raises(ContextAheadError):
+            await client.table("t").update("n", lambda _: refused_once(server), attempts_max=2)
+
+
+def refused_once(server: ContractServer) -> bytes:
+    """A value whose put the server refuses."""
+    server.refusals = [lambda: problem(409, "context-ahead", retry_after=0)]
+    return b"3"
+
+
+async def test_a_server_that_refuses_a_context_goes_on_being_asked_in_its_turn(server: ContractServer) -> None:
+    async with ContractServer(server.store).running() as other, Client([server.url, other.url]) as client:
+        for each in (server, other):
+            each.refusals = [lambda: problem(409, "context-ahead", retry_after=0)]
+        await client.table("t").put("a", b"1", context="[1]")
+        before = len(server.requests), len(other.requests)
+        for _ in range(6):
+            await client.table("t").get("a")
+        assert (len(server.requests), len(other.requests)) == (before[0] + 3, before[1] + 3)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "error"),
     [(409, "too-many-siblings", TooManySiblingsError), (428, "context-required", ContextRequiredError)],

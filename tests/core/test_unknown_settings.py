@@ -11,7 +11,7 @@ from gossipkv.core.inputs import Discovered, Write
 from gossipkv.core.row import Conflicts, Row
 from gossipkv.core.storage import StorageFullError
 from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.write import CONTEXT_UNKNOWN, Declined, NotMatched, Operation, Result, Written
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, endpoint_of
 from tests.core.disks import NOW_MS, Disk, at
@@ -209,18 +209,19 @@ def test_what_expires_is_gone_where_the_last_write_wins() -> None:
     assert world.found(LAST) is None
 
 
-def test_the_writes_of_a_member_alone_replace_each_other_and_what_they_have_read() -> None:
+def test_the_writes_of_a_member_alone_replace_each_other_and_stand_beside_all_others() -> None:
     world = World()
     world.write("x0", to(KEPT, b"one"))
     world.cluster.settle()
     read = world.row(KEPT).seen
-    world.write("x1", to(KEPT, b"two"))
-    world.cluster.settle()
     world.start_alone("x2")
+    world.write("x2", to(KEPT, b"two"))
+    declined = world.write("x2", to(KEPT, b"what was read elsewhere", seen=read))
+    assert isinstance(declined, Declined)
+    assert declined.reason == CONTEXT_UNKNOWN
     world.write("x2", to(KEPT, b"three"))
-    world.write("x2", to(KEPT, b"four", seen=read))
     world.meet()
-    assert world.values(KEPT) == {b"two", b"four"}
+    assert world.values(KEPT) == {b"one", b"three"}
 
 
 def test_clients_of_a_member_alone_are_answered_as_where_the_last_write_wins() -> None:

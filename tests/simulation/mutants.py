@@ -330,6 +330,10 @@ def _has_if_it_answers(peer: Peer, receipt: Receipt, handed: Any) -> bool:
     return peer.is_answering
 
 
+def _take_as_given(*arguments: Any) -> Any:
+    return arguments[4]
+
+
 def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message: Any, now_ms: int) -> None:
     _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
 
@@ -560,6 +564,7 @@ MUTANTS = (
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
     Mutant("a filled member takes over no proofs", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN),
     Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.HANDED_DOWN),
+    Mutant("contexts that name unknown writes are taken", Store, "_seen_here", _take_as_given, "collection"),
     Mutant(
         "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN
     ),

@@ -59,6 +59,7 @@ SEEN = {
     "client_deletes",
     "client_reads",
     "client_not_matched",
+    "client_context_unknown",
     "client_errors",
     "no_room",
     "rows_do_not_fit",

@@ -119,10 +119,8 @@ class TombstoneCollection(Checker):
 
 
 def overdue(host: Host) -> Iterator[tuple[bytes, Row]]:
-    """Tombstones that wait. One that runs ahead of a lost disk is adopted, and proved then. One whose writer had read
-    the write of a replica that nobody has heard of waits for that replica."""
-    context, members = host.disk.context(USER), host.disk.context(SYSTEM)
+    """The tombstones that have not been collected. One that runs ahead of a lost disk is adopted, and proved then. None
+    waits for a replica that nobody has heard of: members refuse contexts that name its writes."""
     for address, row in stored_rows(host, USER).items():
-        unknown = [origin for origin in row.context.missing_from(context) if origin not in members]
-        if not row.is_visible and not unknown:
+        if not row.is_visible:
             yield address, row
