@@ -6,8 +6,11 @@ import asyncio
 import tracemalloc
 from contextlib import AsyncExitStack
 
+import pytest
+
 from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import Context, Dot
+from gossipkv.core.base import Abridged
+from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import Told
 from gossipkv.feed import FeedOptions, Signal, Watcher, Word
@@ -120,3 +123,31 @@ async def test_a_thousand_idle_watchers_hear_heartbeats_and_cost_little(cluster:
 
 async def start_with(cluster: LocalCluster, options: FeedOptions) -> Node:
     return await cluster.start("a", node_options=NodeOptions(feed=options))
+
+
+@pytest.mark.parametrize("kind", ["unknown origins", "the end of a sequence", "an unknown base", "unknown dots"])
+async def test_a_forged_position_is_reset_and_disturbs_nothing_else(cluster: LocalCluster, kind: str) -> None:
+    node = await start_with(cluster, FeedOptions(resume_timeout_seconds=0.2))
+    await put(node, "before", b"1")
+    own = node.identity.replica
+    position = {
+        "unknown origins": WatchPosition(Context({origin: 1 for origin in range(1, 300)})),
+        "the end of a sequence": WatchPosition(Context({own: SEQUENCE_MAX})),
+        "an unknown base": WatchPosition(Abridged(Context({own: 1}), 12345)),
+        "unknown dots": WatchPosition(Context(), [Dot(own, number) for number in range(2, 258)]),
+    }[kind]
+    assert WatchPosition.of_event(position.event_id()) is not None
+    async with (
+        node.watched(USER, TABLE, None, snapshot=False) as other,
+        node.watched(USER, TABLE, position, snapshot=False) as watcher,
+    ):
+        forged = asyncio.create_task(signals(watcher, 2))
+        await put(node, "meanwhile", b"2")
+        assert [value for _, value, _ in await until(other, b"meanwhile")] == [b"2"]
+        assert await forged == [Signal.RESET, Signal.CURRENT]
+        await put(node, "after", b"3")
+        assert [value for _, value, _ in await until(other, b"after")] == [b"3"]
+    with node.view() as view:
+        record = view.shard_record(USER)
+    assert record is not None
+    assert record.context == {own: 3}
