@@ -60,7 +60,9 @@ class Tables:
         options = self._options
         body = await read_body(request, options.settings_bytes_max, options.body_timeout_seconds, "body-too-large")
         with self._node.view() as view:
-            settings = _changed(settings_of(view, table) or DEFAULTS, body)
+            before = settings_of(view, table) or DEFAULTS
+        settings = _changed(before, body)
+        await self._check_copies(before, settings)
         operation = Operation(settings_address(table), settings.to_json())
         result = (await self._node.write(SYSTEM, (operation,)))[0]
         assert isinstance(result, Written), "a write without a condition"
@@ -87,6 +89,16 @@ class Tables:
         if deletes:
             await self._node.write(namespace, deletes)
         return web.Response(status=204)
+
+    async def _check_copies(self, before: TableSettings, settings: TableSettings) -> None:
+        """Raises the problem of a `w` or `r` above the number of members: no write or read would be answered."""
+        for name, former, asked in (("w", before.w, settings.w), ("r", before.r, settings.r)):
+            if asked in (1, former):
+                continue
+            members = (await self._node.reach()).members
+            if asked > members:
+                detail = f"`{name}` is {asked}, and the number of members is {members}: add members first, or set less"
+                raise ProblemError("unsupported-setting", detail, setting=name)
 
     def _conflicts(self, namespace: str, table: str) -> int:
         return self._node.conflicts(namespace, table)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from .conftest import Api
+from gossipkv.core.address import SYSTEM
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.tables import TableSettings, settings_address
+from gossipkv.core.write import Operation
+from gossipkv.discovery.static import StaticDiscovery
+from gossipkv.metrics import Metrics
+from gossipkv.node import Node
+from gossipkv.storage.memory import MemoryStorage
+from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
+
+from .conftest import Api, running
 
 TABLES = "/v1/usr/tables"
 DEFAULTS = {"conflicts": "lww", "w": 1, "r": 1}
@@ -70,10 +83,46 @@ async def test_settings_that_cannot_be_are_refused(api: Api, body: bytes, status
     assert await settings_row(api, "t") is None
 
 
-async def test_settings_that_are_not_given_stay(api: Api) -> None:
-    await api.ask("PUT", f"{TABLES}/t", data=b'{"conflicts":"siblings","w":2}')
-    await api.ask("PUT", f"{TABLES}/t", data=b'{"r":3}')
-    assert (await api.ask("GET", f"{TABLES}/t")).json["settings"] == {"conflicts": "siblings", "w": 2, "r": 3}
+async def test_settings_that_are_not_given_stay(three: Api) -> None:
+    await three.ask("PUT", f"{TABLES}/t", data=b'{"conflicts":"siblings","w":2}')
+    await three.ask("PUT", f"{TABLES}/t", data=b'{"r":3}')
+    assert (await three.ask("GET", f"{TABLES}/t")).json["settings"] == {"conflicts": "siblings", "w": 2, "r": 3}
+
+
+@pytest.fixture
+async def three() -> AsyncIterator[Api]:
+    """A member of three, once it knows the others."""
+    network = MemoryNetwork()
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(running(network=network))
+        for name in ("m1", "m2"):
+            options = ReplicaOptions(member=name, gossip_interval_ms=20, endpoints={"gossip": name})
+            node = Node(options, MemoryStorage(), MemoryTransport(network, name), StaticDiscovery(["m0"]), Metrics())
+            await node.start()
+            stack.push_async_callback(node.stop)
+        async with asyncio.timeout(20):
+            while (await api.node.reach()).members < 3:
+                await asyncio.sleep(0.01)
+        yield api
+
+
+@pytest.mark.parametrize("body", [b'{"w":4}', b'{"r":4}', b'{"w":1000}', b'{"conflicts":"siblings","w":2,"r":1000}'])
+async def test_more_copies_or_answers_than_there_are_members_are_refused(three: Api, body: bytes) -> None:
+    """Otherwise no plain write to the table would be answered."""
+    answer = await three.ask("PUT", f"{TABLES}/t", data=body)
+    assert (answer.status, answer.problem) == (422, "unsupported-setting")
+    assert "the number of members is 3" in answer.json["detail"]
+    assert await settings_row(three, "t") is None
+    assert (await three.ask("PUT", f"{TABLES}/t", data=b'{"w":3,"r":3}')).status == 201
+
+
+async def test_other_settings_can_be_changed_though_the_members_have_become_fewer(api: Api) -> None:
+    settings = TableSettings(w=3, r=2).to_json()
+    await api.node.write(SYSTEM, [Operation(settings_address("t"), settings)])
+    assert (await api.ask("PUT", f"{TABLES}/t", data=b'{"conflicts":"siblings"}')).status == 204
+    assert (await api.ask("PUT", f"{TABLES}/t", data=b'{"r":1}')).status == 204
+    assert (await api.ask("PUT", f"{TABLES}/t", data=b'{"w":2}')).problem == "unsupported-setting"
+    assert (await api.ask("GET", f"{TABLES}/t")).json["settings"] == {"conflicts": "siblings", "w": 3, "r": 1}
 
 
 async def test_a_deleted_table_is_gone_with_its_rows_and_settings_and_no_other(api: Api) -> None:
