@@ -293,11 +293,12 @@ class Node:
             return StoppedError("the cluster was told to forget this member's data: it starts again without them")
         return StoppedError("the member is stopping")
 
-    async def forget(self, member: str) -> Forgotten:
+    async def forget(self, member: str, *, is_forced: bool = False) -> Forgotten:
         """Remove a member that is gone for good from the list of members, so that nothing waits for it any more.
-        Durable here when this returns. Raises StoppedError, StorageError, StepFailedError."""
+        `is_forced`: also one that was heard lately, or that discovery lists. Durable here when this returns. Raises
+        StoppedError, StorageError, StepFailedError."""
         self._check_taking_writes()
-        outcome = await self._committer.ask(Forget(member))
+        outcome = await self._committer.ask(Forget(member, is_forced))
         if isinstance(outcome, Exception):
             raise outcome
         return cast(Forgotten, outcome)

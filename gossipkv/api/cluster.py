@@ -13,6 +13,8 @@ from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.status import MemberStatus, Seen, ShardStatus
 from gossipkv.node import Node
 
+FORGET_PARAMETERS = frozenset({"force"})
+
 
 class Cluster:
     def __init__(self, node: Node) -> None:
@@ -55,8 +57,11 @@ class Cluster:
         content = {"items": [described(member) for member in status.members], "next_cursor": None}
         return web.Response(body=json_text(content).encode(), headers={"Content-Type": "application/json"})
 
-    async def forget_member(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
-        forgotten = await self._node.forget(member_of(target))
+    async def forget_member(self, _: web.BaseRequest, target: Target, parameters: Parameters) -> web.Response:
+        force = parameters.get("force", "false")
+        if force not in ("true", "false"):
+            raise ProblemError("invalid-parameter", "`force` is `true` or `false`", parameter="force")
+        forgotten = await self._node.forget(member_of(target), is_forced=force == "true")
         if forgotten is Forgotten.DONE:
             return web.Response(status=204)
         raise ProblemError(_NOT_FORGOTTEN[forgotten], forgotten.value)
@@ -66,6 +71,8 @@ _NOT_FORGOTTEN = {
     Forgotten.UNKNOWN: "member-not-found",
     Forgotten.ITSELF: "own-member",
     Forgotten.ANSWERS: "member-answers",
+    Forgotten.LISTED: "member-listed",
+    Forgotten.HEARD: "member-heard",
 }
 
 

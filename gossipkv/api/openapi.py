@@ -264,16 +264,18 @@ def _receipt() -> Object:
 def _forgetting() -> Object:
     summary = (
         "Forget a member that is gone for good. What it alone holds is lost to the cluster; if it comes back, it sets "
-        "its data aside and joins as a new replica"
+        "its data aside and joins as a new replica. 409 for a member that answers; and without `force` for one that "
+        "was heard within 10 minutes, or that discovery lists"
     )
-    return _operation(summary, {204: _bare("Nothing waits for it any more")}, *(404, 409, 503, 507))
+    force = _query("force", {"type": "boolean"}, "Forget it though it was heard lately, or discovery lists it")
+    return _operation(summary, {204: _bare("Nothing waits for it any more")}, *(404, 409, 503, 507), parameters=[force])
 
 
 def _table() -> Object:
     return {
         "get": _operation("A table's counts and settings", {200: _json("Table")}, 404),
         "put": _operation(
-            "Set a table's settings",
+            "Set a table's settings. 422 for `w` or `r` above the number of members",
             {201: _bare("The first settings"), 204: _bare("New settings")},
             *(403, 404, 408, 413, 415, 417, 422, 503, 507),
             body={"content": {JSON: {"schema": {"$ref": "#/components/schemas/Settings"}}}},

@@ -54,6 +54,8 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "context-ahead": (409, "The context is ahead of this member"),
     "own-member": (409, "A member does not forget itself"),
     "member-answers": (409, "The member answers"),
+    "member-listed": (409, "Discovery lists the member"),
+    "member-heard": (409, "The member was heard lately"),
     "precondition-failed": (412, "The condition does not hold"),
     "value-too-large": (413, "The value is too large"),
     "row-too-large": (413, "The row is too large"),

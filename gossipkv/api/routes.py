@@ -7,7 +7,7 @@ from functools import partial
 from gossipkv.api import consistency, listing, openapi, target, watch
 from gossipkv.api.alone import alone_headers
 from gossipkv.api.batch import Batch
-from gossipkv.api.cluster import Cluster
+from gossipkv.api.cluster import FORGET_PARAMETERS, Cluster
 from gossipkv.api.health import Health
 from gossipkv.api.listing import Listing
 from gossipkv.api.options import ApiOptions
@@ -38,7 +38,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
         Route("DELETE", target.TABLE, tables.delete),
         Route("GET", "/v1/cluster", cluster.get),
         Route("GET", "/v1/cluster/members", cluster.get_members),
-        Route("DELETE", target.MEMBER, cluster.forget_member),
+        Route("DELETE", target.MEMBER, cluster.forget_member, FORGET_PARAMETERS),
         Route("GET", target.RECEIPT, consistency.Receipts(node).get, consistency.RECEIPT_PARAMETERS),
         Route("GET", "/livez", health.live),
         Route("GET", "/readyz", health.ready),

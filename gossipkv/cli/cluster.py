@@ -29,17 +29,21 @@ def members_command(context: click.Context, output: str, servers: tuple[str, ...
 
 @members_command.command("forget")
 @click.argument("member")
+@click.option("--force", is_flag=True, help="Also if it was heard lately, or discovery lists it.")
 @server_options
 @click.pass_obj
-def forget_command(environment: dict[str, str], member: str, servers: tuple[str, ...]) -> None:
-    """Strike MEMBER, which is gone for good, off the list of members.
+def forget_command(environment: dict[str, str], member: str, force: bool, servers: tuple[str, ...]) -> None:
+    """Remove MEMBER, which is gone for good, from the list of members.
 
     Nothing waits for it any more: deleted rows that it kept the others remembering are forgotten. What it alone holds
     is lost to the cluster. If it comes back, it sets its data aside and joins as a new replica.
+
+    A member that answers is not forgotten. Without --force, neither is one that was heard within 10 minutes, or that
+    discovery lists: it may only be restarting.
     """
 
     async def forgotten(client: Client) -> None:
-        await client.forget(member)
+        await client.forget(member, force=force)
 
     ask(servers, environment, forgotten)
     click.echo(f"{member} is forgotten; if it comes back, it starts without its data", err=True)

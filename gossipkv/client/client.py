@@ -80,13 +80,15 @@ class Client:
         """What the server knows of each member, in the format of the API's documentation."""
         return await self._requests.json("/v1/cluster")
 
-    async def forget(self, member: str) -> None:
+    async def forget(self, member: str, *, force: bool = False) -> None:
         """Remove a member that is gone for good from the cluster, so that nothing waits for it. Data that only this
         member holds are lost to the cluster; if it comes back, it sets its data aside and joins as a new replica.
-        Raises NotFoundError, and RefusedError for a member that answers."""
+        Raises NotFoundError, and RefusedError for a member that answers. Without `force` it also refuses a member that
+        was heard within 10 minutes, or that discovery lists."""
         # If it were repeated after a lost answer, the member would not be found.
         path = member_path(checked(names.name_text, "member", member))
-        await self._requests.answer(Request("DELETE", path, is_repeatable=False))
+        query = {"force": "true"} if checked(arguments.flag, "force", force) else None
+        await self._requests.answer(Request("DELETE", path, query, is_repeatable=False))
 
     async def receipt(
         self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None

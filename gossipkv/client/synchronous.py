@@ -89,8 +89,8 @@ class SyncClient:
     def cluster(self) -> dict[str, Any]:
         return self._ask(self._client.cluster())
 
-    def forget(self, member: str) -> None:
-        self._ask(self._client.forget(member))
+    def forget(self, member: str, *, force: bool = False) -> None:
+        self._ask(self._client.forget(member, force=force))
 
     def receipt(self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None) -> dict[str, Any]:
         return self._ask(self._client.receipt(receipt, wait=wait, within=within))

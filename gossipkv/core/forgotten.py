@@ -4,6 +4,10 @@ A member that is gone blocks the collection of tombstones until an operator forg
 its replica, which may therefore hold rows whose deletion no member remembers. So no rows are sent to it or accepted
 from it. If it comes back, it finds itself listed here, sets its data aside and joins as a new replica. A member record
 that names a forgotten replica is ignored, no matter when it was written.
+
+A member that is forgotten by mistake sets its data aside, so one that merely restarts must not be. Unless an operator
+insists, only a member is forgotten that has been silent for a while, here and at the members that this one hears of it
+from, and that discovery does not list. One that answers is never forgotten.
 """
 
 from __future__ import annotations
@@ -29,6 +33,14 @@ class Forgotten(enum.Enum):
     UNKNOWN = "no member has this name"
     ITSELF = "a member does not forget itself: ask another one"
     ANSWERS = "the member answers: stop it first"
+    LISTED = (
+        "discovery still lists the member: take it out of there first (scale down, or change `peers`), or force it if "
+        "the member is gone for good"
+    )
+    HEARD = (
+        "a member is forgotten once it has been silent for 10 minutes: wait until then, or force it if the member is "
+        "gone for good"
+    )
 
 
 def forgetting(replica: ReplicaId, member: str) -> Operation:

@@ -118,6 +118,8 @@ class Forget:
     """Answered by a Forgotten."""
 
     member: str
+    is_forced: bool = False
+    """Whether to forget a member that was heard lately, or that discovery lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,9 @@ def admit(happened: Input, value_bytes_max: int) -> None:
             admit_receipt(receipt)
         case Discovered(endpoints=endpoints, members=members, zone=zone):
             admit_found(endpoints, members, zone)
-        case Forget(member=member):
+        case Forget(member=member, is_forced=is_forced):
             admit_member(member)
+            admit_flag("force", is_forced)
         case Watch(is_watched=is_watched):
             admit_flag("is_watched", is_watched)
 
@@ -205,8 +208,8 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             replica.tick(transaction, now_ms)
         case Leave():
             replica.leave(transaction, now_ms)
-        case Forget(member=member):
-            return replica.forget(transaction, member, now_ms)
+        case Forget(member=member, is_forced=is_forced):
+            return replica.forget(transaction, member, now_ms, is_forced=is_forced)
         case Watch(is_watched=is_watched):
             replica.watch(is_watched=is_watched)
         case Inspect():

@@ -113,6 +113,13 @@ class Membership:
             endpoint not in self._own_endpoints for endpoint in self._found
         )
 
+    def is_found(self, peer: Peer) -> bool:
+        """Whether discovery lists the member, or has not told anything yet."""
+        if not self.has_looked or (self._existing is not None and peer.member in self._existing):
+            return True
+        recorded = peer.record.endpoints.get(GOSSIP) if peer.record is not None else None
+        return peer.endpoint in self._found or recorded in self._found
+
     def discovered(self, endpoints: Iterable[str], existing: frozenset[str] | None = None) -> None:
         """Take endpoints to try. Those that are known, or this member's own, are not new. `existing` names all members
         that exist, where that is known."""

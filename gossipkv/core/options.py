@@ -38,6 +38,8 @@ class ReplicaOptions:
     """Rows stamped further ahead of the local clock are refused."""
     tombstone_age_ms_min: int = 3_600_000
     """Tombstones younger than this are not collected; above the clock skew allowed."""
+    forget_silence_ms: int = 600_000
+    """A member that was heard within this time is forgotten only if an operator insists."""
     message_life_ms: int = 60_000
     """No message arrives later than this after it was sent."""
     fanout: int = 0

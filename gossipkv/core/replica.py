@@ -288,8 +288,8 @@ class Replica:
         self._probing.swim.leave(True)
         self._announce(transaction, now_ms)
 
-    def forget(self, transaction: Transaction, member: str, now_ms: int) -> Forgotten:
-        """Strike a member that is gone for good off `sys.members`: nothing waits for it any more."""
+    def forget(self, transaction: Transaction, member: str, now_ms: int, *, is_forced: bool = False) -> Forgotten:
+        """Remove a member that is gone for good from `sys.members`: nothing waits for it any more."""
         if member == self.options.member:
             return Forgotten.ITSELF
         peer = self._membership.member(member)
@@ -297,6 +297,12 @@ class Replica:
             return Forgotten.UNKNOWN
         if peer.is_answering:
             return Forgotten.ANSWERS
+        if not is_forced:
+            if self._membership.is_found(peer):
+                return Forgotten.LISTED
+            silence_ms = self._probing.swim.silence_ms(member)
+            if peer.is_living or silence_ms < self.options.forget_silence_ms:
+                return Forgotten.HEARD
         replica = peer.record.replica
         record = Operation(address_of(MEMBERS_TABLE, member.encode()), None)
         self.write(transaction, SYSTEM, [forgetting(replica, member), record], now_ms)

@@ -121,6 +121,12 @@ class Swim:
         standing.status, standing.since_ms, standing.suspicion = ALIVE, self.now_ms, None
         self._count()
 
+    def silence_ms(self, member: str) -> int:
+        """How long the member has not been heard, in time that this member has spent running."""
+        standing = self.standings.get(member)
+        heard_ms = standing.heard_ms if standing is not None else None
+        return self._time_ms - (heard_ms or 0)
+
     def heard(self, member: str) -> None:
         """The member has answered an exchange that was begun here."""
         self._deaf_until_ms = 0

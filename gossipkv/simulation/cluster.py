@@ -184,7 +184,7 @@ class Cluster:
                 self.seen["forgotten"] += 1
                 self.trace.line(teller.name, f"forgets {member}")
 
-        teller.process.submit(Forget(member), over)
+        teller.process.submit(Forget(member, is_forced=True), over)
 
     def retire(self, host: Host) -> None:
         """The host is down and never comes back; others keep trying to reach it."""

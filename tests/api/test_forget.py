@@ -41,8 +41,16 @@ async def test_a_member_is_forgotten_once_it_does_not_answer(api: Api, network: 
         while (answer := await api.ask("DELETE", "/v1/cluster/members/m%201")).status == 204:
             raise AssertionError("a member that runs was forgotten")
     assert (answer.status, answer.problem) == (409, "member-answers")
+    answer = await api.ask("DELETE", "/v1/cluster/members/m%201?force=true")
+    assert (answer.status, answer.problem) == (409, "member-answers"), "nor by force"
     await peer.stop()
-    answer = await api.ask("DELETE", "/v1/cluster/members/m%201")
+    for query in ("", "?force=false"):
+        answer = await api.ask("DELETE", f"/v1/cluster/members/m%201{query}")
+        assert (answer.status, answer.problem) == (409, "member-heard")
+        assert "10 minutes" in answer.json["detail"]
+        assert "force" in answer.json["detail"]
+    assert await members(api) == ["gossipkv-0", "m 1"]
+    answer = await api.ask("DELETE", "/v1/cluster/members/m%201?force=true")
     assert (answer.status, answer.body) == (204, b"")
     assert await members(api) == ["gossipkv-0"]
     answer = await api.ask("DELETE", "/v1/cluster/members/m%201")
@@ -57,6 +65,14 @@ async def test_a_member_does_not_forget_itself_nor_one_without_a_name(api: Api) 
     answer = await api.ask("DELETE", "/v1/cluster/members/%FF")
     assert (answer.status, answer.problem) == (400, "invalid-path")
     assert await members(api) == ["gossipkv-0"]
+
+
+@pytest.mark.parametrize(
+    "query", ["force=yes", "force=", "force=TRUE", "force=1", "forced=true", "force=true&force=true"]
+)
+async def test_force_is_true_or_false(api: Api, query: str) -> None:
+    answer = await api.ask("DELETE", f"/v1/cluster/members/gossipkv-9?{query}")
+    assert answer.status == 400
 
 
 async def test_the_cluster_tells_what_is_collected_and_what_for_whom_is_not(api: Api) -> None:

@@ -101,6 +101,9 @@ def test_members_shows_where_each_is_reached(run: Run) -> None:
 def test_only_another_member_that_is_there_can_be_forgotten(run: Run, member: str) -> None:
     assert "does not forget itself" in run("members", "forget", "gossipkv-0", code=ExitCode.ERROR).err
     assert "no such member" in run("members", "forget", "gossipkv-9", code=ExitCode.NOT_FOUND).err
+    assert "no such member" in run("members", "forget", "gossipkv-9", "--force", code=ExitCode.NOT_FOUND).err
+    assert "itself" in run("members", "forget", "--force", "gossipkv-0", code=ExitCode.ERROR).err
+    run("members", "forget", "gossipkv-9", "--force=yes", code=ExitCode.USAGE)
     nowhere = "http://127.0.0.1:1"
     run("members", "forget", "gossipkv-0", "--server", nowhere, code=ExitCode.UNAVAILABLE)
     run("members", "--server", nowhere, "forget", "gossipkv-0", code=ExitCode.UNAVAILABLE)
@@ -203,6 +206,8 @@ def test_several_values_at_once_are_shown_as_json_and_merged_with_their_context(
     described = json.loads(run("tables", "set", "carts", "--conflicts", "siblings").out)
     assert described["settings"]["conflicts"] == "siblings"
     run("tables", "set", "carts", code=ExitCode.USAGE)
+    for option in ("--w", "--r"):
+        assert "the number of members is 1" in run("tables", "set", "carts", option, 2, code=ExitCode.USAGE).err
     run("put", "carts", "row", "milk")
     run("put", "carts", "row", "bread")
     found = json.loads(run("get", "carts", "row", code=ExitCode.SIBLINGS).out)

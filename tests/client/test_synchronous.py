@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gossipkv.client import Delete, Kind, NotFoundError, Put, RefusedError, UnavailableError
+from gossipkv.client import Delete, InvalidArgumentError, Kind, NotFoundError, Put, RefusedError, UnavailableError
 from gossipkv.client.synchronous import SyncClient
 from tests.cli.conftest import running_member, served
 from tests.client.contract_server import ContractServer
@@ -60,6 +60,19 @@ def test_errors_are_raised_where_the_call_was_made(member: str) -> None:
         client.forget("gossipkv-0")
     with SyncClient([member]) as client, pytest.raises(NotFoundError, match="no such member"):
         client.forget("no/such member")
+    with SyncClient([member]) as client, pytest.raises(NotFoundError, match="no such member"):
+        client.forget("no/such member", force=True)
+    for wrong in ("true", 1, None):
+        with SyncClient([member]) as client, pytest.raises(InvalidArgumentError, match="force"):
+            client.forget("gossipkv-9", force=wrong)  # type: ignore[arg-type]
+
+
+def test_a_table_is_not_set_to_more_copies_than_there_are_members(member: str) -> None:
+    with SyncClient([member]) as client:
+        for setting in ("w", "r"):
+            with pytest.raises(RefusedError, match="the number of members is 1"):
+                client.table("many").configure(**{setting: 2})  # type: ignore[arg-type]
+        assert client.table("many").describe() is None
 
 
 def test_one_client_serves_many_threads(member: str) -> None:

@@ -117,6 +117,8 @@ def wrong_others() -> list[Any]:
         Forget(b"m"),
         Forget(None),
         Forget(["m"]),
+        Forget("m", is_forced=1),
+        Forget("m", is_forced="true"),
         Discovered("http://a"),
         Discovered(("http://a", None)),
         Discovered(("",)),

@@ -155,7 +155,7 @@ def test_what_a_forgotten_replica_left_ahead_is_adopted_too() -> None:
     cluster = written_ahead(None)
     cluster.crash("c")
     live(cluster, 20)
-    assert cluster.answer_to("a", Forget("c")) is Forgotten.DONE
+    assert cluster.answer_to("a", Forget("c", is_forced=True)) is Forgotten.DONE
     live(cluster, AGE_MS // 1_000 + 90)
     assert all(ROW not in member.rows() for member in cluster.members.values())
 

@@ -7,12 +7,12 @@ import pytest
 from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.forgotten import Forgotten, forgotten_in
-from gossipkv.core.inputs import Forget
+from gossipkv.core.inputs import Discovered, Forget, Leave
 from gossipkv.core.messages import Delta, Range, RowCopy, Unlisted
 from gossipkv.core.row import Row, Version, without_collected
 from gossipkv.core.write import Operation
 from gossipkv.storage.memory import MemoryStorage
-from tests.core.cluster import Cluster, Member
+from tests.core.cluster import Cluster, Member, endpoint_of
 
 ROW = address_of("table", b"row")
 AGE_MS = 20_000
@@ -63,7 +63,7 @@ def forgetting_c(cluster: Cluster) -> None:
     """Let c die, and be forgotten once it does not answer."""
     cluster.crash("c")
     live(cluster, 20)
-    assert cluster.answer_to("a", Forget("c")) is Forgotten.DONE
+    assert cluster.answer_to("a", Forget("c", is_forced=True)) is Forgotten.DONE
 
 
 def test_a_tombstone_goes_everywhere_once_all_have_heard_of_it_and_it_is_old_enough() -> None:
@@ -198,6 +198,77 @@ def test_only_another_member_that_is_known_and_does_not_answer_is_forgotten(memb
     before = cluster.members["a"].rows(SYSTEM)
     assert cluster.answer_to("a", Forget(member)) is outcome
     assert cluster.members["a"].rows(SYSTEM) == before
+
+
+def test_a_member_that_restarts_is_not_forgotten_by_mistake() -> None:
+    """One request for each pod of a rolling update would make all of them set their data aside."""
+    cluster = clustered("a", "b", "c")
+    cluster.crash("c")
+    cluster.run("a", Discovered((endpoint_of("b"),)))
+    live(cluster, 20)
+    before = cluster.members["a"].rows(SYSTEM)
+    assert cluster.answer_to("a", Forget("c")) is Forgotten.HEARD
+    assert cluster.members["a"].rows(SYSTEM) == before
+    assert cluster.answer_to("a", Forget("c", is_forced=True)) is Forgotten.DONE
+
+
+def silent_for(cluster: Cluster, seconds: int, *discovered: str, existing: frozenset[str] | None = None) -> Forgotten:
+    """What a answers when c has been gone for so long."""
+    cluster.crash("c")
+    cluster.run("a", Discovered(tuple(endpoint_of(name) for name in discovered), existing))
+    live(cluster, seconds)
+    outcome = cluster.answer_to("a", Forget("c"))
+    assert isinstance(outcome, Forgotten)
+    return outcome
+
+
+def probing(*names: str) -> Cluster:
+    cluster = Cluster()
+    for name in names:
+        cluster.start(name, protocol_period_ms=1_000, forget_silence_ms=60_000)
+    cluster.introduce(*names)
+    cluster.settle()
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("seconds", "discovered", "existing", "outcome"),
+    [
+        (30, ("a", "b"), None, Forgotten.HEARD),
+        (30, ("a", "b"), frozenset({"a", "b"}), Forgotten.HEARD),
+        (80, ("a", "b", "c"), None, Forgotten.LISTED),
+        (80, ("a", "b"), frozenset({"a", "b", "c"}), Forgotten.LISTED),
+        (80, ("a", "b"), None, Forgotten.DONE),
+        (80, ("a", "b"), frozenset({"a", "b"}), Forgotten.DONE),
+    ],
+)
+def test_a_member_is_forgotten_that_is_silent_for_long_and_that_discovery_does_not_list(
+    seconds: int, discovered: tuple[str, ...], existing: frozenset[str] | None, outcome: Forgotten
+) -> None:
+    assert silent_for(probing("a", "b", "c"), seconds, *discovered, existing=existing) is outcome
+
+
+def test_a_member_that_has_just_started_has_not_heard_others_for_no_longer_than_that() -> None:
+    cluster = probing("a", "b", "c")
+    storage = cluster.members["a"].storage
+    cluster.crash("c")
+    cluster.crash("a")
+    cluster.now_ms += 3_600_000
+    cluster.start("a", storage, protocol_period_ms=1_000, forget_silence_ms=60_000)
+    cluster.run("a", Discovered((endpoint_of("b"),)))
+    live(cluster, 5)
+    assert cluster.answer_to("a", Forget("c")) is Forgotten.HEARD
+    live(cluster, 80)
+    assert cluster.answer_to("a", Forget("c")) is Forgotten.DONE
+
+
+def test_a_member_that_leaves_is_forgotten_after_the_same_silence() -> None:
+    cluster = probing("a", "b", "c")
+    cluster.run("c", Leave())
+    cluster.settle()
+    assert silent_for(cluster, 30, "a", "b") is Forgotten.HEARD
+    live(cluster, 60)
+    assert cluster.answer_to("a", Forget("c")) is Forgotten.DONE
 
 
 def test_rows_of_the_users_neither_go_to_nor_come_from_who_is_not_listed() -> None:

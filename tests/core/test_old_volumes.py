@@ -381,7 +381,7 @@ def test_a_forgotten_volume_that_comes_back_to_a_member_that_filled_itself_is_ou
     old = cluster.members["c"].storage
     cluster.crash("c")
     live(cluster, 20)
-    assert cluster.answer_to("a", Forget("c")) is Forgotten.DONE
+    assert cluster.answer_to("a", Forget("c", is_forced=True)) is Forgotten.DONE
     delete_and_collect(cluster, "a")
     replace_disk(cluster, "b", "a")
     cluster.crash("a")

@@ -362,7 +362,7 @@ def test_who_is_forgotten_is_retired_too(cluster: Replacements) -> None:
     cluster.write_each("k")
     gone = cluster.members["c"].replica_id
     cluster.crash("c")
-    while cluster.answer_to("a", Forget("c")) is not Forgotten.DONE:
+    while cluster.answer_to("a", Forget("c", is_forced=True)) is not Forgotten.DONE:
         cluster.now_ms += 1_000
         cluster.tick("a")
         cluster.flow()

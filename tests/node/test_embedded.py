@@ -171,7 +171,7 @@ async def test_a_member_that_was_forgotten_begins_without_data_at_its_next_start
         async with member(1) as second:
             await second.wait_ready()
             await second.table("t").put("a", b"1", w=2)
-        await client.forget("m1")
+        await client.forget("m1", force=True)
         await first.table("t").delete("a")
         async with member(1) as second:
             await asyncio.wait_for(second.wait_fenced(), 20)

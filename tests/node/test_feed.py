@@ -131,7 +131,7 @@ async def test_a_forged_position_is_reset_and_disturbs_nothing_else(cluster: Loc
     await put(node, "before", b"1")
     own = node.identity.replica
     position = {
-        "unknown origins": WatchPosition(Context({origin: 1 for origin in range(1, 300)})),
+        "unknown origins": WatchPosition(Context(dict.fromkeys(range(1, 300), 1))),
         "the end of a sequence": WatchPosition(Context({own: SEQUENCE_MAX})),
         "an unknown base": WatchPosition(Abridged(Context({own: 1}), 12345)),
         "unknown dots": WatchPosition(Context(), [Dot(own, number) for number in range(2, 258)]),

@@ -34,12 +34,12 @@ async def test_only_another_member_that_does_not_answer_is_forgotten(cluster: Lo
     b = await cluster.start("b", ("a",))
     await asyncio.gather(a.wait_ready(), b.wait_ready())
     assert await a.forget("a") is Forgotten.ITSELF
-    assert await a.forget("b") is Forgotten.ANSWERS
+    assert await a.forget("b", is_forced=True) is Forgotten.ANSWERS
     assert await a.forget("c") is Forgotten.UNKNOWN
     await b.stop()
-    assert await a.forget("b") is Forgotten.DONE
+    assert await a.forget("b", is_forced=True) is Forgotten.DONE
     assert await listed(a) == ["a"]
-    assert await a.forget("b") is Forgotten.UNKNOWN
+    assert await a.forget("b", is_forced=True) is Forgotten.UNKNOWN
 
 
 async def test_a_member_that_was_forgotten_takes_no_writes_and_tells_no_one_anything(cluster: LocalCluster) -> None:
@@ -47,7 +47,7 @@ async def test_a_member_that_was_forgotten_takes_no_writes_and_tells_no_one_anyt
     b = await cluster.start("b", ("a",))
     await asyncio.gather(a.wait_ready(), b.wait_ready())
     await b.stop()
-    await a.forget("b")
+    await a.forget("b", is_forced=True)
 
     b = await cluster.start("b", ("a",))
     await asyncio.wait_for(b.fenced.wait(), 20)
@@ -84,7 +84,7 @@ async def test_watchers_of_a_member_whose_data_are_outdated_are_sent_to_others(c
     b = await cluster.start("b", ("a",))
     await asyncio.gather(a.wait_ready(), b.wait_ready())
     await b.stop()
-    await a.forget("b")
+    await a.forget("b", is_forced=True)
     b = await cluster.start("b", ("a",))
     async with asyncio.timeout(20), b.watched(USER, address_of("t", b""), None, snapshot=False) as watcher:
         words = [
@@ -101,7 +101,7 @@ async def test_a_new_start_without_data_is_a_new_member(cluster: LocalCluster) -
     await put(a, "row", b"value")
     old = b.identity.replica
     await b.stop()
-    await a.forget("b")
+    await a.forget("b", is_forced=True)
     del cluster.storages["b"]
     b = await cluster.start("b", ("a",))
 
@@ -111,4 +111,4 @@ async def test_a_new_start_without_data_is_a_new_member(cluster: LocalCluster) -
     await eventually(is_back)
     assert b.identity.replica != old
     assert not b.fenced.is_set()
-    assert await a.forget("b") is Forgotten.ANSWERS
+    assert await a.forget("b", is_forced=True) is Forgotten.ANSWERS

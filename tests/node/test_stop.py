@@ -253,7 +253,7 @@ async def test_a_member_that_is_fenced_tells_those_who_wait_that_its_copy_does_n
     await is_waited(b, 2)
 
     async def is_forgotten() -> bool:
-        return (await a.forget("a")).name == "DONE"
+        return (await a.forget("a", is_forced=True)).name == "DONE"
 
     await eventually(is_forgotten)
     # It hears that it was forgotten, and gives nothing to anyone any more.

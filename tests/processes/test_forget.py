@@ -69,7 +69,7 @@ async def test_a_forgotten_member_that_returns_brings_nothing_back(tmp_path: Pat
         assert await members.metric(second, f'gossipkv_collection_blocked{{peer="{third.name}"}}') == 1
         assert await members.metric(second, 'gossipkv_tombstones{shard="usr"}') == len(DELETED)
 
-        await command("members", "forget", third.name, "-s", second.url)
+        await command("members", "forget", third.name, "--force", "-s", second.url)
 
         async def are_collected() -> bool:
             samples = [await members.metric(each, 'gossipkv_tombstones{shard="usr"}') for each in (first, second)]
@@ -121,7 +121,7 @@ async def test_what_a_forgotten_member_alone_had_acknowledged_is_named_and_can_b
         for row in DELETED:
             async with members.session.delete(f"{first.url}/v1/usr/tables/t/rows/{row}") as response:
                 assert response.status == 204
-        await command("members", "forget", third.name, "-s", first.url)
+        await command("members", "forget", third.name, "--force", "-s", first.url)
 
         async def is_forgotten() -> bool:
             return third.name not in {each["member"] for each in (await members.json(second, "/v1/cluster"))["members"]}
