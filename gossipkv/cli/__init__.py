@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import click
 
 from gossipkv.cli.exit_code import MEANINGS, ExitCode
+from gossipkv.cli.output import echo, echo_lines
 
 _COMMANDS = {
     "Members": {
@@ -106,20 +107,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=None if arguments is None else list(arguments), prog_name="gossipkv", standalone_mode=False
         )
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help())
+        echo_lines(error.ctx.get_help())
         code = ExitCode.USAGE
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of the output has closed it. What is still buffered must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     except Exception as error:
-        click.echo(f"Error: {_fault(error)}", err=True)
+        echo(f"Error: {_fault(error)}", err=True)
         code = ExitCode.ERROR
     sys.exit(int(code) if isinstance(code, int) else ExitCode.OK)
 

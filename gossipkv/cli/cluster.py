@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.output import print_table
+from gossipkv.cli.output import echo, echo_json, print_table
 from gossipkv.cli.server_options import SERVER_VARIABLE, ask, output_option, server_options
-from gossipkv.client import Client
+from gossipkv.client import Client, Row
 from gossipkv.client.survey import MemberAnswer, Survey, age_text, endpoint_of, survey
 
 
@@ -46,37 +46,42 @@ def forget_command(environment: dict[str, str], member: str, force: bool, server
         await client.forget(member, force=force)
 
     ask(servers, environment, forgotten)
-    click.echo(f"{member} is forgotten; if it comes back, it starts without its data", err=True)
+    echo(f"{member} is forgotten; if it comes back, it starts without its data", err=True)
 
 
 def _list_members(environment: dict[str, str], output: str, servers: tuple[str, ...]) -> None:
 
     async def listed(client: Client) -> list[dict[str, Any]]:
-        return [
-            {"member": row.row, **json.loads(row.value or b"{}")}
-            async for row in client.table("members", namespace="sys").range()
-        ]
+        return [_record_in(row) async for row in client.table("members", namespace="sys").range()]
 
     members = ask(servers, environment, listed)
     if output == "json":
         for member in members:
-            click.echo(json.dumps(member, ensure_ascii=False))
+            echo_json(member)
         return
     print_table(
         ("member", "status", "http", "gossip", "zone", "version", "replica"),
-        [
-            (
-                member["member"],
-                member["status"],
-                endpoint_of(member, "http") or "",
-                endpoint_of(member, "gossip") or "",
-                member.get("zone") or "",
-                member.get("version") or "",
-                member["replica"],
-            )
-            for member in members
-        ],
+        [_record_cells(member) for member in members],
     )
+
+
+def _record_cells(member: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of a record of a member. A peer may have written anything there."""
+    try:
+        endpoints = endpoint_of(member, "http"), endpoint_of(member, "gossip")
+        cells = (member["status"], *endpoints, member.get("zone"), member.get("version"), member["replica"])
+    except (LookupError, TypeError):
+        return (member["member"], "unreadable record", "", "", "", "", "")
+    return (member["member"], *(str(cell or "") for cell in cells))
+
+
+def _record_in(row: Row) -> dict[str, Any]:
+    """The record of a member in a row of `sys.members`; only its name if it cannot be read."""
+    try:
+        record = json.loads(row.value or b"{}")
+    except (ValueError, RecursionError):
+        record = {}
+    return (record if isinstance(record, dict) else {}) | {"member": row.row}
 
 
 @click.command("status")
@@ -91,7 +96,7 @@ def status_command(context: click.Context, output: str, servers: tuple[str, ...]
     found = ask(servers, context.obj, survey)
     if output == "json":
         content = dataclasses.asdict(found) | {"converged": found.has_converged}
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo_json(content, indent=2)
     else:
         _print(found)
     if not found.has_converged:
@@ -104,40 +109,40 @@ def _print(found: Survey) -> None:
         [_cells(answer, runs_twice=answer.member in found.run_twice) for answer in found.members],
     )
     for remedy in found.run_twice.values():
-        click.echo(remedy, err=True)
+        echo(remedy, err=True)
     for answer in found.members:
         if answer.failure is not None:
-            click.echo(f"{answer.member} did not answer: {answer.failure}", err=True)
+            echo(f"{answer.member} did not answer: {answer.failure}", err=True)
         if answer.unreadable:
             first = answer.unreadable[0]
-            click.echo(
+            echo(
                 f"{answer.member} cannot read {answer.unreadable_rows:,} rows, such as {first['row']!r} of the table "
                 f"{first['table']!r} ({first['reason']}); a copy from another member, a put or a delete replaces one",
                 err=True,
             )
         if answer.storage is not None and answer.storage["room"] != "ample":
-            click.echo(_short_of_room(answer.member, answer.storage), err=True)
+            echo(_short_of_room(answer.member, answer.storage), err=True)
         for row in answer.lacking:
-            click.echo(
+            echo(
                 f"{answer.member} could not take in {row['namespace']}/{row['table']}/{row['row']} ({row['reason']}); "
                 "it asks for it again in each round",
                 err=True,
             )
     for answer in found.members:
         if answer.alone_seconds is not None:
-            click.echo(
+            echo(
                 f"{answer.member} is alone: it has heard no other member for {age_text(answer.alone_seconds)}; its "
                 "rows may be old, and what it acknowledges is on its disk alone",
                 err=True,
             )
     for name, waiting in found.collection_blocked_by.items():
-        click.echo(
+        echo(
             f"deleted rows are kept at {', '.join(waiting)} until {name} has heard of them; if it is gone for good: "
             f"gossipkv members forget {name}",
             err=True,
         )
     if not found.has_converged:
-        click.echo("the members that answered do not hold the same rows", err=True)
+        echo("the members that answered do not hold the same rows", err=True)
 
 
 def _short_of_room(member: str, storage: dict[str, Any]) -> str:

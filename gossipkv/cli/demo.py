@@ -10,6 +10,7 @@ import click
 from gossipkv.cli.address import check_free
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.cli.output import echo_lines
 from gossipkv.demo.membership import membership
 from gossipkv.demo.partition import partition
 from gossipkv.demo.quorum import quorum
@@ -53,5 +54,5 @@ def demo_command(environment: dict[str, str], name: str, http_port: int) -> None
 
 
 async def _play(demo: Callable[[Stage], Awaitable[None]], http_port: int, environment: dict[str, str]) -> None:
-    async with open_stage(_NODES, http_port, environment, click.echo) as stage:
+    async with open_stage(_NODES, http_port, environment, echo_lines) as stage:
         await demo(stage)

@@ -10,6 +10,7 @@ import click
 
 from gossipkv.cli.address import check_free
 from gossipkv.cli.failure import Failure
+from gossipkv.cli.output import echo
 from gossipkv.dev import display, plan
 from gossipkv.dev.display import Show
 from gossipkv.dev.plan import GOSSIP_PORT_OFFSET, HOST, NODES_MAX, PlannedMember
@@ -54,8 +55,8 @@ def dev_command(environment: dict[str, str], nodes: int, data_dir: Path, http_po
         with display.live_table() as show:
             asyncio.run(_run(members, environment, show, restart))
     else:
-        asyncio.run(_run(members, environment, display.lines(), restart))
-    click.echo(f"stopped; the data stay in {data_dir}")
+        asyncio.run(_run(members, environment, display.lines(echo), restart))
+    echo(f"stopped; the data stay in {data_dir}")
 
 
 async def _run(members: list[PlannedMember], environment: dict[str, str], show: Show, restart: bool) -> None:
@@ -65,8 +66,8 @@ async def _run(members: list[PlannedMember], environment: dict[str, str], show: 
 def _print_plan(members: list[PlannedMember], data_dir: Path) -> None:
     first, last = members[0], members[-1]
     row = "v1/usr/tables/colours/rows/sky"
-    click.echo(f"HTTP on {HOST}, ports {first.http_port} to {last.http_port}")
-    click.echo(f"gossip on {HOST}, ports {first.gossip_port} to {last.gossip_port}")
-    click.echo(f"data in {data_dir}, logs in {first.log.parent}")
-    click.echo(f"try: curl -X PUT --data-binary blue {first.url}/{row}; curl {last.url}/{row}")
-    click.echo("Ctrl-C stops all")
+    echo(f"HTTP on {HOST}, ports {first.http_port} to {last.http_port}")
+    echo(f"gossip on {HOST}, ports {first.gossip_port} to {last.gossip_port}")
+    echo(f"data in {data_dir}, logs in {first.log.parent}")
+    echo(f"try: curl -X PUT --data-binary blue {first.url}/{row}; curl {last.url}/{row}")
+    echo("Ctrl-C stops all")

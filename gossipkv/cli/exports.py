@@ -16,6 +16,7 @@ from gossipkv.cli import row_format
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.format_option import format_option
+from gossipkv.cli.output import echo, standard_output
 from gossipkv.cli.server_options import ask, namespace_option, server_options
 from gossipkv.client import Client
 
@@ -76,15 +77,16 @@ def export_command(
         return rows
 
     rows = ask(servers, environment, exported) if data_dir is None else exported_here(data_dir)
-    click.echo(f"{rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
+    echo(f"{rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
 
 
 @contextmanager
 def _destination(name: str) -> Iterator[BinaryIO]:
     """A file that is renamed into place at the end, and removed when it is not reached."""
     if name == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        output = standard_output()
+        yield output
+        output.flush()
         return
     # Where a link leads, for the link to stay.
     path = Path(name).resolve()

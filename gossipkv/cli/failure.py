@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import IO, Any
+
 import click
 
 from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.output import echo
 
 
 class Failure(click.ClickException):
@@ -13,3 +16,6 @@ class Failure(click.ClickException):
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.ERROR) -> None:
         super().__init__(message)
         self.exit_code: int = exit_code  # type: ignore[misc]
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
+        echo(f"Error: {self.message}", err=True)

@@ -20,6 +20,7 @@ from gossipkv.cli.failure import Failure
 from gossipkv.cli.format_option import format_option
 from gossipkv.cli.import_state import ImportState
 from gossipkv.cli.importer import LINE_BYTES_MAX, Importer, Send
+from gossipkv.cli.output import echo
 from gossipkv.cli.server_options import command_client, failure_of, server_options
 from gossipkv.client import BatchOutcome, Client, ClientError, ServerFailedError, UnavailableError
 
@@ -145,7 +146,7 @@ def _import_file(
     if before.offset:
         if digest.hexdigest() != before.digest:
             raise Failure(f"{source.name} has changed since its import was interrupted; start over with --restart")
-        click.echo(f"going on after line {before.line:,} ({path})", err=True)
+        echo(f"going on after line {before.line:,} ({path})", err=True)
     with _sending(environment, table, servers) as send:
         importer = Importer(
             source.file,
@@ -210,7 +211,7 @@ def _run(
         raise Failure(stopped, ExitCode(failure.exit_code)) from error
     seconds = time.monotonic() - began
     rate = importer.rows / seconds if seconds else 0
-    click.echo(f"{importer.rows:,} rows in {seconds:.1f} s, {rate:,.0f} rows/s", err=True)
+    echo(f"{importer.rows:,} rows in {seconds:.1f} s, {rate:,.0f} rows/s", err=True)
 
 
 @contextmanager
@@ -231,14 +232,14 @@ def _progress(size_bytes: int) -> Iterator[Callable[[int], None]]:
 def _report(rows: int, rejected: int, before: ImportState | None = None) -> None:
     if before is not None and before.offset:
         rows, rejected = rows + before.rows, rejected + before.rejected
-        click.echo(f"{rows:,} rows with those before the interruption", err=True)
+        echo(f"{rows:,} rows with those before the interruption", err=True)
     if rejected:
         raise Failure(f"{rejected:,} lines were rejected; the others stand")
 
 
 def _print_rejection(line: int, reason: str) -> None:
-    click.echo(f"line {line}: {reason}", err=True)
+    echo(f"line {line}: {reason}", err=True)
 
 
 def _print_retry(error: UnavailableError, pause_s: float) -> None:
-    click.echo(f"{error}; trying again in {pause_s:.1f} s", err=True)
+    echo(f"{error}; trying again in {pause_s:.1f} s", err=True)

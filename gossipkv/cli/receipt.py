@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
-from gossipkv.cli.output import print_table
+from gossipkv.cli.output import echo_json, print_table
 from gossipkv.cli.server_options import ask, output_option, server_options
 
 Command = Callable[..., Any]
@@ -60,7 +59,7 @@ def receipt_command(
     """Show which members have the write that RECEIPT names, as far as the server knows."""
     coverage = ask(servers, environment, lambda client: client.receipt(receipt, wait=wait, within=timeout))
     if output == "json":
-        click.echo(json.dumps(coverage, ensure_ascii=False))
+        echo_json(coverage)
     else:
         rows = [(m["member"], m["status"], "yes" if m["has_it"] else "not known") for m in coverage["members"]]
         print_table(("member", "status", "has it"), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
-from gossipkv.cli.output import print_table
+from gossipkv.cli.output import echo, echo_json, print_table, write_raw
 from gossipkv.cli.receipt import checked_wait, copies_options, judge
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
 from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
@@ -64,7 +63,8 @@ def put_command(
             w=w,
             write_wait=write_wait,
         )
-        click.echo(f"receipt {written.receipt}\netag {written.etag}", err=True)
+        echo(f"receipt {written.receipt}", err=True)
+        echo(f"etag {written.etag}", err=True)
         return None if wait is None else await client.receipt(written.receipt or "", wait=wait)
 
     coverage = ask(servers, environment, put)
@@ -103,7 +103,8 @@ def get_command(
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Write the value of ROW of TABLE to standard output, byte for byte; on a terminal a line end is added.
+    """Write the value of ROW of TABLE to standard output, byte for byte. On a terminal a line end is added, and
+    control characters are shown as escapes.
 
     A row with several values is written as with -o json, all of them under "siblings", and the exit code is 9:
     put what you make of them with --context.
@@ -119,15 +120,11 @@ def get_command(
     if found is None:
         raise Failure(f"there is no row {row!r} in the table {table!r}", ExitCode.NOT_FOUND)
     if output == "json" or found.siblings:
-        _print_json(_json_of(found) | {"context": found.context})
+        echo_json(_json_of(found) | {"context": found.context})
         if found.siblings:
             raise click.exceptions.Exit(ExitCode.SIBLINGS)
         return
-    content = found.value or b""
-    sys.stdout.buffer.write(content)
-    if sys.stdout.isatty() and not content.endswith(b"\n"):
-        sys.stdout.buffer.write(b"\n")
-    sys.stdout.buffer.flush()
+    write_raw(found.value or b"")
 
 
 @click.command("delete")
@@ -193,16 +190,16 @@ def list_command(
         async for page in listed_table.pages(limit=limit, prefix=prefix, start=start, end=end, keys_only=keys_only):
             for row in page:
                 if output == "json":
-                    _print_json(_json_of(row))
+                    echo_json(_json_of(row))
                 elif keys_only:
-                    click.echo(row.row)
+                    write_raw(row.row.encode() + b"\n")
                 else:
                     rows.append(row)
         return rows
 
     rows = ask(servers, environment, listed)
     if output == "table" and not keys_only:
-        print_table(("row", "value", "etag"), [(_shown(row.row), _shown_value(row), row.etag or "") for row in rows])
+        print_table(("row", "value", "etag"), [(row.row, _shown_value(row), row.etag or "") for row in rows])
 
 
 def _json_of(row: Row) -> dict[str, object]:
@@ -217,14 +214,9 @@ def _json_of(row: Row) -> dict[str, object]:
 
 def _shown_value(row: Row) -> str:
     try:
-        return _shown((row.value or b"").decode())
+        return (row.value or b"").decode()
     except UnicodeDecodeError:
         return f"{len(row.value or b''):,} bytes"
-
-
-def _shown(text: str) -> str:
-    """Text on one line, without control characters."""
-    return text if text.isprintable() else json.dumps(text)
 
 
 @click.group("tables", invoke_without_command=True)
@@ -240,7 +232,7 @@ def tables_command(context: click.Context, namespace: str, output: str, servers:
     tables = ask(servers, environment, lambda client: client.tables(namespace))
     if output == "json":
         for table in tables:
-            _print_json(table)
+            echo_json(table)
         return
     columns = ("table", "rows", "tombstones", "value_bytes")
     print_table(columns, [[str(table.get(column, "")) for column in columns] for table in tables])
@@ -269,8 +261,4 @@ def set_command(
         await client.table(table).configure(conflicts=conflicts, w=w, r=r)
         return await client.table(table).describe()
 
-    _print_json(ask(servers, environment, set_and_described))
-
-
-def _print_json(item: object) -> None:
-    click.echo(json.dumps(item, ensure_ascii=False))
+    echo_json(ask(servers, environment, set_and_described))

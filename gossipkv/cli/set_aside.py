@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import click
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.merge import Fate, Merge, described
-from gossipkv.cli.output import print_table
+from gossipkv.cli.output import echo, echo_json, print_table
 from gossipkv.cli.server_options import ask, output_option, server_options
 from gossipkv.client import Client
 from gossipkv.core.storage import StorageError
@@ -58,7 +57,7 @@ def list_command(environment: dict[str, str], data_dir: Path | None, output: str
         )
     if output == "json":
         for each in sets:
-            click.echo(json.dumps(each, ensure_ascii=False))
+            echo_json(each)
         return
     print_table(
         ("set aside", "replica", "rows only here", "path", "why"),
@@ -91,13 +90,13 @@ def merge_command(environment: dict[str, str], directory: Path, dry_run: bool, s
                 async for each in merge.run(_each(storage, account)):
                     advance()
                     if each.fate not in (Fate.SAME, Fate.KNOWN, Fate.GONE):
-                        click.echo(described(each))
+                        echo(described(each))
             return merge
 
         merge = ask(servers, environment, merged)
     would = "nothing was put, as this is a dry run; it would be: " if dry_run else ""
     counts = [f"{number:,} {fate.value}" for fate, number in merge.fates.items()]
-    click.echo(f"{rows:,} rows: {would}{'; '.join(counts) or 'nothing to do'}", err=True)
+    echo(f"{rows:,} rows: {would}{'; '.join(counts) or 'nothing to do'}", err=True)
     if any(fate.remains for fate in merge.fates):
         raise Failure("rows differ that were left as they are in the cluster; they are named above", ExitCode.CONFLICTS)
 

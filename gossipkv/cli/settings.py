@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import click
 
 from gossipkv import settings
-from gossipkv.cli.output import print_table
+from gossipkv.cli.output import echo_json, echo_lines, print_table
 from gossipkv.cli.setting_options import loaded, setting_options
 
 
@@ -29,15 +28,15 @@ def settings_command(
 ) -> None:
     """Show the settings that `serve` would run with, given the same flags, environment and file."""
     if markdown:
-        click.echo(settings.to_markdown(), nl=False)
+        echo_lines(settings.to_markdown().removesuffix("\n"))
         return
     in_force, sources = loaded(flags, environment, config)
     values = dataclasses.asdict(in_force)
     if as_toml:
-        click.echo(settings.to_toml(values), nl=False)
+        echo_lines(settings.to_toml(values).removesuffix("\n"))
     elif output == "json":
         listed = {name: {"value": value, "source": sources[name]} for name, value in values.items()}
-        click.echo(json.dumps(listed, indent=2))
+        echo_json(listed, indent=2)
     else:
         meanings = settings.rules()
         print_table(

@@ -6,6 +6,8 @@ import os
 
 import click
 
+from gossipkv.cli.output import echo
+
 
 @click.command("simulate")
 @click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="Number of seeds to run.")
@@ -40,12 +42,12 @@ def simulate_command(
         from gossipkv.simulation.membership_table import SIZES, tables
 
         for line in tables(SIZES, seeds, first_seed):
-            click.echo(line)
+            echo(line)
         return
     if replacements is not None:
         from gossipkv.simulation.replacements import run as replace
 
-        context.exit(0 if replace(replacements, click.echo) else 1)
+        context.exit(0 if replace(replacements, echo) else 1)
     from gossipkv.simulation.command import run
 
     context.exit(run(seeds=seeds, first_seed=first_seed, jobs=jobs, seed=seed))

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.cli.output import echo
 from gossipkv.client import Row
 from gossipkv.core.address import NAMESPACES, address_of
 from gossipkv.core.quarantine import shown
@@ -49,4 +48,4 @@ def _name_unreadable(storage: LmdbStorage, namespace: str, table: str) -> None:
         found |= {address: held.reason for address, held in view.quarantined(namespace, prefix, prefix[:-1] + b"\1")}
     for address, reason in sorted(found.items()):
         row = shown(namespace, address, reason)
-        click.echo(f"the row {row.row!r} cannot be read and is left out: {reason}", err=True)
+        echo(f"the row {row.row!r} cannot be read and is left out: {reason}", err=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 
 import click
 
+from gossipkv.cli.output import echo, echo_json
 from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
 from gossipkv.client import Change, Client, value_to_json
 
@@ -40,13 +40,16 @@ def watch_command(
         watched_table = client.table(table, namespace=namespace)
         async with watched_table.watch(prefix=prefix, since=since, snapshot=snapshot) as watch:
             async for change in watch:
-                click.echo(_json_of(change) if output == "json" else _line_of(change))
+                if output == "json":
+                    echo_json(_json_of(change))
+                else:
+                    echo(_line_of(change))
 
     with suppress(KeyboardInterrupt):
         ask(servers, environment, watched)
 
 
-def _json_of(change: Change) -> str:
+def _json_of(change: Change) -> dict[str, object]:
     item: dict[str, object] = {"event": change.kind.value, "id": change.event_id}
     if change.row:
         item["row"] = change.row
@@ -58,22 +61,17 @@ def _json_of(change: Change) -> str:
         item["etag"] = change.etag
     if change.context is not None:
         item["context"] = change.context
-    return json.dumps(item, ensure_ascii=False)
+    return item
 
 
 def _line_of(change: Change) -> str:
     values = change.siblings or (() if change.value is None else (change.value,))
-    shown = (_one_line(change.row), " | ".join(_shown(value) for value in values))
+    shown = (change.row, " | ".join(_shown(value) for value in values))
     return "  ".join((change.kind.value.ljust(7), *shown)).rstrip()
 
 
 def _shown(value: bytes) -> str:
     try:
-        return _one_line(value.decode())
+        return value.decode()
     except UnicodeDecodeError:
         return f"{len(value):,} bytes"
-
-
-def _one_line(text: str) -> str:
-    """Text without control characters."""
-    return text if text.isprintable() else json.dumps(text)

@@ -12,11 +12,20 @@ from __future__ import annotations
 import asyncio
 import enum
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_PLAIN = re.compile(r"https?://(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})", re.ASCII)
+
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
+
+
+def is_plain(url: object) -> bool:
+    """Whether it is http(s)://host:port and nothing else, as members advertise themselves."""
+    match = _PLAIN.fullmatch(url) if isinstance(url, str) else None
+    return match is not None and 0 < int(match[1]) < 65_536
 
 
 class Choice(enum.Enum):

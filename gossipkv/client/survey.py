@@ -1,6 +1,8 @@
 """Asks every member for its own status.
 
 One server names the members. Each is then asked at its own HTTP endpoint, because what others know of it may be old.
+The endpoints come from records that any peer may have written: one with a path, a query or a password would make this
+program send a request of the peer's choice, so it is not asked.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gossipkv.client.client import Client
+from gossipkv.client.endpoints import is_plain
 from gossipkv.client.errors import ClientError, UnavailableError
 
 _TIMEOUT_S = 5.0
@@ -97,6 +100,9 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
     name, endpoint, status = member["member"], endpoint_of(member, "http"), member["status"]
     if endpoint is None:
         return MemberAnswer(name, None, status, is_ready=False, figures=None, failure="has told of no HTTP endpoint")
+    if not is_plain(endpoint):
+        failure = f"the endpoint in its record is not http(s)://host:port, and is not asked: {endpoint}"
+        return MemberAnswer(name, endpoint, status, is_ready=False, figures=None, failure=failure)
     try:
         async with Client([endpoint], timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S, passes=1) as client:
             account = await own_account(client)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
 from rich import box
 from rich.console import Group
 from rich.live import Live
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from gossipkv.client.survey import age_text
 from gossipkv.dev.supervisor import ENDED, READY, Sight
+from gossipkv.rows.escapes import escaped
 
 Show = Callable[[list[Sight]], None]
 
@@ -26,7 +26,7 @@ def live_table() -> Iterator[Show]:
         yield lambda sights: live.update(_rendered(sights), refresh=True)
 
 
-def lines() -> Show:
+def lines(say: Callable[[str], None]) -> Show:
     """A line when a member's state changes, and one when all hold the same rows for the first time."""
     states: dict[str, str] = {}
     has_converged = False
@@ -37,10 +37,10 @@ def lines() -> Show:
             line = _line(sight)
             if states.get(sight.member.name) != line:
                 states[sight.member.name] = line
-                click.echo(line)
+                say(line)
         if not has_converged and _is_converged(sights):
             has_converged = True
-            click.echo(f"all {len(sights)} members are ready and hold the same rows")
+            say(f"all {len(sights)} members are ready and hold the same rows")
 
     return show
 
@@ -79,9 +79,11 @@ def _rendered(sights: list[Sight]) -> Group:
     return Group(table, *remarks)
 
 
-def _figures(sight: Sight) -> tuple[str, str, str, str]:
+def _figures(sight: Sight) -> tuple[str, str, str | Text, str]:
     if sight.shards is None:
         return ("", "", "", "")
     user, system = sight.shards["usr"], sight.shards["sys"]
     behind = user["rows_behind"] + system["rows_behind"]
-    return (f"{user['rows']:,}", f"{behind:,}", user["fingerprint"], age_text(user["last_sync_seconds"]))
+    # Another server may be at the port of a member.
+    fingerprint = Text(escaped(str(user["fingerprint"])))
+    return (f"{user['rows']:,}", f"{behind:,}", fingerprint, age_text(user["last_sync_seconds"]))

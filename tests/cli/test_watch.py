@@ -36,7 +36,7 @@ def test_events_are_written_as_they_come_until_ctrl_c_and_gone_on_from_by_id(
     finally:
         resumed.process.send_signal(signal.SIGINT)
     assert resumed.ends() == 0
-    assert resumed.output == 'delete   k\nput      l  "a\\nb"\n'
+    assert resumed.output == "delete   k\nput      l  a\\nb\n"
 
 
 def test_what_is_wrong_with_a_watch_is_said_on_one_line(run: Run) -> None:
