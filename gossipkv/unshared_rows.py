@@ -24,6 +24,7 @@ from gossipkv.core.clock import milliseconds
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import View
 from gossipkv.storage.account import Account
+from gossipkv.storage.directory import open_private
 from gossipkv.storage.lmdb import LmdbStorage
 
 ROWS_FILE = "rows.ndjson"
@@ -136,7 +137,7 @@ def write_unshared_rows(directory: Path, account: Account) -> Listed:
     temporary = directory / f".{ROWS_FILE}.new"
     storage = LmdbStorage(directory, must_exist=True)
     try:
-        with temporary.open("wb") as file:
+        with open_private(temporary, "wb") as file:
             for page in unshared_rows(storage, account):
                 for row in page:
                     line = json.dumps(row.to_json(), ensure_ascii=False, separators=(",", ":"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,8 @@ def export_command(
 ) -> None:
     """Write all rows of TABLE to FILE, or to standard output, in order of their keys.
 
-    FILE appears, or is replaced, only once it is complete. Rows that are written meanwhile may or may not be in it.
+    FILE appears, or is replaced, only once it is complete. A new file has the permissions of the umask, and one that
+    is replaced keeps its own. Rows that are written meanwhile may or may not be in it.
     """
     if data_dir is not None and servers:
         raise Failure("rows come from --server or from --data-dir, not from both", ExitCode.USAGE)
@@ -95,7 +97,7 @@ def _destination(name: str) -> Iterator[BinaryIO]:
         raise Failure(f"{name} is not a file; write to standard output with - and lead that there")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with temporary.open("wb") as output:
+        with _new_file(temporary, like=path) as output:
             yield output
             output.flush()
             os.fsync(output.fileno())
@@ -104,6 +106,17 @@ def _destination(name: str) -> Iterator[BinaryIO]:
         raise Failure(f"{name} cannot be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _new_file(path: Path, *, like: Path) -> BinaryIO:
+    """A new file with the permissions of the file that it will replace, and otherwise those of the user's umask. At no
+    time may anyone read it who may not read that file. Raises OSError."""
+    mode = stat.S_IMODE(like.stat().st_mode) if like.exists() else None
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if mode is None else 0o600)
+    if mode is not None:
+        os.fchmod(descriptor, mode)
+    return os.fdopen(descriptor, "wb")
 
 
 @contextmanager

@@ -55,8 +55,8 @@ def write(members: list[PlannedMember], advertised: Mapping[str, str] | None = N
     """Directories, and a settings file per member. `advertised`: the host at which others reach each member, by name,
     where it is not that which it serves on. Raises OSError."""
     for member, content in _settings_files(members, advertised or {}):
-        member.data_dir.mkdir(parents=True, exist_ok=True)
-        member.log.parent.mkdir(parents=True, exist_ok=True)
+        for directory in (member.data_dir, member.log.parent):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         member.config.write_text(content)
 
 

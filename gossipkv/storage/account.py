@@ -15,6 +15,7 @@ from typing import Any
 
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.fence import Fence
+from gossipkv.storage.directory import open_private
 
 ACCOUNT_FILE = "account.json"
 _UNKNOWN = "not known"
@@ -47,7 +48,7 @@ class Account:
 
     def write(self, directory: Path) -> None:
         """Write the file durably. Raises OSError."""
-        with (directory / ACCOUNT_FILE).open("w") as file:
+        with open_private(directory / ACCOUNT_FILE, "w") as file:
             json.dump(self._to_json(), file, indent=1)
             file.flush()
             os.fsync(file.fileno())

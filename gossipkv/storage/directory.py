@@ -2,18 +2,35 @@
 
 A process holds an exclusive lock on the directory's `lock` file while it runs, so that two processes never write the
 same data. The kernel releases the lock when the process ends, for any reason.
+
+Data are for the user of the process alone: directories that are created here have mode 0700, and files 0600, whatever
+the umask is. Files of earlier versions, which had 0644, are changed when they are opened. The mode of a directory that
+exists is left alone: it may be a mounted volume, to which a group gives access.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from gossipkv.core.storage import StorageError
 
 DATA_FILE = "data.mdb"
 """The file with all data of a store; LMDB creates its other files again when the store is opened."""
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+_FILES = (DATA_FILE, "lock.mdb", "lock")
+
+
+def open_private(path: Path, mode: str) -> IO[Any]:
+    """Open a file for writing, in place of what it held, that only the user of the process may read. Raises OSError."""
+    assert mode in ("w", "wb")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    return os.fdopen(descriptor, mode)
 
 
 class DataDirectory:
@@ -22,8 +39,8 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            self._descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise StorageError(f"the data directory {path} cannot be used: {error.strerror}") from error
         try:
@@ -33,6 +50,10 @@ class DataDirectory:
             if isinstance(error, BlockingIOError):
                 raise StorageError(f"the data directory {path} is in use by another process") from error
             raise StorageError(f"the data directory {path} cannot be locked: {error.strerror}") from error
+        for name in _FILES:
+            # It may be absent, or belong to another user whose group this process is in.
+            with suppress(OSError):
+                (path / name).chmod(FILE_MODE)
 
     def free_bytes(self) -> int:
         """What the volume still has room for."""

@@ -61,7 +61,7 @@ from gossipkv.core.storage import (
 )
 from gossipkv.rows.names import is_address
 from gossipkv.storage import encoding
-from gossipkv.storage.directory import DATA_FILE, DataDirectory
+from gossipkv.storage.directory import DATA_FILE, FILE_MODE, DataDirectory
 from gossipkv.storage.upgrade import rebuild_fingerprints
 
 log = structlog.get_logger(__name__)
@@ -446,6 +446,7 @@ class LmdbStorage:
                 str(path),
                 map_size=map_size_bytes,
                 subdir=True,
+                mode=FILE_MODE,
                 sync=True,
                 metasync=True,
                 max_dbs=len(_Databases._fields),

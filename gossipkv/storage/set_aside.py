@@ -22,7 +22,7 @@ from pathlib import Path
 from gossipkv.core.causality import ReplicaId
 from gossipkv.core.storage import StorageError
 from gossipkv.storage.account import Account
-from gossipkv.storage.directory import DATA_FILE, DataDirectory
+from gossipkv.storage.directory import DATA_FILE, DIRECTORY_MODE, DataDirectory
 
 SET_ASIDE = "set-aside"
 
@@ -54,13 +54,13 @@ def all_set_aside(data_dir: Path) -> list[Path]:
 
 def _new_directory(parent: Path, replica: ReplicaId, now_ms: int) -> Path:
     """A directory of this name; a later number where one was begun in the same second, or by a clock set back."""
-    parent.mkdir(exist_ok=True)
+    parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     name = f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y%m%dT%H%M%SZ}-{replica:016x}"
     number = 1
     while True:
         target = parent / (name if number == 1 else f"{name}-{number}")
         try:
-            target.mkdir()
+            target.mkdir(mode=DIRECTORY_MODE)
         except FileExistsError:
             number += 1
         else:
