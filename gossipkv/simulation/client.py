@@ -1,4 +1,8 @@
-"""A client that writes and reads at random members, whatever state they are in."""
+"""A client that writes and reads at random members, whatever state they are in.
+
+It writes at one member with what it has read at another, which may be ahead or have lost its disk since. A member that
+has not seen what the client has read refuses the write.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,7 @@ class Client:
         """Read a random row; returns its address. The reader notes what the row holds."""
         address = self._address()
         row = host.disk.committed_row(USER, address)
-        if row is not None and table_of(address) == BESIDE:
+        if row is not None:
             self._seen[address] = row.seen
         if row is not None and row.is_visible_at(host.now_ms()):
             self._etags[address] = row.etag
@@ -87,7 +91,7 @@ class Client:
         if kind < 0.2:
             return Operation(address, value, if_match=(self._etags.get(address, "*"),))
         ttl_ms = self._rng.randint(1, TTL_MS_MAX) if kind < 0.3 and value is not None else None
-        return Operation(address, value, ttl_ms=ttl_ms)
+        return Operation(address, value, seen=self._seen.get(address) if kind >= 0.8 else None, ttl_ms=ttl_ms)
 
     def _address(self) -> bytes:
         if self._rng.random() < 0.2:
@@ -128,4 +132,9 @@ def describe(operations: list[Operation], outcome: Answer | Exception) -> Iterat
     for operation, result in zip(operations, outcome, strict=True):
         verb = "delete" if operation.value is None else "put"
         row = operation.address.decode().replace("\0", "/")
-        yield f"{verb} {row} is {result.dot}" if isinstance(result, Written) else f"{verb} {row} does not match"
+        if isinstance(result, Written):
+            yield f"{verb} {row} is {result.dot}"
+        elif isinstance(result, Declined):
+            yield f"{verb} {row} is declined: {result.reason}"
+        else:
+            yield f"{verb} {row} does not match"
