@@ -1,7 +1,7 @@
 """A client that writes and reads at random members, whatever state they are in.
 
-It writes at one member with what it has read at another, which may be ahead or have lost its disk since. A member that
-has not seen what the client has read refuses the write.
+In the table that keeps siblings it writes at one member with what it has read at another, which may be ahead or have
+lost its disk since. A member that has not seen what the client has read refuses the write.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Client:
         """Read a random row; returns its address. The reader notes what the row holds."""
         address = self._address()
         row = host.disk.committed_row(USER, address)
-        if row is not None:
+        if row is not None and table_of(address) == BESIDE:
             self._seen[address] = row.seen
         if row is not None and row.is_visible_at(host.now_ms()):
             self._etags[address] = row.etag
@@ -91,7 +91,7 @@ class Client:
         if kind < 0.2:
             return Operation(address, value, if_match=(self._etags.get(address, "*"),))
         ttl_ms = self._rng.randint(1, TTL_MS_MAX) if kind < 0.3 and value is not None else None
-        return Operation(address, value, seen=self._seen.get(address) if kind >= 0.8 else None, ttl_ms=ttl_ms)
+        return Operation(address, value, ttl_ms=ttl_ms)
 
     def _address(self) -> bytes:
         if self._rng.random() < 0.2:
