@@ -63,6 +63,9 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
             clock_skew_ms_max=settings.clock_skew_ms_max,
             tombstone_age_ms_min=settings.tombstone_age_ms_min,
             message_life_ms=settings.message_life_ms,
+            members_max=settings.members_max,
+            context_origins_max=settings.context_origins_max,
+            dialled_hosts=settings.dialled_hosts,
             fanout=settings.fanout,
             siblings_max=settings.siblings_max,
             value_bytes_max=settings.value_bytes_max,
@@ -70,6 +73,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
     except InvalidInputError as error:
         raise SettingsError(str(error)) from error
     storage = LmdbStorage(Path(settings.data_dir), settings.storage_bytes_max)
+    metrics.peers_max = settings.metrics_peers_max
     metrics.set_aside.set(len(all_set_aside(Path(settings.data_dir))))
     transport = HttpTransport(
         settings.gossip_host,

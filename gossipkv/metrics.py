@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import accumulate
 
 from prometheus_client import (
@@ -26,9 +27,10 @@ from gossipkv.codec.rows import ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import ANOMALIES, Arrival
 from gossipkv.core.fetch import DAMAGED
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
 from gossipkv.core.room import NO_ROOM
 from gossipkv.core.shortage import AMPLE_ROOM, RoomStatus
-from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.status import MemberStatus, ReplicaStatus
 from gossipkv.transport.base import Fault
 
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -38,6 +40,8 @@ _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _ROW_REASONS = ("clock_skew", "inconsistent", DAMAGED, NO_ROOM, ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE)
+_RECORD_REASONS = (AHEAD, ENDPOINT, TOO_MANY)
+PEERS_MAX = 100
 _ENVELOPE_REASONS = ("name_taken", "other_cluster")
 _FINGERPRINT_END = 2**48
 """Prometheus keeps doubles, which hold no more than 53 bits exactly."""
@@ -107,6 +111,10 @@ class Metrics:
         self.quorum_writes = Counter(
             "gossipkv_quorum_writes", "Writes that asked for several copies", ["result"], registry=registry
         )
+        self.peers_max = PEERS_MAX
+        """Maximum number of members that have series of their own."""
+        self._origins: set[str] = set()
+        """The members whose replication delay has a series of its own."""
         self._status = _StatusCollector()
         registry.register(self._status)
         ProcessCollector(registry=registry)
@@ -123,12 +131,32 @@ class Metrics:
     def observe_arrivals(self, arrivals: Iterable[Arrival], now_ms: int) -> None:
         """Clamped at zero: the origin's clock may be ahead."""
         for origin, written_ms in arrivals:
+            if origin not in self._origins:
+                if len(self._origins) >= self.peers_max:
+                    origin = "other"
+                else:
+                    self._origins.add(origin)
             self.replication_delay.labels(origin).observe(max(0, now_ms - written_ms) / 1000)
 
     def render(self, status: ReplicaStatus) -> bytes:
         """All metrics in Prometheus' text format, state as of `status`."""
-        self._status.status = status
+        self._status.status = _with_peers(status, self.peers_max)
+        self._status.members = status.members
         return generate_latest(self.registry)
+
+
+def _with_peers(status: ReplicaStatus, peers_max: int) -> ReplicaStatus:
+    """The status with at most so many other members: those that are alive and have been heard come first."""
+    own = [member for member in status.members if member.is_self]
+    others = [member for member in status.members if not member.is_self]
+    if len(others) <= peers_max:
+        return status
+    others.sort(key=lambda each: (each.status != ALIVE, not _is_heard(each), each.member))
+    return replace(status, members=tuple(sorted(own + others[:peers_max], key=lambda each: each.member)))
+
+
+def _is_heard(member: MemberStatus) -> bool:
+    return any(shard.heard_ms is not None for shard in member.shards.values())
 
 
 def _start_at_zero(counter: Counter, values: Iterable[str]) -> None:
@@ -174,12 +202,15 @@ class _StatusCollector:
 
     def __init__(self) -> None:
         self.status: ReplicaStatus | None = None
+        """With the members that have series of their own."""
+        self.members: tuple[MemberStatus, ...] = ()
+        """All members."""
 
     def collect(self) -> Iterable[Metric]:
         if self.status is None:
             return
         yield from _shards(self.status)
-        yield from _members(self.status)
+        yield from _members(self.status, self.members)
         yield from _unreadable(self.status)
         yield from _room(self.status.room)
         yield from _tally(self.status)
@@ -237,9 +268,17 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
     )
 
 
-def _members(status: ReplicaStatus) -> Iterable[Metric]:
+def _members(status: ReplicaStatus, members: tuple[MemberStatus, ...]) -> Iterable[Metric]:
     others = [member for member in status.members if not member.is_self]
-    counts = {word: sum(member.status == word for member in status.members) for word in (ALIVE, SUSPECT, DEAD, LEFT)}
+    counts = {word: sum(member.status == word for member in members) for word in (ALIVE, SUSPECT, DEAD, LEFT)}
+    yield _gauge(
+        "members_without_series",
+        "Members that have no series of their own here, because there are too many",
+        [],
+        [([], len(members) - len(status.members))],
+    )
+    unvouched = sum(member.is_unvouched for member in members)
+    yield _gauge("members_not_dialled", "Members on hosts that discovery has not found", [], [([], unvouched)])
     yield _gauge("members", "Members known, this one included", ["status"], (([w], n) for w, n in counts.items()))
     yield _gauge(
         "peer_alive",
@@ -328,6 +367,13 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     fates = ("begun", "refuted", "dead", "false_dead")
     yield _counter("suspicions", "Suspicions by fate", ["fate"], (([f], tally.suspicions[f]) for f in fates))
     yield _counter("refutations", "Words against this member that it refuted", [], [([], tally.refutations)])
+    yield _counter("rumours_refused", "Rumours about starts ahead of the clock", [], [([], tally.rumours_refused)])
+    yield _counter(
+        "member_records_refused",
+        "Records of members that were refused, or whose endpoint was",
+        ["reason"],
+        _by_reason(_RECORD_REASONS, tally.records_refused),
+    )
     yield _counter("wakes_late", "Times that this member found it had been paused", [], [([], tally.wakes_late)])
     yield _counter(
         "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]

@@ -157,6 +157,12 @@ class Settings:
     discovery_namespace: str = _text(
         "", "Kubernetes namespace of that Service.", pattern=_NAME, default_text="that of the pod"
     )
+    dialled_hosts: str = _choice(
+        "auto",
+        ("auto", "discovered", "recorded"),
+        "Which hosts in records of members are dialled. discovered: those that discovery has found; recorded: all; "
+        "auto: discovered as soon as discovery has named all members (Kubernetes), otherwise recorded.",
+    )
     discovery_interval_s: float = _number(
         5.0,
         "Interval between look-ups of members; Kubernetes is watched instead.",
@@ -231,6 +237,20 @@ class Settings:
         "Maximum time from sending a message between members to its arrival; more than exchange_timeout_s.",
         "milliseconds",
         maximum=_HOUR_MS,
+    )
+    members_max: int = _number(
+        1_000, "Maximum number of other members; records of more are refused.", "members", minimum=8, maximum=2_000
+    )
+    context_origins_max: int = _number(
+        8_192,
+        "Maximum number of replicas that are not members whose writes this member accepts, per shard; replicas that "
+        "are retired do not count.",
+        "replicas",
+        minimum=64,
+        maximum=14_000,
+    )
+    metrics_peers_max: int = _number(
+        100, "Maximum number of members that have series of their own in /metrics.", "members", maximum=2_000
     )
     fanout: int = _number(
         0,

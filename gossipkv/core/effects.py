@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gossipkv.core.messages import Envelope
@@ -82,6 +82,10 @@ class Tally:
     """Probes begun here, by how they ended: direct, indirect, heard (an exchange of gossip was answered), failed."""
     suspicions: Counter[str] = field(default_factory=Counter)
     """begun here; and what came of those held here: refuted, dead, and false_dead that were alive after all."""
+    rumours_refused: int = 0
+    """Rumours about a start too far ahead of the clock."""
+    records_refused: Counter[str] = field(default_factory=Counter)
+    """Records of members that were not taken as they are, by reason."""
     refutations: int = 0
     """Suspicions of this member that it has refuted."""
     wakes_late: int = 0
@@ -103,21 +107,14 @@ class Tally:
         self.has_new_conflicts = True
 
     def copy(self) -> Tally:
-        return Tally(
-            Counter(self.rounds),
-            Counter(self.rows_refused),
-            self.rows_received,
-            self.rows_sent,
-            Counter(self.anomalies),
-            Counter(self.envelopes_refused),
-            Counter(self.probes),
-            Counter(self.suspicions),
-            self.refutations,
-            self.wakes_late,
-            self.reads_repaired,
-            Counter(self.conflicts),
-            self.has_new_conflicts,
-            self.tombstones_collected,
-            self.siblings_over_limit,
-            self.puts_refused,
+        return replace(
+            self,
+            rounds=Counter(self.rounds),
+            rows_refused=Counter(self.rows_refused),
+            anomalies=Counter(self.anomalies),
+            envelopes_refused=Counter(self.envelopes_refused),
+            probes=Counter(self.probes),
+            suspicions=Counter(self.suspicions),
+            records_refused=Counter(self.records_refused),
+            conflicts=Counter(self.conflicts),
         )

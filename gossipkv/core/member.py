@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from gossipkv.core.causality import ReplicaId
+from gossipkv.core.endpoint import is_endpoint
 
 GOSSIP = "gossip"
 HTTP = "http"
@@ -18,6 +19,12 @@ LEFT = "left"
 INCARNATION_END = 2**62
 """Maximum incarnation. No clock gets there, and a greater one could not be exceeded in a message."""
 
+PROTOCOLS_MAX = 16
+"""Maximum number of endpoints in a record."""
+
+INCARNATION_AHEAD = "its incarnation is further ahead of this member's clock than clock_skew_ms_max allows"
+"""Why a record or a rumour is refused, for the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemberRecord:
@@ -26,7 +33,7 @@ class MemberRecord:
     replica: ReplicaId
     incarnation: int
     endpoints: dict[str, str]
-    """Endpoint by protocol name."""
+    """Endpoint by protocol name. One that was refused is empty: the member is listed, and not dialled there."""
     has_left: bool = False
     zone: str | None = None
     version: str = ""
@@ -62,7 +69,7 @@ class MemberRecord:
             parsed = cls(
                 replica=int(record["replica"], 16),
                 incarnation=int(record["incarnation"]),
-                endpoints={str(entry["name"]): str(entry["endpoint"]) for entry in record["protocols"]},
+                endpoints=checked({str(entry["name"]): str(entry["endpoint"]) for entry in record["protocols"]}),
                 has_left=record["status"] == LEFT,
                 zone=None if record.get("zone") is None else str(record["zone"]),
                 version=str(record.get("version", "")),
@@ -76,4 +83,11 @@ class MemberRecord:
         ids, incarnations = (parsed.replica, parsed.token, parsed.born), (parsed.incarnation, parsed.started)
         if not all(0 <= each < 2**64 for each in ids) or not all(0 <= each < INCARNATION_END for each in incarnations):
             raise ValueError("not a member record: a number is out of range")
+        if len(parsed.endpoints) > PROTOCOLS_MAX:
+            raise ValueError("not a member record: too many endpoints")
         return parsed
+
+
+def checked(endpoints: dict[str, str]) -> dict[str, str]:
+    """The endpoints by protocol, with an empty text in place of each that is not `scheme://host:port`."""
+    return {name: endpoint if is_endpoint(endpoint) else "" for name, endpoint in endpoints.items()}

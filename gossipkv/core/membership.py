@@ -10,6 +10,14 @@ that is dead, and every so many to another zone, so that neither is ever given u
 Discovery removes no member by failing to find it. Where it knows all members that exist, one that is not among them is
 let go: it counts as left and is not tried, though its record stays as it is. It is taken back when it is listed again,
 speaks or answers, or when its record tells of a later start. One that is listed is never let go, however silent it is.
+
+A record may name any host, and anyone who reaches the gossip port can write one. So once discovery knows all members
+that exist, a member is dialled only at a host that discovery has found at some time, or where it has answered before.
+A record that names another host is listed all the same, and the member may talk. Where discovery knows seeds alone,
+records are dialled as they are. `dialled_hosts` chooses one or the other for all discoveries.
+
+The number of members is bounded, and incarnations too far ahead of the clock are refused. A member whose record is
+refused may hold rows. While there is one, this replica does not know all members: see `lists_all`.
 """
 
 from __future__ import annotations
@@ -20,8 +28,9 @@ from collections.abc import Iterable, Iterator
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.effects import Notice
+from gossipkv.core.endpoint import host_of
 from gossipkv.core.member import DEAD, GOSSIP, LEFT, MemberRecord
-from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.options import DISCOVERED, RECORDED, ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.standing import Standing
 from gossipkv.core.swim import Swim
@@ -49,6 +58,18 @@ CROSSING_SHARE = 3
 """One in so many of those that a write is pushed to is of another zone."""
 
 
+HOSTS_MAX = 10_000
+"""Maximum number of hosts that are remembered as found; the latest count."""
+
+REFUSED_MAX = 1_000
+"""Maximum number of members whose refused records are looked at again."""
+
+AHEAD = "incarnation"
+TOO_MANY = "too_many"
+ENDPOINT = "endpoint"
+"""Why a record is not taken as it is: it labels a metric."""
+
+
 class Membership:
     """The peers of one member."""
 
@@ -74,6 +95,13 @@ class Membership:
         self._existing: frozenset[str] | None = None
         """All members that exist, as discovery last said; None while it cannot tell."""
         self._forgotten: set[ReplicaId] = set()
+        self._hosts: dict[str, None] = {}
+        """The hosts that discovery has found, oldest first."""
+        self._knows_hosts = options.dialled_hosts == DISCOVERED
+        """Whether a host that has not been found is no member's."""
+        self.refused: dict[str, str] = {}
+        """Members whose records are refused, by name, with the reason."""
+        self._refused_too_many = False
 
     def peers(self) -> Iterator[Peer]:
         """All others, contacts included, in a fixed order."""
@@ -125,6 +153,7 @@ class Membership:
         that exist, where that is known."""
         self.has_looked = True
         self._found = tuple(endpoints)
+        self._note_hosts(is_complete=existing is not None)
         self._dial_found()
         self._drop_contacts(is_complete=existing is not None)
         self._existing = existing
@@ -152,6 +181,61 @@ class Membership:
         for endpoint, times in self._unfound.items():
             if is_complete or times >= UNFOUND_MAX:
                 del self._contacts[endpoint]
+
+    def _note_hosts(self, *, is_complete: bool) -> None:
+        """Vouch for the hosts found; dial members that have waited for that, and no longer those that no one vouches
+        for and that have not answered."""
+        for host in map(host_of, self._found):
+            self._hosts.pop(host, None)
+            self._hosts[host] = None
+        for host in list(self._hosts)[: max(0, len(self._hosts) - HOSTS_MAX)]:
+            del self._hosts[host]
+        self._knows_hosts |= is_complete and self._options.dialled_hosts != RECORDED
+        for peer in self.members():
+            if peer.record is None:
+                continue
+            recorded = peer.record.endpoints.get(GOSSIP, "")
+            if peer.is_unvouched and self.may_dial(recorded):
+                peer.is_unvouched = False
+                peer.endpoint, peer.failures, peer.retry_at_ms, peer.is_sync_due = recorded, 0, 0, True
+            elif peer.endpoint == recorded and not peer.has_answered and not self.may_dial(recorded):
+                peer.endpoint = ""
+                self._note_unvouched(peer, recorded)
+
+    def may_dial(self, endpoint: str) -> bool:
+        """Whether an endpoint in a record is dialled."""
+        return bool(endpoint) and (not self._knows_hosts or host_of(endpoint) in self._hosts)
+
+    def is_vouched(self, peer: Peer) -> bool:
+        """Whether discovery has found the host at which it is dialled."""
+        return bool(peer.endpoint) and host_of(peer.endpoint) in self._hosts
+
+    def _note_unvouched(self, peer: Peer, endpoint: str) -> None:
+        if endpoint and not peer.is_unvouched:
+            peer.is_unvouched = True
+            reason = "discovery has not found its host"
+            self.notices.append(Notice("member_not_dialled", {"peer": peer.member, "host": endpoint, "reason": reason}))
+
+    def refusal_of(self, member: str, record: MemberRecord) -> str | None:
+        """Why the record of another member is refused; None if it is not. While any is refused, `lists_all` is not
+        so."""
+        reason = None
+        if self._swim.is_ahead(record.incarnation):
+            reason = AHEAD
+        elif member not in self._members and len(self._members) >= self._options.members_max:
+            reason = TOO_MANY
+        if reason is None or record.replica in self._forgotten:
+            self.refused.pop(member, None)
+        elif member in self.refused or len(self.refused) < REFUSED_MAX:
+            self.refused[member] = reason
+        else:
+            self._refused_too_many = True
+        return reason
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether no record is refused. Otherwise what must hold for all members is not known."""
+        return not self.refused and not self._refused_too_many
 
     def _let_go(self, peer: Peer) -> None:
         if not peer.is_let_go:
@@ -192,7 +276,7 @@ class Membership:
 
     def all_hold(self, shard: str, dot: Dot) -> bool:
         """Whether all that are present are known to hold a write, or what superseded it."""
-        return all(peer.holds(shard, dot) for peer in self.present())
+        return self.lists_all and all(peer.holds(shard, dot) for peer in self.present())
 
     def load_forgotten(self, replicas: Iterable[ReplicaId]) -> None:
         """Take what is committed in place of what was known."""
@@ -215,11 +299,15 @@ class Membership:
 
     def learn_record(self, member: str, record: MemberRecord, dot: Dot) -> Peer | None:
         """Take in what `sys.members` says of a member; returns it if that is the first word of it."""
-        endpoint = record.endpoints.get(GOSSIP)
-        if member == self._options.member or endpoint is None or record.replica in self._forgotten:
+        recorded = record.endpoints.get(GOSSIP)
+        if member == self._options.member or recorded is None or record.replica in self._forgotten:
             return None
         peer = self._members.get(member)
         is_new = peer is None or peer.record is None
+        if self.may_dial(recorded):
+            endpoint = recorded
+        else:
+            endpoint = "" if peer is None else peer.endpoint
         if peer is None:
             peer = self._contacts.pop(endpoint, None) or Peer(endpoint)
             peer.member = member
@@ -237,6 +325,10 @@ class Membership:
         elif is_new and not peer.has_answered and self._existing is not None and member not in self._existing:
             self._let_go(peer)
         peer.endpoint = endpoint
+        if endpoint == recorded:
+            peer.is_unvouched = False
+        else:
+            self._note_unvouched(peer, recorded)
         peer.record = record
         peer.record_dot = dot
         self._contacts.pop(endpoint, None)
@@ -263,10 +355,13 @@ class Membership:
             self._own_endpoints.add(peer.endpoint)
             return peer
         known = self._members.get(member)
+        if known is None and len(self._members) >= 2 * self._options.members_max:
+            # A stranger may answer under another name each time.
+            return Peer(peer.endpoint, member)
         if known is None:
             known = Peer(peer.endpoint, member, standing=self._new_standing(member, incarnation))
             self._members[member] = known
-        elif known.failures or incarnation > known.incarnation:
+        elif not known.endpoint or known.failures or incarnation > known.incarnation:
             # Where it answers is where it is reached, until its record says so too. The address of its last life may
             # not have failed yet.
             known.endpoint = peer.endpoint
@@ -274,8 +369,8 @@ class Membership:
 
     def dial_as_recorded(self, peer: Peer) -> None:
         """Another process of the member's name has answered: go to where the record says that this one is reached."""
-        if peer.record is not None:
-            peer.endpoint = peer.record.endpoints.get(GOSSIP, peer.endpoint)
+        if peer.record is not None and self.may_dial(recorded := peer.record.endpoints.get(GOSSIP, "")):
+            peer.endpoint = recorded
 
     def succeeded(self, peer: Peer) -> bool:
         """An exchange with it went well; returns whether it had been failing."""

@@ -9,6 +9,8 @@ from gossipkv.rows.invalid import InvalidInputError, shown
 from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
 from gossipkv.rows.names import name_text
 
+AUTO, DISCOVERED, RECORDED = DIALLED_HOSTS = ("auto", "discovered", "recorded")
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaOptions:
@@ -42,6 +44,12 @@ class ReplicaOptions:
     """A member that was heard within this time is forgotten only if an operator insists."""
     message_life_ms: int = 60_000
     """No message arrives later than this after it was sent."""
+    members_max: int = 1_000
+    """Maximum number of other members; the records of more are refused."""
+    context_origins_max: int = 8_192
+    """Maximum number of replicas that a context may name in a message, besides those of members; more are refused."""
+    dialled_hosts: str = AUTO
+    """Which hosts in the records of members are dialled; see `core/membership.py`."""
     fanout: int = 0
     """The number of members that a write is pushed to directly; 0: up to 8 all of them, then the number that reaches
     all of a larger cluster with high probability."""
@@ -67,6 +75,8 @@ class ReplicaOptions:
         for protocol, endpoint in self.endpoints.items():
             name_text("endpoints", protocol)
             name_text("endpoints", endpoint, ENDPOINT_BYTES_MAX)
+        if self.dialled_hosts not in DIALLED_HOSTS:
+            raise InvalidInputError("dialled_hosts", f"is one of {', '.join(DIALLED_HOSTS)}")
         for name in _NUMBERS:
             number = getattr(self, name)
             if type(number) is not int or not 0 <= number <= _NUMBER_MAX:

@@ -43,6 +43,7 @@ class Peer:
     """One other member. Until it has answered, only its endpoint is known."""
 
     endpoint: str
+    """Empty: no host of it may be dialled."""
     member: str | None = None
     record: MemberRecord | None = None
     record_dot: Dot | None = None
@@ -79,6 +80,8 @@ class Peer:
     """Number of failed exchanges since the last successful one."""
     retry_at_ms: int = 0
     has_answered: bool = False
+    is_unvouched: bool = False
+    """Whether its record names a host that discovery has not found, so that it is not dialled there."""
     is_let_go: bool = False
     """Whether it is known not to exist any more, despite its record. No exchange is begun with it then."""
 
@@ -136,7 +139,7 @@ class Peer:
 
     def is_idle(self, now_ms: int) -> bool:
         """Whether an exchange with it may begin."""
-        return not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
+        return bool(self.endpoint) and not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
 
     def takes_values(self, now_ms: int) -> bool:
         """Whether to send it rows with values: it has reported room, and has not refused any recently."""

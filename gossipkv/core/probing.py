@@ -82,7 +82,7 @@ class Probing:
         requests, self.swim.requests = self.swim.requests, []
         for request in requests:
             peer = self.membership.member(request.target)
-            if peer is not None and not peer.is_let_go:
+            if peer is not None and peer.endpoint and not peer.is_let_go:
                 self._last_exchange -= 1
                 self._exchanges[self._last_exchange] = request
                 # The probe is over by then, even if local health is poor.

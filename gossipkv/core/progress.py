@@ -86,7 +86,7 @@ class Progress:
         has not answered, a member that this copy does not list may be there, and know more."""
         listed = self._membership.listed()
         for name, shard in self._store.shards.items():
-            if listed and not self._membership.has_unknown_contacts:
+            if listed and self._membership.lists_all and not self._membership.has_unknown_contacts:
                 shard.note_certain(min([peer.compared.get(name, 0) for peer in listed]))
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None], *, is_ahead: bool = False) -> None:

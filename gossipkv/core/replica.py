@@ -20,11 +20,13 @@ from gossipkv.core.causality import Context
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
+from gossipkv.core.endpoint import ENDPOINT_REFUSED, is_endpoint
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
 from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
 from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import GOSSIP, MemberRecord
+from gossipkv.core.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
+from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
 from gossipkv.core.messages import Envelope, Message, RowCopy, with_base, with_contexts
 from gossipkv.core.namesakes import Namesakes, Process, Sighting
 from gossipkv.core.options import ReplicaOptions
@@ -47,6 +49,12 @@ from gossipkv.core.write import Declined, Operation, Result
 
 TURN_INTERVALS = 10
 """Gossip intervals for which the record of another process that runs under this name is left to stand."""
+
+RECORDS_NAMED_MAX = 100
+"""Log at most this many members by name whose records are refused."""
+
+_TOO_MANY = "there are members_max members already; gossipkv members forget MEMBER makes room"
+_WHY_REFUSED = {AHEAD: INCARNATION_AHEAD, TOO_MANY: _TOO_MANY, ENDPOINT: ENDPOINT_REFUSED}
 
 REFUSED_SENDERS_MAX = 100
 """So many senders that are refused are named in the log."""
@@ -119,6 +127,8 @@ class Replica:
         """Expiry and collection wait: what they write did not fit."""
         self._refused: set[tuple[str, str, int]] = set()
         """Senders of whom the log has been told that they are refused."""
+        self._named: set[tuple[str, str]] = set()
+        """Members, with the reason, of which the log has been told that their records are refused."""
 
     @classmethod
     def open(cls, transaction: Transaction, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Replica:
@@ -242,7 +252,11 @@ class Replica:
     ) -> None:
         """Endpoints that others may be reached at; those that are no longer among them are not forgotten. Where all
         members that exist are known, others are let go. The zone found is this member's, unless it was given one."""
-        self._membership.discovered(endpoints, members)
+        found = tuple(endpoints)
+        self._membership.discovered([endpoint for endpoint in found if is_endpoint(endpoint)], members)
+        for endpoint in found:
+            if not is_endpoint(endpoint):
+                self._refuse_record(f"discovery: {endpoint!a:.100}", ENDPOINT)
         if self.options.zone is None and zone is not None and zone != self.zone:
             self.zone = self._membership.zone = zone
             self._announce(transaction, now_ms)
@@ -256,10 +270,13 @@ class Replica:
             self._must_refute = False
             self._refute(transaction, now_ms)
         self._probing.tick(now_ms)
+        if self._probing.swim.is_ahead(self.identity.incarnation) and self._is_clock_confirmed():
+            self._step_back(transaction, now_ms)
         if self._allowance.room < Room.NONE and not self._upkeep.is_waiting(now_ms):
             self._keep_up(transaction, now_ms)
         if self._gossip.tick(now_ms):
             self._quorum.recall(self._store.shards)
+            self._look_at_refused(transaction)
         self._receipts.tick()
         self._quorum.tick()
         self._notices += self._solitude.tick(now_ms)
@@ -270,8 +287,8 @@ class Replica:
         expired = self._expirer.tick(transaction, now_ms, self._allowance.rows_max)
         if expired:
             self._gossip.wrote(USER)
-        if self._solitude.knows_members:
-            # What rests on "all members" would rest on this one alone.
+        if self._solitude.knows_members and self._membership.lists_all:
+            # What rests on "all members" would rest on fewer.
             self._collector.tick(transaction, now_ms, self._allowance.rows_max)
             for shard in self._adopter.tick(transaction, now_ms):
                 self._gossip.wrote(shard)
@@ -293,19 +310,23 @@ class Replica:
         if member == self.options.member:
             return Forgotten.ITSELF
         peer = self._membership.member(member)
-        if peer is None or peer.record is None:
+        address = address_of(MEMBERS_TABLE, member.encode())
+        found = peer.record if peer is not None else None
+        if found is None and member in self._membership.refused:
+            found = _record_in(transaction.row(SYSTEM, address))
+        if found is None:
             return Forgotten.UNKNOWN
-        if peer.is_answering:
+        if peer is not None and peer.is_answering:
             return Forgotten.ANSWERS
-        if not is_forced:
+        if peer is not None and not is_forced:
             if self._membership.is_found(peer):
                 return Forgotten.LISTED
             silence_ms = self._probing.swim.silence_ms(member)
             if peer.is_living or silence_ms < self.options.forget_silence_ms:
                 return Forgotten.HEARD
-        replica = peer.record.replica
-        record = Operation(address_of(MEMBERS_TABLE, member.encode()), None)
-        self.write(transaction, SYSTEM, [forgetting(replica, member), record], now_ms)
+        replica = found.replica
+        self.write(transaction, SYSTEM, [forgetting(replica, member), Operation(address, None)], now_ms)
+        self._membership.refused.pop(member, None)
         self._membership.forget(replica)
         return Forgotten.DONE
 
@@ -479,11 +500,32 @@ class Replica:
             if table_of(address) == MEMBERS_TABLE:
                 self._learn_member(address, row)
 
-    def _learn_member(self, address: bytes, row: Row) -> None:
+    def _look_at_refused(self, reader: Reader) -> None:
+        """Learn from records that were refused, if they are acceptable by now, and from those of members that have
+        answered and were not listed for want of room."""
+        unlisted = [peer.member for peer in self._membership.members() if peer.record is None and peer.has_answered]
+        for member in sorted({*self._membership.refused, *[name for name in unlisted if name is not None]}):
+            address = address_of(MEMBERS_TABLE, member.encode())
+            row = reader.row(SYSTEM, address)
+            if row is not None and row.winner.value is not None:
+                self._learn_member(address, row, is_again=True)
+            else:
+                self._membership.refused.pop(member, None)
+
+    def _refuse_record(self, member: str, reason: str) -> None:
+        """Count it, and say it once per member; once for all members that are too many."""
+        self.tally.records_refused[reason] += 1
+        named = (reason, "" if reason == TOO_MANY else member)
+        if named not in self._named and len(self._named) < RECORDS_NAMED_MAX:
+            self._named.add(named)
+            self._notices.append(Notice("member_refused", {"peer": member, "reason": _WHY_REFUSED[reason]}))
+
+    def _learn_member(self, address: bytes, row: Row, *, is_again: bool = False) -> None:
         value = row.winner.value
         member = key_of(address).decode()
         if value is None:
             self._must_refute |= member == self.options.member
+            self._membership.refused.pop(member, None)
             return
         try:
             record = MemberRecord.from_json(value)
@@ -497,6 +539,7 @@ class Replica:
                 record.replica != ours.replica
                 or record.incarnation > ours.incarnation
                 or (record.token not in (0, self._token) and record.started >= self._started)
+                or (record.token == self._token and self._is_forged(record))
             )
             process = _process_in(record)
             if self._has_announced and self._namesakes.is_twin(process):
@@ -504,11 +547,34 @@ class Replica:
             self._namesakes.read(process)
             if (record.replica, record.incarnation) == (ours.replica, ours.incarnation):
                 # Of a word to leave, or of a zone found, whose commit failed nothing is left.
-                self._has_left = record.has_left
+                # That it has left stands only if it has said so itself.
+                self._has_left &= record.has_left
                 self.zone = self._membership.zone = record.zone
-                self._probing.swim.leave(record.has_left)
+                self._probing.swim.leave(self._has_left)
+            return
+        if "" in record.endpoints.values() and not is_again:
+            self._refuse_record(member, ENDPOINT)
+        if (reason := self._membership.refusal_of(member, record)) is not None:
+            if not is_again:
+                self._refuse_record(member, reason)
         elif self._membership.learn_record(member, record, row.winner.dot):
             self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
+
+    def _is_forged(self, record: MemberRecord) -> bool:
+        """Whether a record that bears this process's token says what the process has not said."""
+        return record.endpoints != checked(self.options.endpoints) or (record.has_left and not self._has_left)
+
+    def _is_clock_confirmed(self) -> bool:
+        """Whether a member that answers has about the same time. Otherwise it may be this clock that is wrong now."""
+        skew_ms = self.options.clock_skew_ms_max
+        return any(peer.is_answering and abs(peer.clock_ahead_ms) <= skew_ms for peer in self._membership.members())
+
+    def _step_back(self, transaction: Transaction, now_ms: int) -> None:
+        """The clock ran ahead when this member took its incarnation, which others refuse: take one of now."""
+        self.identity = self.identity._replace(incarnation=now_ms)
+        transaction.put_identity(self.identity)
+        self._probing.swim.step_back(now_ms)
+        self._announce(transaction, now_ms)
 
     def _announce(self, transaction: Transaction, now_ms: int) -> None:
         self._probing.swim.begin_life(self.identity.incarnation)
@@ -552,6 +618,9 @@ class Replica:
         row = transaction.row(SYSTEM, self._own_address)
         ours = self.identity
         theirs = _record_in(row)
+        if theirs is not None and self._probing.swim.is_ahead(theirs.incarnation):
+            # No one believes it, and no message could hold what outdoes the greatest.
+            theirs = replace(theirs, incarnation=0)
         self.identity = ours._replace(incarnation=max(theirs.incarnation if theirs else 0, ours.incarnation) + 1)
         transaction.put_identity(self.identity)
         self._outdone_ms = None
@@ -747,4 +816,6 @@ def _next_identity(stored: Identity | None, options: ReplicaOptions, rng: random
             f"the data directory belongs to member {stored.member!r} of cluster {stored.cluster!r}, not to "
             f"{options.member!r} of {options.cluster!r}: choose another directory or the same names"
         )
-    return stored._replace(incarnation=max(stored.incarnation + 1, now_ms))
+    incarnation = max(stored.incarnation + 1, now_ms)
+    # Version 0.1.0 could be made to take one that no message can hold.
+    return stored._replace(incarnation=incarnation if incarnation < INCARNATION_END else now_ms)

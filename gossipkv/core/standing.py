@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipkv.core.member import ALIVE, DEAD, SUSPECT
+from gossipkv.core.member import ALIVE, SUSPECT
 from gossipkv.core.rumours import UNBORN, Life, Rumour
 from gossipkv.core.suspicion import Suspicion
 
@@ -24,6 +24,8 @@ class Standing:
     """When it last answered, in the failure detector's own time."""
     told_ms: int | None = None
     """When it was last pinged outside of probes, because of a rumour about one of the two."""
+    has_signed_off: bool = False
+    """Whether its record says that it left in this life. A rumour alone may be false."""
     former: Life = UNBORN
     """The last state of the previous life: the later life may turn out to be the older one."""
 
@@ -33,7 +35,7 @@ class Standing:
         return self.is_probed and self.status in (ALIVE, SUSPECT)
 
     def accusation(self, member: str, accuser: str) -> tuple[Rumour, ...]:
-        """The suspicion or death of it, if any, as a rumour from this member."""
-        if self.status not in (SUSPECT, DEAD):
+        """What is held against it, if anything, as a rumour from this member."""
+        if self.status == ALIVE:
             return ()
         return (Rumour(member, self.status, self.life, accuser if self.status == SUSPECT else ""),)

@@ -64,6 +64,8 @@ class MemberStatus:
     """The number of its refutations in this life, as far as known here."""
     status_since_ms: int = 0
     """How long it has had this status here."""
+    is_unvouched: bool = False
+    """Whether it is not dialled where its record says, because discovery has not found that host."""
     sighting: Seen | None = None
     """Two processes that run under its name, if they do."""
 
@@ -223,7 +225,7 @@ def _describe_peer(peer: Peer, store: Store, now_ms: int) -> MemberStatus:
         is_self=False,
         replica=peer.replica,
         incarnation=peer.incarnation or None,
-        endpoints=dict(record.endpoints) if record else {GOSSIP: peer.endpoint},
+        endpoints={n: each for n, each in record.endpoints.items() if each} if record else {GOSSIP: peer.endpoint},
         zone=record.zone if record else None,
         version=record.version if record else "",
         failures=peer.failures,
@@ -231,6 +233,7 @@ def _describe_peer(peer: Peer, store: Store, now_ms: int) -> MemberStatus:
         shards={name: _peer_shard(peer, shard, now_ms) for name, shard in store.shards.items()},
         refutations=peer.standing.life.refutations,
         status_since_ms=max(0, now_ms - peer.standing.since_ms),
+        is_unvouched=peer.is_unvouched,
     )
 
 

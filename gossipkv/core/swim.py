@@ -13,7 +13,11 @@ Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate F
 - Rumours are piggybacked on pings and acks, each a bounded number of times. A dead member is pinged now and then.
 - A suspicion or death may also be reported to its subject outside of probes, at most once per member and protocol
   period. Without this limit, two members that suspect each other would keep each other busy.
-- A member that left is not probed. It stays left until it starts again.
+- A member that left is not probed. It stays left until it starts again. A member that has not left refutes a rumour
+  that it has. Within one start `left` overrides everything, so the refutation is made under a later start. Until its
+  record says that it left, it is pinged at once and then now and then, so that it learns of the rumour.
+- A rumour about a start further ahead than `clock_skew_ms_max` is refused, as such rows are: no later start could
+  override it. It is counted, and logged once per member.
 - Local health: failed probes (unless a helper failed), refutations, and a late wake-up make a member judge more slowly.
   Each successful probe makes it judge faster again.
 - Time is the sum of the steps between inputs, each capped at a protocol period. So no suspicion times out while this
@@ -27,7 +31,7 @@ import random
 from dataclasses import dataclass, field
 
 from gossipkv.core.effects import Notice, Tally
-from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.member import ALIVE, DEAD, INCARNATION_AHEAD, INCARNATION_END, LEFT, SUSPECT
 from gossipkv.core.messages import Ack, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.probe import Probe, Request
@@ -59,6 +63,8 @@ class Swim:
     notices: list[Notice] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     """Requests to send; the caller takes them."""
+    _told_ahead: set[str] = field(default_factory=set)
+    """Members about which a rumour ahead of the clock has been logged."""
     _time_ms: int = 0
     _rumours: Rumours = field(default_factory=Rumours)
     _order: list[str] = field(default_factory=list)
@@ -74,19 +80,31 @@ class Swim:
         """Start as this incarnation."""
         self.life = max(self.life, Life(start, 0))
 
+    def step_back(self, start: int) -> None:
+        """Go on as this incarnation, though the present one is greater: others refuse that one."""
+        self.life = Life(start, 0)
+
+    def is_ahead(self, start: int) -> bool:
+        """Whether an incarnation is further ahead of the clock than is allowed."""
+        return start > self.now_ms + self.options.clock_skew_ms_max
+
     def learn(self, member: str, start: int, has_left: bool = False) -> Standing:
-        """Learn of a member, of a later life of it, or that it has left in this one."""
+        """Learn of a member, of a later life of it, or that it has left in this one. A start that is ahead of the
+        clock counts as the latest one allowed: a later start must be able to override it."""
+        start = min(start, self.now_ms + self.options.clock_skew_ms_max)
         standing = self.standings.get(member)
         if standing is None:
             standing = self.standings[member] = Standing(life=Life(start, 0), since_ms=self.now_ms)
             self._order.insert(self.rng.randint(0, len(self._order)), member)
             if has_left:
                 standing.status = LEFT
+            standing.has_signed_off = has_left
             self._count()
             return standing
         status = LEFT if has_left else ALIVE
         if rank(status, Life(start, 0)) > rank(standing.status, standing.life):
             self._become(member, status, Life(start, 0))
+        standing.has_signed_off |= has_left and standing.life.start == start
         return standing
 
     def replaced(self, member: str, start: int) -> None:
@@ -210,9 +228,13 @@ class Swim:
         self.requests.append(Request(target, Ping(self._words_for(target)), self._probes))
 
     def _knock(self) -> None:
-        dead = [member for member in sorted(self.standings) if self._is(member, DEAD)]
-        if dead:
-            member = self.rng.choice(dead)
+        away = [
+            member
+            for member, standing in sorted(self.standings.items())
+            if self._is(member, DEAD) or (self._is(member, LEFT) and not standing.has_signed_off)
+        ]
+        if away:
+            member = self.rng.choice(away)
             self.requests.append(Request(member, Ping(self._words_for(member))))
 
     def _next_target(self) -> str | None:
@@ -335,9 +357,11 @@ class Swim:
         """Apply rumours; returns whether one of them was against this member."""
         is_accused = False
         for rumour in rumours:
-            if rumour.member == self.options.member:
-                is_accused |= rumour.status in (SUSPECT, DEAD)
-                self._defend(rumour)
+            is_own = rumour.member == self.options.member
+            if self.is_ahead(rumour.life.start) and not (is_own and rumour.life.start <= self.life.start):
+                self._refuse(rumour)
+            elif is_own:
+                is_accused |= self._defend(rumour)
             elif rumour.member in self.standings:
                 self._believe(rumour, self.standings[rumour.member])
         return is_accused
@@ -352,15 +376,34 @@ class Swim:
             return
         if standing.suspicion is None or standing.suspicion.confirm(rumour.accuser):
             self._rumours.add(rumour)
+        if standing.status == LEFT and not standing.has_signed_off:
+            self._tell(rumour.member, self._accusation(rumour.member))
 
-    def _defend(self, rumour: Rumour) -> None:
-        """Refute a rumour about this member."""
-        if rumour.status == ALIVE or rumour.life < self.life:
-            return
-        if rumour.status == LEFT and rumour.life.start <= self.life.start:
-            # The member's own rumour.
-            return
-        self.life = Life(rumour.life.start + (rumour.status == LEFT), rumour.life.refutations + 1)
+    def _refuse(self, rumour: Rumour) -> None:
+        """Count a rumour about a start that is ahead of the clock, and log it once per member."""
+        self.tally.rumours_refused += 1
+        if rumour.member in self.standings | {self.options.member: None} and rumour.member not in self._told_ahead:
+            self._told_ahead.add(rumour.member)
+            self.notices.append(Notice("rumour_refused", {"peer": rumour.member, "reason": INCARNATION_AHEAD}))
+
+    def _defend(self, rumour: Rumour) -> bool:
+        """Refute a rumour against this member; returns whether it was one."""
+        if rumour.status == ALIVE:
+            return False
+        if rumour.status == LEFT:
+            is_own = self.has_left and rumour.life.start == self.life.start
+            if is_own or rumour.life.start < self.life.start:
+                return False
+            self._refute(Life(rumour.life.start + 1, 0))
+        elif rumour.life >= self.life:
+            self._refute(Life(rumour.life.start, rumour.life.refutations + 1))
+        return True
+
+    def _refute(self, life: Life) -> None:
+        if life.refutations >= INCARNATION_END:
+            # No message could hold it.
+            life = Life(life.start + 1, 0)
+        self.life = life
         self.health = min(HEALTH_MAX, self.health + 1)
         self.tally.refutations += 1
         self._rumours.add(self._word())
@@ -383,6 +426,7 @@ class Swim:
         before, was = standing.status, standing.life
         if life.start > was.start:
             standing.former = was
+            standing.has_signed_off = False
         # `left` overrides all rumours about a life, but does not take them back.
         life = max(life, was)
         standing.status, standing.life, standing.suspicion = status, life, None

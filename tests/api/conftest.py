@@ -135,7 +135,7 @@ async def running(
     node = Node(
         ReplicaOptions(bootstrap_timeout_ms=1, gossip_interval_ms=50, endpoints={"http": "http://m0:7080"}),
         storage or MemoryStorage(),
-        MemoryTransport(network or MemoryNetwork(), "m0"),
+        MemoryTransport(network or MemoryNetwork(), "memory://m0"),
         StaticDiscovery(endpoints),
         metrics,
         clock_ms=clock_ms,

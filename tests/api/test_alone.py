@@ -17,7 +17,7 @@ ROWS = "/v1/usr/tables/t/rows"
 
 @pytest.fixture
 async def lonely() -> AsyncIterator[Api]:
-    async with running(endpoints=("m1",)) as api:
+    async with running(endpoints=("memory://m1",)) as api:
         await api.node.wait_ready()
         yield api
 

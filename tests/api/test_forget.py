@@ -31,8 +31,10 @@ async def members(api: Api) -> list[str]:
 
 
 async def test_a_member_is_forgotten_once_it_does_not_answer(api: Api, network: MemoryNetwork) -> None:
-    options = ReplicaOptions(member="m 1", gossip_interval_ms=20, endpoints={"gossip": "m1"})
-    peer = Node(options, MemoryStorage(), MemoryTransport(network, "m1"), StaticDiscovery(["m0"]), Metrics())
+    options = ReplicaOptions(member="m 1", gossip_interval_ms=20, endpoints={"gossip": "memory://m1"})
+    peer = Node(
+        options, MemoryStorage(), MemoryTransport(network, "memory://m1"), StaticDiscovery(["memory://m0"]), Metrics()
+    )
     await peer.start()
     async with asyncio.timeout(20):
         await peer.wait_ready()

@@ -45,6 +45,8 @@ class Member:
     storage: MemoryStorage
     driver: GroupCommit
     outbox: list[Send] = field(default_factory=list)
+    sent: list[Send] = field(default_factory=list)
+    """All that it has ever sent."""
     notices: list[Notice] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
     """While someone watches."""
@@ -58,6 +60,7 @@ class Member:
 
     def keep(self, effects: Effects) -> None:
         self.outbox += effects.sends
+        self.sent += effects.sends
         self.is_fenced |= effects.is_fenced
         self.fence = self.fence or (effects.snapshot.fence if effects.snapshot else None)
         self.notices += effects.notices

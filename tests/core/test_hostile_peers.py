@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.causality import Context
-from gossipkv.core.inputs import Answered, Received, Write
-from gossipkv.core.member import MemberRecord
-from gossipkv.core.messages import Envelope, Offer, Position, Pull, WalkFetch, WalkFetchRows, WalkRows
+from gossipkv.core.causality import Context, Dot
+from gossipkv.core.clock import timestamp_at
+from gossipkv.core.effects import Arrival, Notice, Send
+from gossipkv.core.endpoint import host_of, is_endpoint
+from gossipkv.core.forgotten import Forgotten
+from gossipkv.core.inputs import Answered, Discovered, Forget, Received, Write
+from gossipkv.core.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.messages import (
+    Delta,
+    Envelope,
+    Message,
+    Offer,
+    Ping,
+    Position,
+    Pull,
+    Range,
+    RowCopy,
+    WalkFetch,
+    WalkFetchRows,
+    WalkRows,
+)
+from gossipkv.core.row import Row, Version
+from gossipkv.core.rumours import Life, Rumour
 from gossipkv.core.storage import StorageFullError
 from gossipkv.core.store import Intake
 from gossipkv.core.walk import WalkFaultError
 from gossipkv.core.write import Operation
-from tests.core.cluster import Cluster, sent
+from gossipkv.metrics import Metrics
+from tests.core.cluster import START_MS, Cluster, Member, sent
 from tests.core.disks import at
+from tests.core.test_collection import live
 from tests.core.test_replica import overwrite_record, own_record, settle_after_a_tick, settled
 from tests.core.test_walk import asking
 
@@ -87,3 +111,227 @@ def test_an_answer_cannot_serve_more_rows_than_were_asked_for() -> None:
     _, walk = asking(WalkFetchRows)
     with pytest.raises(WalkFaultError):
         walk.take_rows(WalkRows(USER, (), Position(10**6, b"")), Intake())
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://10.0.0.9:80/admin/delete?all=yes&x=",
+        "http://10.0.0.9:80?x",
+        "http://10.0.0.9:80#x",
+        "http://user:password@10.0.0.9:80",
+        "http://10.0.0.9",
+        "http://10.0.0.9:0",
+        "http://10.0.0.9:65536",
+        "http://10.0.0.9:080",
+        "http://10.0.0.9:80 ",
+        "http://a\nb:80",
+        "http://a\x1b]0;x:80",
+        "http://" + "a" * 254 + ":80",
+        "http://[::1:80",
+        "//10.0.0.9:80",
+        "10.0.0.9:80",
+        "",
+    ],
+)
+def test_a_member_is_not_dialled_at_what_is_no_endpoint(endpoint: str) -> None:
+    cluster = settled(Cluster(), "a", "b")
+    plant_record(cluster, "x", MemberRecord(99, START_MS, {"gossip": endpoint, "http": endpoint}))
+    live(cluster, 5)
+    assert {send.endpoint for send in sent_by(cluster)} == {"memory://a", "memory://b"}
+    [listed] = [member for member in cluster.status("b").members if member.member == "x"]
+    assert listed.endpoints == {}
+    if endpoint:
+        assert [n.fields["peer"] for n in notices(cluster, "b", "member_refused")] == ["x"]
+        assert cluster.status("b").tally.records_refused == {"endpoint": 1}
+
+
+@pytest.mark.parametrize("endpoint", ["http://10.0.0.9:80", "https://kv-0.kv_x.svc:1", "http://[fd00::1%eth0]:65535"])
+def test_an_endpoint_is_a_scheme_a_host_and_a_port(endpoint: str) -> None:
+    assert is_endpoint(endpoint)
+    assert host_of(endpoint)
+
+
+def test_what_discovery_finds_is_dialled_only_if_it_is_an_endpoint() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    for _ in range(3):
+        cluster.run("a", Discovered(("http://10.0.0.9:80/x", "memory://b")))
+    live(cluster, 3)
+    assert {send.endpoint for send in sent_by(cluster)} == {"memory://a", "memory://b"}
+    assert len(notices(cluster, "a", "member_refused")) == 1
+    assert cluster.status("a").tally.records_refused == {"endpoint": 3}
+
+
+def test_where_discovery_knows_all_members_a_host_that_it_has_not_found_is_not_dialled() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    for name in ("a", "b"):
+        cluster.run(name, Discovered(("memory://a", "memory://b"), frozenset({"a", "b", "x"})))
+    plant_record(cluster, "x", MemberRecord(99, START_MS, {"gossip": "http://10.0.0.9:80"}))
+    live(cluster, 10)
+    assert {send.endpoint for send in sent_by(cluster)} == {"memory://a", "memory://b"}
+    assert len(notices(cluster, "b", "member_not_dialled")) == 1
+    cluster.run("b", Discovered(("http://10.0.0.9:7081", "memory://a"), frozenset({"a", "b", "x"})))
+    assert "http://10.0.0.9:80" in {send.endpoint for send in cluster.members["b"].outbox}
+
+
+@pytest.mark.parametrize(("dialled_hosts", "is_dialled"), [("auto", True), ("recorded", True), ("discovered", False)])
+def test_where_discovery_knows_seeds_alone_records_are_dialled_unless_a_setting_says_otherwise(
+    dialled_hosts: str, is_dialled: bool
+) -> None:
+    cluster = settled(Cluster(), "a", "b", dialled_hosts=dialled_hosts)
+    plant_record(cluster, "x", MemberRecord(99, START_MS, {"gossip": "memory://elsewhere"}))
+    live(cluster, 3)
+    assert ("memory://elsewhere" in {send.endpoint for send in sent_by(cluster)}) is is_dialled
+
+
+def test_a_member_whose_record_is_given_another_endpoint_or_said_to_have_left_writes_it_again() -> None:
+    cluster = settled(Cluster(), "a", "b", "c")
+    for change in ({"endpoints": {"gossip": "memory://c"}}, {"has_left": True}):
+        record = full_record(cluster.members["a"])
+        plant_record(cluster, "a", replace(record, **change))
+        live(cluster, 5)
+        for member in cluster.members.values():
+            stands = MemberRecord.from_json(member.rows(SYSTEM)[address_of(MEMBERS_TABLE, b"a")].winner.value or b"")
+            assert (stands.endpoints, stands.has_left) == (record.endpoints, False)
+            assert stands.incarnation > record.incarnation
+        assert {member.status for member in cluster.status("b").members} == {"alive"}
+
+
+# Incarnations, and the words of the failure detector
+
+
+def test_a_record_ahead_of_the_clock_is_refused_and_the_member_outdoes_it_with_one_that_all_can_read() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    for incarnation in (INCARNATION_END - 1, cluster.now_ms + 700_000):
+        plant_record(cluster, "a", MemberRecord(77, incarnation, {"gossip": "memory://b"}))
+        live(cluster, 3)
+        for member in cluster.members.values():
+            stands = own_record(member, "a")
+            assert stands.replica == 1
+            assert stands.incarnation < cluster.now_ms + 600_000
+    assert cluster.status("b").tally.records_refused == {"incarnation": 2}
+    assert len(notices(cluster, "b", "member_refused")) == 1
+    cluster.settle()
+    a = cluster.members["a"]
+    cluster.crash("a")
+    assert own_record(cluster.start("a", a.storage)).incarnation < cluster.now_ms + 600_000
+    cluster.settle()
+
+
+def test_nothing_that_rests_on_all_members_goes_on_while_a_record_is_refused() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    ahead_ms = cluster.now_ms + 605_000
+    plant_record(cluster, "x", MemberRecord(99, ahead_ms, {"gossip": "memory://x"}))
+    cluster.settle()
+    for member in cluster.members.values():
+        assert not member.driver.replica._membership.lists_all
+    live(cluster, 10)
+    for name, member in cluster.members.items():
+        assert member.driver.replica._membership.lists_all
+        assert "x" in {each.member for each in cluster.status(name).members}
+
+
+def test_a_ping_that_says_all_have_left_does_not_stop_replication() -> None:
+    cluster = settled(Cluster(), "a", "b", "c", protocol_period_ms=1_000)
+    for target in "abc":
+        others = [name for name in "abc" if name != target]
+        left = [Rumour(name, LEFT, Life(own_record(cluster.members[name]).incarnation, 0)) for name in others]
+        tell(cluster, target, Ping(tuple(left)))
+    live(cluster, 3)
+    for name in "abc":
+        assert {member.status for member in cluster.status(name).members} == {"alive"}
+    cluster.write("a", Operation(at("row"), b"value"))
+    live(cluster, 3)
+    assert all(at("row") in member.rows() for member in cluster.members.values())
+
+
+def test_a_suspicion_with_the_greatest_number_of_refutations_leaves_a_member_that_all_can_read() -> None:
+    cluster = settled(Cluster(), "a", "b", protocol_period_ms=1_000)
+    start = own_record(cluster.members["a"]).incarnation
+    rumour = Rumour("a", SUSPECT, Life(start, INCARNATION_END - 1), "x")
+    tell(cluster, "a", Ping((rumour,)))
+    live(cluster, 5)
+    assert {member.status for member in cluster.status("b").members} == {"alive"}
+
+
+# The number of members
+
+
+def test_the_number_of_members_is_bounded_and_those_that_answer_are_listed_all_the_same() -> None:
+    cluster = settled(Cluster(), "a", "b", members_max=8)
+    for number in range(50):
+        plant_record(cluster, f"x{number:02}", MemberRecord(100 + number, START_MS, {"gossip": f"memory://x{number}"}))
+    live(cluster, 3)
+    for name in ("a", "b"):
+        assert len(cluster.status(name).members) == 9
+        assert len(notices(cluster, name, "member_refused")) == 1
+    assert cluster.status("b").tally.records_refused == {"too_many": 43}
+    cluster.start("c", members_max=8)
+    cluster.introduce("a", "b", "c")
+    cluster.write("c", Operation(at("row"), b"value"))
+    live(cluster, 30)
+    for name in ("a", "b"):
+        assert at("row") in cluster.members[name].rows()
+    assert cluster.answer_to("a", Forget("x40")) is Forgotten.DONE
+
+
+def test_the_number_of_members_with_series_of_their_own_is_bounded() -> None:
+    cluster = settled(Cluster(), "a", "z")
+    for number in range(50):
+        plant_record(cluster, f"x{number:02}", MemberRecord(100 + number, START_MS, {"gossip": "memory://x"}))
+    metrics = Metrics()
+    metrics.peers_max = 3
+    text = metrics.render(cluster.status("a")).decode()
+    assert set(re.findall(r'gossipkv_peer_clock_ahead_seconds{peer="(\w+)"}', text)) == {"x00", "x01", "z"}
+    assert "gossipkv_members_without_series 48.0" in text
+    assert 'gossipkv_members{status="alive"} 52.0' in text
+    metrics.observe_arrivals([Arrival(f"x{number}", 0) for number in range(50)], 0)
+    origins = re.findall(
+        r'replication_delay_seconds_count{origin="(\w+)"}', metrics.render(cluster.status("a")).decode()
+    )
+    assert origins == ["x0", "x1", "x2", "other"]
+
+
+STRANGER = 0xBAD
+"""The replica id of someone who reaches the gossip port."""
+
+
+def plant(cluster: Cluster, *rows: tuple[bytes, bytes | None]) -> None:
+    """Let a stranger hand rows of `sys` to every member, as frames."""
+    planted = max(member.context(SYSTEM).get(STRANGER, 0) for member in cluster.members.values())
+    copies = []
+    for sequence, (address, value) in enumerate(rows, planted + 1):
+        version = Version(Dot(STRANGER, sequence), timestamp_at(cluster.now_ms + 1) + sequence, value, None)
+        copies.append(RowCopy(address, Row((version,), Context({STRANGER: sequence}))))
+    delta = Delta(SYSTEM, {STRANGER: Range(planted, planted + len(rows))}, tuple(copies))
+    for name in sorted(cluster.members):
+        tell(cluster, name, delta)
+
+
+def tell(cluster: Cluster, name: str, *messages: Message, member: str = "x", replica: int = STRANGER) -> Envelope:
+    """What a member answers to a frame of a stranger, who says to be any member."""
+    asked = Envelope("test", member, replica, cluster.now_ms, cluster.now_ms, messages)
+    answer = cluster.answer_to(name, Received(sent(asked)))
+    assert isinstance(answer, Envelope)
+    return sent(answer)
+
+
+def plant_record(cluster: Cluster, name: str, record: MemberRecord) -> None:
+    plant(cluster, (address_of(MEMBERS_TABLE, name.encode()), record.to_json()))
+
+
+def full_record(member: Member) -> MemberRecord:
+    address = address_of(MEMBERS_TABLE, member.name.encode())
+    return MemberRecord.from_json(member.rows(SYSTEM)[address].winner.value or b"")
+
+
+def sent_by(cluster: Cluster) -> list[Send]:
+    """All that was sent since the members were settled."""
+    return [send for member in cluster.members.values() for send in member.sent]
+
+
+def notices(cluster: Cluster, name: str, event: str) -> list[Notice]:
+    return [notice for notice in cluster.members[name].notices if notice.event == event]

@@ -13,7 +13,7 @@ RECORDS = st.builds(
     MemberRecord,
     replica=st.integers(0, 2**64 - 1),
     incarnation=st.integers(0, INCARNATION_END - 1),
-    endpoints=st.dictionaries(TEXT, TEXT, max_size=3),
+    endpoints=st.dictionaries(TEXT, st.sampled_from(["http://a:7081", "http://[fd00::1]:1", ""]), max_size=3),
     has_left=st.booleans(),
     zone=st.none() | TEXT,
     version=TEXT,

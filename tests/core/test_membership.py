@@ -23,7 +23,7 @@ from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
 
 OPTIONS = ReplicaOptions(
-    member="self", endpoints={"gossip": "self:1"}, gossip_interval_ms=1_000, retry_ms_max=30_000, fanout=0
+    member="self", endpoints={"gossip": "http://self:1"}, gossip_interval_ms=1_000, retry_ms_max=30_000, fanout=0
 )
 
 
@@ -52,87 +52,87 @@ def names(peers: list[Peer]) -> list[str]:
 def with_members(count: int, options: ReplicaOptions = OPTIONS) -> Membership:
     known = membership(options)
     for number in range(count):
-        known.learn_record(f"m{number:02}", record(f"m{number:02}:1", replica=number + 1), DOT)
+        known.learn_record(f"m{number:02}", record(f"http://m{number:02}:1", replica=number + 1), DOT)
     return known
 
 
 def test_discovered_endpoints_are_peers_without_a_name_and_the_own_one_is_none() -> None:
     known = membership()
-    known.discovered(["b:1", "self:1", "a:1", "b:1"])
-    assert names(list(known.peers())) == ["a:1", "b:1"]
+    known.discovered(["http://b:1", "http://self:1", "http://a:1", "http://b:1"])
+    assert names(list(known.peers())) == ["http://a:1", "http://b:1"]
     assert known.members() == []
 
 
 def test_an_address_that_has_not_answered_is_given_up_once_several_reports_in_a_row_lack_it() -> None:
     known = membership()
     for _ in range(2):
-        known.discovered(["a:1", "b:1"])
+        known.discovered(["http://a:1", "http://b:1"])
         for _ in range(UNFOUND_MAX - 1):
-            known.discovered(["b:1"])
-        assert names(list(known.peers())) == ["a:1", "b:1"]
-    known.discovered(["b:1"])
-    assert names(list(known.peers())) == ["b:1"]
+            known.discovered(["http://b:1"])
+        assert names(list(known.peers())) == ["http://a:1", "http://b:1"]
+    known.discovered(["http://b:1"])
+    assert names(list(known.peers())) == ["http://b:1"]
 
 
 def test_an_address_that_has_not_answered_is_given_up_once_a_list_of_all_members_lacks_it() -> None:
     known = membership()
-    known.discovered(["a:1"])
-    known.discovered(["b:1"], frozenset(["b"]))
-    assert names(list(known.peers())) == ["b:1"]
+    known.discovered(["http://a:1"])
+    known.discovered(["http://b:1"], frozenset(["b"]))
+    assert names(list(known.peers())) == ["http://b:1"]
 
 
 def test_a_contact_that_answers_becomes_the_member_that_it_says_it_is() -> None:
     known = membership()
-    known.discovered(["a:1"])
+    known.discovered(["http://a:1"])
     [contact] = known.peers()
     assert known.identified(contact, "a", 1, 0) is known.member("a")
-    assert member(known, "a").endpoint == "a:1"
-    known.discovered(["a:1"])
+    assert member(known, "a").endpoint == "http://a:1"
+    known.discovered(["http://a:1"])
     assert len(list(known.peers())) == 1
 
 
 def test_a_contact_that_answers_as_this_member_is_an_own_endpoint_from_then_on() -> None:
     known = membership()
-    known.discovered(["alias:1"])
+    known.discovered(["http://alias:1"])
     [contact] = known.peers()
     known.identified(contact, "self", 1, 0)
-    known.discovered(["alias:1"])
+    known.discovered(["http://alias:1"])
     assert list(known.peers()) == []
 
 
 def test_a_contact_that_turns_out_to_be_a_known_member_is_no_second_peer() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"), DOT)
+    known.learn_record("a", record("http://a:1"), DOT)
     known.discovered(["alias-of-a:1"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     assert known.identified(contact, "a", 1, 0) is known.member("a")
     assert names(list(known.peers())) == ["a"]
-    assert member(known, "a").endpoint == "a:1"
+    assert member(known, "a").endpoint == "http://a:1"
 
 
 def test_a_later_life_that_answers_elsewhere_is_reached_there_though_the_old_address_has_not_failed_yet() -> None:
     known = membership()
-    known.learn_record("a", record("a:1", incarnation=1), DOT)
-    known.discovered(["a:2"])
+    known.learn_record("a", record("http://a:1", incarnation=1), DOT)
+    known.discovered(["http://a:2"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     assert known.identified(contact, "a", 2, 0) is known.member("a")
-    assert member(known, "a").endpoint == "a:2"
+    assert member(known, "a").endpoint == "http://a:2"
 
 
 def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> None:
     known = membership()
-    known.learn_record("a", record("a:1", incarnation=1), DOT)
-    known.discovered(["a:2"])
+    known.learn_record("a", record("http://a:1", incarnation=1), DOT)
+    known.discovered(["http://a:2"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     known.identified(contact, "a", 1, 0)
-    assert [peer.endpoint for peer in known.peers()] == ["a:1"]
+    assert [peer.endpoint for peer in known.peers()] == ["http://a:1"]
     known.failed(member(known, "a"), 0)
-    assert sorted(peer.endpoint for peer in known.peers()) == ["a:1", "a:2"]
+    assert sorted(peer.endpoint for peer in known.peers()) == ["http://a:1", "http://a:2"]
 
 
 def test_a_member_that_is_gone_is_let_go_again_when_what_took_it_back_was_a_late_word() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"), DOT)
+    known.learn_record("a", record("http://a:1"), DOT)
     known.discovered([], frozenset({"self"}))
     gone = member(known, "a")
     known.heard_from(gone, 0)
@@ -145,51 +145,51 @@ def test_an_endpoint_that_another_member_answers_at_says_nothing_of_the_one_that
     known = with_members(1)
     gone = member(known, "m00")
     answering = known.identified(gone, "new", 1, 0)
-    assert (answering.member, answering.endpoint) == ("new", "m00:1")
+    assert (answering.member, answering.endpoint) == ("new", "http://m00:1")
     assert (gone.failures, gone.replica) == (1, 1)
     assert known.identified(gone, "m00", 1, 0) is gone
 
 
 def test_a_record_names_the_contact_at_its_endpoint() -> None:
     known = membership()
-    known.discovered(["a:1"])
+    known.discovered(["http://a:1"])
     [contact] = known.peers()
-    assert known.learn_record("a", record("a:1"), DOT) is contact
+    assert known.learn_record("a", record("http://a:1"), DOT) is contact
     assert list(known.peers()) == [contact]
-    assert known.learn_record("a", record("a:1"), DOT) is None, "it is no news any more"
+    assert known.learn_record("a", record("http://a:1"), DOT) is None, "it is no news any more"
 
 
 def test_the_own_record_and_one_without_a_gossip_endpoint_make_no_peer() -> None:
     known = membership()
-    assert known.learn_record("self", record("elsewhere:1"), DOT) is None
-    assert known.learn_record("a", MemberRecord(1, 1, {"http": "a:2"}), DOT) is None
+    assert known.learn_record("self", record("http://elsewhere:1"), DOT) is None
+    assert known.learn_record("a", MemberRecord(1, 1, {"http": "http://a:2"}), DOT) is None
     assert list(known.peers()) == []
 
 
 def test_a_member_that_moved_is_tried_at_its_new_endpoint_at_once() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"), DOT)
+    known.learn_record("a", record("http://a:1"), DOT)
     known.failed(member(known, "a"), 0)
     member(known, "a").standing.status = DEAD
-    known.learn_record("a", record("a:2", incarnation=2), DOT)
+    known.learn_record("a", record("http://a:2", incarnation=2), DOT)
     peer = member(known, "a")
-    assert (peer.endpoint, peer.status, peer.is_idle(0), peer.is_sync_due) == ("a:2", ALIVE, True, True)
+    assert (peer.endpoint, peer.status, peer.is_idle(0), peer.is_sync_due) == ("http://a:2", ALIVE, True, True)
 
 
 def test_a_member_that_moves_to_the_endpoint_of_a_contact_takes_its_place() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"), DOT)
-    known.discovered(["a:2"])
-    known.learn_record("a", record("a:2", incarnation=2), DOT)
+    known.learn_record("a", record("http://a:1"), DOT)
+    known.discovered(["http://a:2"])
+    known.learn_record("a", record("http://a:2", incarnation=2), DOT)
     assert names(list(known.peers())) == ["a"]
 
 
 def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() -> None:
     known = membership()
-    known.learn_record("a", record("a:1", replica=7, incarnation=1), DOT)
+    known.learn_record("a", record("http://a:1", replica=7, incarnation=1), DOT)
     peer = member(known, "a")
     peer.learn_context("usr", Context({1: 5}), Context())
-    known.learn_record("a", record("a:1", replica=8, incarnation=2), DOT)
+    known.learn_record("a", record("http://a:1", replica=8, incarnation=2), DOT)
     assert (peer.replica, peer.contexts) == (8, {})
     peer.become_replica(7, 1)
     assert peer.replica == 8, "an older incarnation is no news"
@@ -198,7 +198,7 @@ def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() ->
 
 def test_pauses_double_up_to_a_bound_and_end_with_the_first_success() -> None:
     known = membership()
-    known.learn_record("a", record("a:1"), DOT)
+    known.learn_record("a", record("http://a:1"), DOT)
     peer = member(known, "a")
     pauses = []
     for _ in range(40):
@@ -221,18 +221,18 @@ def test_a_dead_member_is_never_forgotten() -> None:
     assert peer.status == ALIVE, "exchanges that fail are no proof"
     peer.standing.status = DEAD
     assert known.sync_partner(10**9) is peer
-    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True), DOT)
+    known.learn_record("m00", record("http://m00:1", incarnation=2, has_left=True), DOT)
     assert peer.status == LEFT
 
 
 def test_a_sync_partner_is_any_that_may_be_tried_now() -> None:
     known = with_members(4)
-    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True), DOT)
+    known.learn_record("m00", record("http://m00:1", incarnation=2, has_left=True), DOT)
     known.failed(member(known, "m01"), 0)
     member(known, "m02").exchange = 1
-    known.discovered(["new:1"])
+    known.discovered(["http://new:1"])
     chosen = {peer.endpoint for peer in (known.sync_partner(0) for _ in range(100)) if peer is not None}
-    assert chosen == {"m03:1", "new:1"}
+    assert chosen == {"http://m03:1", "http://new:1"}
     assert membership().sync_partner(0) is None
 
 
@@ -259,7 +259,7 @@ def test_a_small_cluster_is_pushed_to_whole_and_a_large_one_in_part(
 def test_those_that_are_dead_or_have_left_are_not_pushed_to() -> None:
     known = with_members(3)
     member(known, "m00").standing.status = DEAD
-    known.learn_record("m01", record("m01:1", incarnation=2, has_left=True), DOT)
+    known.learn_record("m01", record("http://m01:1", incarnation=2, has_left=True), DOT)
     assert names(known.push_targets()) == ["m02"]
 
 
@@ -267,7 +267,7 @@ def in_zones(near: int, far: int, fanout: int = 0) -> Membership:
     known = membership(ReplicaOptions(member="self", zone="here", fanout=fanout))
     for number in range(near + far):
         zone = "here" if number < near else "there"
-        told = MemberRecord(number + 1, 1, {"gossip": f"m{number:02}:1"}, zone=zone)
+        told = MemberRecord(number + 1, 1, {"gossip": f"http://m{number:02}:1"}, zone=zone)
         known.learn_record(f"m{number:02}", told, DOT)
         known.succeeded(member(known, f"m{number:02}"))
     return known
@@ -330,6 +330,7 @@ def test_a_transfer_is_given_up_after_three_failures() -> None:
 
 
 ALL = frozenset({"self", "m00", "m01", "m02"})
+FOUND = [f"http://m{number:02}:1" for number in range(3)]
 
 
 def events(known: Membership) -> list[tuple[str, object]]:
@@ -340,7 +341,7 @@ def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
     known = with_members(3)
     gone = member(known, "m01")
     gone.walks["usr"] = Walk("usr")
-    known.discovered([], ALL - {"m01"})
+    known.discovered(FOUND, ALL - {"m01"})
     assert [(peer.member, peer.status) for peer in known.members()] == [("m00", ALIVE), ("m01", LEFT), ("m02", ALIVE)]
     assert names(known.push_targets()) == ["m00", "m02"]
     assert {peer.member for peer in (known.sync_partner(0) for _ in range(50)) if peer is not None} == {"m00", "m02"}
@@ -348,7 +349,7 @@ def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
     assert not gone.walks
     assert gone.record is not None
     assert not gone.record.has_left
-    known.discovered([], ALL - {"m01"})
+    known.discovered(FOUND, ALL - {"m01"})
     assert events(known) == [("member_let_go", "m01")]
 
 
@@ -356,21 +357,21 @@ def test_a_member_that_is_silent_but_exists_is_never_let_go() -> None:
     known = with_members(1)
     known.failed(member(known, "m00"), 0)
     member(known, "m00").standing.status = DEAD
-    known.discovered([], ALL)
+    known.discovered(FOUND[:1], ALL)
     assert member(known, "m00").status == DEAD
     assert known.sync_partner(10**9) is member(known, "m00")
 
 
 def test_no_one_is_let_go_or_taken_back_where_it_is_not_known_who_exists() -> None:
     known = with_members(2)
-    known.discovered([], ALL - {"m00"})
-    known.discovered(["elsewhere:1"], None)
+    known.discovered(FOUND, ALL - {"m00"})
+    known.discovered(["http://elsewhere:1"], None)
     assert [peer.status for peer in known.members()] == [LEFT, ALIVE]
 
 
 def test_a_contact_is_not_let_go_before_it_is_known_whose_it_is() -> None:
     known = membership()
-    known.discovered(["new:1"], frozenset({"self"}))
+    known.discovered(["http://new:1"], frozenset({"self"}))
     assert [peer.is_let_go for peer in known.peers()] == [False]
 
 
@@ -378,9 +379,9 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_is_listed_again() -> Non
     known = with_members(1)
     peer = member(known, "m00")
     known.failed(peer, 0)
-    known.discovered([], ALL - {"m00"})
+    known.discovered(FOUND, ALL - {"m00"})
     peer.is_sync_due = False
-    known.discovered([], ALL)
+    known.discovered(FOUND, ALL)
     assert (peer.status, peer.is_sync_due, peer.is_idle(0)) == (ALIVE, True, True)
     assert events(known) == [("member_let_go", "m00"), ("member_taken_back", "m00")]
 
@@ -389,7 +390,7 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_speaks() -> None:
     known = with_members(1)
     peer = member(known, "m00")
     known.failed(peer, 0)
-    known.discovered([], ALL - {"m00"})
+    known.discovered(FOUND, ALL - {"m00"})
     known.heard_from(peer, 5)
     assert (peer.status, peer.failures, peer.is_sync_due, peer.is_idle(5)) == (ALIVE, 1, True, True)
 
@@ -397,7 +398,7 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_speaks() -> None:
 def test_a_member_that_was_let_go_is_taken_back_when_it_answers() -> None:
     known = with_members(1)
     peer = member(known, "m00")
-    known.discovered([], ALL - {"m00"})
+    known.discovered(FOUND, ALL - {"m00"})
     known.succeeded(peer)
     assert (peer.status, peer.is_sync_due) == (ALIVE, True)
 
@@ -405,26 +406,26 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_answers() -> None:
 def test_a_member_that_was_let_go_is_taken_back_when_its_record_tells_of_a_later_start() -> None:
     known = with_members(1)
     peer = member(known, "m00")
-    known.discovered([], ALL - {"m00"})
-    known.learn_record("m00", record("m00:1", incarnation=1), DOT)
+    known.discovered(FOUND, ALL - {"m00"})
+    known.learn_record("m00", record("http://m00:1", incarnation=1), DOT)
     assert peer.status == LEFT
-    known.learn_record("m00", record("m00:2", incarnation=2), DOT)
+    known.learn_record("m00", record("http://m00:2", incarnation=2), DOT)
     assert (peer.status, peer.is_idle(0)) == (ALIVE, True)
 
 
 def test_a_member_that_is_first_heard_of_after_it_has_gone_is_not_tried() -> None:
     known = membership()
-    known.discovered([], frozenset({"self", "m00"}))
+    known.discovered(FOUND, frozenset({"self", "m00"}))
     for name in ("m00", "m01"):
-        known.learn_record(name, record(f"{name}:1"), DOT)
+        known.learn_record(name, record(f"http://{name}:1"), DOT)
     assert [peer.status for peer in known.members()] == [ALIVE, LEFT]
     known.discovered([], None)
-    known.learn_record("m02", record("m02:1"), DOT)
+    known.learn_record("m02", record("http://m02:1"), DOT)
     assert member(known, "m02").status == ALIVE
 
 
 def test_a_member_that_has_left_of_its_own_will_is_not_taken_back_by_a_list() -> None:
     known = with_members(1)
-    known.learn_record("m00", record("m00:1", incarnation=2, has_left=True), DOT)
-    known.discovered([], ALL)
+    known.learn_record("m00", record("http://m00:1", incarnation=2, has_left=True), DOT)
+    known.discovered(FOUND, ALL)
     assert member(known, "m00").status == LEFT

@@ -45,7 +45,7 @@ class Host:
     notices: list[Notice] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        options = ReplicaOptions(member=self.member, endpoints={"gossip": self.address}, **self.sizes)
+        options = ReplicaOptions(member=self.member, endpoints={"gossip": f"memory://{self.address}"}, **self.sizes)
         rng = random.Random(f"{self.address}{self.started_ms}")
         self.driver, effects = GroupCommit.open(self.storage, options, rng, self.started_ms)
         self.sends += effects.sends
@@ -86,7 +86,9 @@ class Hosts:
         host = Host(member, address, storage or MemoryStorage(), self.now_ms, reaches, self.sizes)
         self.running[address] = host
         for other in self.running.values():
-            other.take(Discovered(tuple(a for a in self.running if self.reach(other.address, a))), self.now_ms)
+            other.take(
+                Discovered(tuple(f"memory://{a}" for a in self.running if self.reach(other.address, a))), self.now_ms
+            )
         return host
 
     def reach(self, source: str, target: str) -> bool:
@@ -127,9 +129,10 @@ class Hosts:
         return host.sends
 
     def _carry(self, host: Host, send: Send) -> None:
-        target = self.running.get(send.endpoint)
+        address = send.endpoint.removeprefix("memory://")
+        target = self.running.get(address)
         answer: object = "not reached"
-        if target is not None and self.reach(host.address, send.endpoint):
+        if target is not None and self.reach(host.address, address):
             answer = target.take(Received(decode(encode(send.envelope), LIMITS)), self.now_ms)
         if isinstance(answer, Envelope):
             host.take(Answered(send.exchange, decode(encode(answer), LIMITS)), self.now_ms)
@@ -172,8 +175,8 @@ def test_twins_are_noticed_by_all_and_one_keeps_the_replica_id_and_no_write_is_l
     for host in (a, twin, x, y):
         [said] = host.events("member_runs_twice")
         assert "on copies of one volume" in str(said["reason"])
-        assert " at a, replica " in str(said["reason"])
-        assert " at twin; stop one" in str(said["reason"])
+        assert " at memory://a, replica " in str(said["reason"])
+        assert " at memory://twin; stop one" in str(said["reason"])
         assert hosts.processes(host, "a") == 2
     del hosts.running["twin"]
     hosts.talk(20)
@@ -210,8 +213,8 @@ def test_a_record_that_is_fetched_in_fragments_may_end_all_that_is_under_way_wit
     a, x = hosts.start("a", "a"), hosts.start("x", "x")
     hosts.talk(5)
     hosts.settle()
-    incarnation = hosts.now_ms + 1_000_000
-    record = MemberRecord(7, incarnation, {"gossip": "a"}).to_json()
+    incarnation = hosts.now_ms + 100_000
+    record = MemberRecord(7, incarnation, {"gossip": "memory://a"}).to_json()
     assert record is not None
     dot = Dot(a.replica, 1_000)
     outline = Outline(dot, timestamp_at(hosts.now_ms + 1), len(record), xxhash.xxh3_64_intdigest(record), None, None)

@@ -32,7 +32,7 @@ class Member:
         self.name = name
         self.storage = storage
         self.now_ms = now_ms
-        options = ReplicaOptions(member=name, endpoints={"gossip": name})
+        options = ReplicaOptions(member=name, endpoints={"gossip": f"memory://{name}"})
         self.group_commit, effects = GroupCommit.open(storage, options, random.Random(f"{name}{now_ms}"), now_ms)
         self.sends: list[Send] = effects.sends
 
@@ -64,14 +64,16 @@ def converse(members: dict[str, Member], rounds: int = 40, unable: Sequence[str]
                 if member.name in unable:
                     member.take(Failed(send.exchange, "connection refused"))
                     continue
-                answer = members[send.endpoint].take(Received(decode(encode(send.envelope), LIMITS)))
+                answer = members[send.endpoint.removeprefix("memory://")].take(
+                    Received(decode(encode(send.envelope), LIMITS))
+                )
                 assert isinstance(answer, Envelope), answer
                 member.take(Answered(send.exchange, decode(encode(answer), LIMITS)))
 
 
 def test_a_replica_restored_from_an_old_copy_becomes_a_new_one_and_no_write_is_lost() -> None:
     a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     for row in (b"1", b"2", b"3"):
         a.put(row, b"old")
     converse({"a": a, "b": b})
@@ -102,7 +104,7 @@ def test_a_replica_restored_from_an_old_copy_becomes_a_new_one_and_no_write_is_l
 
 def test_the_new_id_outlives_a_restart_and_a_third_member_converges_with_both() -> None:
     a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     a.put(b"1", b"old")
     converse({"a": a, "b": b})
     backup = a.storage.snapshot()
@@ -116,7 +118,7 @@ def test_the_new_id_outlives_a_restart_and_a_third_member_converges_with_both() 
 
     a = Member("a", a.storage, b.now_ms)
     c = Member("c", MemoryStorage(), b.now_ms)
-    c.take(Discovered(("a",)))
+    c.take(Discovered(("memory://a",)))
     converse({"a": a, "b": b, "c": c}, rounds=80)
 
     assert a.replica_id == renewed
@@ -141,7 +143,7 @@ def test_an_old_copy_that_wrote_alone_loses_nothing_however_much_it_wrote_and_of
 ) -> None:
     """As many as the others know under the same names, fewer, or more."""
     a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     a.put(b"0", b"old")
     converse({"a": a, "b": b})
     backup, before = a.storage.snapshot(), a.replica_id
@@ -156,7 +158,7 @@ def test_an_old_copy_that_wrote_alone_loses_nothing_however_much_it_wrote_and_of
             starts -= 1
             a = restarted(a, a.now_ms)
     a = restarted(a, a.now_ms) if starts > 1 else a
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     b.now_ms = a.now_ms
     converse({"a": a, "b": b})
 
@@ -169,7 +171,7 @@ def test_an_old_copy_that_wrote_alone_loses_nothing_however_much_it_wrote_and_of
 
 def test_a_renewal_keeps_timestamps_so_that_no_later_write_of_others_is_lost() -> None:
     a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     a.put(b"other", b"")
     converse({"a": a, "b": b})
     backup = a.storage.snapshot()
@@ -180,7 +182,7 @@ def test_a_renewal_keeps_timestamps_so_that_no_later_write_of_others_is_lost() -
     b.now_ms = a.now_ms + 1_000
     b.put(b"k", b"later")
     a.now_ms = b.now_ms + 1_000
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     converse({"a": a, "b": b})
     assert a.rows()[b"t\0k"] == b.rows()[b"t\0k"] == b"later"
 
@@ -224,7 +226,7 @@ def test_a_renewal_takes_a_few_names_at_a_time(monkeypatch: pytest.MonkeyPatch) 
 
 def test_until_it_has_compared_a_member_tells_no_one_of_what_it_wrote_since_its_start() -> None:
     a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     a.put(b"1", b"")
     converse({"a": a, "b": b})
     told = a.group_commit.replica.shards[USER].context[a.replica_id]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gossipkv.core.effects import Tally
-from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.member import ALIVE, DEAD, INCARNATION_END, LEFT, SUSPECT
 from gossipkv.core.messages import Ack, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.probe import Request
@@ -226,9 +226,63 @@ def test_who_left_stays_left_until_a_later_life_speaks() -> None:
     for word in (Rumour("a", ALIVE, Life(1, 9)), Rumour("a", SUSPECT, Life(1, 9), "b"), Rumour("a", DEAD, Life(1, 9))):
         swim.receive("b", Ping((word,)))
         assert status(swim, "a") == LEFT
+    swim.requests = []
+    swim.learn("a", 1, has_left=True)
     assert "a" not in {request.target for request in wait(swim, 20 * PERIOD_MS)}
     swim.learn("a", 2)
     assert status(swim, "a") == ALIVE
+
+
+def test_a_member_that_has_left_by_a_rumour_alone_is_told_of_it_at_once_and_now_and_then() -> None:
+    swim = detector("a")
+    left = Rumour("a", LEFT, Life(1, 0))
+    swim.receive("b", Ping((left,)))
+    assert [(r.target, r.message.rumours[0]) for r in swim.requests] == [("a", left)]
+    swim.requests = []
+    assert "a" in {request.target for request in wait(swim, 2 * KNOCK_PERIODS * PERIOD_MS)}
+    answered = swim.receive("a", Ping())
+    assert answered is not None
+    assert left in answered.rumours
+
+
+def test_a_member_that_has_not_left_refutes_that_it_has() -> None:
+    swim = detector("a")
+    for refuted in (Life(10, 7), Life(11, 0), Life(12, 3)):
+        answered = swim.receive("a", Ping((Rumour("self", LEFT, refuted),)))
+        assert answered is not None
+        assert Rumour("self", ALIVE, Life(refuted.start + 1, 0)) in answered.rumours
+    swim.receive("a", Ping((Rumour("self", LEFT, Life(9, 0)),)))
+    assert swim.life == Life(13, 0)
+
+
+def test_a_member_that_has_left_does_not_refute_it() -> None:
+    swim = detector("a")
+    swim.leave(True)
+    swim.receive("a", Ping((Rumour("self", LEFT, Life(10, 0)),)))
+    assert (swim.life, swim.tally.refutations) == (Life(10, 0), 0)
+
+
+def test_a_rumour_about_a_start_ahead_of_the_clock_is_refused_counted_and_named_once() -> None:
+    swim = detector("a", clock_skew_ms_max=100)
+    for member in ("self", "a", "a"):
+        for rumoured in (DEAD, LEFT):
+            swim.receive("a", Ping((Rumour(member, rumoured, Life(101, 0)),)))
+    assert (swim.life, status(swim, "a"), swim.tally.rumours_refused) == (Life(10, 0), ALIVE, 6)
+    assert [(notice.event, notice.fields["peer"]) for notice in swim.notices] == [
+        ("rumour_refused", "self"),
+        ("rumour_refused", "a"),
+    ]
+    swim.receive("a", Ping((Rumour("a", DEAD, Life(100, 0)),)))
+    assert status(swim, "a") == DEAD
+    swim.learn("a", INCARNATION_END - 1)
+    assert swim.standings["a"].life == Life(100, 0), "a later start can override it"
+
+
+def test_a_refutation_never_exceeds_what_a_message_can_hold() -> None:
+    swim = detector("a")
+    answered = swim.receive("a", Ping((Rumour("self", SUSPECT, Life(10, INCARNATION_END - 1), "b"),)))
+    assert answered is not None
+    assert Rumour("self", ALIVE, Life(11, 0)) in answered.rumours
 
 
 def test_a_member_that_leaves_says_so_at_once_and_probes_no_one_any_more() -> None:
