@@ -7,7 +7,7 @@ sent on a connection that the other end is closing.
 | status | means | at the client |
 | --- | --- | --- |
 | 200 | the answer | returned |
-| 409 | the node refuses the frame, and says why | REFUSED |
+| 409 | the node refuses the frame, and says why; only the words of a member are kept | REFUSED |
 | 502, 503, 504 | overloaded, or something in between that found no node | UNREACHABLE |
 | another 4xx or 5xx | the request is wrong, or the node failed on it | REFUSED |
 | anything else | no gossipkv | MALFORMED |
@@ -16,6 +16,7 @@ sent on a connection that the other end is closing.
 from __future__ import annotations
 
 import asyncio
+import re
 
 import aiohttp
 import structlog
@@ -38,6 +39,18 @@ _REQUESTS_MAX = 128
 """Maximum number of concurrent requests; with the size of a frame, this bounds memory."""
 _REFUSAL_BYTES_MAX = 1024
 _BAD_GATEWAY_STATUSES = (502, 503, 504)
+_NAME = r"(?:'[^']{0,512}'|\"[^\"]{0,512}\")"
+_MEMBERS_REFUSAL = re.compile(
+    rf"this is cluster {_NAME}, the sender is of {_NAME}"
+    rf"|another running member is named {_NAME}: give each its own name"
+    rf"|another process runs on a copy of the data of {_NAME}"
+    r"|protocol [0-9]{1,3}, not [0-9]{1,3}"
+    r"|a context of too many replicas"
+    r"|too many frames wait to be answered"
+    r"|the member is stopping"
+    r"|the cluster was told to forget this member's data: it starts again without them"
+)
+"""What a member says that refuses a frame, as far as others log it."""
 
 
 class HttpTransport:
@@ -134,7 +147,8 @@ class HttpTransport:
             detail = f"{endpoint} did not answer within {self._exchange_timeout_s} s"
             raise ExchangeError(Fault.TIMEOUT, detail) from error
         except aiohttp.ClientResponseError as error:
-            raise ExchangeError(Fault.MALFORMED, f"{endpoint} does not speak HTTP: {error.message}") from error
+            # The message quotes the answer.
+            raise ExchangeError(Fault.MALFORMED, f"{endpoint} does not speak HTTP") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: the endpoint, which a peer may have made up, is not a URL.
             detail = f"{endpoint} cannot be reached: {str(error) or type(error).__name__}"
@@ -197,11 +211,14 @@ class HttpTransport:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ExchangeError:
-    excerpt = await response.content.read(_REFUSAL_BYTES_MAX)
-    text = excerpt.decode(errors="replace").strip()
+    """Keeps of the answer its status, and of a 409 what only a member says. Whoever makes members dial a stranger must
+    not read the stranger's answer in their logs."""
+    detail = f"status {response.status}"
     if response.status == 409:
-        return ExchangeError(Fault.REFUSED, text)
-    detail = f"status {response.status}: {text}"
+        excerpt = await response.content.read(_REFUSAL_BYTES_MAX)
+        text = excerpt.decode(errors="replace").strip()
+        is_of_member = text.isprintable() and _MEMBERS_REFUSAL.fullmatch(text) is not None
+        return ExchangeError(Fault.REFUSED, text if is_of_member else detail)
     if response.status in _BAD_GATEWAY_STATUSES:
         return ExchangeError(Fault.UNREACHABLE, detail)
     if response.status >= 400:

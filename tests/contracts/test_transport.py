@@ -88,14 +88,14 @@ async def test_exchanges_with_one_peer_do_not_wait_for_another(make: Make) -> No
 
 async def test_a_refusal_tells_the_sender_why(make: Make) -> None:
     async def refuse(frame: bytes) -> bytes:
-        raise RefusedError("this is cluster blue")
+        raise RefusedError("this is cluster 'blue', the sender is of 'green'")
 
     source, target = make(), make()
     await source.start(echo)
     await target.start(refuse)
     error = await fault_of(source.exchange(target.endpoint, b"frame"))
     assert error.fault is Fault.REFUSED
-    assert error.detail == "this is cluster blue"
+    assert error.detail == "this is cluster 'blue', the sender is of 'green'"
 
 
 async def test_a_peer_that_is_gone_is_unreachable(make: Make) -> None:

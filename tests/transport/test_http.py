@@ -150,7 +150,7 @@ async def test_more_requests_than_may_be_under_way_are_turned_away(
     await transport.start(hold)
     first = asyncio.create_task(transport.exchange(transport.endpoint, b"first"))
     await asyncio.wait_for(arrived.wait(), 20)
-    with pytest.raises(ExchangeError, match="status 503: overloaded") as raised:
+    with pytest.raises(ExchangeError, match="status 503") as raised:
         await transport.exchange(transport.endpoint, b"second")
     assert raised.value.fault is Fault.UNREACHABLE
     released.set()
@@ -224,6 +224,56 @@ async def test_every_status_but_200_is_a_fault(transport: HttpTransport, status:
     error = await fault_against(transport, handler)
     assert error.fault is fault
     assert str(status) in error.detail or status == 409
+
+
+SECRET = "the key is 0123456789"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        f"the member is stopping {SECRET}",
+        f"this is cluster 'a\n{SECRET}', the sender is of 'b'",
+        f"this is cluster '\x1b]0;{SECRET}', the sender is of 'b'",
+        "this is cluster '" + SECRET * 50 + "', the sender is of 'b'",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 204, 307, 401, 409, 500, 503])
+async def test_the_text_of_a_strangers_answer_is_not_kept(transport: HttpTransport, status: int, text: str) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    error = await fault_against(transport, handler)
+    assert error.detail == f"status {status}"
+
+
+async def test_what_a_stranger_says_that_does_not_speak_http_is_not_kept(transport: HttpTransport) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{SECRET}\r\n\r\n".encode())
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ExchangeError) as raised:
+            await transport.exchange(f"http://127.0.0.1:{port}", b"frame")
+    assert SECRET not in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "this is cluster 'a', the sender is of \"b's\"",
+        "another running member is named 'kv-0': give each its own name",
+        "protocol 3, not 4",
+    ],
+)
+async def test_the_refusal_of_a_member_is_kept(transport: HttpTransport, text: str) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=409, text=text)
+
+    assert (await fault_against(transport, handler)).detail == text
 
 
 async def test_a_web_page_is_no_answer(transport: HttpTransport) -> None:
