@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import Metric
 from gossipkv.codec.rows import ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import ANOMALIES, Arrival
 from gossipkv.core.fetch import DAMAGED
+from gossipkv.core.lacking import TOO_MANY_ORIGINS
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
 from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
 from gossipkv.core.room import NO_ROOM
@@ -39,7 +40,16 @@ _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 # A series per counter that says when the process began, which is known.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_ROW_REASONS = ("clock_skew", "inconsistent", DAMAGED, NO_ROOM, ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE)
+_ROW_REASONS = (
+    "clock_skew",
+    "inconsistent",
+    DAMAGED,
+    NO_ROOM,
+    ROW_TOO_LARGE,
+    TOO_MANY_ORIGINS,
+    UNDECODABLE,
+    VALUE_TOO_LARGE,
+)
 _RECORD_REASONS = (AHEAD, ENDPOINT, TOO_MANY)
 PEERS_MAX = 100
 _ENVELOPE_REASONS = ("name_taken", "other_cluster")
@@ -252,6 +262,12 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
         "transfers", "Pulls and walks under way", ["shard"], (([n], float(n in status.transfers)) for n, _ in totals)
     )
     yield _gauge(
+        "context_entries",
+        "Replicas whose writes messages of this member name",
+        ["shard"],
+        (([name], status.context_entries.get(name, 0)) for name in sorted(status.totals)),
+    )
+    yield _gauge(
         "fingerprint",
         "Low 48 bits of the fingerprint of visible rows: equal at members that hold the same",
         ["shard"],
@@ -367,6 +383,12 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     fates = ("begun", "refuted", "dead", "false_dead")
     yield _counter("suspicions", "Suspicions by fate", ["fate"], (([f], tally.suspicions[f]) for f in fates))
     yield _counter("refutations", "Words against this member that it refuted", [], [([], tally.refutations)])
+    yield _counter(
+        "origins_refused",
+        "Ranges and claims not covered, because the context names too many replicas",
+        ["shard"],
+        (([name], tally.origins_refused[name]) for name in sorted(status.totals)),
+    )
     yield _counter("rumours_refused", "Rumours about starts ahead of the clock", [], [([], tally.rumours_refused)])
     yield _counter(
         "member_records_refused",

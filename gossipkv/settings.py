@@ -243,8 +243,8 @@ class Settings:
     )
     context_origins_max: int = _number(
         8_192,
-        "Maximum number of replicas that are not members whose writes this member accepts, per shard; replicas that "
-        "are retired do not count.",
+        "Number of replicas that messages may name, per shard, beyond which only writes of members are accepted; "
+        "replicas that are retired do not count.",
         "replicas",
         minimum=64,
         maximum=14_000,

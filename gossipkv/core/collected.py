@@ -39,7 +39,7 @@ covers as little, but no proof knows it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import xxhash
@@ -51,6 +51,10 @@ LINEAGE_MAX = 16
 
 PROOFS_MAX = 16
 """Proofs of one shard. A replica has one, except while parts of a cluster that never met come together."""
+
+PROOF_IDS_MAX = 16_000
+"""Maximum number of replicas that a proof lists or knows, without those that messages leave out: a message holds
+16,384."""
 
 _DIGESTS = struct.Struct(">QQQ")
 _ID = struct.Struct(">Q")
@@ -110,22 +114,25 @@ class Collected(NamedTuple):
         """64-bit hash of the proofs, equal for equal ones."""
         return xxhash.xxh3_64_intdigest(b"".join(sorted([proof.digest() for proof in self.proofs])))
 
-    def extended(self, proof: Proof, timestamp: int, settled: Context) -> Collected:
-        """After a collection. `settled` is what every listed member covers: proofs up to there become one."""
+    def extended(
+        self, proof: Proof, timestamp: int, settled: Context, fits: Callable[[Proof], bool] = lambda _: True
+    ) -> Collected:
+        """After a collection. `settled` is what every listed member covers: proofs up to there become one, if that
+        fits into a message."""
         others: Proofs = ()
         for held in self.proofs:
-            if settled.covers_all(held.marks):
+            if settled.covers_all(held.marks) and fits(proof.joined(held)):
                 proof = proof.joined(held)
             else:
                 others = (*others, held)
         return self._replace(proofs=_with(others, proof), timestamp=max(timestamp, self.timestamp))
 
-    def adopting(self, proofs: Proofs, context: Context) -> Collected:
-        """With the proofs of a peer, as far as a replica of this context covers them."""
+    def adopting(self, proofs: Proofs, context: Context, fits: Callable[[Proof], bool] = lambda _: True) -> Collected:
+        """With the proofs of a peer, as far as a replica of this context covers them and messages can hold them."""
         held = self.proofs
         for proof in proofs:
-            if context.covers_all(proof.marks):
-                held = _with(held, proof)
+            if context.covers_all(proof.marks) and all(map(fits, found := _with(held, proof))):
+                held = found
         return self._replace(proofs=held)
 
     def inheriting(self, replicas: Iterable[ReplicaId], own: ReplicaId) -> Collected:

@@ -86,6 +86,8 @@ class Tally:
     """Rumours about a start too far ahead of the clock."""
     records_refused: Counter[str] = field(default_factory=Counter)
     """Records of members that were not taken as they are, by reason."""
+    origins_refused: Counter[str] = field(default_factory=Counter)
+    """Per shard, ranges and claims of origins that were not covered, because the context names too many."""
     refutations: int = 0
     """Suspicions of this member that it has refuted."""
     wakes_late: int = 0
@@ -116,5 +118,6 @@ class Tally:
             probes=Counter(self.probes),
             suspicions=Counter(self.suspicions),
             records_refused=Counter(self.records_refused),
+            origins_refused=Counter(self.origins_refused),
             conflicts=Counter(self.conflicts),
         )

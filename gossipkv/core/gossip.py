@@ -626,7 +626,8 @@ class Gossip:
         they_lack = shard.context.missing_from(context)
         if they_lack:
             self._pushes.freshen(shard.name, they_lack, [peer])
-        if context.missing_from(shard.context) or theirs.is_withholding:
+        missing = context.missing_from(shard.context)
+        if theirs.is_withholding or (missing and self._store.has_room_for(shard, missing)):
             # The context in the request is what a member waits for that withholds writes: it may reach no one itself.
             self._start_pull(peer, shard.name)
             return
@@ -769,7 +770,7 @@ class Gossip:
                 self._note("audit_found_rows", peer, shard=shard_name, rows=finished.rows_received)
             return
         shard = self._store.shards[shard_name]
-        shard.adopt(self._store.resolved(shard_name, finished.seal()))
+        self._store.adopt_claim(shard_name, self._store.resolved(shard_name, finished.seal()))
         self._drop_superseded(transaction, peer, finished)
         self._store.settle(self._membership.all_hold)
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
@@ -836,14 +837,17 @@ class Gossip:
 
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered
+        peer.is_unreadable = False
         if self._membership.succeeded(peer) or not was_heard:
             self._note("member_reached", peer, status=ALIVE)
 
-    def failed(self, exchange: int, reason: str, now_ms: int) -> None:
+    def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
+        """`was_answered`: in a way that cannot be read."""
         peer = self._exchanges.pop(exchange, None)
         if peer is None:
             return
         peer.exchange = None
+        peer.is_unreadable = was_answered
         if peer.asked.contexts:
             self._tally.rounds["failed"] += 1
         peer.asked = Asked()

@@ -43,10 +43,15 @@ LACKING_ROWS_MAX = 200
 """The lacking rows of one shard that a message names. Beyond them a row that is refused is not noted, and holds back
 its origins."""
 
+LACKING_ORIGINS_MAX = 14_000
+"""Maximum number of origins of which writes may be missing: messages name them all. A row beyond it is not noted."""
+
 RECALLS_PER_ROUND = 8
 """Lacking rows that are asked for again in each round."""
 
 CLOCK_SKEW = "clock_skew"
+TOO_MANY_ORIGINS = "too_many_origins"
+"""The row's context names more replicas than a context may."""
 ELSEWHERE = "lacking_elsewhere"
 """The peer that the range came from lacks the row itself."""
 UNREADABLE = "unreadable"

@@ -135,6 +135,10 @@ class Membership:
         spoken = {peer.replica for peer in self.present() if peer.replica is not None}
         return spoken | {peer.record.replica for peer in self._members.values() if peer.record is not None}
 
+    def recorded(self) -> set[ReplicaId]:
+        """Those that the other members run as, by their records."""
+        return {peer.record.replica for peer in self._members.values() if peer.record is not None}
+
     def knows_of_others(self) -> bool:
         """Whether a member is listed that has not left, or an endpoint has been found that is not this member's."""
         return any(peer.status != LEFT for peer in self._members.values()) or any(

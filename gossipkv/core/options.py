@@ -47,7 +47,8 @@ class ReplicaOptions:
     members_max: int = 1_000
     """Maximum number of other members; the records of more are refused."""
     context_origins_max: int = 8_192
-    """Maximum number of replicas that a context may name in a message, besides those of members; more are refused."""
+    """Number of replicas that messages may name, per shard, beyond which only writes of members are accepted. With
+    `members_max` well below what a message holds (`codec/limits.py`)."""
     dialled_hosts: str = AUTO
     """Which hosts in the records of members are dialled; see `core/membership.py`."""
     fanout: int = 0

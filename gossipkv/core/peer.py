@@ -16,6 +16,10 @@ from gossipkv.core.room import Room
 from gossipkv.core.standing import Standing
 from gossipkv.core.walk import Walk
 
+ENTRIES_MAX = 1_000_000
+"""Maximum number of entries known of a peer's context before less is remembered. A bound, because a stranger may go on
+naming replicas."""
+
 
 @dataclass(slots=True)
 class Heard:
@@ -80,6 +84,8 @@ class Peer:
     """Number of failed exchanges since the last successful one."""
     retry_at_ms: int = 0
     has_answered: bool = False
+    is_unreadable: bool = False
+    """Whether its last answer could not be read: it may hold rows that are not here."""
     is_unvouched: bool = False
     """Whether its record names a host that discovery has not found, so that it is not dialled there."""
     is_let_go: bool = False
@@ -187,6 +193,9 @@ class Peer:
         else:
             self.lacking[shard] = self.lacking.get(shard, Context()).joined(lacking)
         if known is None:
+            self.contexts[shard] = Context(context)
+        elif len(known) > ENTRIES_MAX:
+            # To know less of the peer is safe.
             self.contexts[shard] = Context(context)
         elif not known.covers_all(context):
             known.advance(context)

@@ -52,6 +52,8 @@ class Progress:
     def can_expect_nothing(self) -> bool:
         """Whether no member that answers could bring this replica further up to date."""
         peers = list(self._membership.peers())
+        if any(peer.is_unreadable and not peer.is_let_go for peer in peers):
+            return False
         if not self._membership.has_been_answered:
             return True
         if any(peer.is_ready and peer.is_answering for peer in peers):

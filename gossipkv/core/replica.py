@@ -89,10 +89,16 @@ class Replica:
         self._read_of_twin: Process | None = None
         """Another process with this one's replica id has written its record over this one's."""
         self._store = Store(
-            identity.replica, options.clock_skew_ms_max, options.siblings_max, self.tally, options.member
+            identity.replica,
+            options.clock_skew_ms_max,
+            options.siblings_max,
+            self.tally,
+            options.member,
+            options.context_origins_max,
         )
         self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
         self._membership = self._probing.membership
+        self._store.members = self._membership.recorded
         self._namesakes = Namesakes(options, self._process(), now_ms)
         self._gossip = Gossip(
             options,
@@ -239,7 +245,7 @@ class Replica:
         if exchange in self._quorum.exchanges:
             self._quorum.failed(exchange)
         else:
-            self._gossip.failed(exchange, reason, now_ms)
+            self._gossip.failed(exchange, reason, now_ms, was_answered=was_answered)
             self._membership.has_been_answered |= was_answered
 
     def discovered(

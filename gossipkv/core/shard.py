@@ -14,7 +14,7 @@ The context obeys I2: it advances over a range of an origin's writes only when t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -23,7 +23,16 @@ from gossipkv.core.base import NO_BASE, Base
 from gossipkv.core.causality import HASH_END, Context, Dot, ReplicaId, entry_hash
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proof, Proofs
 from gossipkv.core.fingerprint import PAGE_BYTES, PAGES, FingerprintTable, leaf_of
-from gossipkv.core.lacking import LACKING_ROWS_MAX, UNREADABLE, Lack, LackedRow, Lacking, through_of, unnamed
+from gossipkv.core.lacking import (
+    LACKING_ORIGINS_MAX,
+    LACKING_ROWS_MAX,
+    UNREADABLE,
+    Lack,
+    LackedRow,
+    Lacking,
+    through_of,
+    unnamed,
+)
 from gossipkv.core.messages import Digest
 from gossipkv.core.names import Names
 from gossipkv.core.row import Row, without_retired, without_stable
@@ -66,6 +75,10 @@ class Shard:
         self.base = NO_BASE
         """What messages and records leave out of contexts of this shard."""
         self._base_changed = False
+        self._entries: int | None = None
+        """The number of entries that messages name; None until it is counted again."""
+        self.proof_fits: Callable[[Proof], bool] = _fits_always
+        """Whether a message can hold a proof."""
         self._hashed: tuple[Collected, int] | None = None
         self._context_hash = context.digest()
         self.stable = Context()
@@ -191,11 +204,25 @@ class Shard:
         if through > covered:
             self._note(origin, covered, through)
             self.context[origin] = through
+            if self._entries is not None:
+                self._entries += covered <= self.base.settled.get(origin, 0) < through
+
+    def has_entry(self, origin: ReplicaId) -> bool:
+        """Whether messages about the context name this origin."""
+        return self.context.get(origin, 0) > self.base.settled.get(origin, 0)
+
+    @property
+    def entries(self) -> int:
+        """The number of origins that messages about the context name."""
+        if self._entries is None:
+            self._entries = len(self.unsettled())
+        return self._entries
 
     def withdraw(self, origin: ReplicaId, through: int) -> None:
         """Cover this origin's writes up to `through` only: what bears its later names here stands for other writes
         elsewhere. Rows that were written again have taken earlier entries out of the journal: the floor says so."""
         self._note(origin, self.context.pop(origin, 0), through)
+        self._entries = None
         if through:
             self.context[origin] = through
             self.floors[origin] = max(through, self.floors.get(origin, 0))
@@ -210,6 +237,7 @@ class Shard:
     def rest_on(self, base: Base) -> None:
         """Leave out what this base leaves out, which the context covers. The journal serves no one who lacks it."""
         former, self.base = self.base, base
+        self._entries = None
         if base.number == former.number:
             return
         self.floors.advance(base.settled)
@@ -223,6 +251,7 @@ class Shard:
     def load_base(self, base: Base) -> None:
         """Take the base that the stored record rests on."""
         self.base = base
+        self._entries = None
 
     def adopt(self, context: Context) -> None:
         """Cover what a walked peer covered. The journal lacks the entries of rows that were equal already, so it
@@ -326,7 +355,7 @@ class Shard:
 
     def note_collection(self, proof: Proof, timestamp: int, settled: Context) -> None:
         """Tombstones have been collected; see `Collected.extended`."""
-        self._keep_collected(self.collected.extended(proof, timestamp, settled))
+        self._keep_collected(self.collected.extended(proof, timestamp, settled, self.proof_fits))
 
     def note_timestamp(self, timestamp: int) -> None:
         """Outrank from here on tombstones that others have collected."""
@@ -334,7 +363,7 @@ class Shard:
 
     def adopt_proofs(self, proofs: Proofs) -> None:
         """Take over the proofs of a peer that are covered here."""
-        self._keep_collected(self.collected.adopting(proofs, self.context))
+        self._keep_collected(self.collected.adopting(proofs, self.context, self.proof_fits))
 
     def inherit(self, replicas: Iterable[ReplicaId], own: ReplicaId) -> None:
         """Note that the data descend from these replicas as well."""
@@ -404,6 +433,8 @@ class Shard:
         """Note a row that is lacking; returns whether there was room for it."""
         held = self.lacking.get(address)
         if held is None and len(self.lacking) >= LACKING_ROWS_MAX:
+            return False
+        if len(self.lacking_through.keys() | lack.through.keys()) > LACKING_ORIGINS_MAX:
             return False
         self._set_lacking(self.lacking | {address: held.joined(lack) if held else lack})
         return True
@@ -538,6 +569,10 @@ class Shard:
             if any(version.dot == (origin, entry.sequence) for version in row.versions):
                 return True
         return False
+
+
+def _fits_always(_: Proof) -> bool:
+    return True
 
 
 def _collected(reader: Reader, name: str) -> Collected:

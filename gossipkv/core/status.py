@@ -96,6 +96,8 @@ class ReplicaStatus:
     """The number of rows in quarantine, per shard."""
     alone_ms: int | None = None
     """For how long no other member has been heard; None while it is not alone."""
+    context_entries: dict[str, int] = field(default_factory=dict)
+    """Per shard, the number of replicas that messages about its context name."""
 
 
 class LackingRow(NamedTuple):
@@ -171,6 +173,7 @@ def describe(
         unreadable_rows={name: len(shard.quarantined) for name, shard in store.shards.items()},
         alone_ms=replica.alone_ms(now_ms),
         room=room,
+        context_entries={name: shard.entries for name, shard in store.shards.items()},
     )
 
 

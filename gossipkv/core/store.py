@@ -6,8 +6,9 @@ nothing of it may leave the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,9 +16,9 @@ from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, addre
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
-from gossipkv.core.collected import Proof, Proofs, is_outdated
+from gossipkv.core.collected import PROOF_IDS_MAX, Proof, Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
-from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, LackedRow, held_below, lack_of
+from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, TOO_MANY_ORIGINS, LackedRow, held_below, lack_of
 from gossipkv.core.messages import Delta, Range, RefusedRow, RowCopy, ValuePart, WalkRows
 from gossipkv.core.parcel import is_carriable
 from gossipkv.core.retired import Retired, stored_base
@@ -60,6 +61,8 @@ from gossipkv.core.write import (
 )
 
 SIBLINGS_MAX = 64
+
+ORIGINS_MAX = 8_192
 
 RENAMED_AT_ONCE = 1_000
 """Journal entries that a renewal holds in memory."""
@@ -107,8 +110,14 @@ class Store:
         siblings_max: int = SIBLINGS_MAX,
         tally: Tally | None = None,
         own_member: str = "",
+        origins_max: int = ORIGINS_MAX,
     ) -> None:
         self.replica = replica
+        self._origins_max = origins_max
+        self.members: Callable[[], Collection[ReplicaId]] = tuple
+        """The replicas that the other members run as: their writes are covered whatever the bound on contexts."""
+        self._told_full: set[str] = set()
+        """Shards of which it has been logged that their context names as many replicas as it may."""
         self.room = Room.AMPLE
         """Of the storage, as of this transaction."""
         self.shards: dict[str, Shard] = {}
@@ -156,6 +165,7 @@ class Store:
             # The id is new: a replica announces itself with the first transaction.
             self._telling.update(self.shards)
         for shard in self.shards.values():
+            shard.proof_fits = partial(self._proof_fits, shard)
             shard.belong_to(self.replica, tells_all=shard.name in self._telling)
         self._is_loaded = True
         for name, context in stable.items():
@@ -430,6 +440,10 @@ class Store:
             except InconsistentRowError:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent", address, arrived.context))
                 continue
+            if len(row.context) > self._origins_max and row != current:
+                # Every member that takes it in has to name them all.
+                intake.refused.append(RefusedRow(tuple(arrived.context), TOO_MANY_ORIGINS, address))
+                continue
             pairs = collisions(current, arrived) if current is not None else []
             for version, _ in pairs:
                 self._note_collision(shard_name, version.dot, address)
@@ -670,10 +684,47 @@ class Store:
         advanced = []
         for origin, (after, through) in ranges.items():
             covered = shard.context.get(origin, 0)
-            if after <= covered < through and not held_back.holds_back(origin):
+            if after <= covered < through and not held_back.holds_back(origin) and self._admits(shard, origin):
                 shard.advance(origin, through)
                 advanced.append(origin)
         return advanced
+
+    def adopt_claim(self, shard_name: str, claim: Context) -> None:
+        """Cover what a walked peer covered, but for origins for which there is no room in the context."""
+        shard = self.shards[shard_name]
+        for origin in sorted(claim):
+            if claim[origin] > shard.context.get(origin, 0) and self._admits(shard, origin):
+                shard.adopt(Context({origin: claim[origin]}))
+
+    def has_room_for(self, shard: Shard, origins: Iterable[ReplicaId]) -> bool:
+        """Whether the context may name one of these origins. Messages hold a bounded number of entries: a member whose
+        context had more could not be understood. A member's own writes, and those of other members, always count."""
+        if shard.entries < self._origins_max:
+            return True
+        members = {self.replica, *self.members()}
+        return any(origin in members or shard.has_entry(origin) for origin in origins)
+
+    def _admits(self, shard: Shard, origin: ReplicaId) -> bool:
+        """Like `has_room_for`; counts and logs what is refused."""
+        if self.has_room_for(shard, (origin,)):
+            return True
+        self._tally.origins_refused[shard.name] += 1
+        if shard.name not in self._told_full:
+            self._told_full.add(shard.name)
+            fields: dict[str, object] = {"namespace": shard.name, "origins": shard.entries, "reason": _CONTEXT_FULL}
+            self.notices.append(Notice("context_full", fields, is_warning=True))
+        return False
+
+    def _proof_fits(self, shard: Shard, proof: Proof) -> bool:
+        """Whether messages can hold the proof."""
+        for ids, settled in (
+            (proof.listed, self.shards[SYSTEM].base.settled),
+            (proof.known, self.shards[SYSTEM].base.settled),
+            (proof.marks.keys(), shard.base.settled),
+        ):
+            if len(ids) > PROOF_IDS_MAX and len(ids - settled.keys()) > PROOF_IDS_MAX:
+                return False
+        return True
 
     def save(self, transaction: Transaction) -> None:
         for name, shard in self.shards.items():
@@ -704,6 +755,11 @@ class Store:
         self.shards[shard_name].stable = Context(
             {origin: min([sequence, *(other.get(origin, 0) for other in others)]) for origin, sequence in first.items()}
         )
+
+
+_CONTEXT_FULL = (
+    "writes of more replicas than context_origins_max are known; those of others that are not members are not covered"
+)
 
 
 def _text(address: bytes) -> str:

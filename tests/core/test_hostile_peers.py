@@ -13,7 +13,8 @@ from gossipkv.core.clock import timestamp_at
 from gossipkv.core.effects import Arrival, Notice, Send
 from gossipkv.core.endpoint import host_of, is_endpoint
 from gossipkv.core.forgotten import Forgotten
-from gossipkv.core.inputs import Answered, Discovered, Forget, Received, Write
+from gossipkv.core.inputs import Answered, Discovered, Failed, Forget, Received, Write
+from gossipkv.core.lacking import LackedRow
 from gossipkv.core.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import (
     Delta,
@@ -293,6 +294,91 @@ def test_the_number_of_members_with_series_of_their_own_is_bounded() -> None:
         r'replication_delay_seconds_count{origin="(\w+)"}', metrics.render(cluster.status("a")).decode()
     )
     assert origins == ["x0", "x1", "x2", "other"]
+
+
+# Contexts
+
+
+def claims(first: int, count: int) -> Delta:
+    """Ranges of invented replicas, without rows."""
+    return Delta(SYSTEM, {2**32 + number: Range(0, 1) for number in range(first, first + count)}, ())
+
+
+def test_invented_origins_leave_members_that_others_understand_and_no_member_is_ready_alone() -> None:
+    cluster = settled(Cluster(), "a", "b", "c")
+    cluster.write("a", Operation(at("row"), b"value"))
+    cluster.settle()
+    for name in "abc":
+        tell(cluster, name, claims(0, 10_000))
+        tell(cluster, name, claims(10_000, 10_000))
+        assert cluster.status(name).context_entries[SYSTEM] == 8_192
+        assert cluster.status(name).tally.origins_refused[SYSTEM] > 10_000
+        assert len(notices(cluster, name, "context_full")) == 1
+    a, b = cluster.members["a"].storage, cluster.members["b"].storage
+    for name in "abc":
+        cluster.crash(name)
+    cluster.start("c")
+    cluster.start("a", a)
+    cluster.start("b", b)
+    cluster.introduce("a", "b", "c")
+    live(cluster, 15)
+    for member in cluster.members.values():
+        assert member.driver.replica.is_ready
+        assert at("row") in member.rows()
+    # The writes of a new member are covered, though its replica is one more.
+    cluster.write("c", Operation(at("other"), b"value"))
+    live(cluster, 5)
+    for member in cluster.members.values():
+        assert at("other") in member.rows()
+        assert member.context(USER)[cluster.members["c"].replica_id] == 1
+
+
+def test_a_walk_covers_no_more_origins_than_a_context_may_name() -> None:
+    cluster = settled(Cluster(), "a", context_origins_max=100)
+    tell(cluster, "a", claims(0, 90))
+    cluster.start("b", context_origins_max=64)
+    cluster.introduce("a", "b")
+    live(cluster, 10)
+    assert cluster.members["b"].driver.replica.is_ready
+    assert 64 <= cluster.status("b").context_entries[SYSTEM] <= 66
+    assert cluster.members["a"].replica_id in cluster.members["b"].context(SYSTEM)
+
+
+def test_a_row_that_names_more_replicas_than_a_context_may_is_refused() -> None:
+    cluster = settled(Cluster(), "a", context_origins_max=64)
+    version = Version(Dot(STRANGER, 1), timestamp_at(cluster.now_ms), b"value", None)
+    names = Context({STRANGER: 1} | {2**32 + number: 1 for number in range(64)})
+    tell(cluster, "a", Delta(SYSTEM, {STRANGER: Range(0, 1)}, (RowCopy(at("row"), Row((version,), names)),)))
+    assert at("row") not in cluster.members["a"].rows(SYSTEM)
+    assert cluster.status("a").tally.rows_refused == {"too_many_origins": 1}
+    assert STRANGER not in cluster.members["a"].context(SYSTEM)
+
+
+def test_rows_that_a_stranger_lacks_leave_a_member_that_others_understand() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    for number in range(4):
+        through = Context({2**33 + 10_000 * number + origin: 1 for origin in range(10_000)})
+        lacked = LackedRow(at(f"row{number}"), through)
+        tell(cluster, "a", Delta(SYSTEM, {STRANGER: Range(number, number + 1)}, (), lacking=(lacked,)))
+    live(cluster, 3)
+    assert cluster.status("b").tally.rounds["in_sync"] + cluster.status("b").tally.rounds["delta"] > 0
+
+
+def test_a_member_whose_peer_cannot_be_read_is_not_ready_with_a_stranger_alone() -> None:
+    cluster = Cluster()
+    for name in ("a", "b", "x"):
+        cluster.start(name, bootstrap_timeout_ms=10_000 if name == "a" else 10**9)
+    cluster.introduce("a", "b", "x")
+    for _ in range(20):
+        cluster.now_ms += 1_000
+        cluster.tick("a")
+        while cluster.waiting("a", "x") or cluster.waiting("a", "b"):
+            if cluster.waiting("a", "x"):
+                cluster.deliver("a", "x")
+            if send := cluster.waiting("a", "b"):
+                cluster.members["a"].outbox.remove(send)
+                cluster.run("a", Failed(send.exchange, "the answer cannot be read", was_answered=True))
+    assert not cluster.members["a"].driver.replica.is_ready
 
 
 STRANGER = 0xBAD
