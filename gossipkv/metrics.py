@@ -389,6 +389,9 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         ["shard"],
         (([name], tally.origins_refused[name]) for name in sorted(status.totals)),
     )
+    yield _counter(
+        "proofs_refused", "Proofs that the data are outdated, not believed", [], [([], tally.proofs_refused)]
+    )
     yield _counter("rumours_refused", "Rumours about starts ahead of the clock", [], [([], tally.rumours_refused)])
     yield _counter(
         "member_records_refused",

@@ -31,6 +31,8 @@ covers as little, but no proof knows it.
     journals do not serve a peer that is below what was collected.
   - It adopts no write of a replica that is gone before all listed members have said what they cover
     (`core/adoption.py`).
+- Anyone who reaches the gossip port can invent a proof, and marks that name writes which no one has made. Which proofs
+  are believed, and what remains, is in `core/witnesses.py`.
 
   What remains: an old volume that takes a new id writes rows again whose names were in doubt when it was copied. A
   newcomer that has taken in such rows in part holds them under names that no one covers, and they count as new.
@@ -55,6 +57,9 @@ PROOFS_MAX = 16
 PROOF_IDS_MAX = 16_000
 """Maximum number of replicas that a proof lists or knows, without those that messages leave out: a message holds
 16,384."""
+
+PROOFS_IDS_MAX = 65_536
+"""The same of all proofs together, marks included: they go into one message of bounded size."""
 
 _DIGESTS = struct.Struct(">QQQ")
 _ID = struct.Struct(">Q")
@@ -115,23 +120,23 @@ class Collected(NamedTuple):
         return xxhash.xxh3_64_intdigest(b"".join(sorted([proof.digest() for proof in self.proofs])))
 
     def extended(
-        self, proof: Proof, timestamp: int, settled: Context, fits: Callable[[Proof], bool] = lambda _: True
+        self, proof: Proof, timestamp: int, settled: Context, fits: Callable[[Proofs], bool] = lambda _: True
     ) -> Collected:
         """After a collection. `settled` is what every listed member covers: proofs up to there become one, if that
         fits into a message."""
         others: Proofs = ()
         for held in self.proofs:
-            if settled.covers_all(held.marks) and fits(proof.joined(held)):
+            if settled.covers_all(held.marks) and fits((proof.joined(held),)):
                 proof = proof.joined(held)
             else:
                 others = (*others, held)
         return self._replace(proofs=_with(others, proof), timestamp=max(timestamp, self.timestamp))
 
-    def adopting(self, proofs: Proofs, context: Context, fits: Callable[[Proof], bool] = lambda _: True) -> Collected:
+    def adopting(self, proofs: Proofs, context: Context, fits: Callable[[Proofs], bool] = lambda _: True) -> Collected:
         """With the proofs of a peer, as far as a replica of this context covers them and messages can hold them."""
         held = self.proofs
         for proof in proofs:
-            if context.covers_all(proof.marks) and all(map(fits, found := _with(held, proof))):
+            if context.covers_all(proof.marks) and fits(found := _with(held, proof)):
                 held = found
         return self._replace(proofs=held)
 

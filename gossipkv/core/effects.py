@@ -88,6 +88,8 @@ class Tally:
     """Records of members that were not taken as they are, by reason."""
     origins_refused: Counter[str] = field(default_factory=Counter)
     """Per shard, ranges and claims of origins that were not covered, because the context names too many."""
+    proofs_refused: int = 0
+    """Proofs by which the data here would be outdated, and that are not believed."""
     refutations: int = 0
     """Suspicions of this member that it has refuted."""
     wakes_late: int = 0

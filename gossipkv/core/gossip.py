@@ -68,6 +68,7 @@ from gossipkv.core.shard import Shard
 from gossipkv.core.shortage import Wait
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
+from gossipkv.core.witnesses import Witnesses
 
 Transfer = TypeVar("Transfer", pull.Pulling, walk.Walk)
 
@@ -111,6 +112,7 @@ class Gossip:
         self._membership = membership
         self._tally = tally
         self.progress = Progress(store, membership)
+        self.witnesses = Witnesses(store, membership, options, tally, now_ms)
         self._pushes = Pushes(store, membership, self.progress, tally, options)
         self._rng = rng
         self._exchanges: dict[int, Peer] = {}
@@ -137,6 +139,7 @@ class Gossip:
         if now_ms < self._ticked_ms:
             self._follow_clock(self._ticked_ms - now_ms)
         self._ticked_ms = now_ms
+        self.witnesses.tick(now_ms)
         if now_ms < self._next_round_ms:
             return False
         self._next_round_ms = now_ms + round(self._options.gossip_interval_ms * self._rng.uniform(0.75, 1.25))
@@ -300,6 +303,7 @@ class Gossip:
 
     def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> list[Message]:
         """The answers to an envelope."""
+        self.witnesses.tick(now_ms)
         peer = self._membership.member(envelope.member)
         if peer is not None and self._is_the_other_process(peer, envelope):
             peer = None
@@ -383,7 +387,9 @@ class Gossip:
                 value = fetch.serve(transaction, message, whole_row_bytes_max, whole_row_bytes_max)
                 return [*_what_is_missing(shard), value]
             case State() if peer is not None:
-                self._judge_own_data(peer, message)
+                # Its own answer says more than a question in its name.
+                peer.is_sync_due = True
+                self._judge_own_data(peer, message, is_found=False)
             case Covered() if peer is not None:
                 peer.learn_context(shard.name, message.context, message.lacking)
             case Offer() if peer is not None:
@@ -540,6 +546,7 @@ class Gossip:
             return
         dialled.exchange = None
         asked, dialled.asked = dialled.asked, Asked()
+        is_found = self._membership.is_vouched(dialled)
         peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
         if self._is_the_other_process(peer, envelope):
             self._membership.dial_as_recorded(peer)
@@ -560,7 +567,7 @@ class Gossip:
         self._judge_pushed(peer, asked, envelope.room, now_ms)
         peer.clock_ahead_ms = envelope.now_ms - now_ms
         self._succeeded(peer)
-        self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms)
+        self._take_comparison(transaction, peer, envelope, asked.contexts, now_ms, is_found=is_found)
         for message in envelope.messages:
             if isinstance(message, Ping | PingRequest | Ack):
                 continue
@@ -581,7 +588,14 @@ class Gossip:
             peer.pushes.failed(now_ms, self._options.gossip_interval_ms, self._options.retry_ms_max, self._rng)
 
     def _take_comparison(
-        self, reader: Reader, peer: Peer, envelope: Envelope, asked: dict[str, Context], now_ms: int
+        self,
+        reader: Reader,
+        peer: Peer,
+        envelope: Envelope,
+        asked: dict[str, Context],
+        now_ms: int,
+        *,
+        is_found: bool,
     ) -> None:
         """Conclude from the digests, and the contexts where these differed, what either lacks of each shard."""
         states = {message.shard: message for message in envelope.messages if isinstance(message, State)}
@@ -593,7 +607,7 @@ class Gossip:
             peer.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)
             if digest.shard in states:
-                self._reconcile(reader, peer, digest, states[digest.shard], now_ms)
+                self._reconcile(reader, peer, digest, states[digest.shard], now_ms, is_found=is_found)
             elif digest.shard in asked:
                 if not digest.is_ahead:
                     # Both hold the same contents, so they mean the same by each name. To cover as much is not enough:
@@ -606,7 +620,9 @@ class Gossip:
         is_ahead = any(digest.shard == USER and digest.is_ahead for digest in digests)
         self.progress.note_vouched(peer, told, is_ahead=is_ahead)
 
-    def _reconcile(self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int) -> None:
+    def _reconcile(
+        self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int, *, is_found: bool
+    ) -> None:
         shard, context = self._store.shards[theirs.shard], state.context
         if isinstance(context, Abridged):
             # What either side lacks is not known before `sys` has told which replicas are retired.
@@ -614,15 +630,16 @@ class Gossip:
             if shard.name == SYSTEM:
                 self._start_walk(peer, shard.name)
             return
-        self._judge_own_data(peer, state)
+        is_sound = self._judge_own_data(peer, state, is_found=is_found)
         self._judge_data_of(peer, state)
-        if self.is_outdated or (peer.is_outdated and shard.name == USER):
+        if self.is_outdated or not is_sound or (peer.is_outdated and shard.name == USER):
             return
         peer.replace_context(shard.name, context, state.lacking)
         if shard.name == USER:
-            peer.collected = Collected(state.proofs, 0, state.lineage)
+            believed = self.witnesses.believed(USER, peer, state.proofs, is_found=is_found)
+            peer.collected = Collected(believed, 0, state.lineage)
             # Members come to collect at different times, each of the others having covered it long since.
-            shard.adopt_proofs(state.proofs)
+            shard.adopt_proofs(believed)
         they_lack = shard.context.missing_from(context)
         if they_lack:
             self._pushes.freshen(shard.name, they_lack, [peer])
@@ -636,12 +653,20 @@ class Gossip:
         if not they_lack and theirs.fingerprint != shard.fingerprint.root.visible:
             self._repair(reader, peer, theirs)
 
-    def _judge_own_data(self, peer: Peer, state: State) -> None:
-        """Find out whether rows may stand here that the peer knows to be deleted."""
-        if not self.is_outdated and self._store.is_outdated(state.shard, state.proofs):
+    def _judge_own_data(self, peer: Peer, state: State, *, is_found: bool) -> bool:
+        """Find out whether rows may stand here that the peer knows to be deleted. Returns False if it says so and is
+        not believed."""
+        if self.is_outdated or not self._store.is_outdated(state.shard, state.proofs):
+            return True
+        believed = self.witnesses.believed(state.shard, peer, state.proofs, is_found=is_found)
+        is_outdated = self._store.is_outdated(state.shard, believed)
+        if is_outdated:
             self.is_outdated = True
             peer.learn_context(state.shard, state.context, state.lacking)
             self._note("data_are_outdated", peer, shard=state.shard)
+        elif self.progress.may_exchange(peer, USER):
+            self.witnesses.doubt(state.shard, peer)
+        return is_outdated
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
         """Find out whether the peer may hold rows that are known here to be deleted. It is told with the next round."""
@@ -776,7 +801,10 @@ class Gossip:
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
         shard.note_timestamp(min(finished.collected.timestamp, latest))
-        peer.collected = finished.collected
+        believed = self.witnesses.believed(
+            shard_name, peer, finished.collected.proofs, is_found=self._membership.is_vouched(peer)
+        )
+        peer.collected = finished.collected._replace(proofs=believed)
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, finished.intake, now_ms)
 
@@ -870,6 +898,7 @@ class Gossip:
         self._written.clear()
         self.notices.clear()
         self.changed.clear()
+        self.witnesses.notices.clear()
 
     def speaks_of_unknown_names(self, reader: Reader, envelope: Envelope) -> bool:
         """Whether it names writes of this replica that others cannot have heard of from it. To be asked before

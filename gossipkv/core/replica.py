@@ -360,7 +360,8 @@ class Replica:
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
         notices += self._probing.take_notices() + self._namesakes.take_notices() + self._adopter.notices
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
-        self._adopter.notices = []
+        notices += self._gossip.witnesses.notices
+        self._adopter.notices, self._gossip.witnesses.notices = [], []
         changes = self._store.take_changes(transaction.revision())
         snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)

@@ -77,8 +77,8 @@ class Shard:
         self._base_changed = False
         self._entries: int | None = None
         """The number of entries that messages name; None until it is counted again."""
-        self.proof_fits: Callable[[Proof], bool] = _fits_always
-        """Whether a message can hold a proof."""
+        self.proofs_fit: Callable[[Proofs], bool] = _fit_always
+        """Whether a message can hold proofs."""
         self._hashed: tuple[Collected, int] | None = None
         self._context_hash = context.digest()
         self.stable = Context()
@@ -355,7 +355,7 @@ class Shard:
 
     def note_collection(self, proof: Proof, timestamp: int, settled: Context) -> None:
         """Tombstones have been collected; see `Collected.extended`."""
-        self._keep_collected(self.collected.extended(proof, timestamp, settled, self.proof_fits))
+        self._keep_collected(self.collected.extended(proof, timestamp, settled, self.proofs_fit))
 
     def note_timestamp(self, timestamp: int) -> None:
         """Outrank from here on tombstones that others have collected."""
@@ -363,7 +363,7 @@ class Shard:
 
     def adopt_proofs(self, proofs: Proofs) -> None:
         """Take over the proofs of a peer that are covered here."""
-        self._keep_collected(self.collected.adopting(proofs, self.context, self.proof_fits))
+        self._keep_collected(self.collected.adopting(proofs, self.context, self.proofs_fit))
 
     def inherit(self, replicas: Iterable[ReplicaId], own: ReplicaId) -> None:
         """Note that the data descend from these replicas as well."""
@@ -571,7 +571,7 @@ class Shard:
         return False
 
 
-def _fits_always(_: Proof) -> bool:
+def _fit_always(_: Proofs) -> bool:
     return True
 
 

@@ -16,7 +16,7 @@ from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, addre
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import HybridClock, milliseconds
-from gossipkv.core.collected import PROOF_IDS_MAX, Proof, Proofs, is_outdated
+from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, Proof, Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, TOO_MANY_ORIGINS, LackedRow, held_below, lack_of
 from gossipkv.core.messages import Delta, Range, RefusedRow, RowCopy, ValuePart, WalkRows
@@ -165,7 +165,7 @@ class Store:
             # The id is new: a replica announces itself with the first transaction.
             self._telling.update(self.shards)
         for shard in self.shards.values():
-            shard.proof_fits = partial(self._proof_fits, shard)
+            shard.proofs_fit = partial(self._proofs_fit, shard)
             shard.belong_to(self.replica, tells_all=shard.name in self._telling)
         self._is_loaded = True
         for name, context in stable.items():
@@ -715,16 +715,16 @@ class Store:
             self.notices.append(Notice("context_full", fields, is_warning=True))
         return False
 
-    def _proof_fits(self, shard: Shard, proof: Proof) -> bool:
-        """Whether messages can hold the proof."""
-        for ids, settled in (
-            (proof.listed, self.shards[SYSTEM].base.settled),
-            (proof.known, self.shards[SYSTEM].base.settled),
-            (proof.marks.keys(), shard.base.settled),
-        ):
-            if len(ids) > PROOF_IDS_MAX and len(ids - settled.keys()) > PROOF_IDS_MAX:
+    def _proofs_fit(self, shard: Shard, proofs: Proofs) -> bool:
+        """Whether messages can hold the proofs."""
+        total = 0
+        settled, base = self.shards[SYSTEM].base.settled.keys(), shard.base.settled.keys()
+        for marks, listed, known in proofs:
+            counts = [len(marks.keys() - base), len(listed - settled), len(known - settled)]
+            if max(counts) > PROOF_IDS_MAX:
                 return False
-        return True
+            total += sum(counts)
+        return total <= PROOFS_IDS_MAX
 
     def save(self, transaction: Transaction) -> None:
         for name, shard in self.shards.items():

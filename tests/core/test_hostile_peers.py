@@ -10,6 +10,7 @@ import pytest
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.clock import timestamp_at
+from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, PROOFS_MAX, Proof
 from gossipkv.core.effects import Arrival, Notice, Send
 from gossipkv.core.endpoint import host_of, is_endpoint
 from gossipkv.core.forgotten import Forgotten
@@ -18,6 +19,7 @@ from gossipkv.core.lacking import LackedRow
 from gossipkv.core.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import (
     Delta,
+    Digest,
     Envelope,
     Message,
     Offer,
@@ -26,6 +28,7 @@ from gossipkv.core.messages import (
     Pull,
     Range,
     RowCopy,
+    State,
     WalkFetch,
     WalkFetchRows,
     WalkRows,
@@ -379,6 +382,82 @@ def test_a_member_whose_peer_cannot_be_read_is_not_ready_with_a_stranger_alone()
                 cluster.members["a"].outbox.remove(send)
                 cluster.run("a", Failed(send.exchange, "the answer cannot be read", was_answered=True))
     assert not cluster.members["a"].driver.replica.is_ready
+
+
+# Proofs of collected tombstones
+
+
+def outdating(cluster: Cluster, name: str) -> State:
+    """A state by which the data of this member lack a write of another one, whose deletion was forgotten."""
+    other = next(member for member in cluster.members.values() if member.name != name)
+    replicas = frozenset([cluster.members[name].replica_id, STRANGER])
+    marks = Context({other.replica_id: 1_000})
+    return State(USER, marks, (Proof(marks, replicas, replicas),))
+
+
+def answer_as_stranger(cluster: Cluster, name: str, state: State) -> None:
+    """Answer what a member asks the stranger."""
+    if send := cluster.waiting(name, "x"):
+        cluster.members[name].outbox.remove(send)
+        digest = Digest(USER, 1, 2, 0, 0, is_ahead=False, proofs_hash=3)
+        answer = Envelope("test", "x", STRANGER, START_MS, cluster.now_ms, (digest, state))
+        cluster.run(name, Answered(send.exchange, sent(answer)))
+
+
+def test_a_member_that_restarts_does_not_believe_the_proof_of_an_invented_member() -> None:
+    cluster = settled(Cluster(), "a", "b", "c")
+    cluster.write("a", Operation(at("row"), b"value"))
+    live(cluster, 5)
+    plant_record(cluster, "x", MemberRecord(STRANGER, START_MS, {"gossip": "memory://x"}))
+    storage = cluster.members["c"].storage
+    cluster.crash("c")
+    returned = cluster.start("c", storage)
+    for _ in range(30):
+        cluster.now_ms += 1_000
+        for name in "abc":
+            cluster.tick(name)
+        # The stranger is the first to answer.
+        for name in "abc":
+            answer_as_stranger(cluster, name, outdating(cluster, name))
+        for _ in range(50):
+            cluster.flow()
+            for name in "abc":
+                answer_as_stranger(cluster, name, outdating(cluster, name))
+    assert not any(member.is_fenced for member in cluster.members.values())
+    assert len(notices(cluster, "c", "proof_not_believed")) == 1
+    assert cluster.status("c").tally.proofs_refused > 0
+    assert returned.driver.replica.shards[USER].collected.proofs == ()
+    cluster.write("c", Operation(at("other"), b"value"))
+    live(cluster, 5)
+    assert all(at("other") in member.rows() for member in cluster.members.values())
+
+
+def test_a_member_does_not_believe_a_proof_that_is_brought_in_the_name_of_another() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    live(cluster, 15)
+    for _ in range(3):
+        for name, other in (("a", "b"), ("b", "a")):
+            spoken_for = cluster.members[other]
+            tell(cluster, name, outdating(cluster, name), member=other, replica=spoken_for.replica_id)
+        live(cluster, 3)
+    assert not any(member.is_fenced for member in cluster.members.values())
+
+
+def test_proofs_of_a_stranger_leave_a_member_that_others_understand() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    plant_record(cluster, "x", MemberRecord(STRANGER, START_MS, {"gossip": "memory://x"}))
+    live(cluster, 2)
+    covered = Context(cluster.members["a"].context(USER))
+    for number in range(PROOFS_MAX + 4):
+        known = frozenset(range(10**6 * number, 10**6 * number + 5_000)) | {STRANGER}
+        proof = Proof(covered, frozenset({STRANGER}), known)
+        cluster.now_ms += 60_000
+        cluster.tick("a")
+        answer_as_stranger(cluster, "a", State(USER, Context({STRANGER: 1_000}), (proof,)))
+    held = cluster.members["a"].driver.replica.shards[USER].collected.proofs
+    assert sum(len(proof.known) for proof in held) <= PROOFS_IDS_MAX
+    assert max(len(proof.known) for proof in held) <= PROOF_IDS_MAX
+    cluster.settle()
 
 
 STRANGER = 0xBAD
