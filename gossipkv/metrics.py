@@ -392,6 +392,9 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     yield _counter(
         "proofs_refused", "Proofs that the data are outdated, not believed", [], [([], tally.proofs_refused)]
     )
+    yield _counter(
+        "forgettings_refused", "Rows that a member that speaks is forgotten", [], [([], tally.forgettings_refused)]
+    )
     yield _counter("rumours_refused", "Rumours about starts ahead of the clock", [], [([], tally.rumours_refused)])
     yield _counter(
         "member_records_refused",

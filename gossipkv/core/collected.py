@@ -31,11 +31,11 @@ covers as little, but no proof knows it.
     journals do not serve a peer that is below what was collected.
   - It adopts no write of a replica that is gone before all listed members have said what they cover
     (`core/adoption.py`).
-- Anyone who reaches the gossip port can invent a proof, and marks that name writes which no one has made. Which proofs
-  are believed, and what remains, is in `core/witnesses.py`.
 
   What remains: an old volume that takes a new id writes rows again whose names were in doubt when it was copied. A
   newcomer that has taken in such rows in part holds them under names that no one covers, and they count as new.
+- Anyone who reaches the gossip port can invent a proof, and marks that name writes which no one has made. Which proofs
+  are believed, and what remains, is in `core/witnesses.py`.
 """
 
 from __future__ import annotations

@@ -90,6 +90,8 @@ class Tally:
     """Per shard, ranges and claims of origins that were not covered, because the context names too many."""
     proofs_refused: int = 0
     """Proofs by which the data here would be outdated, and that are not believed."""
+    forgettings_refused: int = 0
+    """Rows that say that a replica is forgotten, of one that answers or of this one, and that are not believed."""
     refutations: int = 0
     """Suspicions of this member that it has refuted."""
     wakes_late: int = 0

@@ -8,6 +8,17 @@ that names a forgotten replica is ignored, no matter when it was written.
 A member that is forgotten by mistake sets its data aside, so one that merely restarts must not be. Unless an operator
 insists, only a member is forgotten that has been silent for a while, here and at the members that this one hears of it
 from, and that discovery does not list. One that answers is never forgotten.
+
+Anyone who reaches the gossip port can write such rows, and rows about all replicas would make all members set their
+data aside. A member is forgotten only while it is silent, so what is said of one that speaks is false:
+
+- A member does not believe that a peer is forgotten while the peer answers it. It does once the peer fails.
+- A member that has been in touch with others for some time deletes a row about itself, and writes its record again.
+- A member that has just started obeys, but only if another member that answers is not named here itself. So rows about
+  all members move none of them.
+
+A deleted row counts for nothing. No old volume goes on by that: collected tombstones are remembered by their proofs,
+which know replicas that were forgotten (`core/collected.py`), and judge a volume whoever lists it.
 """
 
 from __future__ import annotations
@@ -50,9 +61,20 @@ def forgetting(replica: ReplicaId, member: str) -> Operation:
     )
 
 
+def withdrawal(replica: ReplicaId) -> Operation:
+    """The operation by which a replica that is not gone deletes the row about itself."""
+    return Operation(address_of(FORGOTTEN_TABLE, b"%016x" % replica), None)
+
+
 def forgotten_in(copies: Iterable[RowCopy]) -> list[ReplicaId]:
     """The replicas that are forgotten according to rows of the shard `sys`."""
-    return _named_by([address for address, _ in copies if table_of(address) == FORGOTTEN_TABLE])
+    return _named_by([address for address, row in copies if table_of(address) == FORGOTTEN_TABLE and row.is_visible])
+
+
+def withdrawn_in(copies: Iterable[RowCopy]) -> list[ReplicaId]:
+    """The replicas that are forgotten no longer according to rows of the shard `sys`."""
+    tombstones = [a for a, row in copies if table_of(a) == FORGOTTEN_TABLE and not row.is_visible]
+    return _named_by(tombstones)
 
 
 def _named_by(addresses: Iterable[bytes]) -> list[ReplicaId]:

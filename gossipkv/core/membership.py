@@ -95,6 +95,8 @@ class Membership:
         self._existing: frozenset[str] | None = None
         """All members that exist, as discovery last said; None while it cannot tell."""
         self._forgotten: set[ReplicaId] = set()
+        self._not_believed: set[ReplicaId] = set()
+        """Replicas that are said to be forgotten, and that answer."""
         self._hosts: dict[str, None] = {}
         """The hosts that discovery has found, oldest first."""
         self._knows_hosts = options.dialled_hosts == DISCOVERED
@@ -285,14 +287,41 @@ class Membership:
     def load_forgotten(self, replicas: Iterable[ReplicaId]) -> None:
         """Take what is committed in place of what was known."""
         self._forgotten.clear()
+        self._not_believed.clear()
         for replica in replicas:
-            self.forget(replica)
+            self.hear_forgotten(replica)
 
     def is_forgotten(self, replica: ReplicaId) -> bool:
         return replica in self._forgotten
 
+    def is_called_forgotten(self, replica: ReplicaId) -> bool:
+        """Whether a row says so, believed or not."""
+        return replica in self._forgotten or replica in self._not_believed
+
+    def hear_forgotten(self, replica: ReplicaId) -> bool:
+        """A row says that a replica is forgotten. Returns whether that is believed: not of one that answers here."""
+        if any(peer.is_answering and peer.replica == replica for peer in self._members.values()):
+            self._not_believed.add(replica)
+            return False
+        self.forget(replica)
+        return True
+
+    def judge_again(self) -> None:
+        """Believe that those are forgotten that do not answer any longer."""
+        for replica in sorted(self._not_believed):
+            self._not_believed.discard(replica)
+            self.hear_forgotten(replica)
+
+    def remember(self, replica: ReplicaId) -> bool:
+        """The row about it was deleted: it is a member like any other. Returns whether it was forgotten."""
+        was_forgotten = replica in self._forgotten
+        self._forgotten.discard(replica)
+        self._not_believed.discard(replica)
+        return was_forgotten
+
     def forget(self, replica: ReplicaId) -> None:
         """It counts as a member no more, whatever is said of it."""
+        self._not_believed.discard(replica)
         self._forgotten.add(replica)
         for peer in self.members():
             if peer.member is not None and replica == (peer.record.replica if peer.record else peer.replica):

@@ -23,7 +23,7 @@ from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.endpoint import ENDPOINT_REFUSED, is_endpoint
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
-from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in
+from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in, withdrawal, withdrawn_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
 from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
@@ -53,6 +53,7 @@ TURN_INTERVALS = 10
 RECORDS_NAMED_MAX = 100
 """Log at most this many members by name whose records are refused."""
 
+_DENIED = "a row in sys.forgotten says that this member is gone; it is in touch with others, and deletes the row"
 _TOO_MANY = "there are members_max members already; gossipkv members forget MEMBER makes room"
 _WHY_REFUSED = {AHEAD: INCARNATION_AHEAD, TOO_MANY: _TOO_MANY, ENDPOINT: ENDPOINT_REFUSED}
 
@@ -124,6 +125,10 @@ class Replica:
         self._conflicts: Mapping[tuple[str, str], int] = MappingProxyType({})
         """As the last snapshot has them."""
         self._solitude = Solitude(self._membership, options.gossip_interval_ms, now_ms)
+        self._must_relearn = False
+        """Whether the records of members that were forgotten count again."""
+        self._was_in_touch = False
+        """Whether it has been in touch with others for some time, as of the last tick."""
         self._notices: list[Notice] = []
         self._allowance = Allowance()
         self._shortage = Shortage(now_ms)
@@ -283,6 +288,12 @@ class Replica:
         if self._gossip.tick(now_ms):
             self._quorum.recall(self._store.shards)
             self._look_at_refused(transaction)
+            self._membership.judge_again()
+        if self._must_relearn:
+            self._learn_records(transaction)
+        self._was_in_touch = self._solitude.has_been_in_touch(now_ms)
+        if self._was_in_touch and self._membership.is_forgotten(self.identity.replica):
+            self._deny_forgetting(transaction, now_ms)
         self._receipts.tick()
         self._quorum.tick()
         self._notices += self._solitude.tick(now_ms)
@@ -344,7 +355,7 @@ class Replica:
         """End a batch: save what the transaction must hold besides rows, and say what to do after the commit."""
         changed, self._gossip.changed = self._gossip.changed, {}
         self._judge_readiness(now_ms)
-        is_fenced = self._gossip.is_outdated or self._membership.is_forgotten(self.identity.replica)
+        is_fenced = self._gossip.is_outdated or self._obeys_forgetting()
         if self._allowance.room < Room.NONE:
             self._notices += self._shortage.tell(self._allowance.room, self._crowded(), self._gossip.waits(), now_ms)
         # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
@@ -365,6 +376,25 @@ class Replica:
         changes = self._store.take_changes(transaction.revision())
         snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
+
+    def _obeys_forgetting(self) -> bool:
+        """Whether this replica is to be forgotten, as far as that is believed: see `core/forgotten.py`."""
+        if not self._membership.is_forgotten(self.identity.replica) or self._was_in_touch:
+            return False
+        answering = [peer.record for peer in self._membership.members() if peer.is_answering]
+        return any(
+            record is not None and not self._membership.is_called_forgotten(record.replica) for record in answering
+        )
+
+    def _deny_forgetting(self, transaction: Transaction, now_ms: int) -> None:
+        """Others hear this member and say that it is forgotten: delete the row, and write the record that went with
+        it again."""
+        replica = self.identity.replica
+        self._membership.remember(replica)
+        self.tally.forgettings_refused += 1
+        self._notices.append(Notice("forgetting_denied", {"reason": _DENIED}, is_warning=True))
+        self.write(transaction, SYSTEM, [withdrawal(replica)], now_ms)
+        self._refute(transaction, now_ms)
 
     def _resolved(self, reader: Reader, *, is_fenced: bool) -> list[Resolved]:
         """Waits that are over: none goes on at a member that leaves, or that is about to set its data aside."""
@@ -496,13 +526,25 @@ class Replica:
 
     def _load_members(self, reader: Reader) -> None:
         self._membership.load_forgotten(all_forgotten(reader))
+        self._learn_records(reader)
+
+    def _learn_records(self, reader: Reader) -> None:
+        self._must_relearn = False
         prefix = address_of(MEMBERS_TABLE, b"")
         for address, row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"):
             self._learn_member(address, row)
 
     def _follow_members(self, changed: list[RowCopy]) -> None:
         for replica in forgotten_in(changed):
-            self._membership.forget(replica)
+            if not self._membership.hear_forgotten(replica):
+                self.tally.forgettings_refused += 1
+                if len(self._named) < RECORDS_NAMED_MAX and ("forgotten", str(replica)) not in self._named:
+                    self._named.add(("forgotten", str(replica)))
+                    name = self._membership.names().get(replica, "unknown")
+                    fields: dict[str, object] = {"peer": name, "reason": "it answers this member"}
+                    self._notices.append(Notice("forgetting_not_believed", fields, is_warning=True))
+        for replica in withdrawn_in(changed):
+            self._must_relearn |= self._membership.remember(replica)
         for address, row in changed:
             if table_of(address) == MEMBERS_TABLE:
                 self._learn_member(address, row)

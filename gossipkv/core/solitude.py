@@ -28,6 +28,8 @@ class Solitude:
         self._heard_ms = now_ms
         """When another member was last heard; the start of the process before that."""
         self._has_synced = False
+        self._in_touch_since_ms: int | None = None
+        """Since when it has synced `sys` and heard others without a silence; None while it is not so."""
         self._is_told = False
         """Whether it has been logged that the member is alone."""
 
@@ -55,6 +57,17 @@ class Solitude:
         if not self._membership.knows_of_others():
             return self._membership.has_looked
         return self._note_sync()
+
+    def has_been_in_touch(self, now_ms: int) -> bool:
+        """Whether others have been heard for so long, and are heard now, that they do not take this member for gone."""
+        is_heard = now_ms - self._heard_ms < self._silence_ms
+        if not self._note_sync() or not is_heard:
+            self._in_touch_since_ms = None
+            return False
+        since_ms = self._in_touch_since_ms
+        if since_ms is None or since_ms > now_ms:
+            since_ms = self._in_touch_since_ms = now_ms
+        return now_ms - since_ms >= self._silence_ms
 
     def _note_sync(self) -> bool:
         self._has_synced = self._has_synced or any(SYSTEM in peer.synced_at_ms for peer in self._membership.peers())

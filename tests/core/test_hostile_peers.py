@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, PROOFS_MAX, Proof
@@ -458,6 +458,44 @@ def test_proofs_of_a_stranger_leave_a_member_that_others_understand() -> None:
     assert sum(len(proof.known) for proof in held) <= PROOFS_IDS_MAX
     assert max(len(proof.known) for proof in held) <= PROOF_IDS_MAX
     cluster.settle()
+
+
+# Rows that say who is forgotten
+
+
+def forgotten_rows(*replicas: int) -> list[tuple[bytes, bytes | None]]:
+    return [(address_of(FORGOTTEN_TABLE, b"%016x" % replica), b"{}") for replica in replicas]
+
+
+@pytest.mark.parametrize("seconds", [0, 5, 30])
+@pytest.mark.parametrize("named", ["abc", "ab", "a"])
+def test_rows_that_members_are_forgotten_do_not_take_the_data_of_all(named: str, seconds: int) -> None:
+    cluster = settled(Cluster(), "a", "b", "c")
+    cluster.write("a", Operation(at("row"), b"value"))
+    cluster.settle()
+    live(cluster, seconds)
+    plant(cluster, *forgotten_rows(*[cluster.members[name].replica_id for name in named]))
+    live(cluster, 40)
+    fenced = {name for name, member in cluster.members.items() if member.is_fenced}
+    assert len(fenced) < 3
+    if named == "abc" or seconds == 30:
+        assert fenced == set()
+        for name in "abc":
+            assert {member.status for member in cluster.status(name).members} == {"alive"}
+            assert len(cluster.status(name).members) == 3
+            assert cluster.status(name).tally.forgettings_refused > 0
+        cluster.write("b", Operation(at("other"), b"value"))
+        live(cluster, 5)
+        assert all({at("row"), at("other")} <= member.rows().keys() for member in cluster.members.values())
+        # It outlives a restart of all.
+        storages = {name: cluster.members[name].storage for name in "abc"}
+        for name in "abc":
+            cluster.crash(name)
+        for name in "abc":
+            cluster.start(name, storages[name])
+        live(cluster, 20)
+        assert not any(member.is_fenced for member in cluster.members.values())
+        cluster.settle()
 
 
 STRANGER = 0xBAD
