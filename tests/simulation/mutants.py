@@ -434,8 +434,8 @@ def _up_to_the_marks(_: Store, __: Shard, marks: Context) -> Context:
     return marks
 
 
-def _any(membership: Membership, _: ReplicaId) -> bool:
-    return bool(membership._forgotten)
+def _any(replica: Replica) -> bool:
+    return bool(replica._membership._forgotten)
 
 
 MUTANTS = (
@@ -585,7 +585,7 @@ MUTANTS = (
         Emphasis.INTERRUPTED,
     ),
     Mutant("names in doubt are kept", Gossip, "speaks_of_unknown_names", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
-    Mutant("whoever hears of a forgotten member sets its data aside", Membership, "is_forgotten", _any, "collection"),
+    Mutant("whoever hears of a forgotten member sets its data aside", Replica, "_obeys_forgetting", _any, "collection"),
     Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),
     Mutant(
         "a watch that goes on skips the rows ahead of the context", CatchUp, "_is_due", _is_due_when_covered, WATCHES
