@@ -21,6 +21,7 @@ import structlog
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.codec.limits import PROTOCOL
+from gossipkv.core.clocks import ClockOffError
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
 from gossipkv.core.messages import Envelope
@@ -88,9 +89,12 @@ def _encoded_answer(envelope: Envelope) -> bytes | Exception:
         return failure
 
 
+_REFUSALS = (RefusedEnvelopeError, InvalidInputError, ClockOffError)
+
+
 def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:
     """Whether a batch failed to store anything. Inputs that were refused do not count as failed."""
-    tried = [outcome for outcome in outcomes if not isinstance(outcome, RefusedEnvelopeError | InvalidInputError)]
+    tried = [outcome for outcome in outcomes if not isinstance(outcome, _REFUSALS)]
     return bool(tried) and all(isinstance(outcome, Exception) for outcome in tried)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from gossipkv import division
 from gossipkv.core.address import USER
+from gossipkv.core.clocks import ClockOffError
 from gossipkv.core.effects import Effects, Notice
 from gossipkv.core.inputs import (
     Answer,
@@ -285,8 +286,8 @@ class GroupCommit:
     def _outcome(self, transaction: Transaction, happened: Input, now_ms: int) -> Answer | Exception:
         try:
             answer = step(self.replica, transaction, happened, now_ms)
-        except (RefusedEnvelopeError, InvalidInputError) as refused:
-            # Neither has changed anything.
+        except (RefusedEnvelopeError, InvalidInputError, ClockOffError) as refused:
+            # None of them has changed anything.
             return refused
         if answer == [_NO_ROOM]:
             return PutRefusedError(self.replica.lack_of_room())

@@ -277,6 +277,19 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
     is_alone = float(status.alone_ms is not None)
     yield _gauge("alone", "Whether the member knows of others and reaches none", [], [([], is_alone)])
     yield _gauge(
+        "clock_off",
+        "Whether the member refuses writes because its clock differs from the median by more than is tolerated",
+        [],
+        [([], float(status.clock.is_off))],
+    )
+    ahead_ms = status.clock.ahead_ms
+    yield _gauge(
+        "clock_ahead_seconds",
+        "How far the member's clock is ahead of the median of the clocks compared",
+        [],
+        [] if ahead_ms is None else [([], ahead_ms / 1000)],
+    )
+    yield _gauge(
         "member_info",
         "Always 1; who this member is",
         ["member", "cluster_name", "zone", "version"],

@@ -29,6 +29,11 @@ class Cluster:
             "alone_seconds": _seconds(status.alone_ms),
             "members": [described(member) for member in status.members],
             "transfers": status.transfers,
+            "clock": {
+                "ahead_seconds": _seconds(status.clock.ahead_ms),
+                "off": status.clock.is_off,
+                "compared_with": status.clock.compared,
+            },
             "storage": {
                 "room": status.room.room,
                 "since_seconds": status.room.since_ms / 1000,

@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.committer import StoppedError
 from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
+from gossipkv.core.clocks import ClockOffError
 from gossipkv.core.storage import (
     PutDelayedError,
     PutRefusedError,
@@ -71,6 +72,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "too-few-answers": (503, "Too few members answered the read"),
     "overloaded": (503, "The member has too much to do"),
     "stopping": (503, "The member is stopping"),
+    "clock-off": (503, "The clock of the member is off; nothing was stored"),
     "row-unreadable": (503, "This member cannot read its copy of the row"),
     "storage-stuck": (503, "The storage does not move"),
     "not-live": (503, "The member is not live"),
@@ -134,6 +136,8 @@ def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | Non
             return ProblemError("too-few-answers", str(error), headers=retry)
         case OverloadedError():
             return ProblemError("overloaded", str(error), headers=retry)
+        case ClockOffError():
+            return ProblemError("clock-off", str(error), headers=retry, stored=False)
         case StoppedError():
             return ProblemError("stopping", str(error), headers=retry)
         case PutDelayedError():

@@ -140,6 +140,19 @@ SCHEMAS: dict[str, Any] = {
                     },
                 }
             ),
+            "clock": _record(
+                {
+                    "ahead_seconds": {
+                        "description": "How far the clock is ahead of the median of all; null: none was compared",
+                        "type": ["number", "null"],
+                    },
+                    "off": {
+                        "description": "Whether writes are refused, because it differs by more than clock_skew_ms_max",
+                        "type": "boolean",
+                    },
+                    "compared_with": _COUNT | {"description": "Clocks of other members"},
+                }
+            ),
             "storage": _record(
                 {
                     "room": {

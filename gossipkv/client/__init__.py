@@ -5,6 +5,7 @@ from gossipkv.client.client import Client
 from gossipkv.client.endpoints import Choice
 from gossipkv.client.errors import (
     ClientError,
+    ClockOffError,
     ConditionFailedError,
     ContextAheadError,
     ContextRequiredError,
@@ -31,6 +32,7 @@ __all__ = [
     "Choice",
     "Client",
     "ClientError",
+    "ClockOffError",
     "ConditionFailedError",
     "ContextAheadError",
     "ContextRequiredError",

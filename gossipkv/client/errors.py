@@ -81,6 +81,10 @@ class DeadlineError(UnavailableError):
     """The deadline of the call passed. `may_stand` says whether a write was under way."""
 
 
+class ClockOffError(UnavailableError):
+    """The clocks of the servers asked are off, so they take no writes. Nothing was stored."""
+
+
 class ContextAheadError(UnavailableError):
     """The given context names writes that the servers asked have not seen, or is too far ahead of their clocks. Nothing
     was stored. If it goes on, read the row again: the writes may be lost."""
@@ -111,6 +115,7 @@ class TooFewCopiesError(UnavailableError):
 _OF_KIND: dict[str, type[ClientError]] = {
     "too-many-siblings": TooManySiblingsError,
     "context-required": ContextRequiredError,
+    "clock-off": ClockOffError,
     "context-ahead": ContextAheadError,
     "too-few-members": TooFewMembersError,
     "too-few-answers": TooFewAnswersError,
@@ -119,7 +124,9 @@ _OF_KIND: dict[str, type[ClientError]] = {
 }
 
 
-_NOTHING_STORED = frozenset({"overloaded", "stopping", "context-ahead", "too-few-members", "row-unreadable"})
+_NOTHING_STORED = frozenset(
+    {"overloaded", "stopping", "clock-off", "context-ahead", "too-few-members", "row-unreadable"}
+)
 """Problem types."""
 
 

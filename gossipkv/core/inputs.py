@@ -177,10 +177,11 @@ def admit(happened: Input, value_bytes_max: int) -> None:
 
 def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
     """Process one input and return the answer for its caller. Raises RefusedEnvelopeError, and InvalidInputError for an
-    input that is not admitted; nothing has changed then."""
+    input that is not admitted, and ClockOffError for a write while the clock is off; nothing has changed then."""
     admit(happened, replica.options.value_bytes_max)
     match happened:
         case Write(shard=shard, operations=operations, copies=copies):
+            replica.check_clock()
             if copies > 1 and (reach := replica.reach()).answering < copies:
                 return reach
             return replica.ask(transaction, shard, operations, now_ms)
@@ -209,6 +210,7 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
         case Leave():
             replica.leave(transaction, now_ms)
         case Forget(member=member, is_forced=is_forced):
+            replica.check_clock()
             return replica.forget(transaction, member, now_ms, is_forced=is_forced)
         case Watch(is_watched=is_watched):
             replica.watch(is_watched=is_watched)

@@ -415,7 +415,15 @@ class Membership:
         peer.retry_at_ms = 0
         if peer.member is not None:
             self._swim.heard(peer.member)
+        self._begin_again(peer)
         return was_failing
+
+    def _begin_again(self, peer: Peer) -> None:
+        """It speaks as a later incarnation than the one that left, so it has not left. The record that says so may not
+        have come, or is refused because the member's clock is too far ahead."""
+        standing = peer.standing
+        if peer.member is not None and standing.status == LEFT and peer.incarnation > standing.life.start:
+            peer.standing = self._swim.learn(peer.member, peer.incarnation)
 
     def replaced(self, peer: Peer) -> None:
         """It runs as the incarnation that it now has, whatever was heard before."""
@@ -428,6 +436,7 @@ class Membership:
         up, and would keep all others from beginning."""
         peer.retry_at_ms = min(peer.retry_at_ms, now_ms)
         self._take_back(peer, now_ms)
+        self._begin_again(peer)
 
     def failed(self, peer: Peer, now_ms: int) -> None:
         """An exchange with it failed: pause, longer each time, and learn its state anew before anything else."""

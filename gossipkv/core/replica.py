@@ -18,6 +18,7 @@ from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import milliseconds
+from gossipkv.core.clocks import Clocks, ClockStatus
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.endpoint import ENDPOINT_REFUSED, is_endpoint
@@ -35,6 +36,7 @@ from gossipkv.core.probing import Probing
 from gossipkv.core.quorum import Direct, Found, Quorum, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
 from gossipkv.core.resolution import Resolved
+from gossipkv.core.restamping import Asking, Restamper
 from gossipkv.core.retirement import Retirer
 from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
 from gossipkv.core.row import Row
@@ -129,6 +131,8 @@ class Replica:
         """Whether the records of members that were forgotten count again."""
         self._was_in_touch = False
         """Whether it has been in touch with others for some time, as of the last tick."""
+        self._clocks = Clocks(options.clock_skew_ms_max, options.gossip_interval_ms, now_ms)
+        self._restamper = Restamper(self._store, self._membership, self._clocks, options, may_hand_over)
         self._notices: list[Notice] = []
         self._allowance = Allowance()
         self._shortage = Shortage(now_ms)
@@ -230,6 +234,9 @@ class Replica:
             return
         if envelope.replica != self.identity.replica:
             self._solitude.heard(now_ms)
+            self._clocks.answered(exchange, envelope.member, envelope.now_ms, now_ms)
+        else:
+            self._clocks.ended([exchange])
         envelope = self._completed(envelope)
         if self._gossip.speaks_of_unknown_names(transaction, envelope):
             self._renew(transaction, now_ms)
@@ -238,17 +245,22 @@ class Replica:
             return
         if exchange in self._quorum.exchanges:
             self._quorum.answered(transaction, exchange, envelope, now_ms)
+        elif exchange in self._restamper.exchanges:
+            self._restamper.answered(exchange, envelope)
         else:
             self._gossip.answered(transaction, exchange, envelope, now_ms)
 
     def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
         """An exchange that this member began has come to nothing, or may have. `was_answered`: by a member, in a way
         that cannot be read."""
+        self._clocks.ended([exchange])
         self._probing.advance(now_ms)
         if self._probing.failed(exchange):
             return
         if exchange in self._quorum.exchanges:
             self._quorum.failed(exchange)
+        elif exchange in self._restamper.exchanges:
+            self._restamper.failed(exchange)
         else:
             self._gossip.failed(exchange, reason, now_ms, was_answered=was_answered)
             self._membership.has_been_answered |= was_answered
@@ -280,12 +292,14 @@ class Replica:
         if (self._must_refute or is_unreadable) and self._may_refute(now_ms):
             self._must_refute = False
             self._refute(transaction, now_ms)
+        self._clocks.tick(now_ms)
         self._probing.tick(now_ms)
         if self._probing.swim.is_ahead(self.identity.incarnation) and self._is_clock_confirmed():
             self._step_back(transaction, now_ms)
         if self._allowance.room < Room.NONE and not self._upkeep.is_waiting(now_ms):
             self._keep_up(transaction, now_ms)
-        if self._gossip.tick(now_ms):
+        is_round = self._gossip.tick(now_ms)
+        if is_round:
             self._quorum.recall(self._store.shards)
             self._look_at_refused(transaction)
             self._membership.judge_again()
@@ -294,6 +308,9 @@ class Replica:
         self._was_in_touch = self._solitude.has_been_in_touch(now_ms)
         if self._was_in_touch and self._membership.is_forgotten(self.identity.replica):
             self._deny_forgetting(transaction, now_ms)
+        if self._allowance.room < Room.NONE:
+            for shard in self._restamper.tick(transaction, now_ms, is_round=is_round):
+                self._gossip.wrote(shard)
         self._receipts.tick()
         self._quorum.tick()
         self._notices += self._solitude.tick(now_ms)
@@ -363,18 +380,21 @@ class Replica:
         resolved = self._resolved(transaction, is_fenced=is_fenced)
         outgoing = self._gossip.compose(transaction, now_ms)
         outgoing += self._quorum.compose(transaction, self._gossip.next_exchange)
+        outgoing += self._restamper.compose(self._gossip.next_exchange)
         sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
         sends += [
             Send(probe.exchange, probe.endpoint, self._envelope(probe.messages, now_ms), probe.timeout_ms)
             for probe in self._probing.compose()
         ]
         notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
-        notices += self._probing.take_notices() + self._namesakes.take_notices() + self._adopter.notices
+        notices += self._take_heard_notices() + self._adopter.notices + self._restamper.notices
         self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
         notices += self._gossip.witnesses.notices
-        self._adopter.notices, self._gossip.witnesses.notices = [], []
+        self._adopter.notices, self._gossip.witnesses.notices, self._restamper.notices = [], [], []
         changes = self._store.take_changes(transaction.revision())
         snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
+        for send in sends:
+            self._clocks.began(send.exchange, now_ms)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
 
     def _obeys_forgetting(self) -> bool:
@@ -446,7 +466,10 @@ class Replica:
         self._probing.forget(exchanges)
         self._namesakes.forget_batch()
         self._namesakes.be_renewed(identity.replica)
+        self._clocks.ended(exchanges)
+        self._clocks.forget_batch()
         self._quorum.forget_batch(exchanges)
+        self._restamper.forget_batch(exchanges)
         self._receipts.forget_batch()
         self._notices.clear()
         self._adopter.notices.clear()
@@ -458,17 +481,24 @@ class Replica:
         """The batch is durable."""
         self._receipts.note_committed()
         self._quorum.note_committed()
-        self._probing.note_told()
-        self._namesakes.note_told()
+        self._note_heard_told()
         self._shortage.note_told()
 
     def take_lasting_notices(self) -> list[Notice]:
         """What has been concluded of other members by what was heard, and not from the storage: it holds although the
         batch has failed, and a member whose storage takes nothing must not be silent about it."""
-        notices = self._probing.take_notices() + self._namesakes.take_notices()
+        notices = self._take_heard_notices()
+        self._note_heard_told()
+        return notices
+
+    def _take_heard_notices(self) -> list[Notice]:
+        """Of conclusions from what was heard."""
+        return self._probing.take_notices() + self._namesakes.take_notices() + self._clocks.take_notices()
+
+    def _note_heard_told(self) -> None:
         self._probing.note_told()
         self._namesakes.note_told()
-        return notices
+        self._clocks.note_told()
 
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int, *, has_ticked: bool) -> None:
         """After `reload`: the storage has failed for want of room, and these answers may be why; or the upkeep of the
@@ -490,9 +520,9 @@ class Replica:
         return self._store.shards
 
     @property
-    def direct_exchanges(self) -> dict[int, Direct]:
+    def direct_exchanges(self) -> dict[int, Direct | Asking]:
         """Those beside the peers' agendas, by number; not to be changed."""
-        return self._quorum.exchanges
+        return {**self._quorum.exchanges, **self._restamper.exchanges}
 
     @property
     def peers(self) -> list[Peer]:
@@ -507,6 +537,14 @@ class Replica:
         """For how long no other member has been heard; None while it is not alone."""
         since_ms = self._solitude.since_ms(now_ms)
         return None if since_ms is None else now_ms - since_ms
+
+    def check_clock(self) -> None:
+        """Raises ClockOffError if this member takes no writes because its clock is off."""
+        self._clocks.check()
+
+    @property
+    def clock(self) -> ClockStatus:
+        return self._clocks.status()
 
     @property
     def refutations(self) -> int:
@@ -817,8 +855,9 @@ class Replica:
 
     def _judge_readiness(self, now_ms: int) -> None:
         """Ready after one sync with a member that is ready; never unready again. Where none is, as when all start at
-        once, after a sync with everyone there is, or when no more can be had for long enough."""
-        if self.is_ready:
+        once, after a sync with everyone there is, or when no more can be had for long enough. If others answer, not
+        before its clock has been compared: it would acknowledge writes that they refuse."""
+        if self.is_ready or (self._membership.has_been_answered and not self._clocks.has_compared):
             return
         waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
         if self._gossip.progress.is_brought_up_to_date() or (waited and self._gossip.progress.can_expect_nothing()):

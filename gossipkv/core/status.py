@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from gossipkv.core.address import key_of, table_of
 from gossipkv.core.causality import Context, ReplicaId
+from gossipkv.core.clocks import ClockStatus
 from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, GOSSIP
 from gossipkv.core.membership import Membership
@@ -90,6 +91,7 @@ class ReplicaStatus:
     """Per shard under pull or walk, a line on its progress."""
     tally: Tally
     room: RoomStatus
+    clock: ClockStatus
     unreadable: tuple[UnreadableRow, ...] = ()
     """Rows in quarantine, up to a bound."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
@@ -126,6 +128,9 @@ class Described(Protocol):
     def sightings(self) -> Mapping[str, Sighting]: ...
 
     def alone_ms(self, now_ms: int) -> int | None: ...
+
+    @property
+    def clock(self) -> ClockStatus: ...
 
 
 def describe(
@@ -174,6 +179,7 @@ def describe(
         alone_ms=replica.alone_ms(now_ms),
         room=room,
         context_entries={name: shard.entries for name, shard in store.shards.items()},
+        clock=replica.clock,
     )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.clock import HybridClock, milliseconds
+from gossipkv.core.clock import HybridClock, milliseconds, timestamp_at
 from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, Proof, Proofs, is_outdated
 from gossipkv.core.effects import DOT_COLLISION, Notice, Tally
 from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, TOO_MANY_ORIGINS, LackedRow, held_below, lack_of
@@ -66,6 +66,9 @@ ORIGINS_MAX = 8_192
 
 RENAMED_AT_ONCE = 1_000
 """Journal entries that a renewal holds in memory."""
+
+CONTINUED_MS_MAX = 1_000
+"""How much later than the copy here a version may be stamped that is stamped too far ahead of the clock."""
 
 COLLISIONS_MAX = 10_000
 """Collisions of dots that are remembered as logged."""
@@ -384,6 +387,40 @@ class Store:
             versions.append(version)
         shard.store(transaction, address, current, Row(resolved(versions), context))
 
+    def restamp(
+        self, transaction: Transaction, shard_name: str, address: bytes, dots: frozenset[Dot], above: int, now_ms: int
+    ) -> None:
+        """Write versions of this replica again with timestamps of the present, above this one and above the row's other
+        versions; see `core/restamping.py`."""
+        shard = self.shards[shard_name]
+        current = transaction.row(shard_name, address)
+        assert current is not None, "a row is stamped again that is not there"
+        kept = [version for version in current.versions if version.dot not in dots]
+        latest = timestamp_at(now_ms + self._clock_skew_ms_max)
+        above = max([above, min(shard.collected.timestamp, latest), *(version.timestamp for version in kept)])
+        for version in current.versions:
+            if version.siblings_above is not None and version.siblings_above <= latest:
+                above = max(above, version.siblings_above)
+        below_all = above
+        context = Context(current.context)
+        # The row is in descending rank, and its versions keep their order.
+        for version in reversed(current.versions):
+            if version.dot not in dots:
+                continue
+            siblings_above = version.siblings_above
+            above = timestamp = self._clock.next(now_ms, above)
+            earlier_ms = milliseconds(version.timestamp) - milliseconds(timestamp)
+            version = version._replace(
+                dot=shard.next_dot(self.replica),
+                timestamp=timestamp,
+                expires_ms=None if version.expires_ms is None else max(1, version.expires_ms - earlier_ms),
+                siblings_above=None if siblings_above is None else min(siblings_above, below_all),
+            )
+            shard.advance(*version.dot)
+            context.advance({version.dot.replica: version.dot.sequence})
+            kept.append(version)
+        shard.store(transaction, address, current, Row(resolved(kept), context))
+
     def _store_own(self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row) -> None:
         """Store a row with this replica's next write in it."""
         shard.store(transaction, address, current, row)
@@ -415,10 +452,12 @@ class Store:
         for copy in copies:
             address, arrived = copy
             winner = arrived.winner
-            if milliseconds(winner.timestamp) > now_ms + self._clock_skew_ms_max:
+            latest_ms = now_ms + self._clock_skew_ms_max
+            is_ahead = milliseconds(winner.timestamp) > latest_ms
+            current = transaction.row(shard_name, address)
+            if is_ahead and not _continues(current, winner, latest_ms):
                 intake.refused.append(RefusedRow(tuple(arrived.context), CLOCK_SKEW, address, arrived.context))
                 continue
-            current = transaction.row(shard_name, address)
             lost = shard.quarantined.get(address) if shard.quarantined else None
             is_lost = lost is not None or address in shard.lacking
             if marks:
@@ -456,7 +495,8 @@ class Store:
                 intake.has_written = True
             elif current is not None and row == current:
                 continue
-            timestamp_max = max(timestamp_max, winner.timestamp)
+            if not is_ahead:
+                timestamp_max = max(timestamp_max, winner.timestamp)
             if current is not None and not pairs:
                 self._count_conflicts(shard_name, address, current, arrived, row)
             shard.store(transaction, address, current, row)
@@ -760,6 +800,14 @@ class Store:
 _CONTEXT_FULL = (
     "writes of more replicas than context_origins_max are known; those of others that are not members are not covered"
 )
+def _continues(current: Row | None, winner: Version, latest_ms: int) -> bool:
+    """Whether a version that is stamped too far ahead replaces one here that is stamped about as far ahead, so that it
+    makes nothing worse. Counterexample without this rule: the clocks of all members were ahead together and are set
+    back; every write to a row written before must be stamped above it, and would be refused until real time has caught
+    up. The step is small, so that a faulty sender does not move a row far ahead."""
+    if current is None or milliseconds(current.winner.timestamp) <= latest_ms:
+        return False
+    return winner.timestamp <= current.winner.timestamp + timestamp_at(CONTINUED_MS_MAX)
 
 
 def _text(address: bytes) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gossipkv.simulation.disk import Disk
 
 
+Rank = tuple[int, ReplicaId]
+
+
 class WriteRecord(NamedTuple):
     address: bytes
     timestamp: int
@@ -25,11 +28,22 @@ class WriteRecord(NamedTuple):
         return self.timestamp, self.replica
 
 
+class Restamped(NamedTuple):
+    old: Rank
+    new: Rank
+    later: set[Rank]
+    """The ranks of writes that became durable later."""
+
+
 class History:
     def __init__(self) -> None:
         self._writes: dict[tuple[str, ReplicaId], list[WriteRecord]] = defaultdict(list)
         self._covered: dict[tuple[str, ReplicaId], Context] = defaultdict(Context)
+        self._restamped: dict[tuple[str, bytes], list[Restamped]] = defaultdict(list)
+        """By shard and address, the writes that their replica has stamped again, in order."""
         self._buried: dict[tuple[str, bytes], tuple[tuple[int, ReplicaId], Context]] = {}
+        self.do_clocks_jump = True
+        """Whether any clock may jump at any time."""
         self.disks: Callable[[], list[Disk]] = list
         """The current disks of all hosts."""
         self.given_up: set[tuple[str, bytes]] = set()
@@ -59,6 +73,24 @@ class History:
         """Record the next durable write of an origin."""
         record = WriteRecord(address, version.timestamp, version.value, version.dot.replica)
         self._writes[shard, version.dot.replica].append(record)
+        for restamped in self._restamped.get((shard, address), ()):
+            restamped.later.add(record.rank)
+
+    def note_restamped(self, shard: str, address: bytes, old: Version, new: Version) -> None:
+        """Record that a replica has stamped its own write again."""
+        self._restamped[shard, address].append(Restamped(old.rank, new.rank, set()))
+
+    @property
+    def has_restamped(self) -> bool:
+        return bool(self._restamped)
+
+    def rank_now(self, shard: str, address: bytes, rank: Rank) -> Rank:
+        """The rank that stands for this one by now. A write that was stamped again has taken along the ranks of the
+        writes before it, which it had outranked."""
+        for old, new, later in self._restamped.get((shard, address), ()):
+            if new < rank <= old and rank not in later:
+                rank = new
+        return rank
 
     def note_buried(self, shard: str, address: bytes, row: Row) -> None:
         """Record that a member has collected a tombstone."""

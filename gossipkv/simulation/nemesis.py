@@ -25,6 +25,8 @@ REFUSAL_MS_MAX = 1_500
 CLOCK_SKEWS_MAX = 6
 """Maximum error of a clock, in multiples of what others tolerate."""
 FULL_MS_MAX = 1_000
+CLOCKS_AHEAD_MS = 1_200
+"""Maximum time for which clocks are far ahead, and time by which they are."""
 FREQUENT = 6
 """How much more often the scenario's frequent faults are injected."""
 
@@ -39,6 +41,16 @@ AMONG_TWINS = (
     "cut_one_way",
 )
 """The faults combined with twins: those that lose no disk, so that every acknowledged write is on one."""
+AMONG_WRONG_CLOCKS = (
+    "crash",
+    "crash_before_commit",
+    "crash_after_commit",
+    "fail_commit",
+    "pause",
+    "partition",
+    "cut_one_way",
+)
+"""The faults combined with a clock that is far ahead: those that lose no disk."""
 AMONG_OLD_VOLUMES = ("crash", "pause", "partition", "cut_one_way")
 """The faults combined with old volumes; they must not stop that fault's own sequence of steps."""
 COLLECTED_MS = 900
@@ -104,6 +116,8 @@ class Nemesis:
             self._faults = {name: self._faults[name] for name in AMONG_TWINS} | {"copy_volume": (self._copy_volume, 4)}
         if scenario.old_volumes:
             self._faults = {name: self._faults[name] for name in AMONG_OLD_VOLUMES}
+        if scenario.clock_ahead_ms:
+            self._faults = {name: self._faults[name] for name in AMONG_WRONG_CLOCKS}
         self._twins = scenario.twins
         self.copied: dict[str, ReplicaId] = {}
         """Members with a twin, and the replica id that both had."""
@@ -118,6 +132,9 @@ class Nemesis:
 
         if self._scenario.retires:
             self._timeline.after(self._rng.randint(300, 500), self._plot_retirement)
+
+        if self._scenario.clock_ahead_ms:
+            self._timeline.after(self._rng.randint(200, CLOCKS_AHEAD_MS), self._put_clocks_ahead)
 
     def stop(self) -> None:
         self._is_over = True
@@ -458,6 +475,22 @@ class Nemesis:
         host.skew_ms = max(-limit_ms, min(limit_ms, host.skew_ms + direction * jump_ms))
         self._cluster.trace.line(host.name, f"clock is now {host.skew_ms} ms ahead")
         return True
+
+    def _put_clocks_ahead(self) -> None:
+        """The clocks of one or two members are far ahead, and are set right after a while."""
+        self.fired["clocks_ahead"] += 1
+        hosts = self._rng.sample(self._cluster.hosts, self._rng.choice((1, 1, 2)))
+        right = {host: host.skew_ms for host in hosts}
+        for host in hosts:
+            host.skew_ms += self._scenario.clock_ahead_ms
+            self._cluster.trace.line(host.name, f"clock is now {host.skew_ms} ms ahead")
+
+        def correct() -> None:
+            for host, skew_ms in right.items():
+                host.skew_ms = skew_ms
+                self._cluster.trace.line(host.name, "clock is right again")
+
+        self._timeline.after(self._rng.randint(100, CLOCKS_AHEAD_MS), lambda: None if self._is_over else correct())
 
     # The network
 

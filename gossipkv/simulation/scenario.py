@@ -48,6 +48,8 @@ class Emphasis(Enum):
     """All members go at once and come back at other addresses, which a discovery that watches tells of once."""
     ALONE = "alone"
     """Members start with nothing while they reach no one, and take writes to the rows that others write."""
+    CLOCKS = "clocks"
+    """The clocks of one or two members are far ahead for a while, and are then set right."""
     REPLACEMENTS = "replacements"
     """Members lose their disks again and again, and are calm for long enough in between that those who went are
     retired."""
@@ -106,6 +108,8 @@ class Scenario:
     old_volumes: int = 0
     """How many times a member is set back to an old copy of its volume, among members that fill themselves."""
     fill: Fill = Fill.ANY
+    clock_ahead_ms: int = 0
+    """How far the clocks of one or two members are ahead for a while; 0: clocks jump at random."""
     twins: int = 0
     """How many members get a second process on a copy of their volume."""
 
@@ -172,6 +176,8 @@ class Scenario:
                 )  # fmt: skip
             case Emphasis.FULL:
                 return mixture._of_full_disks()
+            case Emphasis.CLOCKS:
+                return mixture._of_clocks(rng)
             case Emphasis.REPLACEMENTS:
                 return mixture._of_replacements()
             case None:
@@ -267,6 +273,23 @@ class Scenario:
             part_bytes=512 * 1024,
             commit_ms_max=30,
             rates=replace(self.rates, drop=0.15, delay=0.3, reorder=0.1, delay_ms_max=60),
+        )
+
+    def _of_clocks(self, rng: random.Random) -> Scenario:
+        """Nothing is lost, so that all members answer in the end. They become equal long before real time has caught up
+        with the clocks that were ahead."""
+        return replace(
+            self,
+            members=3,
+            is_chain=False,
+            joining=0,
+            keys=8,
+            write_interval_ms=20,
+            fault_interval_ms=200,
+            gossip_interval_ms=80,
+            clock_skew_ms_max=300,
+            rates=replace(self.rates, drop=0.02),
+            clock_ahead_ms=rng.randint(30_000, 40_000),
         )
 
     def _of_full_disks(self) -> Scenario:

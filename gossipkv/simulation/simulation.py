@@ -4,6 +4,7 @@ equal."""
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -74,6 +75,7 @@ class Simulation:
         self._timeline = Timeline()
         self._trace = Trace(self._timeline, show)
         self._history = History()
+        self._history.do_clocks_jump = not self.scenario.clock_ahead_ms
         self._checkers = all_checkers(self._history, are_copies=self.scenario.are_copies)
         for checker in self._checkers:
             checker.is_silent = objecting is not None and checker.name not in objecting
@@ -206,7 +208,8 @@ class Simulation:
     def _retire_one(self) -> None:
         """Sometimes let a member that is down stay down forever."""
         down = [host for host in self._cluster.hosts if not host.is_up]
-        if down and not self._nemesis.twins and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
+        may_retire = not (self._nemesis.twins or self.scenario.clock_ahead_ms)
+        if down and may_retire and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
             self._nemesis.fired["retire"] += 1
             host = self._rng.choice(down)
             self._cluster.retire(host)
@@ -381,8 +384,26 @@ class Simulation:
         for host in self._cluster.hosts:
             rows = [row for shard in NAMESPACES for row in stored_rows(host, shard).values()]
             exchanges_max = max(exchanges_max, sum(map(self._exchanges_for, rows)))
-            latest_ms = max([latest_ms, *(milliseconds(row.winner.timestamp) for row in rows)])
+            if not self.scenario.clock_ahead_ms:
+                latest_ms = max([latest_ms, *(milliseconds(row.winner.timestamp) for row in rows)])
+        if self.scenario.clock_ahead_ms:
+            latest_ms = self._latest_of_several()
         return exchanges_max, latest_ms - EPOCH_MS - self.scenario.clock_skew_ms_max * 3 // 4
+
+    def _latest_of_several(self) -> int:
+        """The latest time of a row that several disks hold with timestamps too far ahead: they are not stamped
+        again."""
+        acceptable_ms = EPOCH_MS + self._timeline.now_ms + self.scenario.clock_skew_ms_max
+        ahead: Counter[tuple[str, bytes]] = Counter()
+        latest_ms = 0
+        for shard in NAMESPACES:
+            for host in self._cluster.hosts:
+                for address, row in stored_rows(host, shard).items():
+                    if milliseconds(row.winner.timestamp) > acceptable_ms:
+                        ahead[shard, address] += 1
+                        if ahead[shard, address] > 1:
+                            latest_ms = max(latest_ms, milliseconds(row.winner.timestamp))
+        return latest_ms
 
     def _exchanges_for(self, row: Row) -> int:
         """One exchange, and one more per fragment of a large row."""

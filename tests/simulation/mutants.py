@@ -36,6 +36,7 @@ from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
 from gossipkv.core.receipts import Receipt, Receipts
 from gossipkv.core.replica import Replica
+from gossipkv.core.restamping import Inquiry, Restamper
 from gossipkv.core.retirement import Retirer
 from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life
@@ -438,6 +439,10 @@ def _any(replica: Replica) -> bool:
     return bool(replica._membership._forgotten)
 
 
+def _take_nothing(self: Restamper, inquiry: Inquiry, answer: WalkRows) -> None:
+    """The answers of others are passed over."""
+
+
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
     Mutant("a walk is sealed over a refused row", Walk, "seal", _seal_over_refused_rows, I2),
@@ -624,6 +629,15 @@ MUTANTS = (
         _leave_out_everything,
         I2,
         Emphasis.REPLACEMENTS,
+    ),
+    Mutant("what was stamped ahead is not stamped again", Restamper, "_look", _never, "convergence", Emphasis.CLOCKS),
+    Mutant(
+        "no one is asked before a write is stamped again",
+        Restamper,
+        "_take",
+        _take_nothing,
+        "acknowledged_writes",
+        Emphasis.CLOCKS,
     ),
     Mutant("no replica is ever retired", Retirer, "tick", _retire_no_one, "retirements"),
     Mutant(

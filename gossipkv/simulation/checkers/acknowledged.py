@@ -2,7 +2,7 @@
 
 Whenever a disk is lost, the acknowledged writes are looked up on the remaining disks. A write may be lost if none of
 these holds it or anything of greater rank. Every other write must in the end be on every member, or be superseded
-there.
+there. A write that its replica stamps again has the new rank from then on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from gossipkv.core.causality import Dot, ReplicaId
 from gossipkv.core.row import Row, Version
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
-from gossipkv.simulation.disk import Disk
+from gossipkv.simulation.checkers.rows import restamped
+from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
@@ -49,8 +50,32 @@ class AcknowledgedWrites(Checker):
                 host.name, "acknowledged", result.dot, "before it was durable",
             )  # fmt: skip
             if record is not None:
-                write = Acknowledged(record.rank, result.dot)
+                rank = self.history.rank_now(shard, operation.address, record.rank)
+                write = Acknowledged(rank, result.dot)
                 insort(self._writes[shard, operation.address], write)
+
+    def committed(self, commit: Commit) -> None:
+        stood = dict(commit.before)
+        for shard, address, row in commit.puts:
+            for version in row.versions if row is not None else ():
+                former = restamped(commit, stood[shard, address], row, version)
+                if former is not None and not self.history.do_clocks_jump:
+                    self._check_restamped(commit, shard, address, former)
+            stood[shard, address] = row
+            writes = self._writes.get((shard, address))
+            if writes:
+                now = [each._replace(rank=self.history.rank_now(shard, address, each.rank)) for each in writes]
+                self._writes[shard, address] = sorted(now)
+
+    def _check_restamped(self, commit: Commit, shard: str, address: bytes, former: Version) -> None:
+        """A write that another member holds is not stamped again: its copy would outrank later writes. If clocks jump
+        at any time, a copy that is on its way may be taken in elsewhere just then."""
+        for disk in self.history.disks():
+            row = disk.committed_row(shard, address) if disk is not commit.disk else None
+            self.require(
+                row is None or not any(version.dot == former.dot for version in row.versions),
+                commit.disk.member, "stamps again", former, "at", address, "which", disk.member, "holds",
+            )  # fmt: skip
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         for (shard, address), writes in self._writes.items():

@@ -55,8 +55,8 @@ class Contexts(Checker):
                 self.require(
                     write.address != address
                     or (shard, address) in self.history.given_up
-                    or (row is not None and row.winner.rank >= write.rank)
-                    or self.history.is_outranked_by_collected(shard, address, write.rank),
+                    or (row is not None and row.winner.rank >= self._rank(shard, write))
+                    or self.history.is_outranked_by_collected(shard, address, self._rank(shard, write)),
                     commit.disk.member, "lacks", address, "no longer and holds", row, "instead of", write,
                 )  # fmt: skip
 
@@ -68,11 +68,14 @@ class Contexts(Checker):
             is_whole = disk is not recalling and write.address not in disk.lacking_of(shard)
             if (
                 row is not None
-                and row.winner.rank >= write.rank
+                and row.winner.rank >= self._rank(shard, write)
                 and (row.context.covers(dot) or (is_whole and disk.context(shard).covers(dot)))
             ):
                 return False
         return True
+
+    def _rank(self, shard: str, write: WriteRecord) -> tuple[int, ReplicaId]:
+        return self.history.rank_now(shard, write.address, write.rank)
 
     def _check(self, commit: Commit, shard: str, origin: ReplicaId, covered: int, through: int) -> None:
         disk = commit.disk
@@ -86,8 +89,8 @@ class Contexts(Checker):
             self.require(
                 write.address in lacking
                 or (shard, write.address) in self.history.given_up
-                or (row is not None and row.winner.rank >= write.rank)
-                or self.history.is_outranked_by_collected(shard, write.address, write.rank),
+                or (row is not None and row.winner.rank >= self._rank(shard, write))
+                or self.history.is_outranked_by_collected(shard, write.address, self._rank(shard, write)),
                 disk.member, "covers", f"{origin:016x}-{covered + 1 + place:x}", "and holds", row,
                 "instead of", write, "in", shard,
             )  # fmt: skip
@@ -139,6 +142,7 @@ class Durability(Checker):
         ranks += [(address, (first.timestamp, first.dot.replica)) for address, (first, *_), _ in message.large]
         for address, rank in ranks:
             committed = host.disk.committed_row(message.shard, address)
+            rank = self.history.rank_now(message.shard, address, rank)
             self.require(
                 (committed is not None and committed.winner.rank >= rank)
                 # It may have become unreadable after the step that made the message.

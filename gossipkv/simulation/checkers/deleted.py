@@ -19,6 +19,7 @@ from gossipkv.core.messages import RowCopy
 from gossipkv.core.row import Row
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.checkers.rows import restamped
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
@@ -40,7 +41,7 @@ class Deleted(Checker):
                 assert old is not None, "a row is removed that is not there"
                 self._check_removal(commit, shard, address, old)
             else:
-                self._note_write(shard, old, row)
+                self._note_write(commit, shard, old, row)
             stood[shard, address] = row
         for (shard, address), row in stood.items():
             # Of a row that is lacking no longer, `Contexts` finds out in this commit whether a write was lost.
@@ -56,13 +57,14 @@ class Deleted(Checker):
             commit.disk.member, "removes", old, "at", address, "which no one has collected",
         )  # fmt: skip
 
-    def _note_write(self, shard: str, old: Row | None, row: Row) -> None:
+    def _note_write(self, commit: Commit, shard: str, old: Row | None, row: Row) -> None:
         kept = {version.dot for version in row.versions}
         for version in row.versions:
             if (shard, version.dot) not in self._known:
                 self._known.add((shard, version.dot))
+                former = restamped(commit, old, row, version)
                 for replaced in old.versions if old else ():
-                    if replaced.dot not in kept:
+                    if replaced.dot not in kept and replaced != former:
                         self._replaced_by[shard, replaced.dot].add(version.dot)
 
     def _check(

@@ -14,6 +14,7 @@ from gossipkv.core.causality import Dot
 from gossipkv.core.row import Row
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.rows import restamped
 from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
@@ -54,6 +55,7 @@ class OldVolumes(Checker):
         for shard, address, row in commit.puts:
             if shard == USER:
                 self._follow(address, stood[shard, address], row)
+                self._follow_restamped(commit, address, stood[shard, address], row)
             stood[shard, address] = row
 
     def _follow(self, address: bytes, old: Row | None, row: Row | None) -> None:
@@ -68,6 +70,16 @@ class OldVolumes(Checker):
             values = {version.value for version in old.versions if version.value is not None}
             earlier = self._replaced.get((address, old.winner.dot), set())
             self._replaced.setdefault((address, row.winner.dot), set()).update(values | earlier)
+
+    def _follow_restamped(self, commit: Commit, address: bytes, old: Row | None, row: Row | None) -> None:
+        """A write that was stamped again has taken along the writes that it had outranked."""
+        for version in row.versions if row is not None else ():
+            former = restamped(commit, old, row, version)
+            if former is not None:
+                within = range(version.timestamp + 1, former.timestamp + 1)
+                moved = {told for told in self._told if told.address == address and told.timestamp in within}
+                self._told -= moved
+                self._told |= {told._replace(timestamp=version.timestamp) for told in moved}
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
         for operation, result in zip(operations, results, strict=True):

@@ -83,9 +83,10 @@ class QuorumReads(Checker):
         self.require(len(answered) >= asked, host.name, "asked", asked, "members and has heard", answered)
         for copied in before:
             if copied.holders & answered:
+                rank = self.history.rank_now(USER, copied.record.address, copied.record.rank)
                 self.require(
-                    (row is not None and row.winner.rank >= copied.record.rank)
-                    or self.history.is_outranked_by_collected(USER, copied.record.address, copied.record.rank),
+                    (row is not None and row.winner.rank >= rank)
+                    or self.history.is_outranked_by_collected(USER, copied.record.address, rank),
                     host.name, "reads", row, "from", answered, "where", copied, "was acknowledged",
                 )  # fmt: skip
 

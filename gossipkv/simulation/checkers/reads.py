@@ -19,6 +19,8 @@ class Reads(Checker):
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
         key = (host.disk.replica, shard, address)
         latest = self._latest.get(key)
+        if latest is not None:
+            latest = self.history.rank_now(shard, address, latest)
         if host.disk.is_missing(shard, address) or (shard, address) in self.history.given_up:
             self._latest.pop(key, None)
             return

@@ -1,9 +1,10 @@
-"""I1: a version is dropped only for one of greater rank. I3: a dot names one write, forever."""
+"""I1: a version is dropped only for one of greater rank, or for itself when its replica stamps it again. I3: a dot
+names one write, forever."""
 
 from __future__ import annotations
 
 from gossipkv.core.address import USER
-from gossipkv.core.row import Version
+from gossipkv.core.row import Row, Version
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 
@@ -16,7 +17,7 @@ class Successors(Checker):
         for shard, address, row in commit.puts:
             old = stood[shard, address]
             self.require(
-                old is None or row is None or row.winner.rank >= old.winner.rank,
+                old is None or row is None or row.winner.rank >= self.history.rank_now(shard, address, old.winner.rank),
                 commit.disk.member, "dropped", old and old.winner, "for", row and row.winner, "at", address,
             )  # fmt: skip
             stood[shard, address] = row
@@ -26,13 +27,31 @@ def _is_expiry(version: Version) -> bool:
     return version.value is None and version.expires_ms is not None
 
 
+def restamped(commit: Commit, old: Row | None, row: Row | None, version: Version) -> Version | None:
+    """The version that this one repeats with an earlier timestamp, by the replica that wrote both."""
+    if old is None or row is None or version.dot.replica != commit.disk.replica:
+        return None
+    kept = {held.dot for held in row.versions}
+    for held in old.versions:
+        is_own = held.dot.replica == version.dot.replica and held.dot.sequence < version.dot.sequence
+        if is_own and held.dot not in kept and held.value == version.value and held.timestamp > version.timestamp:
+            return held
+    return None
+
+
 class Dots(Checker):
     name = "I3_dots"
 
     def committed(self, commit: Commit) -> None:
+        stood = dict(commit.before)
         for shard, address, row in commit.puts:
-            for version in row.versions if row else ():
+            old = stood[shard, address]
+            for version in sorted(row.versions, key=lambda version: version.dot) if row else ():
+                former = restamped(commit, old, row, version)
+                if former is not None and self.history.find(shard, version.dot) is None:
+                    self.history.note_restamped(shard, address, former, version)
                 self._check(commit, shard, address, version)
+            stood[shard, address] = row
 
     def _check(self, commit: Commit, shard: str, address: bytes, version: Version) -> None:
         dot = version.dot

@@ -78,7 +78,9 @@ class Siblings(Checker):
         """Whether the version repeats one that was here and is gone; if so, record what it has seen."""
         for old in before.versions if before is not None else ():
             is_gone = old.dot not in [kept.dot for kept in row.versions]
-            if is_gone and old.value == version.value and version.timestamp - old.timestamp in (0, 1):
+            is_restamped = self.history.rank_now(USER, address, old.rank) == version.rank != old.rank
+            is_adopted = version.timestamp - old.timestamp in (0, 1)
+            if is_gone and old.value == version.value and (is_restamped or is_adopted):
                 seen = self._seen[address]
                 seen[version.dot] = seen.get(old.dot, frozenset()) | {old.dot}
                 return True
