@@ -37,6 +37,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.quarantine import quarantine
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
 from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage, reserves_of, room_of
+from gossipkv.core.shortage import Outage
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.storage import (
     PutDelayedError,
@@ -77,6 +78,8 @@ class Prepared:
     batch: Batch
     inputs: Sequence[Input]
     now_ms: int
+    revision: int
+    """Of the storage, if the transaction changes anything."""
 
 
 class GroupCommit:
@@ -88,6 +91,7 @@ class GroupCommit:
         self._durable = durable
         """The replica as of the last commit."""
         self._room = Room.AMPLE
+        self._outage = Outage()
         self._usage = Usage(0, 0)
         self._failures = 0
         """Number of transactions of the batch under way that have failed because there was no room."""
@@ -242,7 +246,7 @@ class GroupCommit:
 
     def failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
         """What there is to say when inputs could not be stored."""
-        effects = Effects(notices=self.replica.take_lasting_notices())
+        effects = Effects(notices=self._outage.failed(error, now_ms) + self.replica.take_lasting_notices())
         return Batch([self._without_storage(one, error, now_ms) for one in inputs], effects)
 
     # One transaction
@@ -264,7 +268,7 @@ class GroupCommit:
             transaction.abort()
             self._return_to_disk(inputs, Effects(), error, now_ms)
             raise
-        return Prepared(transaction, Batch(outcomes, effects), inputs, now_ms)
+        return Prepared(transaction, Batch(outcomes, effects), inputs, now_ms, transaction.revision())
 
     def commit(self, prepared: Prepared) -> Batch:
         """Make a prepared batch durable. Raises StorageError, after returning to what is on disk."""
@@ -274,8 +278,15 @@ class GroupCommit:
             self._return_to_disk(prepared.inputs, prepared.batch.effects, error, prepared.now_ms)
             raise
         self.replica.note_committed()
+        if self._outage.is_under_way and self._has_stored(prepared):
+            prepared.batch.effects.notices.extend(self._outage.succeeded(prepared.now_ms))
         self._durable = _snapshot_of(prepared.batch.effects)
         return prepared.batch
+
+    def _has_stored(self, committed: Prepared) -> bool:
+        """Whether a transaction that has been committed has changed anything."""
+        with self._storage.view() as view:
+            return view.revision() >= committed.revision
 
     def _look_at_room(self) -> None:
         """Raises StorageError."""

@@ -35,6 +35,7 @@ from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage, StorageError, View
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.write import CONTEXT_UNKNOWN, Declined, Operation, Result
+from gossipkv.descriptors import Descriptors
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import StepFailedError
@@ -127,6 +128,7 @@ class Node:
         takes no writes, and sends watchers to other members. Stop it, set its data aside, and start without data."""
         self._discovery_failure = ""
         self._is_alone = False
+        self.descriptors = Descriptors(time.monotonic)
         self._ready = asyncio.Event()
         self._feed = Feed(self.view, self._switch_feed, self.now_ms, metrics, node_options.feed)
         self._loops: list[asyncio.Task[None]] = []
@@ -497,6 +499,7 @@ class Node:
         pause_seconds = min(self._options.gossip_interval_ms, self._options.protocol_period_ms) / 1000 / 5
         while True:
             await self._committer.ask(Tick())
+            self.descriptors.look()
             await asyncio.sleep(pause_seconds)
 
     async def _discover(self) -> None:

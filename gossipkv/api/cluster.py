@@ -11,6 +11,7 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, member_of
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.status import MemberStatus, Seen, ShardStatus
+from gossipkv.descriptors import DescriptorStatus
 from gossipkv.node import Node
 
 FORGET_PARAMETERS = frozenset({"force"})
@@ -34,6 +35,8 @@ class Cluster:
                 "off": status.clock.is_off,
                 "compared_with": status.clock.compared,
             },
+            "refusing": list(status.refusing),
+            "descriptors": _descriptors(self._node.descriptors.status()),
             "storage": {
                 "room": status.room.room,
                 "since_seconds": status.room.since_ms / 1000,
@@ -98,6 +101,10 @@ def described(member: MemberStatus) -> dict[str, Any]:
         "clock_ahead_seconds": member.clock_ahead_ms / 1000,
         "shards": {name: _shard(shard) for name, shard in sorted(member.shards.items())},
     }
+
+
+def _descriptors(status: DescriptorStatus) -> dict[str, Any]:
+    return {"open": status.open, "limit": status.limit, "short_seconds": status.short_seconds}
 
 
 def _seen(seen: Seen) -> dict[str, Any]:

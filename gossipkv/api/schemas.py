@@ -153,6 +153,18 @@ SCHEMAS: dict[str, Any] = {
                     "compared_with": _COUNT | {"description": "Clocks of other members"},
                 }
             ),
+            "refusing": {
+                "description": "Reasons for which the member refuses rows of others at present, apart from no_room",
+                "type": "array",
+                "items": _TEXT,
+            },
+            "descriptors": _record(
+                {
+                    "open": {"type": ["integer", "null"], "minimum": 0, "description": "Open file descriptors"},
+                    "limit": {"type": ["integer", "null"], "minimum": 0, "description": "null: there is none"},
+                    "short_seconds": _SECONDS | {"description": "null while there are enough"},
+                }
+            ),
             "storage": _record(
                 {
                     "room": {

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gossipkv.core.effects import Notice
+from gossipkv.core.notices import LastingNotices
 
 COMPARED_INTERVALS = 10
 RETURN_SHARE = 0.1
@@ -78,9 +79,7 @@ class Clocks:
         """When a clock was last compared."""
         self._peers_off: dict[str, int] = {}
         """Peers that the log calls off, and by how much they were ahead."""
-        self._notices: list[Notice] = []
-        self._told: list[Notice] = []
-        """The notices of the batch under way."""
+        self.notices = LastingNotices()
 
     # Comparisons
 
@@ -146,13 +145,16 @@ class Clocks:
                     "consequence": _PEER_IS_AHEAD if compared.ahead_ms > 0 else _PEER_IS_BEHIND,
                     "remedy": _REMEDY,
                 }
-                self._notices.append(Notice("peer_clock_off", fields, is_warning=True))
+                self._note(Notice("peer_clock_off", fields, is_warning=True))
             elif was_off and not is_off:
-                self._notices.append(Notice("peer_clock_right_again", {"peer": peer}, is_warning=True))
+                self._note(Notice("peer_clock_right_again", {"peer": peer}, is_warning=True))
             if is_off:
                 self._peers_off[peer] = compared.ahead_ms
             else:
                 self._peers_off.pop(peer, None)
+
+    def _note(self, notice: Notice) -> None:
+        self.notices.add([notice])
 
     def _is_beyond(self, ahead_ms: int, *, was_beyond: bool) -> bool:
         limit_ms = self._skew_ms_max * (1 - RETURN_SHARE) if was_beyond else self._skew_ms_max
@@ -164,12 +166,12 @@ class Clocks:
         self.is_off = is_off
         if is_off:
             fields = {"clock": self._text(), "compared_with": len(self._peers), "consequence": self._consequence}
-            self._notices.append(Notice("clock_off", {**fields, "remedy": _REMEDY}, is_warning=True))
+            self._note(Notice("clock_off", {**fields, "remedy": _REMEDY}, is_warning=True))
         elif self._peers:
-            self._notices.append(Notice("clock_right_again", {"consequence": _AGAIN}, is_warning=True))
+            self._note(Notice("clock_right_again", {"consequence": _AGAIN}, is_warning=True))
         else:
             reason = "no other member answers, so its clock cannot be compared"
-            self._notices.append(Notice("clock_no_longer_off", {"reason": reason, "consequence": _AGAIN}, True))
+            self._note(Notice("clock_no_longer_off", {"reason": reason, "consequence": _AGAIN}, True))
 
     def _text(self) -> str:
         return f"{_apart(self._off_ms)} the others'"
@@ -195,21 +197,6 @@ class Clocks:
     def status(self) -> ClockStatus:
         ahead_ms = self._off_ms if self._peers or self.is_off else None
         return ClockStatus(ahead_ms, self.is_off, len(self._peers))
-
-    # Notices: they hold although the batch fails, because they rest on what was heard.
-
-    def take_notices(self) -> list[Notice]:
-        self._told, self._notices = self._notices, []
-        return self._told
-
-    def note_told(self) -> None:
-        """The notices taken last have been logged."""
-        self._told = []
-
-    def forget_batch(self) -> None:
-        """The notices taken last have not been logged."""
-        self._notices = self._told + self._notices
-        self._told = []
 
 
 def _apart(ahead_ms: int) -> str:

@@ -121,6 +121,8 @@ class Gossip:
         self._next_round_ms = now_ms
         self._next_audit_ms = now_ms + options.audit_interval_ms
         self.notices: list[Notice] = []
+        self.lasting: list[Notice] = []
+        """Notices of what was heard of peers, which holds although a batch fails."""
         self._written: set[str] = set()
         """Shards written to since `compose` was last called."""
         self.is_outdated = False
@@ -499,27 +501,25 @@ class Gossip:
         claim: Context | None = None,
     ) -> None:
         for address in self._store.note_lacking(shard_name, intake, told, claim):
-            self._tell_of_lack("row_lacking", shard_name, address, peer, is_warning=True)
+            self._tell_of_lack("row_lacking", shard_name, address, peer)
 
     def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None:
         """A peer's copy of a row that was lacking has been taken in, and nothing of it is missing any more. No peer:
         there is none that could have one. A row that is in quarantine even so has no readable copy anywhere."""
         shard = self._store.shards[shard_name]
         if address in shard.quarantined:
-            self._tell_of_lack("unreadable_row_held_by_no_one", shard_name, address, peer, is_warning=True)
+            self._tell_of_lack("unreadable_row_held_by_no_one", shard_name, address, peer)
             shard.give_up(address)
         else:
             self._tell_of_lack("row_no_longer_lacking", shard_name, address, peer)
             shard.clear_lack(address)
 
-    def _tell_of_lack(
-        self, event: str, shard_name: str, address: bytes, peer: Peer | None, *, is_warning: bool = False
-    ) -> None:
+    def _tell_of_lack(self, event: str, shard_name: str, address: bytes, peer: Peer | None) -> None:
         fields: dict[str, object] = {"namespace": shard_name, "table": table_of(address)}
         fields["row"] = key_of(address).decode()
         fields["reason"] = self._store.shards[shard_name].lacking[address].reason
         fields["peer"] = "unknown" if peer is None else peer.member or peer.endpoint
-        self.notices.append(Notice(event, fields, is_warning=is_warning))
+        self.notices.append(Notice(event, fields, is_warning=True))
 
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
         """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
@@ -663,7 +663,7 @@ class Gossip:
         if is_outdated:
             self.is_outdated = True
             peer.learn_context(state.shard, state.context, state.lacking)
-            self._note("data_are_outdated", peer, shard=state.shard)
+            self._note_lasting("data_are_outdated", peer, shard=state.shard)
         elif self.progress.may_exchange(peer, USER):
             self.witnesses.doubt(state.shard, peer)
         return is_outdated
@@ -680,7 +680,7 @@ class Gossip:
             peer.walks.pop(USER, None)
             peer.asides.pop(USER, None)
             peer.is_sync_due = True
-            self._note("member_data_are_outdated", peer, consequence="none of its rows are taken")
+            self._note_lasting("member_data_are_outdated", peer, consequence="none of its rows are taken")
 
     def _repair(self, reader: Reader, peer: Peer, theirs: Digest) -> None:
         """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
@@ -867,7 +867,7 @@ class Gossip:
         was_heard = peer.has_answered
         peer.is_unreadable = False
         if self._membership.succeeded(peer) or not was_heard:
-            self._note("member_reached", peer, status=ALIVE)
+            self._note_lasting("member_reached", peer, status=ALIVE)
 
     def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
         """`was_answered`: in a way that cannot be read."""
@@ -882,7 +882,9 @@ class Gossip:
         self._membership.failed(peer, now_ms)
         if peer.failures == 1:
             consequence = "it is tried again, less often each time"
-            self._note("member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence)
+            self._note_lasting(
+                "member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence, remedy=_REMEDY
+            )
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:
         """The batch in which these exchanges began or ended was not committed: they are not under way, and transfers
@@ -926,6 +928,14 @@ class Gossip:
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
+
+    def _note_lasting(self, event: str, peer: Peer, **fields: object) -> None:
+        self.lasting.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}, is_warning=True))
+
+
+_REMEDY = "see whether it runs, and whether its gossip port can be reached from here; if it is gone for good: " + (
+    "gossipkv members forget MEMBER"
+)
 
 
 def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]:

@@ -35,6 +35,9 @@ from gossipkv.core.peer import Peer
 from gossipkv.core.standing import Standing
 from gossipkv.core.swim import Swim
 
+MEMBER_FORGOTTEN = "member_forgotten"
+"""The event of a notice that holds only if the batch is committed."""
+
 PUSH_TO_ALL_MAX = 8
 """Up to so many other members each write is pushed to all of them."""
 
@@ -328,7 +331,7 @@ class Membership:
                 del self._members[peer.member]
                 peer.abandon_transfers()
                 self._swim.let_go(peer.member)
-                self.notices.append(Notice("member_forgotten", {"peer": peer.member, "replica": f"{replica:016x}"}))
+                self.notices.append(Notice(MEMBER_FORGOTTEN, {"peer": peer.member, "replica": f"{replica:016x}"}))
 
     def learn_record(self, member: str, record: MemberRecord, dot: Dot) -> Peer | None:
         """Take in what `sys.members` says of a member; returns it if that is the first word of it."""

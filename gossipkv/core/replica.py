@@ -27,14 +27,16 @@ from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
 from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in, withdrawal, withdrawn_in
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
-from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
+from gossipkv.core.membership import AHEAD, ENDPOINT, MEMBER_FORGOTTEN, TOO_MANY
 from gossipkv.core.messages import Envelope, Message, RowCopy, with_base, with_contexts
 from gossipkv.core.namesakes import Namesakes, Process, Sighting
+from gossipkv.core.notices import LastingNotices
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.probing import Probing
 from gossipkv.core.quorum import Direct, Found, Quorum, Reading
 from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
+from gossipkv.core.refusals import Refusals
 from gossipkv.core.resolution import Resolved
 from gossipkv.core.restamping import Asking, Restamper
 from gossipkv.core.retirement import Retirer
@@ -133,7 +135,9 @@ class Replica:
         """Whether it has been in touch with others for some time, as of the last tick."""
         self._clocks = Clocks(options.clock_skew_ms_max, options.gossip_interval_ms, now_ms)
         self._restamper = Restamper(self._store, self._membership, self._clocks, options, may_hand_over)
+        self._refusals = Refusals(options, now_ms)
         self._notices: list[Notice] = []
+        self._heard = LastingNotices()
         self._allowance = Allowance()
         self._shortage = Shortage(now_ms)
         self._promised: bool | None = None
@@ -313,7 +317,8 @@ class Replica:
                 self._gossip.wrote(shard)
         self._receipts.tick()
         self._quorum.tick()
-        self._notices += self._solitude.tick(now_ms)
+        self._heard.add(self._solitude.tick(now_ms))
+        self._heard.add(self._refusals.tick(self.tally.rows_refused, now_ms))
         self._started_ms = min(self._started_ms, now_ms)
 
     def _keep_up(self, transaction: Transaction, now_ms: int) -> None:
@@ -386,9 +391,10 @@ class Replica:
             Send(probe.exchange, probe.endpoint, self._envelope(probe.messages, now_ms), probe.timeout_ms)
             for probe in self._probing.compose()
         ]
-        notices = self._notices + self._store.notices + self._membership.notices + self._gossip.notices
+        notices = self._notices + self._store.notices + self._gossip.notices
+        notices += [each for each in self._membership.notices if each.event == MEMBER_FORGOTTEN]
         notices += self._take_heard_notices() + self._adopter.notices + self._restamper.notices
-        self._notices, self._store.notices, self._membership.notices, self._gossip.notices = [], [], [], []
+        self._notices, self._store.notices, self._gossip.notices = [], [], []
         notices += self._gossip.witnesses.notices
         self._adopter.notices, self._gossip.witnesses.notices, self._restamper.notices = [], [], []
         changes = self._store.take_changes(transaction.revision())
@@ -467,14 +473,15 @@ class Replica:
         self._namesakes.forget_batch()
         self._namesakes.be_renewed(identity.replica)
         self._clocks.ended(exchanges)
-        self._clocks.forget_batch()
+        self._clocks.notices.forget_batch()
+        self._heard.forget_batch()
         self._quorum.forget_batch(exchanges)
         self._restamper.forget_batch(exchanges)
         self._receipts.forget_batch()
         self._notices.clear()
         self._adopter.notices.clear()
         self._shortage.retract()
-        self._membership.notices.clear()
+        self._membership.notices = [each for each in self._membership.notices if each.event != MEMBER_FORGOTTEN]
         self._load_members(reader)
 
     def note_committed(self) -> None:
@@ -493,12 +500,17 @@ class Replica:
 
     def _take_heard_notices(self) -> list[Notice]:
         """Of conclusions from what was heard."""
-        return self._probing.take_notices() + self._namesakes.take_notices() + self._clocks.take_notices()
+        self._heard.add(self._gossip.lasting)
+        self._heard.add([each for each in self._membership.notices if each.event != MEMBER_FORGOTTEN])
+        self._gossip.lasting, self._membership.notices = [], []
+        notices = self._probing.take_notices() + self._namesakes.take_notices()
+        return notices + self._clocks.notices.take() + self._heard.take()
 
     def _note_heard_told(self) -> None:
         self._probing.note_told()
         self._namesakes.note_told()
-        self._clocks.note_told()
+        self._clocks.notices.note_told()
+        self._heard.note_told()
 
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int, *, has_ticked: bool) -> None:
         """After `reload`: the storage has failed for want of room, and these answers may be why; or the upkeep of the
@@ -545,6 +557,11 @@ class Replica:
     @property
     def clock(self) -> ClockStatus:
         return self._clocks.status()
+
+    @property
+    def refusing(self) -> tuple[str, ...]:
+        """The reasons for which it refuses rows of others at present, apart from a lack of room."""
+        return self._refusals.reasons
 
     @property
     def refutations(self) -> int:
@@ -813,7 +830,8 @@ class Replica:
         sender = (reason, envelope.cluster, envelope.replica)
         if sender not in self._refused and len(self._refused) < REFUSED_SENDERS_MAX:
             self._refused.add(sender)
-            self._notices.append(Notice("envelope_refused", {"peer": envelope.member, "reason": detail}))
+            fields = {"peer": envelope.member, "reason": detail}
+            self._heard.add([Notice("envelope_refused", {**fields}, is_warning=True)])
         raise RefusedEnvelopeError(reason, detail)
 
     # Room

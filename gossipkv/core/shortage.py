@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from gossipkv.core.effects import Notice
 from gossipkv.core.room import Room, Usage
+from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 
 AMPLE_ROOM = Room.AMPLE.name.lower()
+OUTAGE_QUIET_MS = 10_000
 REMEDY = "enlarge the volumes of all members (and storage_bytes_max), or delete rows"
 
 
@@ -57,21 +59,21 @@ class Shortage:
             self._told, self._since_ms = room, now_ms
             used = f"{self.usage.share:.0%} of {self.usage.capacity_bytes:,} bytes"
             if room is Room.AMPLE:
-                notices.append(Notice("storage_has_room_again", {"used": used}))
+                notices.append(Notice("storage_has_room_again", {"used": used}, is_warning=True))
             else:
                 about = {"used": used, "consequence": _CONSEQUENCES[room], "remedy": REMEDY}
-                notices.append(Notice("storage_short_of_room", {**about}))
+                notices.append(Notice("storage_short_of_room", {**about}, is_warning=True))
         if bool(crowded) is not self._told_crowded:
             self._told_crowded = bool(crowded)
             if crowded:
                 about = {"peers": ", ".join(crowded), "consequence": _CONSEQUENCES[Room.SCARCE], "remedy": REMEDY}
-                notices.append(Notice("peers_short_of_room", {**about}))
+                notices.append(Notice("peers_short_of_room", {**about}, is_warning=True))
             else:
-                notices.append(Notice("peers_have_room_again", {}))
+                notices.append(Notice("peers_have_room_again", {}, is_warning=True))
         if waits != self._told_waits:
             begun = [wait for wait in waits if wait not in self._told_waits]
             ended = [wait for wait in self._told_waits if wait not in waits]
-            notices += [_waiting("rows_do_not_fit", wait, consequence=_TRIED_AGAIN) for wait in begun]
+            notices += [_waiting("rows_do_not_fit", wait, consequence=_TRIED_AGAIN, remedy=REMEDY) for wait in begun]
             notices += [_waiting("rows_fit_again", wait) for wait in ended]
             self._told_waits = waits
         return notices
@@ -102,11 +104,52 @@ class Shortage:
         )
 
 
+class Outage:
+    """The time in which commits of one member fail. It is logged once when it begins, and once when it ends: a commit
+    has succeeded, and none has failed for `OUTAGE_QUIET_MS`. A full volume may still have room for a small commit."""
+
+    def __init__(self) -> None:
+        self._kind: type[StorageError] | None = None
+        self._failed_ms = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._kind is not None
+
+    def failed(self, error: StorageError, now_ms: int) -> list[Notice]:
+        """A commit has failed for good; returns the notice if that is new."""
+        self._failed_ms = now_ms
+        kind = StorageFailedError if isinstance(error, StorageFailedError) else StorageFullError
+        if not isinstance(error, kind) or kind is self._kind:
+            return []
+        self._kind = kind
+        fields: dict[str, object] = {"reason": str(error), **_OUTAGES[kind]}
+        return [Notice("storage_takes_no_writes", fields, is_warning=True)]
+
+    def succeeded(self, now_ms: int) -> list[Notice]:
+        """A commit has made something durable; returns the notice if that ends the outage."""
+        self._failed_ms = min(self._failed_ms, now_ms)
+        if self._kind is None or now_ms - self._failed_ms < OUTAGE_QUIET_MS:
+            return []
+        self._kind = None
+        return [Notice("storage_takes_writes_again", {}, is_warning=True)]
+
+
 def _waiting(event: str, wait: Wait, **more: object) -> Notice:
     where = "here" if wait.is_here else "at the peer"
-    return Notice(event, {"peer": wait.peer, "shard": wait.shard, "where": where, **more})
+    return Notice(event, {"peer": wait.peer, "shard": wait.shard, "where": where, **more}, is_warning=True)
 
 
+_OUTAGES: dict[type[StorageError], dict[str, object]] = {
+    StorageFullError: {
+        "consequence": "writes that do not fit are answered 507, and nothing of them is stored; reads go on",
+        "remedy": REMEDY,
+    },
+    StorageFailedError: {
+        "consequence": "no more writes are taken, and they are answered 507; reads go on",
+        "remedy": "restart the member; if it happens again, replace the volume",
+    },
+}
 _TRIED_AGAIN = "they are tried again, less often each time; comparisons, and rows that fit, go on"
 _CONSEQUENCES = {
     Room.SCARCE: "puts are refused with 507 at every member; reads, deletes and gossip go on",

@@ -44,10 +44,10 @@ class Solitude:
         since_ms = self.since_ms(now_ms)
         if since_ms is None and self._is_told:
             self._is_told = False
-            return [Notice("no_longer_alone", {})]
+            return [Notice("no_longer_alone", {}, is_warning=True)]
         if since_ms is not None and now_ms - since_ms >= self._silence_ms and not self._is_told:
             self._is_told = True
-            return [Notice("alone", {"consequence": _CONSEQUENCE, "remedy": _REMEDY})]
+            return [Notice("alone", {"consequence": _CONSEQUENCE, "remedy": _REMEDY}, is_warning=True)]
         return []
 
     @property

@@ -92,6 +92,8 @@ class ReplicaStatus:
     tally: Tally
     room: RoomStatus
     clock: ClockStatus
+    refusing: tuple[str, ...]
+    """The reasons for which it refuses rows of others at present, apart from a lack of room."""
     unreadable: tuple[UnreadableRow, ...] = ()
     """Rows in quarantine, up to a bound."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
@@ -131,6 +133,9 @@ class Described(Protocol):
 
     @property
     def clock(self) -> ClockStatus: ...
+
+    @property
+    def refusing(self) -> tuple[str, ...]: ...
 
 
 def describe(
@@ -180,6 +185,7 @@ def describe(
         room=room,
         context_entries={name: shard.entries for name, shard in store.shards.items()},
         clock=replica.clock,
+        refusing=replica.refusing,
     )
 
 

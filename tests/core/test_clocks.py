@@ -75,7 +75,7 @@ def test_a_member_that_reaches_nobody_is_not_off() -> None:
     assert clocks.is_off
     clocks.tick(5_001 + COMPARED_INTERVALS * 1_000)
     assert not clocks.is_off
-    assert [notice.event for notice in clocks.take_notices()] == ["clock_off", "clock_no_longer_off"]
+    assert [notice.event for notice in clocks.notices.take()] == ["clock_off", "clock_no_longer_off"]
 
 
 # In a cluster

@@ -10,11 +10,12 @@ import pytest
 from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Discovered, Inspect, Received, Tick, Write
+from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Received, Tick, Write
 from gossipkv.core.member import SUSPECT
 from gossipkv.core.messages import Covered, Envelope, Ping
 from gossipkv.core.room import Usage
 from gossipkv.core.rumours import Life, Rumour
+from gossipkv.core.shortage import OUTAGE_QUIET_MS
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
@@ -257,3 +258,65 @@ def test_nothing_of_a_write_that_is_refused_as_a_whole_stands_where_it_would_be_
     [outcome] = cluster.run("a", Write(USER, (*good, Operation(b"no address", None)))).outcomes
     assert isinstance(outcome, InvalidInputError)
     assert keys(member) == []
+
+
+def test_a_peer_that_is_not_reached_is_logged_once_though_the_batch_fails(cluster: Cluster) -> None:
+    a = cluster.members["a"]
+    cluster.crash("b")
+    cluster.now_ms += 2_000
+    cluster.tick("a")
+    [send] = [send for send in a.outbox if send.exchange > 0]
+    a.outbox.clear()
+    a.storage.fail_next_commit(StorageFullError("no room"))
+    cluster.run("a", put("row"), Failed(send.exchange, "unreachable"))
+    for _ in range(5):
+        cluster.now_ms += 60_000
+        cluster.tick("a")
+        for _ in [send for send in a.outbox if send.exchange > 0]:
+            cluster.drop("a", "b")
+    told = [notice for notice in a.notices if notice.event == "member_not_reached"]
+    assert len(told) == 1
+    assert told[0].is_warning
+    assert "remedy" in told[0].fields
+
+
+def test_that_a_member_is_alone_is_logged_though_the_batch_fails(cluster: Cluster) -> None:
+    a = cluster.members["a"]
+    cluster.crash("b")
+    a.storage.fail_next_commit(StorageFailedError("the disk is gone"))
+    cluster.now_ms += 60_000
+    cluster.run("a", put("row"), Tick())
+    cluster.run("a", Tick())
+    assert a.events().count("alone") == 1
+
+
+def test_a_failed_batch_forgets_that_a_member_was_forgotten(cluster: Cluster) -> None:
+    a = cluster.members["a"]
+    cluster.crash("b")
+    cluster.now_ms += 2_000
+    cluster.tick("a")
+    cluster.drop("a", "b")
+    a.storage.fail_next_commit(StorageFailedError("the disk is gone"))
+    cluster.run("a", Forget("b"))
+    assert "member_forgotten" not in a.events()
+
+
+def test_a_storage_that_takes_no_writes_is_logged_once_and_again_when_it_takes_them(cluster: Cluster) -> None:
+    a = cluster.members["a"]
+
+    def told() -> list[str]:
+        return [notice.event for notice in a.notices if notice.event.startswith("storage_takes")]
+
+    for _ in range(3):
+        a.storage.fail_next_commit(StorageFullError("no room on the volume"))
+        assert isinstance(cluster.run("a", put("row")).outcomes[0], StorageFullError)
+    cluster.run("a", put("small"))
+    assert told() == ["storage_takes_no_writes"]
+    [notice] = [notice for notice in a.notices if notice.event == "storage_takes_no_writes"]
+    assert notice.is_warning
+    assert "enlarge" in str(notice.fields["remedy"])
+    cluster.now_ms += OUTAGE_QUIET_MS
+    cluster.run("a", Inspect())
+    assert told() == ["storage_takes_no_writes"], "nothing was stored"
+    cluster.run("a", put("row"))
+    assert told() == ["storage_takes_no_writes", "storage_takes_writes_again"]

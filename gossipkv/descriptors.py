@@ -1,0 +1,92 @@
+"""Whether the process runs out of file descriptors.
+
+Without a free descriptor, connections of clients and peers are closed as soon as they are accepted, and none can be
+made. Depending on the event loop, the first is logged once per second or not at all, and the second looks like a peer
+that is not reached. So the open descriptors are counted. A shortage is logged once when it begins, and once when it
+ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+SHORT_SHARE = 0.9
+ENOUGH_SHARE = 0.8
+LOOK_SECONDS = 2.0
+
+log = structlog.get_logger("gossipkv.node")
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorStatus:
+    """A member's report on its file descriptors."""
+
+    open: int | None
+    """None where the system does not tell."""
+    limit: int | None
+    short_seconds: float | None
+    """How long there have been too few; None while there are enough."""
+
+
+def count_open() -> int | None:
+    """The number of open descriptors. Where none is left to count them with, it is the limit."""
+    try:
+        return sum(1 for _ in Path("/dev/fd").iterdir())
+    except OSError as error:
+        return limit() if error.errno in (errno.EMFILE, errno.ENFILE) else None
+
+
+def limit() -> int | None:
+    """None: there is none."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+class Descriptors:
+    """The descriptors of this process; `now` counts seconds."""
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        count_open: Callable[[], int | None] = count_open,
+        limit: Callable[[], int | None] = limit,
+    ) -> None:
+        self._now = now
+        self._count_open = count_open
+        self._limit = limit
+        self._looked_at: float | None = None
+        self._short_since: float | None = None
+        self._open: int | None = None
+        self._most: int | None = None
+
+    def look(self) -> None:
+        """Count, unless that was done a moment ago."""
+        now = self._now()
+        if self._looked_at is not None and now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        self._open, self._most = self._count_open(), self._limit()
+        if self._open is None or self._most is None:
+            return
+        if self._short_since is None and self._open >= SHORT_SHARE * self._most:
+            self._short_since = now
+            log.warning(
+                "file_descriptors_short",
+                open=self._open,
+                limit=self._most,
+                consequence="connections of clients and peers are closed or not made once none is left",
+                remedy="raise the limit (ulimit -n, LimitNOFILE), or find out who opens so many connections",
+            )
+        elif self._short_since is not None and self._open < ENOUGH_SHARE * self._most:
+            self._short_since = None
+            log.warning("file_descriptors_enough_again", open=self._open, limit=self._most)
+
+    def status(self) -> DescriptorStatus:
+        since = self._short_since
+        return DescriptorStatus(self._open, self._most, None if since is None else self._now() - since)
