@@ -85,64 +85,76 @@ def _record_in(row: Row) -> dict[str, Any]:
 
 
 @click.command("status")
+@click.option("--all", "with_left", is_flag=True, help="Show members that have left, too.")
 @output_option
 @server_options
 @click.pass_context
-def status_command(context: click.Context, output: str, servers: tuple[str, ...]) -> None:
+def status_command(context: click.Context, output: str, servers: tuple[str, ...], with_left: bool) -> None:
     """Compare the members. Each is asked itself, for its own figures.
 
-    Exit code 0: all members that answer hold the same rows. 6: they do not.
+    The last line is the verdict. Exit code 0: all members answer and hold the same rows, and none reports trouble. 6:
+    anything else.
     """
-    found = ask(servers, context.obj, survey)
+    found = ask(servers, context.obj, lambda client: survey(client, with_left=with_left))
+    verdict = found.verdict
     if output == "json":
-        content = dataclasses.asdict(found) | {"converged": found.has_converged}
+        content = dataclasses.asdict(found) | {
+            "converged": found.has_converged,
+            "verdict": dataclasses.asdict(verdict),
+        }
         echo_json(content, indent=2)
     else:
         _print(found)
-    if not found.has_converged:
+        click.echo(verdict.text)
+    if not verdict.ok:
         context.exit(ExitCode.NOT_CONVERGED)
 
 
+_HEAD = ("member", "status", "rows", "deleted", "fingerprints", "behind", "synced", "clock", "room", "refuses")
+
+
 def _print(found: Survey) -> None:
-    print_table(
-        ("member", "status", "ready", "rows", "tombstones", "fingerprint", "of sys", "rows behind", "last sync"),
-        [_cells(answer, runs_twice=answer.member in found.run_twice) for answer in found.members],
-    )
+    print_table(_HEAD, [_cells(answer, runs_twice=answer.member in found.run_twice) for answer in found.members])
     for remedy in found.run_twice.values():
         echo(remedy, err=True)
     for answer in found.members:
-        if answer.failure is not None:
-            echo(f"{answer.member} did not answer: {answer.failure}", err=True)
-        if answer.unreadable:
-            first = answer.unreadable[0]
-            echo(
-                f"{answer.member} cannot read {answer.unreadable_rows:,} rows, such as {first['row']!r} of the table "
-                f"{first['table']!r} ({first['reason']}); a copy from another member, a put or a delete replaces one",
-                err=True,
-            )
-        if answer.storage is not None and answer.storage["room"] != "ample":
-            echo(_short_of_room(answer.member, answer.storage), err=True)
-        for row in answer.lacking:
-            echo(
-                f"{answer.member} could not take in {row['namespace']}/{row['table']}/{row['row']} ({row['reason']}); "
-                "it asks for it again in each round",
-                err=True,
-            )
-    for answer in found.members:
-        if answer.alone_seconds is not None:
-            echo(
-                f"{answer.member} is alone: it has heard no other member for {age_text(answer.alone_seconds)}; its "
-                "rows may be old, and what it acknowledges is on its disk alone",
-                err=True,
-            )
+        _print_trouble(answer)
     for name, waiting in found.collection_blocked_by.items():
         echo(
             f"deleted rows are kept at {', '.join(waiting)} until {name} has heard of them; if it is gone for good: "
             f"gossipkv members forget {name}",
             err=True,
         )
-    if not found.has_converged:
-        echo("the members that answered do not hold the same rows", err=True)
+
+
+def _print_trouble(answer: MemberAnswer) -> None:
+    """All that is wrong with a member, in detail."""
+    lines = []
+    if answer.failure is not None:
+        lines.append(f"{answer.member} did not answer: {answer.failure}")
+    if answer.unreadable:
+        first = answer.unreadable[0]
+        lines.append(
+            f"{answer.member} cannot read {answer.unreadable_rows:,} rows, such as {first['row']!r} of the table "
+            f"{first['table']!r} ({first['reason']}); a copy from another member, a put or a delete replaces one"
+        )
+    if answer.storage is not None and answer.storage["room"] != "ample":
+        lines.append(_short_of_room(answer.member, answer.storage))
+    lines += [
+        f"{answer.member} could not take in {row['namespace']}/{row['table']}/{row['row']} ({row['reason']}); "
+        "it asks for it again in each round"
+        for row in answer.lacking
+    ]
+    if answer.alone_seconds is not None:
+        lines.append(
+            f"{answer.member} is alone: it has heard no other member for {age_text(answer.alone_seconds)}; its "
+            "rows may be old, and what it acknowledges is on its disk alone"
+        )
+    trouble = answer.trouble()
+    if trouble is not None and not lines:
+        lines.append(trouble)
+    for line in lines:
+        echo(line, err=True)
 
 
 def _short_of_room(member: str, storage: dict[str, Any]) -> str:
@@ -156,18 +168,38 @@ def _short_of_room(member: str, storage: dict[str, Any]) -> str:
 
 
 def _cells(answer: MemberAnswer, *, runs_twice: bool) -> tuple[str, ...]:
+    """A row of the table. Of a fingerprint of 16 digits the first eight are shown, of the users' rows and of `sys`."""
     status = f"{answer.status}, runs twice" if runs_twice else answer.status
     if answer.figures is None:
-        return (answer.member, status, "no answer", "", "", "", "", "", "")
+        return (answer.member, status, "no answer", *[""] * (len(_HEAD) - 3))
     user, system = answer.figures["usr"], answer.figures["sys"]
     return (
         answer.member,
-        status,
-        "yes" if answer.is_ready else "no",
+        status if answer.is_ready else f"{status}, not ready",
         f"{user['rows']:,}",
         f"{user['tombstones']:,}",
-        user["fingerprint"],
-        system["fingerprint"],
+        f"{user['fingerprint'][:8]}/{system['fingerprint'][:8]}",
         f"{user['rows_behind'] + system['rows_behind']:,}",
         age_text(user["last_sync_seconds"]),
+        _clock(answer.clock),
+        _room(answer.storage),
+        ",".join(sorted({*answer.refusing, *(row["reason"] for row in answer.lacking)})) or "-",
     )
+
+
+def _clock(clock: dict[str, Any] | None) -> str:
+    """How far the clock is ahead of the others'; `ok` for less than a second."""
+    if clock is None or clock["ahead_seconds"] is None:
+        return "-"
+    ahead_seconds = clock["ahead_seconds"]
+    if abs(ahead_seconds) < 1:
+        return "ok"
+    return f"{'+' if ahead_seconds > 0 else '-'}{age_text(abs(ahead_seconds))}"
+
+
+def _room(storage: dict[str, Any] | None) -> str:
+    """The share of its room that is used."""
+    if storage is None or not storage["capacity_bytes"]:
+        return "-"
+    share = min(1.0, storage["used_bytes"] / storage["capacity_bytes"])
+    return f"{share:.0%}" if storage["room"] == "ample" else f"{share:.0%} short"

@@ -28,7 +28,7 @@ MEANINGS = {
     ExitCode.NOT_FOUND: "there is no such row or table",
     ExitCode.CONDITION_FAILED: "--if-match or --if-absent does not hold; nothing was changed",
     ExitCode.UNAVAILABLE: "no server answered or takes requests now, or the answer to a write that may stand was lost",
-    ExitCode.NOT_CONVERGED: "status: members do not hold the same rows; put, receipt: too few have the write",
+    ExitCode.NOT_CONVERGED: "status: members differ or are in trouble; put, receipt: too few have the write",
     ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port cannot be had",
     ExitCode.DATA_DIRECTORY: "serve, export: the data directory is in use, damaged, or not what it should be",
     ExitCode.SIBLINGS: "get: the row has several values at once; standard output holds them as JSON",

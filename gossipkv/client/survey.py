@@ -17,6 +17,9 @@ from gossipkv.client.endpoints import is_plain
 from gossipkv.client.errors import ClientError, UnavailableError
 
 _TIMEOUT_S = 5.0
+_LEFT = "left"
+_AMPLE = "ample"
+_DIFFERENT = "wait some seconds if rows are being written; otherwise see GossipkvNotConverging in the runbook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,63 @@ class MemberAnswer:
     """Its own report on its storage; None if it has none."""
     lacking: tuple[dict[str, str], ...] = ()
     """Rows that it knows of and could not take in, as `/v1/cluster` names them."""
+    clock: dict[str, Any] | None = None
+    """Its own report on its clock; None if it has none."""
+    refusing: tuple[str, ...] = ()
+    """Reasons for which it refuses rows of others."""
+    descriptors: dict[str, Any] | None = None
+    """Its own report on its file descriptors; None if it has none."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it has left, and does not answer."""
+        return self.status == _LEFT and self.figures is None
+
+    def trouble(self) -> str | None:
+        """What is wrong with it, and what to do; None if nothing is."""
+        if self.figures is None:
+            return (
+                f"{self.member} does not answer ({self.failure}): start it, or see whether it can be reached; if it is "
+                f"gone for good: gossipkv members forget {self.member}"
+            )
+        if self.clock is not None and self.clock["off"]:
+            apart = age_text(abs(self.clock["ahead_seconds"]))
+            side = "ahead of" if self.clock["ahead_seconds"] > 0 else "behind"
+            return f"{self.member} refuses writes, because its clock is {apart} {side} the others': set it right"
+        if self.storage is not None and self.storage["room"] != _AMPLE:
+            return (
+                f"{self.member} is short of room, so puts are refused at every member: enlarge the volumes of all "
+                "members (and storage_bytes_max), or delete rows"
+            )
+        if self.descriptors is not None and self.descriptors["short_seconds"] is not None:
+            return (
+                f"{self.member} has {self.descriptors['open']} of {self.descriptors['limit']} file descriptors open: "
+                "raise the limit, or find out who opens so many connections"
+            )
+        if self.refusing or self.lacking:
+            reasons = sorted({*self.refusing, *(row["reason"] for row in self.lacking)})
+            return (
+                f"{self.member} refuses or lacks rows of others ({', '.join(reasons)}): see GossipkvRowsRefused and "
+                "GossipkvRowsLacking in the runbook"
+            )
+        if self.unreadable_rows:
+            remedy = "put or delete them, or reach a member with a copy"
+            return f"{self.member} cannot read {self.unreadable_rows:,} rows: {remedy}"
+        if self.alone_seconds is not None:
+            return f"{self.member} reaches no other member: look at the network and at discovery"
+        if not self.is_ready:
+            return f"{self.member} is not ready: it has not synced with another member since it started; wait"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a survey comes to, in one line."""
+
+    ok: bool
+    """Whether all members answer and hold the same rows, and none reports trouble."""
+    text: str
+    """If not `ok`: what is wrong, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +121,22 @@ class Survey:
         return len(sums) == 1
 
     @property
+    def verdict(self) -> Verdict:
+        """Members that have left, and do not answer, do not count."""
+        members = [answer for answer in self.members if not answer.has_left]
+        answering = sum(answer.figures is not None for answer in members)
+        count = f"{answering} of {len(members)} members answer"
+        troubles = [trouble for answer in members if (trouble := answer.trouble()) is not None]
+        troubles += self.run_twice.values()
+        if answering and not self.has_converged:
+            count += " and do not hold the same rows"
+            troubles.append(_DIFFERENT)
+        if not members or not troubles:
+            return Verdict(bool(members), f"{count} and hold the same rows")
+        more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
+        return Verdict(False, f"{count}: {troubles[0]}{more}")
+
+    @property
     def collection_blocked_by(self) -> dict[str, list[str]]:
         """Members for which deleted rows are remembered, and the members that remember them."""
         names = sorted({name for answer in self.members for name in answer.collection_blocked_by})
@@ -73,10 +149,12 @@ class Survey:
         return dict(sorted([*found, *self.told.items()]))
 
 
-async def survey(client: Client) -> Survey:
-    """Ask one server for the members, and each member for its figures. Raises ClientError if no server answers."""
+async def survey(client: Client, *, with_left: bool = False) -> Survey:
+    """Ask one server for the members, and each member for its figures; those that have left only on request. Raises
+    ClientError if no server answers."""
     known = await client.cluster()
-    answers = await asyncio.gather(*(_ask(member, known["cluster"]) for member in known["members"]))
+    asked = [member for member in known["members"] if with_left or member["status"] != _LEFT]
+    answers = await asyncio.gather(*(_ask(member, known["cluster"]) for member in asked))
     return Survey(known["cluster"], list(answers), _running_twice(known))
 
 
@@ -128,6 +206,9 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         account.get("alone_seconds"),
         account.get("storage"),
         tuple(account.get("lacking", ())),
+        account.get("clock"),
+        tuple(account.get("refusing", ())),
+        account.get("descriptors"),
     )
 
 

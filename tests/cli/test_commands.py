@@ -12,6 +12,8 @@ import pytest
 
 from gossipkv.cli import group
 from gossipkv.cli.exit_code import MEANINGS, ExitCode
+from gossipkv.client import Client
+from gossipkv.client.survey import MemberAnswer, Survey
 from tests.cli.conftest import Run
 
 
@@ -117,7 +119,51 @@ def test_status_marks_a_member_that_does_not_answer_for_itself(run: Run) -> None
     outcome = run("status", code=ExitCode.NOT_CONVERGED)
     assert b"no answer" in outcome.out
     assert "has told of no HTTP endpoint" in outcome.err
-    assert json.loads(run("status", "-o", "json", code=ExitCode.NOT_CONVERGED).out)["converged"] is False
+    assert outcome.out.splitlines()[-1].startswith(b"0 of 1 members answer: gossipkv-0 does not answer")
+    told = json.loads(run("status", "-o", "json", code=ExitCode.NOT_CONVERGED).out)
+    assert told["converged"] is False
+    assert told["verdict"] == {"ok": False, "text": outcome.out.splitlines()[-1].decode()}
+
+
+def test_the_table_of_the_status_fits_a_hundred_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {
+        "usr": {
+            "rows": 1_234_567,
+            "tombstones": 12_345,
+            "fingerprint": "0123456789abcdef",
+            "rows_behind": 12_345,
+            "last_sync_seconds": 0.4,
+        },
+        "sys": {"fingerprint": "fedcba9876543210", "rows_behind": 0},
+    }
+    storage = {"room": "ample", "used_bytes": 45, "capacity_bytes": 100}
+    members = [
+        MemberAnswer(
+            f"gossipkv-{number}",
+            "http://h",
+            "alive",
+            is_ready=True,
+            figures=figures,
+            failure=None,
+            storage=storage,
+            clock={"ahead_seconds": 20.0 * number, "off": False, "compared_with": 2},
+        )
+        for number in range(3)
+    ]
+
+    async def surveyed(client: Client, *, with_left: bool) -> Survey:
+        return Survey("gossipkv", members[: 2 + with_left])
+
+    monkeypatch.setattr("gossipkv.cli.cluster.survey", surveyed)
+    lines = run("status").out.decode().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == [
+        "member", "status", "rows", "deleted", "fingerprints", "behind", "synced", "clock", "room", "refuses",
+    ]  # fmt: skip
+    assert "+20.0 s" in lines[2]
+    assert "45%" in lines[2]
+    assert lines[-1] == "2 of 2 members answer and hold the same rows"
+    assert "gossipkv-2" in run("status", "--all").out.decode()
 
 
 def test_the_first_server_that_answers_is_used(run: Run, member: str) -> None:

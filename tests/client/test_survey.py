@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,59 @@ def test_members_have_converged_when_all_that_answer_have_the_same_fingerprints(
     members: list[MemberAnswer], has_converged: bool
 ) -> None:
     assert Survey("gossipkv", members).has_converged is has_converged
+
+
+SAME = [answer("a", "1"), answer("b", "1"), answer("c", "1")]
+OFF = {"ahead_seconds": 1200.0, "off": True, "compared_with": 2}
+SHORT = {"room": "scarce", "used_bytes": 80, "capacity_bytes": 100}
+
+
+def test_the_verdict_on_members_that_hold_the_same_is_one_line() -> None:
+    verdict = Survey("gossipkv", SAME).verdict
+    assert (verdict.ok, verdict.text) == (True, "3 of 3 members answer and hold the same rows")
+
+
+def test_a_member_that_has_left_does_not_count() -> None:
+    left = replace(answer("d", None), status="left", failure="cannot be reached")
+    verdict = Survey("gossipkv", [*SAME, left]).verdict
+    assert (verdict.ok, verdict.text) == (True, "3 of 3 members answer and hold the same rows")
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        (
+            {"figures": None, "failure": "cannot be reached"},
+            "2 of 3 members answer: c does not answer (cannot be reached)",
+        ),
+        ({"clock": OFF}, "c refuses writes, because its clock is 20 min ahead of the others': set it right"),
+        ({"clock": OFF | {"ahead_seconds": -1200.0}}, "20 min behind the others'"),
+        ({"storage": SHORT}, "c is short of room"),
+        ({"refusing": ("clock_skew",)}, "c refuses or lacks rows of others (clock_skew)"),
+        ({"lacking": ({"reason": "undecodable"},)}, "c refuses or lacks rows of others (undecodable)"),
+        ({"unreadable_rows": 2}, "c cannot read 2 rows"),
+        ({"descriptors": {"open": 99, "limit": 100, "short_seconds": 1.0}}, "99 of 100 file descriptors open"),
+        ({"alone_seconds": 30.0}, "c reaches no other member"),
+        ({"is_ready": False}, "c is not ready"),
+        ({"run_twice": {"b": "b runs twice: stop one"}}, "b runs twice: stop one"),
+    ],
+)
+def test_the_verdict_says_what_is_wrong_and_what_to_do(changed: dict[str, Any], text: str) -> None:
+    verdict = Survey("gossipkv", [*SAME[:2], replace(SAME[2], **changed)]).verdict
+    assert not verdict.ok
+    assert text in verdict.text
+    assert "\n" not in verdict.text
+
+
+def test_the_verdict_on_members_that_differ_says_so() -> None:
+    verdict = Survey("gossipkv", [answer("a", "1"), answer("b", "2")]).verdict
+    assert not verdict.ok
+    assert verdict.text.startswith("2 of 2 members answer and do not hold the same rows: wait")
+
+
+def test_the_verdict_names_the_first_trouble_and_counts_the_others() -> None:
+    members = [SAME[0], replace(SAME[1], clock=OFF), replace(SAME[2], storage=SHORT)]
+    assert Survey("gossipkv", members).verdict.text.endswith("set it right (and 1 more)")
 
 
 def test_who_blocks_the_collection_of_deleted_rows_is_told_with_those_that_wait() -> None:

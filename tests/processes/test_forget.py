@@ -65,7 +65,7 @@ async def test_a_forgotten_member_that_returns_brings_nothing_back(tmp_path: Pat
             return all(collection["blocked_by"] == [third.name] for collection in collections)
 
         await eventually(is_blocked, "both name the member that blocks the collection")
-        assert f"gossipkv members forget {third.name}" in (await command("status", "-s", first.url))[1]
+        assert f"gossipkv members forget {third.name}" in (await command("status", "-s", first.url, code=6))[1]
         assert await members.metric(second, f'gossipkv_collection_blocked{{peer="{third.name}"}}') == 1
         assert await members.metric(second, 'gossipkv_tombstones{shard="usr"}') == len(DELETED)
 
