@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
+from gossipkv.core.clocks import ClockStatus
 from gossipkv.core.effects import Tally
 from gossipkv.core.shortage import RoomStatus
 from gossipkv.core.status import MemberStatus, ReplicaStatus, ShardStatus
@@ -39,7 +40,10 @@ def status_of_two_members() -> ReplicaStatus:
     tally.rows_refused["clock_skew"] = tally.envelopes_refused["other_cluster"] = 1
     tally.conflicts["usr", "table"] = 1
     room = RoomStatus("ample", 0, 1, 2, (), ("b",))
-    return ReplicaStatus(Identity("c", "a", 1, 1), True, True, members, {}, totals, ("b",), (), {}, tally, room)
+    clock = ClockStatus(5, False, 1)
+    return ReplicaStatus(
+        Identity("c", "a", 1, 1), True, True, members, {}, totals, ("b",), (), {}, tally, room, clock, ()
+    )
 
 
 def labels_by_metric() -> dict[str, set[str]]:
