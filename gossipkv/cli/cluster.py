@@ -105,7 +105,7 @@ def status_command(context: click.Context, output: str, servers: tuple[str, ...]
         echo_json(content, indent=2)
     else:
         _print(found)
-        click.echo(verdict.text)
+        echo(verdict.text)
     if not verdict.ok:
         context.exit(ExitCode.NOT_CONVERGED)
 
