@@ -34,6 +34,10 @@ from gossipkv.rows.invalid import InvalidInputError
 INPUTS_PER_BATCH_MAX = 256
 """Maximum number of inputs per batch. Bounds how long a client waits for the work of others."""
 
+FRAME_BYTES_PER_BATCH = 1024 * 1024
+"""A batch ends with the frame that reaches this size: all frames of a batch are decoded at once, and an envelope takes
+many times the memory of its frame."""
+
 STUCK_SECONDS = 30.0
 
 CROWD_INPUTS = 4
@@ -87,6 +91,14 @@ def _encoded_answer(envelope: Envelope) -> bytes | Exception:
         failure = StepFailedError(f"the answer could not be encoded: {error}")
         failure.__cause__ = error
         return failure
+
+
+def _without_frames(outcome: Answer | Exception) -> Answer | Exception:
+    """A refusal without its traceback, which holds the envelope for as long as the sender waits for its answer."""
+    if isinstance(outcome, _REFUSALS):
+        outcome.__context__ = outcome.__cause__ = None
+        return outcome.with_traceback(None)
+    return outcome
 
 
 _REFUSALS = (RefusedEnvelopeError, InvalidInputError, ClockOffError)
@@ -259,12 +271,15 @@ class Committer:
     def _waiting_jobs(self) -> tuple[list[_Job], bool]:
         """All waiting inputs, up to a bound; and whether the end has been reached."""
         jobs: list[_Job] = []
+        frame_bytes = 0
         job = self._jobs.get()
         if self._gathering_seconds:
             time.sleep(self._gathering_seconds)
         while job is not None:
             jobs.append(job)
-            if len(jobs) == INPUTS_PER_BATCH_MAX:
+            if isinstance(job.payload, Frame):
+                frame_bytes += len(job.payload.content)
+            if len(jobs) == INPUTS_PER_BATCH_MAX or frame_bytes >= FRAME_BYTES_PER_BATCH:
                 return jobs, False
             try:
                 job = self._jobs.get_nowait()
@@ -298,7 +313,7 @@ class Committer:
             log.exception("batch_failed")
             batch = Batch([error] * len(inputs), Effects())
         outcomes: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = [
-            (future, _encoded_answer(outcome) if isinstance(outcome, Envelope) else outcome)
+            (future, _encoded_answer(outcome) if isinstance(outcome, Envelope) else _without_frames(outcome))
             for future, outcome in zip(futures, batch.outcomes, strict=True)
         ]
         return Published(
@@ -328,7 +343,8 @@ class Committer:
             envelope = decode(payload.content, self._limits)
         except DecodeError as error:
             if payload.exchange is None:
-                return error
+                # A new error: the traceback of the old one holds what was decoded until the sender has its answer.
+                return DecodeError(error.reason, str(error))
             # A member of another protocol version may be about to be replaced: nothing should wait for its data.
             was_answered = error.reason != PROTOCOL
             return Failed(payload.exchange, f"the answer cannot be read: {error}", was_answered)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import msgpack
 
+from gossipkv.codec.items import Items
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
 from gossipkv.codec.reader import ID, LEAF, RUN, Reader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_large, write_rows
@@ -46,17 +47,15 @@ from gossipkv.core.messages import (
 from gossipkv.core.room import Room
 from gossipkv.core.rumours import STATUSES, Rumour
 
-_TEXT_BYTES_MAX = 255
 _ENDPOINT_LENGTH_MAX = 63
 """Number of characters that always fit into a text."""
-_NIL = b"\xc0"
 
-Items = list[Any]
+Written = list[Any]
 
 
 def encode(envelope: Envelope) -> bytes:
     """The frame of an envelope. Nothing is checked here: the envelope must satisfy the invariants of its types."""
-    items: Items = [
+    items: Written = [
         envelope.cluster,
         envelope.member,
         envelope.replica,
@@ -91,8 +90,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         raise DecodeError(MALFORMED, "an empty frame")
     if frame[0] != PROTOCOL_VERSION:
         raise DecodeError(PROTOCOL, f"protocol {frame[0]}, not {PROTOCOL_VERSION}")
-    # A count of more rows than the frame has room for makes a bad frame, not many bad rows.
-    reader = Reader(_unpacked(frame, limits), limits, rows_max=len(frame) // ROW_BYTES_MIN)
+    reader = Reader(Items(frame, limits), limits, rows_max=len(frame) // ROW_BYTES_MIN)
     envelope = Envelope(
         cluster=reader.text(),
         member=reader.text(),
@@ -108,42 +106,8 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         room=_room(reader),
         messages=tuple([_message(reader) for _ in range(reader.length(limits.messages_max))]),
     )
-    if not reader.is_at_end:
-        raise DecodeError(MALFORMED, "items behind the last message")
+    reader.end()
     return envelope
-
-
-def _unpacked(frame: bytes, limits: Limits) -> list[object]:
-    # A value may be longer here than its limit, so that a value that is too large refuses only its row.
-    unpacker = msgpack.Unpacker(
-        raw=False,
-        strict_map_key=True,
-        list_hook=_refuse_container,
-        object_hook=_refuse_container,
-        ext_hook=_refuse_container,
-        max_buffer_size=limits.frame_bytes_max,
-        max_str_len=_TEXT_BYTES_MAX,
-        max_bin_len=limits.frame_bytes_max,
-        max_array_len=0,
-        max_map_len=0,
-        max_ext_len=0,
-    )
-    try:
-        unpacker.feed(memoryview(frame)[1:])
-        items = list(unpacker)
-        # An unpacker does not tell a stream that ended from one cut short in an item. Given one nil more,
-        # it finds that nil only in the first case: in the other it takes the byte for a part of the item.
-        unpacker.feed(_NIL)
-        is_whole = list(unpacker) == [None]
-    except (ValueError, msgpack.UnpackException) as error:
-        raise DecodeError(MALFORMED, f"not msgpack scalars: {error}") from error
-    if not is_whole:
-        raise DecodeError(MALFORMED, "the last item is cut short")
-    return items
-
-
-def _refuse_container(*_: object) -> NoReturn:
-    raise ValueError("not a scalar")
 
 
 def _room(reader: Reader) -> Room:
@@ -180,7 +144,7 @@ def _is_consistent(message: Message) -> bool:
 class _Kind(NamedTuple):
     """How a field is written and read."""
 
-    write: Callable[[Items, Any], None]
+    write: Callable[[Written, Any], None]
     read: Callable[[Reader], Any]
 
 
@@ -192,31 +156,31 @@ class _Layout(NamedTuple):
     """In the order in which they follow the tag."""
 
 
-def _write_position(items: Items, position: Position | None) -> None:
+def _write_position(items: Written, position: Position | None) -> None:
     items += position or (None,)
 
 
-def _write_addresses(items: Items, addresses: tuple[bytes, ...]) -> None:
+def _write_addresses(items: Written, addresses: tuple[bytes, ...]) -> None:
     items += (len(addresses), *addresses)
 
 
-def _write_entries(items: Items, entries: tuple[LeafEntry, ...]) -> None:
+def _write_entries(items: Written, entries: tuple[LeafEntry, ...]) -> None:
     items.append(len(entries))
     for address, versions in entries:
         items += (address, packed(TRIPLE, [(*dot, term) for dot, term in versions]))
 
 
-def _write_rumours(items: Items, rumours: tuple[Rumour, ...]) -> None:
+def _write_rumours(items: Written, rumours: tuple[Rumour, ...]) -> None:
     items.append(len(rumours))
     for member, status, life, accuser in rumours:
         items += (member, STATUSES.index(status), *life, accuser or None)
 
 
-def _write_context(items: Items, context: Context) -> None:
+def _write_context(items: Written, context: Context) -> None:
     items += (context.base if isinstance(context, Abridged) else 0, packed(PAIR, context.items()))
 
 
-def _write_proofs(items: Items, proofs: Proofs) -> None:
+def _write_proofs(items: Written, proofs: Proofs) -> None:
     items.append(len(proofs))
     for marks, listed, known in proofs:
         _write_context(items, marks)
@@ -224,16 +188,16 @@ def _write_proofs(items: Items, proofs: Proofs) -> None:
         _write_replicas(items, known)
 
 
-def _write_replicas(items: Items, replicas: frozenset[ReplicaId]) -> None:
+def _write_replicas(items: Written, replicas: frozenset[ReplicaId]) -> None:
     base, runs = (replicas.base, replicas.runs) if isinstance(replicas, AbridgedIds) else (0, ())
     items += (base, b"".join(map(RUN.pack, runs)), _ids(sorted(replicas)))
 
 
-def _write_lineage(items: Items, lineage: tuple[ReplicaId, ...]) -> None:
+def _write_lineage(items: Written, lineage: tuple[ReplicaId, ...]) -> None:
     items.append(_ids(lineage))
 
 
-def _write_collected(items: Items, collected: Collected) -> None:
+def _write_collected(items: Written, collected: Collected) -> None:
     _write_proofs(items, collected.proofs)
     items.append(collected.timestamp)
     _write_lineage(items, collected.lineage)
@@ -243,7 +207,7 @@ def _ids(replicas: Iterable[ReplicaId]) -> bytes:
     return b"".join(map(ID.pack, replicas))
 
 
-def _write_lacking(items: Items, rows: tuple[LackedRow, ...]) -> None:
+def _write_lacking(items: Written, rows: tuple[LackedRow, ...]) -> None:
     items.append(len(rows))
     for address, through in rows:
         items += (address, packed(PAIR, through.items()))

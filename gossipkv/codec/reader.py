@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import struct
 
+from gossipkv.codec.items import Items
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
-from gossipkv.codec.rows import OUTLINE_ITEMS, PAIR, TRIPLE, VERSION_ITEMS, read_context, read_large, read_row
+from gossipkv.codec.rows import (
+    OUTLINE_ITEMS,
+    PAIR,
+    TRIPLE,
+    VERSION_BYTES_MIN,
+    VERSION_ITEMS,
+    read_context,
+    read_large,
+    read_row,
+)
 from gossipkv.core.address import NAMESPACES, is_address
 from gossipkv.core.base import Abridged, AbridgedIds
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
-from gossipkv.core.fingerprint import Sums, sums_of
+from gossipkv.core.fingerprint import LEAVES, NODES, Sums, sums_of
 from gossipkv.core.lacking import LACKING_ROWS_MAX, LackedRow
 from gossipkv.core.member import INCARNATION_END
 from gossipkv.core.messages import Cursor, LargeRow, LeafEntry, LeafVersion, Position, Range, RefusedRow, RowCopy
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
+from gossipkv.core.walk import ADDRESS_BYTES_PER_MESSAGE
 
 LEAF = struct.Struct(">H")
 ID = struct.Struct(">Q")
 RUN = struct.Struct(">I")
 
+_ADDRESSES_MAX = ADDRESS_BYTES_PER_MESSAGE // 6
+"""The shortest address takes 6 bytes of what a message may name."""
 _INTEGER_64_MAX = 2**64 - 1
 _COUNT_MAX = 2**63 - 1
 
@@ -27,26 +40,20 @@ _COUNT_MAX = 2**63 - 1
 class Reader:
     """Takes fields off a frame's items, one after the other. Each method raises DecodeError."""
 
-    __slots__ = ("_items", "_limits", "_place", "_rows_max", "refused")
+    __slots__ = ("_items", "_limits", "_rows_max", "item", "refused")
 
-    def __init__(self, items: list[object], limits: Limits, rows_max: int) -> None:
+    def __init__(self, items: Items, limits: Limits, rows_max: int) -> None:
         self._items = items
         self._limits = limits
         self._rows_max = rows_max
-        self._place = 0
+        """A count of more rows than the frame has room for makes a bad frame, not many bad rows."""
+        self.item = items.next
         self.refused: list[RefusedRow] = []
         """Rows of the message under way that were left out."""
 
-    @property
-    def is_at_end(self) -> bool:
-        return self._place == len(self._items)
-
-    def item(self) -> object:
-        if self.is_at_end:
-            raise DecodeError(MALFORMED, "an item is missing")
-        item = self._items[self._place]
-        self._place += 1
-        return item
+    def end(self) -> None:
+        """Check that the frame ends here."""
+        self._items.end()
 
     def integer(self, largest: int = _INTEGER_64_MAX) -> int:
         item = self.item()
@@ -59,8 +66,10 @@ class Reader:
 
     def length(self, largest: int | None = None) -> int:
         """How many elements of a list follow; each is one item at least."""
-        remaining = len(self._items) - self._place - 1
-        return self.integer(remaining if largest is None else min(largest, remaining))
+        length = self.integer(_INTEGER_64_MAX if largest is None else largest)
+        if length > self._items.count_max:
+            raise DecodeError(MALFORMED, "fewer items than counted")
+        return length
 
     def boolean(self) -> bool:
         item = self.item()
@@ -105,23 +114,20 @@ class Reader:
         return item
 
     def address(self) -> bytes:
-        item = self.item()
-        if type(item) is not bytes or not is_address(item):
-            raise DecodeError(MALFORMED, "not an address")
-        return item
+        return _address(self.item())
 
     def start(self) -> bytes:
         """An address to begin behind; empty: begin at the beginning."""
-        if self._place < len(self._items) and self._items[self._place] == b"":
-            self._place += 1
-            return b""
-        return self.address()
+        item = self.item()
+        return b"" if item == b"" else _address(item)
 
-    def packed(self, item_bytes: int) -> bytes:
+    def packed(self, item_bytes: int, count_max: int | None = None) -> bytes:
         """Fixed-size numbers in one `bin`."""
         item = self.item()
         if type(item) is not bytes or len(item) % item_bytes:
             raise DecodeError(MALFORMED, f"not bytes in groups of {item_bytes}")
+        if count_max is not None and len(item) > item_bytes * count_max:
+            raise DecodeError(MALFORMED, f"more than {count_max} groups of {item_bytes} bytes")
         return item
 
     def context(self) -> Context:
@@ -201,23 +207,24 @@ class Reader:
         place = self.item()
         if place is None:
             return None
-        self._place -= 1
-        return Position(self.count(), self.start())
+        if type(place) is not int or not 0 <= place <= _COUNT_MAX:
+            raise DecodeError(MALFORMED, "not a place")
+        return Position(place, self.start())
 
     def sums(self) -> tuple[Sums, ...]:
-        return tuple(sums_of(PAIR.iter_unpack(self.packed(PAIR.size))))
+        return tuple(sums_of(PAIR.iter_unpack(self.packed(PAIR.size, LEAVES))))
 
     def lacking(self) -> tuple[LackedRow, ...]:
         return tuple([LackedRow(self.address(), self._entries()) for _ in range(self.length(LACKING_ROWS_MAX))])
 
     def nodes(self) -> tuple[int, ...]:
-        return tuple(self.packed(1))
+        return tuple(self.packed(1, NODES))
 
     def leaves(self) -> tuple[int, ...]:
-        return tuple([leaf for (leaf,) in LEAF.iter_unpack(self.packed(LEAF.size))])
+        return tuple([leaf for (leaf,) in LEAF.iter_unpack(self.packed(LEAF.size, LEAVES))])
 
     def addresses(self) -> tuple[bytes, ...]:
-        return tuple([self.address() for _ in range(self.length())])
+        return tuple([self.address() for _ in range(self.length(_ADDRESSES_MAX))])
 
     def entries(self) -> tuple[LeafEntry, ...]:
         return tuple([LeafEntry(self.address(), self.leaf_versions()) for _ in range(self.length())])
@@ -257,9 +264,29 @@ class Reader:
     def _row_items(self, version_items: int) -> list[object]:
         # Reads the number of versions in place: `length` would cost as much as the rest of the row.
         items = self._items
-        place = self._place
-        versions = items[place] if place < len(items) else None
-        if type(versions) is not int or not 0 <= 2 + version_items * versions < len(items) - place:
+        at = items.at
+        unpacked = items.unpacked
+        if at >= len(unpacked):
+            items.unpack(1)
+            at, unpacked = 0, items.unpacked
+        versions = unpacked[at]
+        if type(versions) is not int or versions < 0:
+            raise DecodeError(MALFORMED, "not a number of versions")
+        end = at + 3 + version_items * versions
+        if end > len(unpacked):
+            self._unpack_row(versions, version_items)
+            at, end, unpacked = 0, end - at, items.unpacked
+        items.at = end
+        return unpacked[at + 1 : end]
+
+    def _unpack_row(self, versions: int, version_items: int) -> None:
+        items = self._items
+        if versions > len(items.unpacked) + items.left_bytes // VERSION_BYTES_MIN:
             raise DecodeError(MALFORMED, "a row is cut short")
-        self._place = place + 3 + version_items * versions
-        return items[place + 1 : self._place]
+        items.unpack(3 + version_items * versions)
+
+
+def _address(item: object) -> bytes:
+    if type(item) is not bytes or not is_address(item):
+        raise DecodeError(MALFORMED, "not an address")
+    return item

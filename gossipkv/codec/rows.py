@@ -30,6 +30,9 @@ _QUADRUPLE = struct.Struct(">QQQQ")
 ROW_BYTES_MIN = 24
 """The number of versions, the shortest address, a context of one replica."""
 
+VERSION_BYTES_MIN = 28
+"""The dot with the timestamp, an empty value or none, no expiry."""
+
 VERSION_ITEMS = 3
 OUTLINE_ITEMS = 4
 

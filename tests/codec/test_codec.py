@@ -7,6 +7,7 @@ import importlib.util
 import struct
 import tracemalloc
 import typing
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -246,7 +247,43 @@ def test_no_frame_takes_memory_out_of_proportion(repeated: bytes) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 128 * LIMITS.frame_bytes_max
+    assert peak < 4 * LIMITS.frame_bytes_max
+
+
+def filled(tag: int, *fields: object, unit: bytes, rest: tuple[object, ...] = ()) -> bytes:
+    """A frame of the greatest size, of one message with a list of equal elements."""
+    start, end = message_of(tag, *fields), b"".join(msgpack.packb(item) for item in rest)
+    count = (LIMITS.frame_bytes_max - len(start) - len(end) - 5) // len(unit)
+    return start + msgpack.packb(count) + unit * count + end
+
+
+def packed_items(*items: object) -> bytes:
+    return b"".join(msgpack.packb(item) for item in items)
+
+
+LARGEST = {
+    "entries": filled(13, "usr", unit=packed_items(b"t\0k", pairs(1, 1, 1)), rest=(None,)),
+    "rows": filled(
+        16, "usr", unit=packed_items(1, b"t\0k", pairs(1, 1), pairs(1, 1, 1), b"", None), rest=(None, 0, 0, 0)
+    ),
+    "a row of many versions": filled(16, "usr", 1, unit=packed_items(pairs(1, 1, 1), b"", None), rest=(None, 0, 0, 0)),
+    "a context": message_of(16, "usr", 1, 1, b"t\0k", pairs(*(number for o in range(130_000) for number in (o, 1)))),
+    "leaves": message_of(12, "usr", bytes(LIMITS.frame_bytes_max - 200), b""),
+    "addresses": filled(15, "usr", unit=packed_items(b"t\0k")),
+}
+
+
+@pytest.mark.parametrize("frame", LARGEST.values(), ids=LARGEST.keys())
+def test_an_envelope_takes_at_most_sixteen_times_its_frame(frame: bytes) -> None:
+    assert len(frame) <= LIMITS.frame_bytes_max
+    tracemalloc.start()
+    try:
+        with suppress(DecodeError):
+            decode(frame, LIMITS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * LIMITS.frame_bytes_max
 
 
 @given(strategies.envelopes, st.data())
