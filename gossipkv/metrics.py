@@ -32,6 +32,7 @@ from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
 from gossipkv.core.room import NO_ROOM
 from gossipkv.core.shortage import AMPLE_ROOM, RoomStatus
 from gossipkv.core.status import MemberStatus, ReplicaStatus
+from gossipkv.intake.bound import Bound, Refusals
 from gossipkv.transport.base import Fault
 
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -125,6 +126,8 @@ class Metrics:
         """Maximum number of members that have series of their own."""
         self._origins: set[str] = set()
         """The members whose replication delay has a series of its own."""
+        self._intake = _IntakeCollector()
+        registry.register(self._intake)
         self._status = _StatusCollector()
         registry.register(self._status)
         ProcessCollector(registry=registry)
@@ -133,6 +136,14 @@ class Metrics:
         _start_at_zero(self.gossip_bytes, ("in", "out"))
         _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
         _start_at_zero(self.loop_restarts, ("discovery", "tick", "feed"))
+
+    def account_for(self, *counted: Bound | Refusals) -> None:
+        """Tell what these hold and refuse from now on, in place of earlier ones of the same names."""
+        for one in counted:
+            if isinstance(one, Bound):
+                self._intake.bounds[one.name] = one
+                one = one.refusals
+            self._intake.refusals[one.cause] = one
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is the template, never the path: labels stay bounded."""
@@ -205,6 +216,27 @@ class _RequestCollector:
             seconds.add_metric(labels, buckets, self._seconds[method, route, status])
         yield requests
         yield seconds
+
+
+class _IntakeCollector:
+    """Takes samples from bounds at the time of a scrape."""
+
+    def __init__(self) -> None:
+        self.bounds: dict[str, Bound] = {}
+        self.refusals: dict[str, Refusals] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        bounds = sorted(self.bounds.items())
+        yield _gauge("intake_used", "What is held now", ["bound"], (([n], bound.used) for n, bound in bounds))
+        yield _gauge(
+            "intake_limit", "The most that may be held", ["bound"], (([n], bound.limit) for n, bound in bounds)
+        )
+        yield _counter(
+            "intake_refused",
+            "Requests and connections refused or cut off because of a bound or deadline",
+            ["cause"],
+            (([cause], refusals.total) for cause, refusals in sorted(self.refusals.items())),
+        )
 
 
 class _StatusCollector:
