@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -18,6 +19,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import StorageError
 from gossipkv.discovery.base import Discovery
 from gossipkv.feed import FeedOptions
+from gossipkv.intake.limits import PortLimits
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions, wall_clock_ms
 from gossipkv.rows.invalid import InvalidInputError
@@ -25,7 +27,7 @@ from gossipkv.settings import Settings, SettingsError
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside
-from gossipkv.transport.http import HttpTransport
+from gossipkv.transport.http import GOSSIP_LIMITS, HttpTransport
 from gossipkv.unshared_rows import ROWS_FILE, write_unshared_rows
 
 # The steps of a graceful stop, each at most its share of `stop_timeout_s`: together they must end before that.
@@ -82,15 +84,30 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         frame_bytes_max=Limits().frame_bytes_max,
         exchange_timeout_s=settings.exchange_timeout_s,
         connect_timeout_s=settings.connect_timeout_s,
+        limits=replace(
+            GOSSIP_LIMITS,
+            connections_max=settings.gossip_connections_max,
+            connections_per_address_max=settings.gossip_connections_per_address_max,
+            head_timeout_seconds=settings.head_timeout_s,
+            bodies_bytes_max=settings.gossip_bodies_bytes_max,
+            answers_bytes_max=settings.gossip_answers_bytes_max,
+        ),
     )
+    metrics.account_for(*transport.bounds.bounds, *transport.bounds.cuts)
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,
         inbox_bytes_max=settings.inbox_bytes_max,
+        inbox_frames_bytes_max=settings.inbox_frames_bytes_max,
         write_wait_seconds=settings.write_wait_s,
         read_wait_seconds=settings.read_wait_s,
         leave_timeout_seconds=settings.stop_timeout_s * LEAVE_SHARE,
         storage_stop_seconds=settings.stop_timeout_s * STORAGE_SHARE,
-        feed=FeedOptions(settings.watch_heartbeat_s, settings.watch_buffer_bytes_max, settings.watch_resume_timeout_s),
+        feed=FeedOptions(
+            settings.watch_heartbeat_s,
+            settings.watch_buffer_bytes_max,
+            settings.watch_resume_timeout_s,
+            settings.watch_buffers_bytes_max,
+        ),
     )
     return Node(options, storage, transport, discovery, metrics, node_options)
 
@@ -127,5 +144,13 @@ def api_options(settings: Settings) -> ApiOptions:
         page_rows_max=settings.page_rows_max,
         page_bytes_max=settings.page_bytes_max,
         body_timeout_seconds=settings.body_timeout_s,
+        port=PortLimits(
+            connections_max=settings.http_connections_max,
+            connections_per_address_max=settings.http_connections_per_address_max,
+            head_timeout_seconds=settings.head_timeout_s,
+            answer_timeout_seconds=settings.answer_timeout_s,
+            bodies_bytes_max=settings.http_bodies_bytes_max,
+            answers_bytes_max=settings.http_answers_bytes_max,
+        ),
         shutdown_timeout_seconds=settings.stop_timeout_s * SHUTDOWN_SHARE,
     )

@@ -4,15 +4,15 @@ Watchers that are up to date are at the tail of their shard: each change is form
 buffers of the watchers that it concerns. A watcher that is behind reads the storage at its own pace, a page at a time,
 until it reaches the tail. An idle watcher is a few objects, and one loop sends the heartbeats of all.
 
-A buffer is bounded in bytes. A watcher that does not take its events is told that it has been dropped, and can resume
-from the last id that it got.
+Each buffer is bounded in bytes, and so are all together. An event counts once, until the last watcher has passed it on.
+A watcher that does not take its events is told that it has been dropped, and can resume from the last id that it got.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -20,8 +20,21 @@ from functools import partial
 from gossipkv.core.address import NAMESPACES, table_of
 from gossipkv.core.storage import View
 from gossipkv.core.watch_position import ANEW, WatchPosition
-from gossipkv.core.watching import BeginAnewError, CatchUp, Changes, Footing, Snapshot, Tail, Told, standing
+from gossipkv.core.watching import (
+    BYTES_PER_PAGE,
+    BeginAnewError,
+    CatchUp,
+    Changes,
+    Footing,
+    Snapshot,
+    Tail,
+    Told,
+    standing,
+)
+from gossipkv.intake.bound import Bound
 from gossipkv.metrics import Metrics
+
+_ROOM_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,8 @@ class FeedOptions:
     """Maximum size of the events buffered for one watcher."""
     resume_timeout_seconds: float = 10.0
     """How long a resumed watcher waits for this member to hold what it was sent elsewhere."""
+    buffers_bytes_max: int = 32 * 1024 * 1024
+    """Maximum size of the events buffered for all watchers."""
 
 
 class Signal(Enum):
@@ -76,10 +91,12 @@ class Watcher:
 
     def put(self, told: Told) -> None:
         self._buffer_bytes += told.size_bytes
-        if self._buffer and self._buffer_bytes > self._feed.options.buffer_bytes_max:
+        feed = self._feed
+        if self._buffer and (self._buffer_bytes > feed.options.buffer_bytes_max or not feed.held.has_room_for(told)):
             self._feed.metrics.watches_dropped.inc()
             self.end(Word(Signal.OVERFLOW, reason="events were not taken off in time; go on from the last id"))
             return
+        feed.held.hold(told)
         self._buffer.append(told)
         self._woken.set()
 
@@ -105,8 +122,13 @@ class Watcher:
     def end(self, word: Word) -> None:
         """Drop the buffered events: the watcher resumes from the last id that it got."""
         self._turn(None)
-        self._buffer.clear()
+        self.drop()
         self._last = word
+
+    def drop(self) -> None:
+        """Drop the buffered events."""
+        self._feed.held.release(self._buffer)
+        self._buffer = []
 
     def _turn(self, position: WatchPosition | None) -> None:
         """Read the storage from now on, instead of getting events."""
@@ -118,7 +140,12 @@ class Watcher:
 
     # Called by the consumer of the events
 
-    async def items(self) -> AsyncIterator[list[Told | Word]]:
+    def keep_text(self, told: Told, text: bytes) -> None:
+        """Keep the formatted event for all watchers that are sent it."""
+        told.text = text
+        self._feed.held.note_text(told)
+
+    async def items(self) -> AsyncGenerator[list[Told | Word]]:
         """The events of the watch, in order. The last one says that the watch ends."""
         if self._position is not None:
             reason = await self._hindrance(self._position)
@@ -128,13 +155,17 @@ class Watcher:
             if self._buffer:
                 items, self._buffer, self._buffer_bytes = self._buffer, [], 0
                 self._feed.metrics.watch_events.inc(len(items))
-                yield items
+                try:
+                    yield items
+                finally:
+                    self._feed.held.release(items)
             elif self.is_live:
                 self._woken.clear()
                 await self._woken.wait()
             else:
-                async for page in self._read():
-                    yield page
+                async with aclosing(self._read()) as pages:
+                    async for page in pages:
+                        yield page
         yield [self._last]
 
     async def _hindrance(self, position: WatchPosition) -> str:
@@ -155,7 +186,7 @@ class Watcher:
             return "this member has not come to hold what the id names in time"
         return ""
 
-    async def _read(self) -> AsyncIterator[list[Told | Word]]:
+    async def _read(self) -> AsyncGenerator[list[Told | Word]]:
         """Read up to the current position of the tail, and join the tail if it has not moved. No page is read before
         the previous one has been taken."""
         feed, target = self._feed, self._feed.position(self.shard)
@@ -166,6 +197,8 @@ class Watcher:
         else:
             reading = CatchUp(position, target, self.prefix)
         while True:
+            if not await self._room_for_page(turns):
+                return
             with feed.view() as view:
                 items: list[Told | Word] = [*reading.page(view, self.shard)]
             if reading.is_finished:
@@ -177,9 +210,72 @@ class Watcher:
                     feed.behind.pop(self, None)
             if items:
                 feed.metrics.watch_events.inc(len(items))
-                yield items
+                for item in items:
+                    feed.held.hold(item)
+                try:
+                    yield items
+                finally:
+                    feed.held.release(items)
             if reading.is_finished or self._turns != turns:
                 return
+
+    async def _room_for_page(self, turns: int) -> bool:
+        """Wait until a page may be read. Returns False if there is something else to do first."""
+        held = self._feed.held
+        waited_seconds = 0.0
+        while not held.bound.has_room(BYTES_PER_PAGE):
+            if waited_seconds >= self._feed.options.resume_timeout_seconds:
+                held.bound.refusals.count(limit=held.bound.limit)
+                self._feed.metrics.watches_dropped.inc()
+                self.end(Word(Signal.OVERFLOW, reason="too many watchers are slow; go on from the last id"))
+            if self._turns != turns:
+                return False
+            await asyncio.sleep(_ROOM_POLL_SECONDS)
+            waited_seconds += _ROOM_POLL_SECONDS
+        return True
+
+
+class HeldEvents:
+    """The events that some watcher still has to pass on; each counts once."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bound = Bound(
+            "watch_buffers_bytes_max",
+            bytes_max,
+            "look for clients that do not read their watches, or raise watch_buffers_bytes_max and the memory limit",
+        )
+        self._holders: dict[Told, int] = {}
+        self._sizes: dict[Told, int] = {}
+
+    def has_room_for(self, told: Told) -> bool:
+        if told in self._holders or self.bound.has_room(told.size_bytes):
+            return True
+        self.bound.refusals.count(used=self.bound.used, limit=self.bound.limit)
+        return False
+
+    def hold(self, item: Told | Word) -> None:
+        if isinstance(item, Word):
+            return
+        holders = self._holders.get(item, 0)
+        if not holders:
+            self._sizes[item] = size = item.size_bytes
+            self.bound.used += size
+        self._holders[item] = holders + 1
+
+    def note_text(self, told: Told) -> None:
+        """Count the text that was kept with an event."""
+        if told in self._sizes:
+            self._sizes[told] += len(told.text)
+            self.bound.used += len(told.text)
+
+    def release(self, items: Iterable[Told | Word]) -> None:
+        for item in items:
+            if isinstance(item, Word):
+                continue
+            self._holders[item] -= 1
+            if not self._holders[item]:
+                del self._holders[item]
+                self.bound.give_back(self._sizes.pop(item))
 
 
 class Feed:
@@ -197,6 +293,8 @@ class Feed:
         self.now_ms = now_ms
         self.options = options
         self.metrics = metrics
+        self.held = HeldEvents(options.buffers_bytes_max)
+        metrics.account_for(self.held.bound)
         self.behind: dict[Watcher, None] = {}
         """Watchers that read by themselves, in the order in which they fell behind."""
         self._switch = switch
@@ -238,6 +336,7 @@ class Feed:
         finally:
             self.metrics.watchers.dec()
             self.behind.pop(watcher, None)
+            watcher.drop()
             del self._watchers[key][watcher]
             if not self._watchers[key]:
                 del self._watchers[key]

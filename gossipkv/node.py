@@ -39,6 +39,7 @@ from gossipkv.descriptors import Descriptors
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import StepFailedError
+from gossipkv.intake.bound import Bound
 from gossipkv.metrics import Metrics
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
@@ -63,6 +64,8 @@ class NodeOptions:
     """Maximum size of their values."""
     inbox_frames_max: int = 256
     """Maximum number of frames from peers that wait to be answered."""
+    inbox_frames_bytes_max: int = 16 * 1024 * 1024
+    """Maximum size of frames and answers from peers that wait for the storage."""
     write_wait_seconds: float = 2.0
     """How long a write waits for its copies, unless the request says otherwise."""
     read_wait_seconds: float = 2.0
@@ -117,6 +120,13 @@ class Node:
         self._waiting_operations = 0
         self._waiting_bytes = 0
         self._waiting_frames = 0
+        self._inbox_frames = Bound(
+            "inbox_frames_bytes_max",
+            node_options.inbox_frames_bytes_max,
+            "find out who sends so much (gossipkv status lists the members), or raise inbox_frames_bytes_max and the "
+            "memory limit",
+        )
+        metrics.account_for(self._inbox_frames)
         self._leaving: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[bool] | None = None
         self._has_ended = False
@@ -462,19 +472,33 @@ class Node:
             log.exception("exchange_failed", endpoint=send.endpoint)
             self._committer.post(Failed(send.exchange, f"{type(error).__name__}: {error}"))
         else:
-            self._committer.post(Frame(answer, send.exchange))
+            await self._take_in(answer, send)
+
+    async def _take_in(self, answer: bytes, send: EncodedSend) -> None:
+        size = len(answer)
+        if not self._inbox_frames.take(size):
+            self._committer.post(Failed(send.exchange, "too many frames wait for the storage"))
+            return
+        try:
+            outcome = await self._committer.ask(Frame(answer, send.exchange))
+        finally:
+            self._inbox_frames.give_back(size)
+        if isinstance(outcome, StepFailedError):
+            log.error("input_failed", reason=str(outcome), exc_info=outcome.__cause__)
 
     async def _serve(self, frame: bytes) -> bytes:
         """Answer a peer. Raises RefusedError."""
         if self.fenced.is_set():
             raise RefusedError(str(self._reason_to_stop()))
-        if self._waiting_frames >= self._node_options.inbox_frames_max:
+        size = len(frame)
+        if self._waiting_frames >= self._node_options.inbox_frames_max or not self._inbox_frames.take(size):
             raise RefusedError("too many frames wait to be answered")
         self._waiting_frames += 1
         try:
             outcome: Outcome = await self._committer.ask(Frame(frame))
         finally:
             self._waiting_frames -= 1
+            self._inbox_frames.give_back(size)
         if isinstance(outcome, Exception):
             raise RefusedError(str(outcome))
         if self.fenced.is_set():

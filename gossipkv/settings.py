@@ -307,6 +307,72 @@ class Settings:
         minimum=8 * _MIB,
         maximum=1024 * _MIB,
     )
+    inbox_frames_bytes_max: int = _number(
+        16 * _MIB,
+        "Maximum size of messages from other members that wait for the storage; more are refused, and come again.",
+        "bytes",
+        minimum=4 * _MIB,
+        maximum=1024 * _MIB,
+    )
+    http_bodies_bytes_max: int = _number(
+        24 * _MIB,
+        "Maximum size of the bodies of all requests that are under way, lines of batches included; more are answered "
+        "503.",
+        "bytes",
+        minimum=8 * _MIB,
+        maximum=4096 * _MIB,
+    )
+    http_answers_bytes_max: int = _number(
+        32 * _MIB,
+        "Maximum size of the answers that wait for clients to read them; more are answered 503.",
+        "bytes",
+        minimum=8 * _MIB,
+        maximum=4096 * _MIB,
+    )
+    http_connections_max: int = _number(
+        1_024, "Maximum number of connections to the HTTP API, idle ones included.", "connections", maximum=65_536
+    )
+    http_connections_per_address_max: int = _number(
+        256,
+        "Maximum number of connections to the HTTP API from one address; raise it if clients come through a proxy.",
+        "connections",
+        maximum=65_536,
+    )
+    gossip_bodies_bytes_max: int = _number(
+        16 * _MIB,
+        "Maximum size of the messages from other members that are being received or answered; more are refused, and "
+        "come again.",
+        "bytes",
+        minimum=4 * _MIB,
+        maximum=1024 * _MIB,
+    )
+    gossip_answers_bytes_max: int = _number(
+        16 * _MIB,
+        "Maximum size of the answers that wait for other members to read them; more are refused.",
+        "bytes",
+        minimum=4 * _MIB,
+        maximum=1024 * _MIB,
+    )
+    gossip_connections_max: int = _number(
+        1_024, "Maximum number of connections to the gossip port, idle ones included.", "connections", maximum=65_536
+    )
+    gossip_connections_per_address_max: int = _number(
+        256, "Maximum number of connections to the gossip port from one address.", "connections", maximum=65_536
+    )
+    head_timeout_s: float = _number(
+        10.0,
+        "Longest wait for the headers of a request, from the opening of the connection or from their first byte.",
+        "seconds",
+        minimum=0.1,
+        maximum=600,
+    )
+    answer_timeout_s: float = _number(
+        30.0,
+        "A client that reads less than 1 KiB per second of an answer for this long is cut off.",
+        "seconds",
+        minimum=0.1,
+        maximum=600,
+    )
     write_wait_s: float = _number(
         2.0,
         "How long a write waits for its copies, unless the request says otherwise.",
@@ -330,6 +396,14 @@ class Settings:
         "bytes",
         minimum=64 * 1024,
         maximum=256 * _MIB,
+    )
+    watch_buffers_bytes_max: int = _number(
+        32 * _MIB,
+        "Maximum size of the events buffered for all watchers; an event that several wait for counts once. Beyond it, "
+        "slow watchers are dropped.",
+        "bytes",
+        minimum=4 * _MIB,
+        maximum=4096 * _MIB,
     )
     watch_resume_timeout_s: float = _number(
         10.0,

@@ -37,6 +37,8 @@ from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import address_of
 from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
+from gossipkv.intake.body import share_of
+from gossipkv.intake.bound import Share
 from gossipkv.node import Node
 from gossipkv.rows.conditions import tags_of
 from gossipkv.rows.durations import life_ms_of
@@ -48,6 +50,11 @@ Outcome = Sequence[Result | ProblemError] | ProblemError
 
 _FIELDS = frozenset({"row", "value", "delete", "etag", "ttl", "context", "siblings"})
 _parse = json.JSONDecoder().raw_decode
+
+_EXAMINED_BYTES_MIN = 64 * 1024
+_SEPARATORS = (b",", b"[", b"{")
+_SEPARATORS_MAX = 10_000
+_ROOM_POLL_SECONDS = 0.02
 
 log = structlog.get_logger("gossipkv.api")
 
@@ -63,6 +70,8 @@ class Refused(NamedTuple):
 class Group:
     """Lines that are written together. A place is the row of an operation, or a refusal."""
 
+    size_bytes: int = 0
+    """Of the lines."""
     places: list[str | Refused] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
 
@@ -79,7 +88,8 @@ class Batch:
         wanted = wanted_of(parameters, self._node.defaults_of(namespace, table)[0])
         response = web.StreamResponse(headers={"Content-Type": NDJSON} | alone_headers(self._node))
         await response.prepare(request)
-        stream = _Stream(self._node, self._options, namespace, table, wanted, response)
+        share = share_of(request)
+        stream = _Stream(self._node, self._options, namespace, table, wanted, response, share)
         try:
             await stream.run(request.content)
         except* ConnectionError:
@@ -105,7 +115,11 @@ class _Stream:
         table: str,
         wanted: Wanted,
         response: web.StreamResponse,
+        share: Share,
     ) -> None:
+        self._share = share
+        """What the lines take that are not answered yet."""
+        self._unanswered_bytes = 0
         self._node = node
         self._options = options
         self._namespace = namespace
@@ -131,9 +145,8 @@ class _Stream:
         """The lines that have arrived, in groups; a problem replaces a line that could not be read."""
         rows_max = self._options.batch_group_rows_max
         bytes_max = self._options.batch_line_bytes_max
-        # Pieces of an incomplete line. They are joined once, because a line may come in many pieces.
-        parts: list[bytes] = []
-        parts_bytes = 0
+        # The beginning of a line that is incomplete. Not a list of pieces: these may be of one byte each.
+        begun = bytearray()
         is_skipping = False
         while True:
             chunk = await self._next(content)
@@ -143,16 +156,18 @@ class _Stream:
             *complete, rest = chunk.split(b"\n")
             lines: list[bytes | ProblemError] = [*complete]
             if complete:
-                lines[0] = b"" if is_skipping else b"".join([*parts, complete[0]])
-                parts, parts_bytes, is_skipping = [], 0, False
-            if rest and not is_skipping:
-                parts.append(rest)
-                parts_bytes += len(rest)
+                lines[0] = b"" if is_skipping else bytes(begun + complete[0])
+                begun, is_skipping = bytearray(), False
+            if not is_skipping:
+                begun += rest
             if not chunk:
-                lines.append(b"".join(parts))
-            elif parts_bytes > bytes_max:
+                lines.append(bytes(begun))
+                begun.clear()
+            elif len(begun) > bytes_max:
                 lines.append(_line_too_long(bytes_max))
-                parts, parts_bytes, is_skipping = [], 0, True
+                begun, is_skipping = bytearray(), True
+            self._unanswered_bytes += sum(len(line) for line in lines if isinstance(line, bytes))
+            self._share.keep(len(begun) + self._unanswered_bytes)
             for at in range(0, len(lines), rows_max):
                 yield lines[at : at + rows_max]
             if not chunk:
@@ -162,7 +177,13 @@ class _Stream:
         """The next bytes, none at the end."""
         try:
             async with asyncio.timeout(self._options.body_timeout_seconds):
-                return await content.readany()
+                chunk = await content.readany()
+            if not await self._has_room_for(chunk):
+                self._response.force_close()
+                return ProblemError(
+                    "overloaded", "lines of other requests take all the memory that there is for bodies"
+                )
+            return chunk
         except TimeoutError:
             self._response.force_close()
             return timed_out(self._options.body_timeout_seconds)
@@ -170,10 +191,20 @@ class _Stream:
             self._response.force_close()
             return ProblemError("invalid-body", "the body is not well-formed HTTP")
 
+    async def _has_room_for(self, chunk: bytes) -> bool:
+        """Take room for the bytes. Waits for answers to other lines, which make room."""
+        deadline = asyncio.get_running_loop().time() + self._options.body_timeout_seconds
+        while chunk and not self._share.bound.has_room(len(chunk), self._share.held):
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(_ROOM_POLL_SECONDS)
+        return not chunk or self._share.take(len(chunk))
+
     def _parsed(self, lines: list[bytes | ProblemError]) -> Group:
         group = Group()
         prefix, options = self._prefix, self._options
         for line in lines:
+            group.size_bytes += len(line) if isinstance(line, bytes) else 0
             if isinstance(line, ProblemError):
                 group.places.append(Refused(None, line))
             elif line and not line.isspace():
@@ -201,6 +232,8 @@ class _Stream:
             text = _results(group, await task, self._namespace)
             async with asyncio.timeout(self._options.body_timeout_seconds):
                 await self._response.write(text)
+            self._unanswered_bytes -= group.size_bytes
+            self._share.keep(self._share.held - group.size_bytes)
             self._slots.release()
 
 
@@ -229,6 +262,9 @@ def _take(line: bytes, prefix: bytes, options: ApiOptions, operations: list[Oper
 
 
 def _entry(line: bytes) -> dict[str, object]:
+    if len(line) > _EXAMINED_BYTES_MIN and _separators(line) > _SEPARATORS_MAX:
+        # Parsed, `[[],[],...]` would take 30 times the memory of its line.
+        raise ProblemError("invalid-line", f"a line has at most {_SEPARATORS_MAX} commas and brackets outside of texts")
     try:
         text = line.decode().strip()
         entry, end = _parse(text)
@@ -239,6 +275,18 @@ def _entry(line: bytes) -> dict[str, object]:
     if end != len(text) or not isinstance(entry, dict):
         raise ProblemError("invalid-line", "the line is not one JSON object")
     return entry
+
+
+def _separators(line: bytes) -> int:
+    """The number of commas and opening brackets; those in texts count only if there are few others."""
+    count = sum(map(line.count, _SEPARATORS))
+    if count <= _SEPARATORS_MAX:
+        return count
+    # Without the escaped quotes, every second part between quotes is a text.
+    quoted = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if (texts := quoted.count(b'"') // 2) > _SEPARATORS_MAX:
+        return texts
+    return sum(sum(map(part.count, _SEPARATORS)) for part in quoted.split(b'"')[::2])
 
 
 def _row(entry: dict[str, object]) -> str:

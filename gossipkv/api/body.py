@@ -8,6 +8,8 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from gossipkv.api.problem import ProblemError
+from gossipkv.intake.body import BodyTooLargeError, NoRoomForBodyError, body_of
+from gossipkv.node import OverloadedError
 
 
 def refuse_encoding(request: web.BaseRequest) -> None:
@@ -22,33 +24,21 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_seconds: f
     """The whole body. `too_large` is the kind of problem for a body of more than `bytes_max` bytes."""
     if CONTENT_ENCODING in request.headers:
         refuse_encoding(request)
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait()
-        if len(body) > bytes_max:
-            raise _too_large(too_large, bytes_max)
-        return body
-    if (request.content_length or 0) > bytes_max:
-        raise _too_large(too_large, bytes_max)
-    chunks: list[bytes] = []
-    size_bytes = 0
     try:
+        if request.content.is_eof():
+            # It is here already: the usual case, without a timer.
+            return await body_of(request, bytes_max)
         async with asyncio.timeout(timeout_seconds):
-            while chunk := await content.readany():
-                chunks.append(chunk)
-                size_bytes += len(chunk)
-                if size_bytes > bytes_max:
-                    raise _too_large(too_large, bytes_max)
+            return await body_of(request, bytes_max)
+    except BodyTooLargeError:
+        raise ProblemError(too_large, f"at most {bytes_max} bytes are taken", bytes_max=bytes_max) from None
+    except NoRoomForBodyError as error:
+        raise OverloadedError(str(error)) from None
     except TimeoutError:
         raise timed_out(timeout_seconds) from None
-    return b"".join(chunks)
 
 
 def timed_out(timeout_seconds: float) -> ProblemError:
     return ProblemError(
         "body-timeout", f"the body did not come within {timeout_seconds:g} seconds", headers={"Connection": "close"}
     )
-
-
-def _too_large(kind: str, bytes_max: int) -> ProblemError:
-    return ProblemError(kind, f"at most {bytes_max} bytes are taken", bytes_max=bytes_max)

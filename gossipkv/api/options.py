@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gossipkv.intake.limits import PortLimits
 from gossipkv.rows.limits import ROW_KEY_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
 
 JSON_BYTES_PER_BYTE_MAX = 6
@@ -35,8 +36,8 @@ class ApiOptions:
     """Maximum number of rows of a deleted table deleted in one transaction."""
     body_timeout_seconds: float = 30.0
     """The time for a whole body; in a batch, for its next bytes, and for the client to read results."""
-    keepalive_timeout_seconds: float = 75.0
-    """The time after which an idle connection is closed, or one whose request headers are incomplete."""
+    port: PortLimits = field(default_factory=PortLimits)
+    """Bounds and deadlines of connections, and bounds on what all requests hold together."""
     shutdown_timeout_seconds: float = 2.0
     """The time for requests under way when the server stops. A body that is still incomplete is cut off."""
     retry_after_seconds: int = 1

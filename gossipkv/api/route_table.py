@@ -17,6 +17,7 @@ from aiohttp.hdrs import EXPECT
 from gossipkv.api.problem import ProblemError, internal_error, problem_of
 from gossipkv.api.row_response import RowResponse
 from gossipkv.api.target import Parameters, Target, parameters_of, target_of
+from gossipkv.intake.limits import PortBounds
 from gossipkv.metrics import Metrics
 
 Handler = Callable[[web.BaseRequest, Target, Parameters], Awaitable[web.StreamResponse]]
@@ -65,6 +66,10 @@ class RouteTable:
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
                 assert method not in methods, f"{method} {route.template} is routed twice"
                 methods[method] = route
+
+    def account_for(self, bounds: PortBounds) -> None:
+        """Show the bounds of the port in the metrics."""
+        self._metrics.account_for(*bounds.bounds, *bounds.cuts)
 
     async def dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         began = perf_counter()

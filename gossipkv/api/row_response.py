@@ -47,6 +47,10 @@ class RowResponse(web.StreamResponse):
         self._answered: BaseRequest | None = None
 
     @property
+    def body(self) -> bytes:
+        return self._value
+
+    @property
     def keep_alive(self) -> bool:
         return self._keeps_alive
 

@@ -9,6 +9,8 @@ advance the id.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -30,6 +32,7 @@ from gossipkv.node import Node
 PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
 EVENT_STREAM = "text/event-stream"
 LAST_EVENT_ID = "Last-Event-ID"
+_WRITE_BYTES_MAX = 64 * 1024
 _NEXT_DATA_LINE = "\ndata: "
 
 
@@ -67,17 +70,40 @@ class Watch:
 
     async def _pass_on(self, watcher: Watcher, response: web.StreamResponse) -> None:
         await response.write(f": watching\nid: {watcher.first_id}\n\n".encode())
-        async for items in watcher.items():
-            text = b"".join([self._text(watcher.shard, item) for item in items])
-            async with asyncio.timeout(self._options.body_timeout_seconds):
+        async with aclosing(watcher.items()) as batches:
+            async for items in batches:
+                await self._write(watcher, items, response)
+
+    async def _write(self, watcher: Watcher, items: list[Told | Word], response: web.StreamResponse) -> None:
+        # A deadline for all of them: a client that takes a little now and then would hold them for ever.
+        async with asyncio.timeout(self._options.body_timeout_seconds):
+            for text in self._texts(watcher, items):
                 await response.write(text)
 
-    def _text(self, shard: str, item: Told | Word) -> bytes:
+    def _texts(self, watcher: Watcher, items: list[Told | Word]) -> Iterator[bytes]:
+        """The events in writes of bounded size: what is being written is a copy for this watcher alone."""
+        texts: list[bytes] = []
+        size_bytes = 0
+        for item in items:
+            text = self._text(watcher, item)
+            if texts and size_bytes + len(text) > _WRITE_BYTES_MAX:
+                yield b"".join(texts)
+                texts, size_bytes = [], 0
+            if len(text) > _WRITE_BYTES_MAX:
+                for at in range(0, len(text), _WRITE_BYTES_MAX):
+                    yield text[at : at + _WRITE_BYTES_MAX]
+            else:
+                texts.append(text)
+                size_bytes += len(text)
+        if texts:
+            yield b"".join(texts)
+
+    def _text(self, watcher: Watcher, item: Told | Word) -> bytes:
         if isinstance(item, Word):
             return _word_text(item)
         if not item.text:
             # Many watchers get the same event.
-            item.text = self._event_text(shard, item)
+            watcher.keep_text(item, self._event_text(watcher.shard, item))
         return item.text
 
     def _event_text(self, shard: str, told: Told) -> bytes:

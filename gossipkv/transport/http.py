@@ -1,8 +1,8 @@
 """Exchanges over HTTP/1.1: `POST /gossip/v1`, a frame for a frame.
 
 A peer may be slow, broken or hostile. So every wait has a deadline, every body is counted while it is read,
-and nothing is decompressed. The client closes idle connections before the server does: a request must not be
-sent on a connection that the other end is closing.
+nothing is decompressed, and all frames together are bounded (`intake`). The client closes idle connections before the
+server does: a request must not be sent on a connection that the other end is closing.
 
 | status | means | at the client |
 | --- | --- | --- |
@@ -16,12 +16,19 @@ sent on a connection that the other end is closing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+from dataclasses import replace
 
 import aiohttp
 import structlog
-from aiohttp import web
+from aiohttp import web, web_protocol
 
+from gossipkv.intake.body import BodyTooLargeError, NoRoomForBodyError, body_of
+from gossipkv.intake.bound import Share
+from gossipkv.intake.client_faults import ClientFaults
+from gossipkv.intake.limits import PortBounds, PortLimits
+from gossipkv.intake.port import Port
 from gossipkv.transport.base import ExchangeError, Fault, RefusedError, Serve
 
 _log = structlog.get_logger(__name__)
@@ -31,12 +38,12 @@ CONTENT_TYPE = "application/vnd.gossipkv"
 
 _CLIENT_KEEPALIVE_S = 15.0
 _SERVER_KEEPALIVE_S = 30.0
-"""Also the deadline for a request's headers."""
 _SHUTDOWN_TIMEOUT_S = 0.5
 _LINGERING_TIME_S = 1.0
 _CONNECTIONS_PER_PEER_MAX = 2
 _REQUESTS_MAX = 128
-"""Maximum number of concurrent requests; with the size of a frame, this bounds memory."""
+"""Maximum number of concurrent requests."""
+_RETRY_AFTER = {"Retry-After": "1"}
 _REFUSAL_BYTES_MAX = 1024
 _BAD_GATEWAY_STATUSES = (502, 503, 504)
 _NAME = r"(?:'[^']{0,512}'|\"[^\"]{0,512}\")"
@@ -51,6 +58,16 @@ _MEMBERS_REFUSAL = re.compile(
     r"|the cluster was told to forget this member's data: it starts again without them"
 )
 """What a member says that refuses a frame, as far as others log it."""
+
+GOSSIP_LIMITS = PortLimits(
+    name="gossip",
+    keepalive_timeout_seconds=_SERVER_KEEPALIVE_S,
+    bodies_bytes_max=16 * 1024 * 1024,
+    answers_bytes_max=16 * 1024 * 1024,
+)
+
+_logger = logging.getLogger("gossipkv.transport.http")
+_logger.addFilter(ClientFaults())
 
 
 class HttpTransport:
@@ -70,6 +87,7 @@ class HttpTransport:
         frame_bytes_max: int = 2 * 1024 * 1024,
         exchange_timeout_s: float = 10.0,
         connect_timeout_s: float = 3.0,
+        limits: PortLimits = GOSSIP_LIMITS,
     ) -> None:
         self._host = host
         self._port = port
@@ -79,7 +97,8 @@ class HttpTransport:
         self._connect_timeout_s = connect_timeout_s
         self._requests = 0
         self._serve: Serve | None = None
-        self._runner: web.AppRunner | None = None
+        self._server: Port | None = None
+        self.bounds = PortBounds(replace(limits, answer_timeout_seconds=exchange_timeout_s))
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -90,26 +109,15 @@ class HttpTransport:
         return f"http://{host}:{self._port}"
 
     async def start(self, serve: Serve) -> None:
-        application = web.Application(client_max_size=self._frame_bytes_max)
-        application.router.add_post(PATH, self._respond)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=_SERVER_KEEPALIVE_S,
-            lingering_time=_LINGERING_TIME_S,
-            shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
-        )
         self._serve = serve
-        await runner.setup()
+        server = Port(self._respond, self.bounds, _overloaded, logger=_logger, lingering_time=_LINGERING_TIME_S)
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await server.start(self._host, self._port)
         except OSError as error:
-            await runner.cleanup()
             detail = f"cannot serve gossip on {self._host}:{self._port} (--gossip-port, GOSSIPKV_GOSSIP_PORT)"
             raise OSError(error.errno, f"{detail}: {error.strerror}") from error
-        self._runner = runner
-        self._port = runner.addresses[0][1]
+        self._server = server
+        self._port = server.number
         self._session = self._new_session()
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -127,11 +135,11 @@ class HttpTransport:
 
     async def close(self) -> None:
         session, self._session = self._session, None
-        runner, self._runner = self._runner, None
+        server, self._server = self._server, None
         if session is not None:
             await session.close()
-        if runner is not None:
-            await runner.cleanup()
+        if server is not None:
+            await server.stop(_SHUTDOWN_TIMEOUT_S)
 
     # The client.
 
@@ -156,47 +164,50 @@ class HttpTransport:
 
     async def _answer(self, response: aiohttp.ClientResponse) -> bytes:
         answer = bytearray()
-        async for chunk in response.content.iter_any():
-            answer += chunk
-            if len(answer) > self._frame_bytes_max:
-                raise ExchangeError(Fault.MALFORMED, f"an answer of more than {self._frame_bytes_max} bytes")
-        return bytes(answer)
+        share = Share(self.bounds.bodies)
+        try:
+            async for chunk in response.content.iter_any():
+                answer += chunk
+                if len(answer) > self._frame_bytes_max:
+                    raise ExchangeError(Fault.MALFORMED, f"an answer of more than {self._frame_bytes_max} bytes")
+                if not share.take(len(chunk)):
+                    raise ExchangeError(Fault.UNREACHABLE, "other frames leave no room for the answer")
+            return bytes(answer)
+        finally:
+            share.keep(0)
 
     # The server.
 
-    async def _respond(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        if request.raw_path != PATH:
+            return web.Response(status=404, text=f"frames are posted to {PATH}")
+        if request.method != "POST":
+            return web.Response(status=405, text=f"frames are posted to {PATH}", headers={"Allow": "POST"})
         if request.content_type != CONTENT_TYPE or "Content-Encoding" in request.headers:
             return web.Response(status=415, text=f"send {CONTENT_TYPE}, not encoded")
-        if (request.content_length or 0) > self._frame_bytes_max:
-            raise web.HTTPRequestEntityTooLarge(self._frame_bytes_max)
         if self._requests >= _REQUESTS_MAX:
-            return web.Response(status=503, text="overloaded", headers={"Retry-After": "1"})
+            return _overloaded("too many frames are being answered")
         self._requests += 1
         try:
             return await self._exchanged(request)
         finally:
             self._requests -= 1
 
-    async def _exchanged(self, request: web.Request) -> web.Response:
+    async def _exchanged(self, request: web.BaseRequest) -> web.Response:
         try:
             async with asyncio.timeout(self._exchange_timeout_s):
-                frame = await request.read()
+                frame = await body_of(request, self._frame_bytes_max)
         except TimeoutError:
             response = web.Response(status=408, text="the body did not arrive in time")
             response.force_close()
             return response
-        response = await self._served(frame)
-        try:
-            async with asyncio.timeout(self._exchange_timeout_s):
-                await response.prepare(request)
-                await response.write_eof()
-        except TimeoutError:
-            # The peer does not read its answer, which would wait in memory for as long as it likes.
-            if request.transport is not None:
-                request.transport.abort()
-        except ConnectionError:
-            pass  # The peer is gone, and its side of the exchange has failed too.
-        return response
+        except BodyTooLargeError:
+            return web.Response(status=413, text=f"a frame has at most {self._frame_bytes_max} bytes")
+        except NoRoomForBodyError as error:
+            return _overloaded(str(error))
+        except web_protocol.RequestPayloadError:
+            return web.Response(status=400, text="the body is not well-formed HTTP")
+        return await self._served(frame)
 
     async def _served(self, frame: bytes) -> web.Response:
         assert self._serve is not None
@@ -208,6 +219,10 @@ class HttpTransport:
             _log.exception("a frame was not answered", endpoint=self.endpoint)
             return web.Response(status=500, text="failed to answer")
         return web.Response(body=answer, content_type=CONTENT_TYPE)
+
+
+def _overloaded(detail: str) -> web.Response:
+    return web.Response(status=503, text=f"overloaded: {detail}", headers=_RETRY_AFTER)
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ExchangeError:

@@ -16,6 +16,7 @@ from gossipkv.committer import StoppedError
 from gossipkv.core.storage import StorageFailedError, StorageFullError
 from gossipkv.core.write import Operation, Result
 from gossipkv.group_commit import StepFailedError
+from gossipkv.intake.limits import PortLimits
 from gossipkv.node import OverloadedError
 
 from .conftest import OPTIONS, Api, row_path, running
@@ -59,9 +60,10 @@ async def test_a_body_that_comes_too_slowly_is_given_up() -> None:
 
 
 async def test_headers_that_come_too_slowly_are_given_up() -> None:
-    async with running(replace(OPTIONS, keepalive_timeout_seconds=0.05)) as api:
+    async with running(replace(OPTIONS, port=PortLimits(head_timeout_seconds=0.05))) as api:
         assert await api.raw(b"GET /livez HTTP/1.1\r\nHo") == b""
         assert await api.raw(b"") == b""
+    async with running(replace(OPTIONS, port=PortLimits(keepalive_timeout_seconds=0.05))) as api:
         after_a_response = await api.raw(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /li")
         assert after_a_response.count(b"HTTP/1.1") == 1
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from unittest.mock import patch
 
 import pytest
 
-from gossipkv.committer import StoppedError
+from gossipkv.codec import encode
+from gossipkv.committer import Frame, StoppedError
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.messages import Envelope
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.core.write import NotMatched, Operation, Written
 from gossipkv.node import Node, NodeOptions, OverloadedError
@@ -222,6 +225,26 @@ async def test_a_hostile_frame_is_refused_and_gossip_goes_on(cluster: LocalClust
         return get(a, "row") == b"value"
 
     await eventually(is_on_a)
+
+
+async def test_more_bytes_of_frames_than_the_inbox_holds_are_refused(cluster: LocalCluster) -> None:
+    node = await cluster.start("a", node_options=NodeOptions(inbox_frames_bytes_max=100_000))
+    outcomes = await asyncio.gather(*[node._serve(bytes(60_000)) for _ in range(5)], return_exceptions=True)
+    refused = [str(outcome) for outcome in outcomes]
+    assert refused.count("too many frames wait to be answered") == 4
+    assert "protocol 0" in refused[0]
+    assert node._inbox_frames.used == 0
+
+
+async def test_a_refusal_keeps_nothing_of_what_was_decoded() -> None:
+    envelope = encode(Envelope("another", "m", 1, 1, 1, ()))
+    async with AsyncExitStack() as stack:
+        node = await LocalCluster(stack).start("a")
+        outcomes = [await node._committer.ask(Frame(frame)) for frame in (envelope, bytes(10), envelope[:-1])]
+    assert len(outcomes) == 3
+    for outcome in outcomes:
+        assert isinstance(outcome, Exception)
+        assert (outcome.__traceback__, outcome.__context__, outcome.__cause__) == (None, None, None)
 
 
 async def test_members_of_another_cluster_are_refused(cluster: LocalCluster) -> None:
