@@ -174,7 +174,8 @@ async def test_an_answer_that_is_not_read_is_dropped_by_the_deadline() -> None:
     async with asyncio.timeout(20):
         while not transport.bounds.slow_readers.total:
             await asyncio.sleep(0.01)
-    assert transport.bounds.answers.used == 0
+        while transport.bounds.answers.used:
+            await asyncio.sleep(0.01)
     received = 0
     with contextlib.suppress(ConnectionError):
         while chunk := await asyncio.wait_for(reader.read(65536), 20):
