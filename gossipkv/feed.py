@@ -145,6 +145,20 @@ class Watcher:
         told.text = text
         self._feed.held.note_text(told)
 
+    async def may_format(self, told: Told, text_bytes_max: int) -> bool:
+        """Wait until there is room for the formatted event, which may be several times as large as its row. Returns
+        False if there is none in time: the watch ends then."""
+        bound, held_bytes = self._feed.held.bound, self._feed.held.size_of(told)
+        waited_seconds = 0.0
+        while not told.text and not bound.has_room(text_bytes_max, held_bytes):
+            if waited_seconds >= self._feed.options.resume_timeout_seconds:
+                bound.refusals.count(used=bound.used, limit=bound.limit)
+                self._feed.metrics.watches_dropped.inc()
+                return False
+            await asyncio.sleep(_ROOM_POLL_SECONDS)
+            waited_seconds += _ROOM_POLL_SECONDS
+        return True
+
     async def items(self) -> AsyncGenerator[list[Told | Word]]:
         """The events of the watch, in order. The last one says that the watch ends."""
         if self._position is not None:
@@ -159,6 +173,7 @@ class Watcher:
                     yield items
                 finally:
                     self._feed.held.release(items)
+                    items.clear()
             elif self.is_live:
                 self._woken.clear()
                 await self._woken.wait()
@@ -216,6 +231,7 @@ class Watcher:
                     yield items
                 finally:
                     feed.held.release(items)
+                    items.clear()
             if reading.is_finished or self._turns != turns:
                 return
 
@@ -253,6 +269,10 @@ class HeldEvents:
         self.bound.refusals.count(used=self.bound.used, limit=self.bound.limit)
         return False
 
+    def size_of(self, told: Told) -> int:
+        """What is counted for an event."""
+        return self._sizes.get(told, 0)
+
     def hold(self, item: Told | Word) -> None:
         if isinstance(item, Word):
             return
@@ -276,6 +296,8 @@ class HeldEvents:
             if not self._holders[item]:
                 del self._holders[item]
                 self.bound.give_back(self._sizes.pop(item))
+                # The traceback of a watch that was cut off may hold the event for a while.
+                item.text = b""
 
 
 class Feed:

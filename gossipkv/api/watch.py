@@ -9,7 +9,6 @@ advance the id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import aclosing
 
 from aiohttp import web
@@ -33,6 +32,8 @@ PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
 EVENT_STREAM = "text/event-stream"
 LAST_EVENT_ID = "Last-Event-ID"
 _WRITE_BYTES_MAX = 64 * 1024
+TEXT_PER_BYTE_MAX = 6
+"""Bytes of JSON per byte of a value, at most."""
 _NEXT_DATA_LINE = "\ndata: "
 
 
@@ -77,26 +78,29 @@ class Watch:
     async def _write(self, watcher: Watcher, items: list[Told | Word], response: web.StreamResponse) -> None:
         # A deadline for all of them: a client that takes a little now and then would hold them for ever.
         async with asyncio.timeout(self._options.body_timeout_seconds):
-            for text in self._texts(watcher, items):
-                await response.write(text)
+            small: list[bytes] = []
+            size_bytes = 0
+            for item in items:
+                if isinstance(item, Told) and not await self._may_format(watcher, item):
+                    raise TimeoutError
+                size = len(self._text(watcher, item))
+                if small and size_bytes + size > _WRITE_BYTES_MAX:
+                    await response.write(b"".join(small))
+                    small, size_bytes = [], 0
+                if size > _WRITE_BYTES_MAX:
+                    # In writes of bounded size: what is being written is a copy for this watcher alone. No variable
+                    # holds the text, because the traceback of a watch that is cut off would keep it.
+                    for at in range(0, size, _WRITE_BYTES_MAX):
+                        await response.write(self._text(watcher, item)[at : at + _WRITE_BYTES_MAX])
+                else:
+                    small.append(self._text(watcher, item))
+                    size_bytes += size
+            if small:
+                await response.write(b"".join(small))
 
-    def _texts(self, watcher: Watcher, items: list[Told | Word]) -> Iterator[bytes]:
-        """The events in writes of bounded size: what is being written is a copy for this watcher alone."""
-        texts: list[bytes] = []
-        size_bytes = 0
-        for item in items:
-            text = self._text(watcher, item)
-            if texts and size_bytes + len(text) > _WRITE_BYTES_MAX:
-                yield b"".join(texts)
-                texts, size_bytes = [], 0
-            if len(text) > _WRITE_BYTES_MAX:
-                for at in range(0, len(text), _WRITE_BYTES_MAX):
-                    yield text[at : at + _WRITE_BYTES_MAX]
-            else:
-                texts.append(text)
-                size_bytes += len(text)
-        if texts:
-            yield b"".join(texts)
+    async def _may_format(self, watcher: Watcher, told: Told) -> bool:
+        is_small = told.size_bytes <= _WRITE_BYTES_MAX
+        return is_small or await watcher.may_format(told, TEXT_PER_BYTE_MAX * told.size_bytes)
 
     def _text(self, watcher: Watcher, item: Told | Word) -> bytes:
         if isinstance(item, Word):
