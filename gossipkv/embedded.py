@@ -7,7 +7,7 @@ logs to the logger `gossipkv` and those below it, unless the program has configu
 
 If the cluster was told to forget the member, its data are outdated: writes raise UnavailableError, and it sends nothing
 to other members. The program may still hold what it has read, so it decides when to continue: `wait_fenced` returns,
-and the next start sets the data aside, logs where, and begins as a new replica without data.
+and the end of `async with` sets the data aside and logs where. The next start begins as a new replica without data.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Node:
         await self._start(metrics := Metrics())
         if self._driver.fenced.is_set():
             await self._driver.stop()
-            set_outdated_data_aside(self._settings, self._driver.identity.replica, self._driver.fence)
+            self._set_aside()
             await self._start(metrics := Metrics())
         if self._serves_http:
             options = api_options(self._settings)
@@ -144,6 +144,12 @@ class Node:
         if self._server is not None:
             await self._server.stop()
         await self._driver.stop()
+        if self._driver.fenced.is_set():
+            # The next start could not tell before it has met the others.
+            self._set_aside()
+
+    def _set_aside(self) -> None:
+        set_outdated_data_aside(self._settings, self._driver.identity.replica, self._driver.fence)
 
     @property
     def is_ready(self) -> bool:
