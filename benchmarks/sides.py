@@ -44,12 +44,13 @@ class Side:
 
     def __init__(self, name: str, data_dir: Path) -> None:
         self.name = name
+        self.endpoint = f"memory://{name}"
         self.now_ms = wall_clock_ms()
         self.sends: list[Send] = []
         self._storage = LmdbStorage(data_dir)
         options = ReplicaOptions(
             member=name,
-            endpoints={"gossip": name},
+            endpoints={"gossip": self.endpoint},
             audit_interval_ms=_DAY_MS,
             retry_ms_max=_ROUND_MS,
             # Probes go out at the start and never again: only what sync rounds cost is to be counted.
@@ -86,9 +87,9 @@ class Pair:
     def __init__(self, ours: Side, theirs: Side) -> None:
         self.ours = ours
         self.theirs = theirs
-        self._sides = {side.name: side for side in (ours, theirs)}
-        ours.take(Discovered((theirs.name,)))
-        theirs.take(Discovered((ours.name,)))
+        self._sides = {side.endpoint: side for side in (ours, theirs)}
+        ours.take(Discovered((theirs.endpoint,)))
+        theirs.take(Discovered((ours.endpoint,)))
 
     @property
     def are_equal(self) -> bool:

@@ -96,8 +96,10 @@ async def three() -> AsyncIterator[Api]:
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(running(network=network))
         for name in ("m1", "m2"):
-            options = ReplicaOptions(member=name, gossip_interval_ms=20, endpoints={"gossip": name})
-            node = Node(options, MemoryStorage(), MemoryTransport(network, name), StaticDiscovery(["m0"]), Metrics())
+            endpoint = f"memory://{name}"
+            options = ReplicaOptions(member=name, gossip_interval_ms=20, endpoints={"gossip": endpoint})
+            transport, discovery = MemoryTransport(network, endpoint), StaticDiscovery(["memory://m0"])
+            node = Node(options, MemoryStorage(), transport, discovery, Metrics())
             await node.start()
             stack.push_async_callback(node.stop)
         async with asyncio.timeout(20):
