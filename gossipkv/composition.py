@@ -57,6 +57,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
             gossip_interval_ms=settings.gossip_interval_ms,
             audit_interval_ms=settings.audit_interval_ms,
             bootstrap_timeout_ms=settings.bootstrap_timeout_ms,
+            forget_silence_ms=settings.forget_silence_ms,
             retry_ms_max=settings.retry_ms_max,
             protocol_period_ms=settings.protocol_period_ms,
             probe_timeout_ms=settings.probe_timeout_ms,

@@ -191,6 +191,13 @@ class Settings:
         "milliseconds",
         maximum=_HOUR_MS,
     )
+    forget_silence_ms: int = _number(
+        600_000,
+        "A member that was heard within this time is forgotten only by force; others wait for so long even then.",
+        "milliseconds",
+        minimum=0,
+        maximum=86_400_000,
+    )
     retry_ms_max: int = _number(
         30_000,
         "Longest pause before a failing member is tried again.",

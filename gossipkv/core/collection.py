@@ -30,6 +30,8 @@ from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Reader, 
 from gossipkv.core.store import Store
 
 ROWS_PER_TICK = 500
+BLOCKERS_MAX = 20
+"""How many members whose records are refused are named at most."""
 TICK_MS_MAX = 1_000
 """The most that passes between two ticks of a member that runs."""
 
@@ -63,7 +65,10 @@ class Collector:
 
     def blockers(self) -> list[str]:
         """The members that are not known to cover the oldest tombstone that is old enough, by name. If it runs ahead of
-        what is covered here, those that alone can tell what came before."""
+        what is covered here, those that alone can tell what came before. While records of members are refused, these:
+        nothing is collected then."""
+        if not self._membership.lists_all:
+            return sorted(self._membership.refused)[:BLOCKERS_MAX]
         if self.blocked is None:
             return []
         peers = self._membership.listed()

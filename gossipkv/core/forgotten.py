@@ -12,10 +12,14 @@ from, and that discovery does not list. One that answers is never forgotten.
 Anyone who reaches the gossip port can write such rows, and rows about all replicas would make all members set their
 data aside. A member is forgotten only while it is silent, so what is said of one that speaks is false:
 
-- A member does not believe that a peer is forgotten while the peer answers it. It does once the peer fails.
+- A member does not believe that a peer is forgotten before it has not heard the peer for `forget_silence_ms` itself.
+  Counterexample to believing it once the peer fails: a is down for a moment. The others stop waiting for it and drop
+  from their rows what all that are left cover. a returns, finds that all members are named, and denies it. A version
+  that was replaced meanwhile is back.
 - A member that has been in touch with others for some time deletes a row about itself, and writes its record again.
-- A member that has just started obeys, but only if another member that answers is not named here itself. So rows about
-  all members move none of them.
+- A member that has just started obeys, but only if another member that answers is not named here itself, and never was.
+  So rows about all members move none of them. Counterexample to forgetting that a row was deleted: all have just
+  started, the first deletes its row, and all others obey theirs.
 
 A deleted row counts for nothing. No old volume goes on by that: collected tombstones are remembered by their proofs,
 which know replicas that were forgotten (`core/collected.py`), and judge a volume whoever lists it.
@@ -81,6 +85,11 @@ def _named_by(addresses: Iterable[bytes]) -> list[ReplicaId]:
     # A row that no member can have written must not stop replication.
     keys = [key_of(address) for address in addresses]
     return [int(key, 16) for key in keys if _REPLICA.fullmatch(key)]
+
+
+def all_withdrawn(reader: Reader) -> list[ReplicaId]:
+    prefix = address_of(FORGOTTEN_TABLE, b"")
+    return withdrawn_in(RowCopy(*row) for row in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
 
 
 def all_forgotten(reader: Reader) -> list[ReplicaId]:

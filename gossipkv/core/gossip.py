@@ -87,6 +87,10 @@ class Outgoing(NamedTuple):
     messages: tuple[Message, ...]
 
 
+UNPROVEN_AT_ONCE = 16
+"""Exchanges under way with peers that have never answered."""
+
+
 class Gossip:
     """The conversations of one replica with all its peers."""
 
@@ -174,9 +178,7 @@ class Gossip:
         for shard_name in sorted(self._written):
             self._pushes.freshen(shard_name, [self._store.replica], self._membership.push_targets())
         self._written.clear()
-        agendas = [
-            (peer, self._agenda(reader, peer, now_ms)) for peer in self._membership.peers() if peer.is_idle(now_ms)
-        ]
+        agendas = [(peer, self._agenda(reader, peer, now_ms)) for peer in self._addressed(now_ms)]
         # Only what cannot fail comes after the first exchange has been marked as begun.
         outgoing = []
         for peer, messages in agendas:
@@ -185,6 +187,16 @@ class Gossip:
                 self._exchanges[exchange] = peer
                 outgoing.append(Outgoing(exchange, peer.endpoint, messages))
         return outgoing
+
+    def _addressed(self, now_ms: int) -> list[Peer]:
+        """The peers to which something may be sent now. Of those that have never answered only some at a time: anyone
+        can invent a thousand."""
+        idle = [peer for peer in self._membership.peers() if peer.is_idle(now_ms)]
+        proven = [peer for peer in idle if peer.has_answered]
+        unproven = [peer for peer in idle if not peer.has_answered]
+        under_way = sum(not peer.has_answered for peer in self._exchanges.values())
+        count = min(len(unproven), max(0, UNPROVEN_AT_ONCE - under_way))
+        return proven + (unproven if count == len(unproven) else self._rng.sample(unproven, count))
 
     def _agenda(self, reader: Reader, peer: Peer, now_ms: int) -> tuple[Message, ...]:
         """What goes to the peer now. What finds no room stays on the agenda for the next envelope."""
@@ -350,11 +362,11 @@ class Gossip:
             case Pull(context=Abridged()):
                 # Much of what it covers is not known to be covered: a walk skips that, a pull would bring it again.
                 if peer is not None:
-                    peer.learn_context(shard.name, message.context, message.lacking)
+                    peer.learn_lacking(shard.name, message.lacking)
                 return [TooFar(shard.name)]
             case Pull():
                 if peer is not None:
-                    peer.learn_context(shard.name, message.context, message.lacking)
+                    peer.learn_lacking(shard.name, message.lacking)
                     peer.offered.add(shard.name)
                     if message.cursor is None:
                         peer.ahead[shard.name] = Context(shard.context)
@@ -391,9 +403,9 @@ class Gossip:
             case State() if peer is not None:
                 # Its own answer says more than a question in its name.
                 peer.is_sync_due = True
-                self._judge_own_data(peer, message, is_found=False)
             case Covered() if peer is not None:
-                peer.learn_context(shard.name, message.context, message.lacking)
+                peer.learn_lacking(shard.name, message.lacking)
+                peer.is_sync_due |= not peer.contexts.get(shard.name, Context()).covers_all(message.context)
             case Offer() if peer is not None:
                 self._start_pull(peer, shard.name)
             case _:
@@ -409,9 +421,6 @@ class Gossip:
         # A member that lacks rows says so in its state.
         is_in_sync &= not (ours.is_lacking or theirs.is_lacking)
         if is_in_sync:
-            if peer is not None:
-                peer.learn_context(shard.name, shard.shown, Context())
-                self._caught_up(peer, shard.name, now_ms)
             self._store.tell(shard.name)
         has_same_proofs = ours.proofs_hash == theirs.proofs_hash
         return [ours] if is_in_sync and has_same_proofs else [ours, self._state(shard, has_same_proofs=has_same_proofs)]
@@ -546,8 +555,15 @@ class Gossip:
             return
         dialled.exchange = None
         asked, dialled.asked = dialled.asked, Asked()
+        if not dialled.endpoint:
+            # Meanwhile discovery has told that no member is there.
+            return
         is_found = self._membership.is_vouched(dialled)
         peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
+        if peer.endpoint != dialled.endpoint and not is_found:
+            # Someone answers in the name of a member that is reached elsewhere, at no host that discovery has found.
+            peer.is_sync_due = True
+            return
         if self._is_the_other_process(peer, envelope):
             self._membership.dial_as_recorded(peer)
             return
@@ -630,16 +646,18 @@ class Gossip:
             if shard.name == SYSTEM:
                 self._start_walk(peer, shard.name)
             return
+        if shard.name == USER:
+            peer.told_proofs, peer.told_where_found = state.proofs, is_found
         is_sound = self._judge_own_data(peer, state, is_found=is_found)
         self._judge_data_of(peer, state)
         if self.is_outdated or not is_sound or (peer.is_outdated and shard.name == USER):
             return
         peer.replace_context(shard.name, context, state.lacking)
         if shard.name == USER:
-            believed = self.witnesses.believed(USER, peer, state.proofs, is_found=is_found)
-            peer.collected = Collected(believed, 0, state.lineage)
+            adoptable = self.witnesses.adoptable(USER, peer, state.proofs)
+            peer.collected = Collected(adoptable, 0, state.lineage)
             # Members come to collect at different times, each of the others having covered it long since.
-            shard.adopt_proofs(believed)
+            shard.adopt_proofs(adoptable)
         they_lack = shard.context.missing_from(context)
         if they_lack:
             self._pushes.freshen(shard.name, they_lack, [peer])
@@ -658,8 +676,7 @@ class Gossip:
         not believed."""
         if self.is_outdated or not self._store.is_outdated(state.shard, state.proofs):
             return True
-        believed = self.witnesses.believed(state.shard, peer, state.proofs, is_found=is_found)
-        is_outdated = self._store.is_outdated(state.shard, believed)
+        is_outdated = self.witnesses.convicts(state.shard, peer, state.proofs, is_found=is_found)
         if is_outdated:
             self.is_outdated = True
             peer.learn_context(state.shard, state.context, state.lacking)
@@ -801,10 +818,8 @@ class Gossip:
         # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
         shard.note_timestamp(min(finished.collected.timestamp, latest))
-        believed = self.witnesses.believed(
-            shard_name, peer, finished.collected.proofs, is_found=self._membership.is_vouched(peer)
-        )
-        peer.collected = finished.collected._replace(proofs=believed)
+        adoptable = self.witnesses.adoptable(shard_name, peer, finished.collected.proofs)
+        peer.collected = finished.collected._replace(proofs=adoptable)
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, finished.intake, now_ms)
 
@@ -866,8 +881,9 @@ class Gossip:
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered
         peer.is_unreadable = False
-        if self._membership.succeeded(peer) or not was_heard:
-            self._note_lasting("member_reached", peer, status=ALIVE)
+        was_failing = self._membership.succeeded(peer)
+        if was_failing or not was_heard:
+            self._note_lasting("member_reached", peer, is_warning=was_failing, status=ALIVE)
 
     def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
         """`was_answered`: in a way that cannot be read."""
@@ -929,8 +945,8 @@ class Gossip:
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
 
-    def _note_lasting(self, event: str, peer: Peer, **fields: object) -> None:
-        self.lasting.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}, is_warning=True))
+    def _note_lasting(self, event: str, peer: Peer, *, is_warning: bool = True, **fields: object) -> None:
+        self.lasting.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}, is_warning=is_warning))
 
 
 _REMEDY = "see whether it runs, and whether its gossip port can be reached from here; if it is gone for good: " + (

@@ -57,6 +57,9 @@ CROSSING_ROUNDS = 3
 """Every so many rounds one is begun with a member of another zone: a write that is in one zone enters each of z zones
 within 3 * (z - 1) intervals of the gossip on average, from each of its members."""
 
+UNPROVEN_ROUNDS = 3
+"""One in so many rounds is with a member that has never answered, where there are both."""
+
 CROSSING_SHARE = 3
 """One in so many of those that a write is pushed to is of another zone."""
 
@@ -98,6 +101,8 @@ class Membership:
         self._existing: frozenset[str] | None = None
         """All members that exist, as discovery last said; None while it cannot tell."""
         self._forgotten: set[ReplicaId] = set()
+        self._withdrawn: set[ReplicaId] = set()
+        """Replicas that were said to be forgotten, and have denied it."""
         self._not_believed: set[ReplicaId] = set()
         """Replicas that are said to be forgotten, and that answer."""
         self._hosts: dict[str, None] = {}
@@ -209,6 +214,8 @@ class Membership:
                 peer.endpoint, peer.failures, peer.retry_at_ms, peer.is_sync_due = recorded, 0, 0, True
             elif peer.endpoint == recorded and not peer.has_answered and not self.may_dial(recorded):
                 peer.endpoint = ""
+                # What is under way with it would never end, and nothing else would be fetched meanwhile.
+                peer.abandon_transfers()
                 self._note_unvouched(peer, recorded)
 
     def may_dial(self, endpoint: str) -> bool:
@@ -287,10 +294,11 @@ class Membership:
         """Whether all that are present are known to hold a write, or what superseded it."""
         return self.lists_all and all(peer.holds(shard, dot) for peer in self.present())
 
-    def load_forgotten(self, replicas: Iterable[ReplicaId]) -> None:
+    def load_forgotten(self, replicas: Iterable[ReplicaId], withdrawn: Iterable[ReplicaId]) -> None:
         """Take what is committed in place of what was known."""
         self._forgotten.clear()
         self._not_believed.clear()
+        self._withdrawn = set(withdrawn)
         for replica in replicas:
             self.hear_forgotten(replica)
 
@@ -298,19 +306,24 @@ class Membership:
         return replica in self._forgotten
 
     def is_called_forgotten(self, replica: ReplicaId) -> bool:
-        """Whether a row says so, believed or not."""
-        return replica in self._forgotten or replica in self._not_believed
+        """Whether a row says so, or has said so, believed or not."""
+        return replica in self._forgotten or replica in self._not_believed or replica in self._withdrawn
 
     def hear_forgotten(self, replica: ReplicaId) -> bool:
-        """A row says that a replica is forgotten. Returns whether that is believed: not of one that answers here."""
-        if any(peer.is_answering and peer.replica == replica for peer in self._members.values()):
+        """A row says that a replica is forgotten. Returns whether that is believed: not of one that has been heard here
+        recently."""
+        if any(self._was_heard(peer) for peer in self._members.values() if replica == _runs_as(peer)):
             self._not_believed.add(replica)
             return False
         self.forget(replica)
         return True
 
+    def _was_heard(self, peer: Peer) -> bool:
+        is_silent = peer.member is None or self._swim.silence_ms(peer.member) >= self._options.forget_silence_ms
+        return peer.is_answering or not is_silent
+
     def judge_again(self) -> None:
-        """Believe that those are forgotten that do not answer any longer."""
+        """Believe that those are forgotten that have been silent for long enough by now."""
         for replica in sorted(self._not_believed):
             self._not_believed.discard(replica)
             self.hear_forgotten(replica)
@@ -318,6 +331,7 @@ class Membership:
     def remember(self, replica: ReplicaId) -> bool:
         """The row about it was deleted: it is a member like any other. Returns whether it was forgotten."""
         was_forgotten = replica in self._forgotten
+        self._withdrawn.add(replica)
         self._forgotten.discard(replica)
         self._not_believed.discard(replica)
         return was_forgotten
@@ -327,7 +341,7 @@ class Membership:
         self._not_believed.discard(replica)
         self._forgotten.add(replica)
         for peer in self.members():
-            if peer.member is not None and replica == (peer.record.replica if peer.record else peer.replica):
+            if peer.member is not None and replica == _runs_as(peer):
                 del self._members[peer.member]
                 peer.abandon_transfers()
                 self._swim.let_go(peer.member)
@@ -467,6 +481,10 @@ class Membership:
         live = [peer for peer in candidates if peer.status != DEAD]
         if dead and (not live or self._rounds % DEAD_ROUNDS == 0):
             return self._rng.choice(dead)
+        proven = [peer for peer in live if peer.has_answered]
+        if proven and (len(proven) == len(live) or self._rounds % UNPROVEN_ROUNDS):
+            # Anyone can invent members that never answer: they must not keep it from the others.
+            live = proven
         near, far = self._by_zone(live)
         chosen = far if not near or self._rounds % CROSSING_ROUNDS == 0 else near
         return self._rng.choice(chosen or live) if live else None
@@ -483,8 +501,8 @@ class Membership:
 
     def push_targets(self) -> list[Peer]:
         """Whom to push new writes to: all members that are alive in a small cluster; in a large one some of them, of
-        the own zone first, and some of others."""
-        candidates = [peer for peer in self.members() if peer.status not in (DEAD, LEFT)]
+        the own zone first, and some of others. One that has never answered gets a round first."""
+        candidates = [peer for peer in self.members() if peer.status not in (DEAD, LEFT) and peer.has_answered]
         fanout = self._options.fanout
         if fanout == 0:
             small = len(candidates) <= PUSH_TO_ALL_MAX
@@ -501,3 +519,8 @@ class Membership:
         """Whether whoever writes reaches everyone, so that no one need forward."""
         fanout = self._options.fanout or PUSH_TO_ALL_MAX
         return len(self._members) <= fanout
+
+
+def _runs_as(peer: Peer) -> ReplicaId | None:
+    """The replica that it runs as, by its record."""
+    return peer.record.replica if peer.record is not None else peer.replica

@@ -17,6 +17,9 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | Ping, PingRequest | Ack |
 | Ack | nothing |
 
+What a question says of its sender's coverage is a claim that anyone can make in a member's name. It is asked for with a
+round; only answers count.
+
 Contexts are sent without the entries of retired replicas (`core/base.py`). Each names what it omits. The receiver puts
 the entries back before it handles a message; a context that it cannot complete is a lower bound.
 

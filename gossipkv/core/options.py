@@ -41,7 +41,8 @@ class ReplicaOptions:
     tombstone_age_ms_min: int = 3_600_000
     """Tombstones younger than this are not collected; above the clock skew allowed."""
     forget_silence_ms: int = 600_000
-    """A member that was heard within this time is forgotten only if an operator insists."""
+    """A member that was heard within this time is forgotten only if an operator insists; and others, which are told so,
+    believe it only when they have not heard it for this long."""
     message_life_ms: int = 60_000
     """No message arrives later than this after it was sent."""
     members_max: int = 1_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gossipkv.core.address import SYSTEM
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.collected import NOTHING_COLLECTED, Collected
+from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proofs
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.messages import Digest
@@ -61,9 +61,14 @@ class Peer:
     last_heard: int = 0
     """The last exchange that had been begun here when this replica was last heard from."""
     contexts: dict[str, Context] = field(default_factory=dict)
-    """Per shard, what the peer durably covers, as far as it has said; never more than it does cover."""
+    """Per shard, what the peer durably covers, as far as it has said in answers at its own address: anyone can ask in
+    its name. Never more than it does cover."""
     collected: Collected = NOTHING_COLLECTED
     """Proofs and lineage of its shard `usr`, as last reported."""
+    told_proofs: Proofs = ()
+    """Of `usr`, as it told them in its last answer; believed or not."""
+    told_where_found: bool = False
+    """Whether discovery has found the host that answered so."""
     has_given: bool = False
     """Whether rows of `usr` were accepted from it, so that it knew of this member when it sent them."""
     is_outdated: bool = False
@@ -182,6 +187,12 @@ class Peer:
         self.lacking[shard] = lacking
         self.offered.discard(shard)
 
+    def learn_lacking(self, shard: str, lacking: Context) -> None:
+        """Something that was said in the peer's name asks for these writes again. To think that it lacks too much is
+        safe, and its own answer puts it right."""
+        if lacking:
+            self.lacking[shard] = self.lacking.get(shard, Context()).joined(lacking)
+
     def learn_context(self, shard: str, context: Context, lacking: Context) -> None:
         """The peer has reported that it durably covers this, and perhaps more, and all that it may lack of it. If it
         names less than it is known to cover, the report may be an old one, or be about some origins only: what the peer
@@ -216,7 +227,7 @@ class Peer:
         self.compared.clear()
         self.lacking.clear()
         self.covered, self.vouched = Context(), Context()
-        self.collected = NOTHING_COLLECTED
+        self.collected, self.told_proofs = NOTHING_COLLECTED, ()
         self.has_given = self.is_outdated = False
         self.heard.clear()
         self.offered.clear()

@@ -24,7 +24,15 @@ from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
 from gossipkv.core.endpoint import ENDPOINT_REFUSED, is_endpoint
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
-from gossipkv.core.forgotten import Forgotten, all_forgotten, forgetting, forgotten_in, withdrawal, withdrawn_in
+from gossipkv.core.forgotten import (
+    Forgotten,
+    all_forgotten,
+    all_withdrawn,
+    forgetting,
+    forgotten_in,
+    withdrawal,
+    withdrawn_in,
+)
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
 from gossipkv.core.membership import AHEAD, ENDPOINT, MEMBER_FORGOTTEN, TOO_MANY
@@ -59,6 +67,9 @@ RECORDS_NAMED_MAX = 100
 
 _DENIED = "a row in sys.forgotten says that this member is gone; it is in touch with others, and deletes the row"
 _TOO_MANY = "there are members_max members already; gossipkv members forget MEMBER makes room"
+_REFUSED_REMEDY = (
+    "if it is a member, set its clock and its endpoints right; if no such member exists: gossipkv members forget MEMBER"
+)
 _WHY_REFUSED = {AHEAD: INCARNATION_AHEAD, TOO_MANY: _TOO_MANY, ENDPOINT: ENDPOINT_REFUSED}
 
 REFUSED_SENDERS_MAX = 100
@@ -580,7 +591,7 @@ class Replica:
     # The replica's own row, and those of others
 
     def _load_members(self, reader: Reader) -> None:
-        self._membership.load_forgotten(all_forgotten(reader))
+        self._membership.load_forgotten(all_forgotten(reader), all_withdrawn(reader))
         self._learn_records(reader)
 
     def _learn_records(self, reader: Reader) -> None:
@@ -622,7 +633,8 @@ class Replica:
         named = (reason, "" if reason == TOO_MANY else member)
         if named not in self._named and len(self._named) < RECORDS_NAMED_MAX:
             self._named.add(named)
-            self._notices.append(Notice("member_refused", {"peer": member, "reason": _WHY_REFUSED[reason]}))
+            fields: dict[str, object] = {"peer": member, "reason": _WHY_REFUSED[reason], "remedy": _REFUSED_REMEDY}
+            self._notices.append(Notice("member_refused", fields, is_warning=True))
 
     def _learn_member(self, address: bytes, row: Row, *, is_again: bool = False) -> None:
         value = row.winner.value

@@ -800,6 +800,8 @@ class Store:
 _CONTEXT_FULL = (
     "writes of more replicas than context_origins_max are known; those of others that are not members are not covered"
 )
+
+
 def _continues(current: Row | None, winner: Version, latest_ms: int) -> bool:
     """Whether a version that is stamped too far ahead replaces one here that is stamped about as far ahead, so that it
     makes nothing worse. Counterexample without this rule: the clocks of all members were ahead together and are set

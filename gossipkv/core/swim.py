@@ -39,6 +39,9 @@ from gossipkv.core.rumours import UNBORN, Life, Rumour, Rumours, rank
 from gossipkv.core.standing import Standing
 from gossipkv.core.suspicion import Suspicion, confirmations_needed, shortest_ms
 
+UNHEARD_MIN = 8
+"""Members that have not been heard are probed in turns of so many, or of as many as have been."""
+
 HEALTH_MAX = 8
 """The worst local health: timeouts are then nine times as long. S of the Lifeguard paper."""
 
@@ -99,7 +102,7 @@ class Swim:
             if has_left:
                 standing.status = LEFT
             standing.has_signed_off = has_left
-            self._count()
+            self._live += standing.is_living
             return standing
         status = LEFT if has_left else ALIVE
         if rank(status, Life(start, 0)) > rank(standing.status, standing.life):
@@ -241,8 +244,7 @@ class Swim:
         """The next member to probe."""
         for _ in range(len(self.standings)):
             if not self._order:
-                self._order = sorted(self.standings)
-                self.rng.shuffle(self._order)
+                self._order = self._next_order()
             member = self._order.pop()
             standing = self.standings[member]
             heard_ms = standing.heard_ms
@@ -250,6 +252,15 @@ class Swim:
             if standing.is_living and (not is_fresh or self._rumours or standing.status == SUSPECT):
                 return member
         return None
+
+    def _next_order(self) -> list[str]:
+        """All members that have been heard, and at most as many that have not: anyone can invent those, and a thousand
+        of them would leave no probes for the others."""
+        heard = [member for member in sorted(self.standings) if self.standings[member].heard_ms is not None]
+        unheard = [member for member in sorted(self.standings) if self.standings[member].heard_ms is None]
+        order = heard + self.rng.sample(unheard, min(len(unheard), max(UNHEARD_MIN, len(heard))))
+        self.rng.shuffle(order)
+        return order
 
     def _ask_others(self, probe: Probe) -> None:
         helpers = self._some_live(self.options.indirect_probes, probe.target)
@@ -259,7 +270,8 @@ class Swim:
 
     def _some_live(self, count: int, other_than: str) -> list[str]:
         live = [member for member in sorted(self.standings) if self._is(member, ALIVE) and member != other_than]
-        return self.rng.sample(live, min(count, len(live)))
+        heard = [member for member in live if self.standings[member].heard_ms is not None]
+        return self.rng.sample(heard or live, min(count, len(heard or live)))
 
     def _succeed(self, how: str) -> None:
         probe = self._probe
@@ -391,10 +403,10 @@ class Swim:
         if rumour.status == ALIVE:
             return False
         if rumour.status == LEFT:
-            is_own = self.has_left and rumour.life.start == self.life.start
-            if is_own or rumour.life.start < self.life.start:
+            if self.has_left and rumour.life.start == self.life.start:
                 return False
-            self._refute(Life(rumour.life.start + 1, 0))
+            if rumour.life.start >= self.life.start:
+                self._refute(Life(rumour.life.start + 1, 0))
         elif rumour.life >= self.life:
             self._refute(Life(rumour.life.start, rumour.life.refutations + 1))
         return True

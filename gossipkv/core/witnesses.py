@@ -2,26 +2,28 @@
 
 A proof makes a replica set its data aside (`core/collected.py`), and anyone who reaches the gossip port can invent one.
 No rule short of identities tells an invented proof from that of the only member that remembers a deletion. So a proof
-counts if its bringer is listed under its replica id, and
+counts if its bringer is listed under its replica id and it came with an answer from a host that discovery has found.
+The name in a request is not evidence: what a member brings when it asks is asked for at its own address.
 
-- it came with an answer from a host that discovery has found; or
-- another member that answers and is ready covers the marks. Every member that a collector listed did, and every
-  newcomer that has been filled does. If discovery has found some of these members, only they are asked; or
-- no other member that is ready answers, and the bringer does not answer at its own address either. To wait for more
-  would let an old volume go on that meets one member alone.
+By a proof from another host that it does not cover, a replica's data are outdated if another member that answers and is
+ready has said, in an answer of its own, that they are. If discovery has found some members, only they count, whether
+they answer or not. Counterexample to being content with members that cover the marks: the marks name what everyone has
+written so far, and whoever is a few writes behind sets its data aside. This waits until every other listed member has
+answered or failed once, for at most `bootstrap_timeout_ms` after the start.
 
-The last two need what others say. So they wait until every other listed member has answered or failed once, for at most
-`bootstrap_timeout_ms` after the start. A proof that a member brings when it asks is asked for at its own address, as
-long as the member answers there: the name in a request is not evidence.
+A proof that it covers is taken over by a replica if all other listed members are known to cover it too, as they were
+when a collector made it. So a proof that was invented, and was taken over, harms no member that was listed then.
 
-What is not believed is judged again with each comparison. Meanwhile no rows are taken from its bringer. What remains: a
-stranger that speaks as a listed member which does not answer, to a member that reaches no other one, is believed.
+What is not believed is judged again with each comparison. Meanwhile no rows are taken from its bringer, and a bringer
+whose proof is sound takes none from here. So an old volume that reaches one member alone, at a host that its discovery
+has not found, goes on with what it has, and says so in the log.
 """
 
 from __future__ import annotations
 
 from gossipkv.core.address import SYSTEM
-from gossipkv.core.collected import Proof, Proofs
+from gossipkv.core.causality import Context
+from gossipkv.core.collected import Proofs
 from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import LEFT
 from gossipkv.core.membership import Membership
@@ -51,22 +53,39 @@ class Witnesses:
         self._left_ms -= max(0, min(now_ms - self._ticked_ms, self._wait_ms // 10 + 1))
         self._ticked_ms = now_ms
 
-    def believed(self, shard_name: str, peer: Peer, proofs: Proofs, *, is_found: bool) -> Proofs:
-        """The proofs of a peer that count. `is_found`: they came with an answer from a host that discovery found."""
-        if not self._membership.lists(peer, self._store.shards[SYSTEM].context):
-            return ()
-        return proofs if is_found else tuple([proof for proof in proofs if self._confirm(shard_name, peer, proof)])
-
-    def _confirm(self, shard_name: str, peer: Peer, proof: Proof) -> bool:
-        others = [other for other in self._membership.listed() if other is not peer and other.status != LEFT]
+    def convicts(self, shard_name: str, peer: Peer, proofs: Proofs, *, is_found: bool) -> bool:
+        """Whether this replica's data are outdated by proofs that a peer has answered with, from a host that discovery
+        has found or not."""
+        if not self._store.is_outdated(shard_name, proofs) or not self._lists(peer):
+            return False
+        if is_found:
+            return True
+        others = self._others(peer)
         if self._left_ms > 0 and not all(other.has_answered or other.failures for other in others):
             return False
-        witnesses = [other for other in others if other.is_answering and other.is_ready]
-        found = [other for other in witnesses if self._membership.is_vouched(other)]
-        if not witnesses:
-            return not peer.is_answering and self._left_ms <= 0
-        told = [other.contexts[shard_name] for other in found or witnesses if shard_name in other.contexts]
-        return any(context.covers_all(proof.marks) for context in told)
+        found = [other for other in others if self._membership.is_vouched(other)]
+        return any(
+            other.is_answering
+            and other.is_ready
+            and (other.told_where_found or not found)
+            and self._store.is_outdated(shard_name, other.told_proofs)
+            for other in found or others
+        )
+
+    def adoptable(self, shard_name: str, peer: Peer, proofs: Proofs) -> Proofs:
+        """The proofs that a peer has answered with and that this replica may take over."""
+        if not self._lists(peer):
+            return ()
+        if self._membership.is_vouched(peer):
+            return proofs
+        contexts = [other.contexts.get(shard_name, Context()) for other in self._others(peer)]
+        return tuple([proof for proof in proofs if all(context.covers_all(proof.marks) for context in contexts)])
+
+    def _lists(self, peer: Peer) -> bool:
+        return self._membership.lists(peer, self._store.shards[SYSTEM].context)
+
+    def _others(self, peer: Peer) -> list[Peer]:
+        return [other for other in self._membership.listed() if other is not peer and other.status != LEFT]
 
     def doubt(self, shard_name: str, peer: Peer) -> None:
         """A proof by which this replica's data are outdated is not believed."""

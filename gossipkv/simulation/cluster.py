@@ -44,6 +44,8 @@ class Cluster:
         self.trace = trace
         self.messages: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
+        self.overheard: dict[str, Envelope] = {}
+        """By member, the envelope that it has sent last."""
         self._rng = rng
         self._scenario = scenario
         self._timeline = timeline
@@ -106,6 +108,7 @@ class Cluster:
             gossip_interval_ms=scenario.gossip_interval_ms,
             audit_interval_ms=scenario.audit_interval_ms,
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            forget_silence_ms=scenario.forget_silence_ms,
             retry_ms_max=RETRY_MS_MAX,
             protocol_period_ms=scenario.gossip_interval_ms,
             probe_timeout_ms=scenario.gossip_interval_ms // 2,
@@ -286,11 +289,15 @@ class Cluster:
     def host_at(self, endpoint: str) -> Host | None:
         return self.network.host_at(endpoint)
 
+    def stranger_at(self, endpoint: str) -> Callable[[bytes], bytes | None] | None:
+        return self.network.strangers.get(endpoint)
+
     def draw_ms(self, least: int, most: int) -> int:
         return self._rng.randint(least, most)
 
     def leaving(self, host: Host, envelope: Envelope, frame: bytes) -> None:
         self.trace.frame(host.name, frame)
+        self.overheard[host.name] = envelope
         for message in envelope.messages:
             self.messages[type(message).__name__] += 1
         for checker in self._checkers:

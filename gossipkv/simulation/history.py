@@ -49,6 +49,10 @@ class History:
         self.given_up: set[tuple[str, bytes]] = set()
         """Shards and addresses of rows that a member lacked, of which a write has been lost with all disks that held
         it."""
+        self.has_stranger = False
+        """Whether someone spreads forged rumours."""
+        self.invented: set[ReplicaId] = set()
+        """Replicas that a stranger has invented."""
         self.requested: set[tuple[bytes, bytes | None]] = set()
         """What clients asked to write, whether it was stored or not; values are unique."""
         self.contexts_given: dict[tuple[bytes, bytes | None], list[Context | None]] = defaultdict(list)

@@ -16,6 +16,7 @@ from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Fill, Scenario
+from gossipkv.simulation.stranger import Stranger
 from gossipkv.simulation.timeline import Timeline
 
 LEAVE_MS_MAX = 300
@@ -51,6 +52,8 @@ AMONG_WRONG_CLOCKS = (
     "cut_one_way",
 )
 """The faults combined with a clock that is far ahead: those that lose no disk."""
+AMONG_STRANGERS = ("crash", "crash_after_commit", "pause", "partition", "cut_one_way", "lose_disk", "restart_all")
+"""The faults combined with a stranger."""
 AMONG_OLD_VOLUMES = ("crash", "pause", "partition", "cut_one_way")
 """The faults combined with old volumes; they must not stop that fault's own sequence of steps."""
 COLLECTED_MS = 900
@@ -77,6 +80,7 @@ class Nemesis:
         timeline: Timeline,
         cluster: Cluster,
         note_requests: Callable[[Iterable[Operation]], None],
+        stranger: Stranger,
     ) -> None:
         self.fired: Counter[str] = Counter()
         self._note_requests = note_requests
@@ -118,7 +122,10 @@ class Nemesis:
             self._faults = {name: self._faults[name] for name in AMONG_OLD_VOLUMES}
         if scenario.clock_ahead_ms:
             self._faults = {name: self._faults[name] for name in AMONG_WRONG_CLOCKS}
+        if scenario.forgery_interval_ms:
+            self._faults = {name: self._faults[name] for name in AMONG_STRANGERS}
         self._twins = scenario.twins
+        self._stranger = stranger
         self.copied: dict[str, ReplicaId] = {}
         """Members with a twin, and the replica id that both had."""
         self.twins: list[Host] = []
@@ -135,6 +142,15 @@ class Nemesis:
 
         if self._scenario.clock_ahead_ms:
             self._timeline.after(self._rng.randint(200, CLOCKS_AHEAD_MS), self._put_clocks_ahead)
+
+        if self._scenario.forgery_interval_ms:
+            self._forge()
+
+    def _forge(self) -> None:
+        if not self._is_over:
+            self._stranger.strike()
+            pause_ms = self._rng.randint(1, 2 * self._scenario.forgery_interval_ms)
+            self._timeline.after(pause_ms, self._forge)
 
     def stop(self) -> None:
         self._is_over = True

@@ -24,6 +24,8 @@ class Network:
         self._hosts: dict[str, Host] = {}
         self._free: list[str] = []
         self._endpoints = 0
+        self.strangers: dict[str, Callable[[bytes], bytes | None]] = {}
+        """What answers at addresses that are no member's."""
         self._isolated: set[str] = set()
         """Endpoints that stay isolated, even when partitions heal."""
 

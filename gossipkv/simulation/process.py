@@ -39,6 +39,8 @@ class Surroundings(Protocol):
 
     def host_at(self, endpoint: str) -> Host | None: ...
 
+    def stranger_at(self, endpoint: str) -> Callable[[bytes], bytes | None] | None: ...
+
     def draw_ms(self, least: int, most: int) -> int: ...
 
     def leaving(self, host: Host, envelope: Envelope, frame: bytes) -> None: ...
@@ -265,6 +267,12 @@ class Process:
 
     def _arrive(self, send: Send, source: str, frame: bytes) -> None:
         """A copy of a request arrives."""
+        stranger = self._world.stranger_at(send.endpoint)
+        if stranger is not None:
+            forged = stranger(frame)
+            if forged is not None:
+                self._world.carry(send.endpoint, source, lambda: self._take_forged(send.exchange, forged))
+            return
         host = self._world.host_at(send.endpoint)
         if host is None and self._world.draw_ms(0, 1):
             # No host has this address, so nothing answers, not even with a refusal.
@@ -286,6 +294,13 @@ class Process:
     def _take_answer(self, exchange: int, frame: bytes) -> None:
         if self.is_running and self.exchanges.pop(exchange, None) is not None:
             self.submit(Answered(exchange, self.read_frame(frame)))
+
+    def _take_forged(self, exchange: int, frame: bytes) -> None:
+        if self.is_running and self.exchanges.pop(exchange, None) is not None:
+            try:
+                self.submit(Answered(exchange, decode(frame, LIMITS)))
+            except DecodeError as error:
+                self.submit(Failed(exchange, str(error), was_answered=True))
 
     def read_frame(self, frame: bytes) -> Envelope:
         """Decode a frame as this member does; the frame may contain a row that it cannot take in."""

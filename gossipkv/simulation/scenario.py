@@ -50,6 +50,8 @@ class Emphasis(Enum):
     """Members start with nothing while they reach no one, and take writes to the rows that others write."""
     CLOCKS = "clocks"
     """The clocks of one or two members are far ahead for a while, and are then set right."""
+    STRANGERS = "strangers"
+    """Someone who is no member forges rumours, records, incarnations, contexts, marks and coverage."""
     REPLACEMENTS = "replacements"
     """Members lose their disks again and again, and are calm for long enough in between that those who went are
     retired."""
@@ -112,11 +114,17 @@ class Scenario:
     """How far the clocks of one or two members are ahead for a while; 0: clocks jump at random."""
     twins: int = 0
     """How many members get a second process on a copy of their volume."""
+    forgery_interval_ms: int = 0
+    """Mean time between two forgeries of a stranger; 0: there is none."""
+    forget_silence_ms: int = 0
+    """How long a member has been silent when others believe that it is forgotten."""
+    forges_names: bool = False
+    """Whether he names writes of members which they have not made."""
 
     @property
     def are_copies(self) -> bool:
-        """Whether volumes are copied, so that a dot may name two writes."""
-        return bool(self.twins or self.old_volumes)
+        """Whether volumes are copied, or names are forged, so that a dot may name two writes."""
+        return bool(self.twins or self.old_volumes or self.forges_names)
 
     @classmethod
     def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
@@ -178,6 +186,8 @@ class Scenario:
                 return mixture._of_full_disks()
             case Emphasis.CLOCKS:
                 return mixture._of_clocks(rng)
+            case Emphasis.STRANGERS:
+                return mixture._of_strangers(rng)
             case Emphasis.REPLACEMENTS:
                 return mixture._of_replacements()
             case None:
@@ -290,6 +300,20 @@ class Scenario:
             clock_skew_ms_max=300,
             rates=replace(self.rates, drop=0.02),
             clock_ahead_ms=rng.randint(30_000, 40_000),
+        )
+
+    def _of_strangers(self, rng: random.Random) -> Scenario:
+        """Members crash and are cut off meanwhile, so that what is forged stands alone for a while."""
+        return replace(
+            self._quick()._meshed(3),
+            joining=0,
+            keys=8,
+            fault_interval_ms=200,
+            gossip_interval_ms=80,
+            clock_skew_ms_max=500,
+            forgery_interval_ms=60,
+            forget_silence_ms=1_500,
+            forges_names=rng.random() < 0.4,
         )
 
     def _of_full_disks(self) -> Scenario:

@@ -31,6 +31,7 @@ from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
 from gossipkv.simulation.quorum_client import QuorumClient
 from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
+from gossipkv.simulation.stranger import Stranger
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
 from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, Watcher
@@ -76,13 +77,18 @@ class Simulation:
         self._trace = Trace(self._timeline, show)
         self._history = History()
         self._history.do_clocks_jump = not self.scenario.clock_ahead_ms
+        self._history.has_stranger = bool(self.scenario.forgery_interval_ms)
         self._checkers = all_checkers(self._history, are_copies=self.scenario.are_copies)
         for checker in self._checkers:
             checker.is_silent = objecting is not None and checker.name not in objecting
         self._cluster = Cluster(_child(rng), self.scenario, self._timeline, self._trace, self._checkers)
         self._history.disks = lambda: [host.disk for host in self._cluster.hosts]
         note_requests = self._history.note_requests
-        self._nemesis = Nemesis(_child(rng), self.scenario, self._timeline, self._cluster, note_requests)
+        nemesis_rng = _child(rng)
+        self._stranger = Stranger(_child(nemesis_rng), self.scenario, self._cluster, self._history)
+        self._nemesis = Nemesis(
+            nemesis_rng, self.scenario, self._timeline, self._cluster, note_requests, self._stranger
+        )
         self._client = Client(_child(rng), self.scenario, self._told)
         # It never acts in runs with copies of volumes: its checkers go by dots, which are ambiguous there.
         followed = all_checkers(self._history, are_copies=False) if self.scenario.are_copies else self._checkers
@@ -98,7 +104,11 @@ class Simulation:
         """Whether the retired member has not been forgotten, so that tombstones wait for it forever."""
         self._collection = next(checker for checker in self._checkers if isinstance(checker, TombstoneCollection))
         self._retirements = next(checker for checker in self._checkers if isinstance(checker, Retirements))
-        self._collection.is_blocked = self._retirements.is_blocked = bool(self.scenario.twins)
+        # A member that takes one replica id after the other, and loses its disk, leaves writes of replicas that no one
+        # has heard of as members.
+        is_blocked = bool(self.scenario.twins or self.scenario.forges_names)
+        self._collection.is_blocked = is_blocked
+        self._retirements.is_blocked = is_blocked or bool(self.scenario.forgery_interval_ms)
 
     def run(self) -> Outcome:
         outcome = self.outcome
@@ -111,7 +121,7 @@ class Simulation:
         self._cluster.tallies()
         outcome.digest = self._trace.digest
         outcome.events = self._timeline.events
-        outcome.faults = self._nemesis.fired + self._cluster.network.faults.fired
+        outcome.faults = self._nemesis.fired + self._stranger.fired + self._cluster.network.faults.fired
         outcome.messages = self._cluster.messages
         outcome.seen += self._cluster.seen + self._quorum_client.seen
         for checker in self._checkers:
@@ -194,6 +204,7 @@ class Simulation:
             watcher.calm()
         self._cluster.network.calm()
         self._retire_one()
+        self._forget_strangers()
         skew_ms_max = self.scenario.clock_skew_ms_max // 4
         for host in self._cluster.hosts:
             host.skew_ms = self._rng.randint(-skew_ms_max, skew_ms_max)
@@ -208,7 +219,7 @@ class Simulation:
     def _retire_one(self) -> None:
         """Sometimes let a member that is down stay down forever."""
         down = [host for host in self._cluster.hosts if not host.is_up]
-        may_retire = not (self._nemesis.twins or self.scenario.clock_ahead_ms)
+        may_retire = not (self._nemesis.twins or self.scenario.clock_ahead_ms or self.scenario.forgery_interval_ms)
         if down and may_retire and len(self._cluster.hosts) > 2 and self._rng.random() < 0.5:
             self._nemesis.fired["retire"] += 1
             host = self._rng.choice(down)
@@ -226,6 +237,15 @@ class Simulation:
             self._cluster.forget(self._rng.choice(running), host.name)
         if self._retired is host:
             self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
+
+    def _forget_strangers(self) -> None:
+        """As operators do who see members that do not exist."""
+        self._cluster.network.strangers.clear()
+        running = self._cluster.running()
+        for name in self._stranger.members if running else ():
+            self._cluster.forget(self._rng.choice(running), name)
+        if self._stranger.members:
+            self._timeline.after(FORGET_AGAIN_MS, self._forget_strangers)
 
     def _bring_back(self) -> bool:
         """Often let a forgotten member return with all its data, once all tombstones are collected."""
@@ -317,13 +337,16 @@ class Simulation:
             "expiry",
             lambda: f"rows still expire, or members differ: {self._differences()}",
         )
-        if not self._is_blocked and not self.scenario.twins:
+        if not self._is_blocked and not self._collection.is_blocked:
             self._await(
                 lambda: not self._overdue() and self._are_equal(),
                 self._timeline.now_ms + self._collection_ms_max() + bound_ms,
                 "collection",
                 lambda: f"tombstones still wait: {self._overdue()}, or {self._differences()}",
             )
+            if self.scenario.forgery_interval_ms:
+                # What was invented is retired a few replicas at a time.
+                return
             self._await(
                 lambda: not self._lingering() and not self._overdue() and self._are_equal(),
                 self._timeline.now_ms + self._collection_ms_max() + bound_ms,

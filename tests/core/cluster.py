@@ -98,6 +98,7 @@ class Cluster:
                     "member": name,
                     "endpoints": {"gossip": endpoint_of(name)},
                     "protocol_period_ms": NO_PROBES_MS,
+                    "forget_silence_ms": 0,
                 }
                 | settings
             )

@@ -314,6 +314,12 @@ def test_an_old_volume_gives_nothing_to_a_member_that_dials_it_first() -> None:
         for source, target in (("a", "c"), ("b", "c"), ("a", "b"), ("b", "a")):
             while cluster.waiting(source, target) is not None and not returned.is_fenced:
                 cluster.deliver(source, target)
+    # The name in a request is no evidence. It is when c can ask a or b itself.
+    assert not returned.is_fenced
+    assert not is_there(cluster.members["a"])
+    assert not is_there(cluster.members["b"])
+    returned = restart_on(cluster, "c", returned.storage)
+    live(cluster, 15)
     assert returned.is_fenced
     assert not is_there(cluster.members["a"])
     assert not is_there(cluster.members["b"])

@@ -352,7 +352,7 @@ def test_it_counts_for_no_receipt_until_it_is_back(cluster: Cluster) -> None:
 def test_a_peer_learns_that_a_copy_that_it_knew_of_is_gone() -> None:
     cluster = joined("one", "two", "three")
     cluster.write("one", Operation(B, b"x"))
-    run(cluster, 4)
+    run(cluster, 8)
     receipt = receipt_of(cluster, "one", "b")
     assert copies(cluster, "two", receipt) == 3
     cluster.crash("three")

@@ -109,6 +109,7 @@ class Member:
             "GOSSIPKV_PEERS": ",".join(peer.gossip_url for peer in peers),
             "GOSSIPKV_GOSSIP_INTERVAL_MS": "200",
             "GOSSIPKV_RETRY_MS_MAX": "1000",
+            "GOSSIPKV_FORGET_SILENCE_MS": "0",
             "GOSSIPKV_EXCHANGE_TIMEOUT_S": "3",
             **{variable_of(name): str(value) for name, value in self.settings.items()},
         }

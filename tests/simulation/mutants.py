@@ -19,18 +19,18 @@ from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
 from gossipkv.core.backoff import Backoff
-from gossipkv.core.base import Base
+from gossipkv.core.base import Abridged, Base
 from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.collected import Proof
+from gossipkv.core.collected import Proof, Proofs
 from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import ALIVE, DEAD
+from gossipkv.core.member import ALIVE, DEAD, LEFT
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Cursor, Delta, Range, WalkRows
+from gossipkv.core.messages import Covered, Cursor, Delta, OfShard, Pull, Range, WalkRows
 from gossipkv.core.namesakes import Namesakes
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
@@ -39,7 +39,7 @@ from gossipkv.core.replica import Replica
 from gossipkv.core.restamping import Inquiry, Restamper
 from gossipkv.core.retirement import Retirer
 from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import Life
+from gossipkv.core.rumours import Life, Rumour
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, JournalEntry, Reader, StorageError, Transaction
 from gossipkv.core.store import Intake, Store
@@ -48,6 +48,7 @@ from gossipkv.core.swim import Swim
 from gossipkv.core.walk import Walk
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import CatchUp, Told
+from gossipkv.core.witnesses import Witnesses
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
@@ -443,6 +444,30 @@ def _take_nothing(self: Restamper, inquiry: Inquiry, answer: WalkRows) -> None:
     """The answers of others are passed over."""
 
 
+# Strangers
+
+_gossip_answer = Gossip._answer
+
+
+def _believe_requests(
+    gossip: Gossip, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int
+) -> list[OfShard]:
+    if peer is not None and isinstance(message, Covered | Pull) and not isinstance(message.context, Abridged):
+        peer.learn_context(message.shard, message.context, message.lacking)
+    return _gossip_answer(gossip, transaction, peer, message, now_ms)
+
+
+def _convicted_by_anyone(witnesses: Witnesses, shard_name: str, peer: Peer, proofs: Proofs, **_: Any) -> bool:
+    return witnesses._store.is_outdated(shard_name, proofs)
+
+
+def _take_left_for_its_own_word(swim: Swim, rumour: Rumour) -> bool:
+    if rumour.status in (ALIVE, LEFT) or rumour.life < swim.life:
+        return False
+    swim._refute(Life(rumour.life.start, rumour.life.refutations + 1))
+    return True
+
+
 MUTANTS = (
     Mutant("the context advances past a refused row", Intake, "holds_back", _false, I2),
     Mutant("a walk is sealed over a refused row", Walk, "seal", _seal_over_refused_rows, I2),
@@ -591,6 +616,32 @@ MUTANTS = (
     ),
     Mutant("names in doubt are kept", Gossip, "speaks_of_unknown_names", _false, OLD_VOLUMES, Emphasis.OLD_VOLUMES),
     Mutant("whoever hears of a forgotten member sets its data aside", Replica, "_obeys_forgetting", _any, "collection"),
+    Mutant(
+        "what is asked in a member's name is its word",
+        Gossip,
+        "_answer",
+        _believe_requests,
+        "receipts",
+        Emphasis.STRANGERS,
+    ),
+    Mutant(
+        "anyone can say that data are outdated",
+        Witnesses,
+        "convicts",
+        _convicted_by_anyone,
+        "collection",
+        Emphasis.STRANGERS,
+    ),
+    Mutant(
+        "no member refutes that it has left",
+        Swim,
+        "_defend",
+        _take_left_for_its_own_word,
+        "convergence",
+        Emphasis.STRANGERS,
+    ),
+    Mutant("a member whose clock is off takes writes", Replica, "check_clock", _never, "clocks", Emphasis.CLOCKS),
+    Mutant("a start in the future is believed", Swim, "is_ahead", _false, "codec", Emphasis.STRANGERS),
     Mutant("a watch goes on where what was told has not come yet", watching, "_is_superseded", _true, WATCHES),
     Mutant(
         "a watch that goes on skips the rows ahead of the context", CatchUp, "_is_due", _is_due_when_covered, WATCHES

@@ -52,6 +52,15 @@ FAULTS = {
     "move",
     "restart_all",
     "retire",
+    "forged_rumours",
+    "forged_contexts",
+    "forged_marks",
+    "forged_incarnations",
+    "forged_records",
+    "forged_joins",
+    "forged_forgettings",
+    "forged_coverage",
+    "forged_answers",
 }
 
 SEEN = {

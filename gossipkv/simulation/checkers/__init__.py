@@ -5,6 +5,7 @@ from __future__ import annotations
 from gossipkv.simulation.checkers.acknowledged import AcknowledgedWrites
 from gossipkv.simulation.checkers.bounds import Bounds
 from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.checkers.clocks import Clocks
 from gossipkv.simulation.checkers.contexts import Contexts, Durability, Knowledge
 from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.deleted import Deleted, TombstoneCollection
@@ -32,6 +33,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Successors,
     Contexts,
     AcknowledgedWrites,
+    Clocks,
     Reads,
     Durability,
     Knowledge,

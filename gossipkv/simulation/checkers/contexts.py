@@ -39,7 +39,7 @@ class Contexts(Checker):
             self.history.note_covered(shard, commit.disk.replica, after)
             for origin, through in after.items():
                 covered = before.get(origin, 0)
-                if through == covered:
+                if through == covered or origin in self.history.invented:
                     continue
                 self.require(through >= covered, commit.disk.member, "covers less of", f"{origin:016x}", "than before")
                 self._check(commit, shard, origin, covered, through)
@@ -108,8 +108,9 @@ class Knowledge(Checker):
                 continue
             for shard, context in peer.contexts.items():
                 committed = self.history.covered_by(shard, peer.replica)
+                believed = Context({o: s for o, s in context.items() if o not in self.history.invented})
                 self.require(
-                    committed.covers_all(context),
+                    committed.covers_all(believed),
                     host.name, "believes that", peer.member, "covers", context, "of", shard,
                     "where it covers", committed,
                 )  # fmt: skip

@@ -43,7 +43,7 @@ class Living(Checker):
                 self._suspected_ms.setdefault((member, life), now_ms)
             elif notice.event == f"member_{ALIVE}":
                 self._refuted[key] = max(life.refutations, self._refuted.get(key, 0))
-            else:
+            elif not self.history.has_stranger:
                 self._check_death(host, member, life, now_ms, self._refuted.get(key, 0))
 
     def _check_death(self, host: Host, member: str, life: Life, now_ms: int, refuted: int) -> None:

@@ -20,7 +20,7 @@ class Retirements(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self.is_blocked = False
-        """Whether a member is gone and has not been forgotten."""
+        """Whether a member is gone and has not been forgotten, or a stranger has invented replicas."""
 
     def ended(self, hosts: Sequence[Host]) -> None:
         for host in [] if self.is_blocked else hosts:

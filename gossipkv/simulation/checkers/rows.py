@@ -16,6 +16,12 @@ class Successors(Checker):
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             old = stood[shard, address]
+            if old is not None and old.winner.dot.replica in self.history.invented:
+                stood[shard, address] = row
+                continue
+            if row is not None and row.winner.dot.replica in self.history.invented:
+                stood[shard, address] = row
+                continue
             self.require(
                 old is None or row is None or row.winner.rank >= self.history.rank_now(shard, address, old.winner.rank),
                 commit.disk.member, "dropped", old and old.winner, "for", row and row.winner, "at", address,
@@ -55,6 +61,8 @@ class Dots(Checker):
 
     def _check(self, commit: Commit, shard: str, address: bytes, version: Version) -> None:
         dot = version.dot
+        if dot.replica in self.history.invented:
+            return
         known = self.history.find(shard, dot)
         if known is None and dot.replica == commit.disk.replica:
             self.require(

@@ -1,0 +1,39 @@
+"""A member that has said that its clock is off acknowledges no write until it says that it is right again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossipkv.core.effects import Notice
+from gossipkv.core.write import Operation, Result
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+COMMIT_MS_MAX = 100
+"""What was under way when it was found out is acknowledged within this time."""
+
+
+class Clocks(Checker):
+    name = "clocks"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._off_ms: dict[object, int] = {}
+        """By process, since when it has known that its clock is off, in true time."""
+
+    def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            if notice.event == "clock_off":
+                self._off_ms[host.process] = host.now_ms() - host.skew_ms
+            elif notice.event in ("clock_right_again", "clock_no_longer_off"):
+                self._off_ms.pop(host.process, None)
+
+    def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        now_ms = host.now_ms() - host.skew_ms
+        off_ms = self._off_ms.get(host.process, now_ms)
+        self.require(
+            now_ms - off_ms <= COMMIT_MS_MAX or not any(result.dot for result in results),
+            host.name, "acknowledges writes to", shard, "though it has known for", now_ms - off_ms,
+            "ms that its clock is off:", operations,
+        )  # fmt: skip
