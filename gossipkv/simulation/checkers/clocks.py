@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gossipkv.core.effects import Notice
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
@@ -33,7 +33,7 @@ class Clocks(Checker):
         now_ms = host.now_ms() - host.skew_ms
         off_ms = self._off_ms.get(host.process, now_ms)
         self.require(
-            now_ms - off_ms <= COMMIT_MS_MAX or not any(result.dot for result in results),
+            now_ms - off_ms <= COMMIT_MS_MAX or not any(isinstance(result, Written) for result in results),
             host.name, "acknowledges writes to", shard, "though it has known for", now_ms - off_ms,
             "ms that its clock is off:", operations,
         )  # fmt: skip
