@@ -49,6 +49,8 @@ class History:
         self.given_up: set[tuple[str, bytes]] = set()
         """Shards and addresses of rows that a member lacked, of which a write has been lost with all disks that held
         it."""
+        self.fills_in_part = False
+        """Whether a member that fills itself from an old volume is interrupted."""
         self.has_stranger = False
         """Whether someone spreads forged rumours."""
         self.invented: set[ReplicaId] = set()

@@ -30,7 +30,7 @@ from gossipkv.simulation.nemesis import Nemesis
 from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
 from gossipkv.simulation.quorum_client import QuorumClient
-from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Scenario
+from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Fill, Scenario
 from gossipkv.simulation.stranger import Stranger
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
@@ -77,6 +77,7 @@ class Simulation:
         self._trace = Trace(self._timeline, show)
         self._history = History()
         self._history.do_clocks_jump = not self.scenario.clock_ahead_ms
+        self._history.fills_in_part = self.scenario.fill is Fill.IN_PART
         self._history.has_stranger = bool(self.scenario.forgery_interval_ms)
         self._checkers = all_checkers(self._history, are_copies=self.scenario.are_copies)
         for checker in self._checkers:
@@ -85,7 +86,9 @@ class Simulation:
         self._history.disks = lambda: [host.disk for host in self._cluster.hosts]
         note_requests = self._history.note_requests
         nemesis_rng = _child(rng)
-        self._stranger = Stranger(_child(nemesis_rng), self.scenario, self._cluster, self._history)
+        # Without a stranger nothing is drawn for him.
+        stranger_rng = _child(nemesis_rng) if self.scenario.forgery_interval_ms else random.Random(0)
+        self._stranger = Stranger(stranger_rng, self.scenario, self._cluster, self._history)
         self._nemesis = Nemesis(
             nemesis_rng, self.scenario, self._timeline, self._cluster, note_requests, self._stranger
         )

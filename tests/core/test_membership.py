@@ -251,6 +251,7 @@ def test_a_small_cluster_is_pushed_to_whole_and_a_large_one_in_part(
     count: int, fanout: int, targets: int, reaches_all: bool
 ) -> None:
     known = with_members(count, ReplicaOptions(member="self", fanout=fanout))
+    all_answered(known)
     pushed = known.push_targets()
     assert len({peer.member for peer in pushed}) == len(pushed) == targets
     assert known.pushes_to_all() == reaches_all
@@ -258,9 +259,23 @@ def test_a_small_cluster_is_pushed_to_whole_and_a_large_one_in_part(
 
 def test_those_that_are_dead_or_have_left_are_not_pushed_to() -> None:
     known = with_members(3)
+    all_answered(known)
     member(known, "m00").standing.status = DEAD
     known.learn_record("m01", record("http://m01:1", incarnation=2, has_left=True), DOT)
     assert names(known.push_targets()) == ["m02"]
+
+
+def test_one_that_has_never_answered_is_not_pushed_to_and_gets_one_round_in_three() -> None:
+    known = with_members(4)
+    known.succeeded(member(known, "m01"))
+    assert names(known.push_targets()) == ["m01"]
+    partners = [peer.member for peer in (known.sync_partner(0) for _ in range(300)) if peer is not None]
+    assert 200 <= partners.count("m01") < 260
+
+
+def all_answered(known: Membership) -> None:
+    for peer in known.members():
+        peer.has_answered = True
 
 
 def in_zones(near: int, far: int, fanout: int = 0) -> Membership:
@@ -341,6 +356,7 @@ def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
     known = with_members(3)
     gone = member(known, "m01")
     gone.walks["usr"] = Walk("usr")
+    all_answered(known)
     known.discovered(FOUND, ALL - {"m01"})
     assert [(peer.member, peer.status) for peer in known.members()] == [("m00", ALIVE), ("m01", LEFT), ("m02", ALIVE)]
     assert names(known.push_targets()) == ["m00", "m02"]

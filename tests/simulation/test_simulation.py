@@ -56,7 +56,6 @@ FAULTS = {
     "forged_contexts",
     "forged_marks",
     "forged_incarnations",
-    "forged_records",
     "forged_joins",
     "forged_forgettings",
     "forged_coverage",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gossipkv.core.address import USER, table_of
-from gossipkv.core.causality import Dot
+from gossipkv.core.causality import Dot, ReplicaId
 from gossipkv.core.row import Row
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
@@ -49,14 +49,29 @@ class OldVolumes(Checker):
         self._buried: dict[bytes, int] = {}
         """The greatest timestamp of a tombstone of each row that was collected."""
         self._told: set[Told] = set()
+        self._set_back: dict[str, ReplicaId] = {}
+        """By member that was set back to an old copy, the replica of that copy."""
+        self._written_again: set[Deleted] = set()
+        """What such a member has written again under a new replica id. A newcomer that has taken it in from there, and
+        not to the end, brings it back: `core/collected.py`, what remains."""
+
+    def set_back(self, host: Host) -> None:
+        self._set_back[host.name] = host.disk.replica
 
     def committed(self, commit: Commit) -> None:
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             if shard == USER:
+                self._note_written_again(commit.disk, address, row)
                 self._follow(address, stood[shard, address], row)
                 self._follow_restamped(commit, address, stood[shard, address], row)
             stood[shard, address] = row
+
+    def _note_written_again(self, disk: Disk, address: bytes, row: Row | None) -> None:
+        is_renewed = self._set_back.get(disk.member, disk.replica) != disk.replica
+        for version in row.versions if row is not None and is_renewed and self.history.fills_in_part else ():
+            if version.dot.replica == disk.replica and version.value is not None:
+                self._written_again.add(Deleted(address, version.value))
 
     def _follow(self, address: bytes, old: Row | None, row: Row | None) -> None:
         if row is None:
@@ -116,7 +131,7 @@ class OldVolumes(Checker):
 
     def ended(self, hosts: Sequence[Host]) -> None:
         for host in hosts:
-            for address, value in self._deleted:
+            for address, value in self._deleted.keys() - self._written_again:
                 row = host.disk.committed_row(USER, address)
                 values = [version.value for version in row.versions] if row is not None else []
                 self.require(value not in values, host.name, "has again", value, "at", address, "which was deleted")

@@ -14,8 +14,8 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 BEGINNINGS_MAX = 4
-"""Allowed per peer besides one per interval: requests under way when the disk filled up, other transfers, and requests
-that a peer answers with nothing, because the member's clock is off and its record is refused."""
+"""Allowed per peer besides one per interval: requests under way when the disk filled up, other transfers, and the walk
+that follows a pull which the peer cannot serve."""
 
 
 class Room(Checker):
