@@ -244,7 +244,7 @@ def test_until_it_has_compared_a_member_tells_no_one_of_what_it_wrote_since_its_
 
 def test_a_member_that_is_reached_and_reaches_no_one_tells_what_it_wrote_since_its_start() -> None:
     a, b = Member("a", MemoryStorage(), 1_000_000), Member("b", MemoryStorage(), 1_000_000)
-    a.take(Discovered(("b",)))
+    a.take(Discovered(("memory://b",)))
     a.put(b"1", b"")
     converse({"a": a, "b": b})
     a = restarted(a, b.now_ms)
