@@ -20,8 +20,10 @@ the lower of the two in the middle. A member is off if its clock differs from th
 - The member with the reference clock is never off. So among members that reach each other, one always takes writes.
 
 *How long it holds.* A comparison counts for `COMPARED_INTERVALS` gossip intervals. When the clock is set back, earlier
-comparisons say nothing any more. The decision stands until the next comparison, or until no peer has answered for as
-long: a member that reaches nobody takes writes.
+comparisons say nothing any more. That a member is off then stands for as long, until as many clocks have been compared
+as before. Counterexample to judging by the next comparison: the clock of one of three members is far behind and is set
+back a little further; against the first of the other two nobody could tell whose clock is wrong, and it takes a write.
+A member that reaches nobody for as long takes writes.
 """
 
 from __future__ import annotations
@@ -75,6 +77,10 @@ class Clocks:
         self._off_ms = 0
         """How far this clock was ahead of the reference when it was last compared."""
         self._now_ms = now_ms
+        self._compared_with = 0
+        """The number of clocks compared with when this one was last found off."""
+        self._stands_until_ms = now_ms
+        """Until then what was found before the clock was set back stands against fewer comparisons."""
         self._compared_ms = now_ms
         """When a clock was last compared."""
         self._peers_off: dict[str, int] = {}
@@ -109,6 +115,7 @@ class Clocks:
             self._peers.clear()
             self._began.clear()
             self._compared_ms = min(self._compared_ms, now_ms)
+            self._stands_until_ms = now_ms + self._life_ms
         self._now_ms = now_ms
         for peer in [each for each, compared in self._peers.items() if now_ms - compared.at_ms > self._life_ms]:
             del self._peers[peer]
@@ -129,8 +136,15 @@ class Clocks:
         return clocks[(len(clocks) - 1) // 2]
 
     def _judge(self) -> None:
-        self._off_ms = -self._reference_ms()
-        self._conclude(is_off=self._is_beyond(self._off_ms, was_beyond=self.is_off))
+        off_ms = -self._reference_ms()
+        is_off = self._is_beyond(off_ms, was_beyond=self.is_off)
+        is_early = self._now_ms <= self._stands_until_ms and len(self._peers) < self._compared_with
+        if self.is_off and not is_off and is_early:
+            return
+        if is_off and not is_early:
+            self._compared_with = len(self._peers)
+        self._off_ms = off_ms
+        self._conclude(is_off=is_off)
         if self.is_off:
             # Then the others seem to be off, and are not.
             self._peers_off.clear()

@@ -85,6 +85,7 @@ class Process:
         return self._driver.replica
 
     def start(self, effects: Effects) -> None:
+        self._world.notice(self.host, effects)
         self._carry_out(effects)
         self._tick()
 
@@ -214,6 +215,7 @@ class Process:
             self._world.notice(self.host, batch.effects)
             self._make_way(concluding, batch.effects)
             return
+        self._world.notice(self.host, batch.effects)
         # A divided batch may resolve a wait in one part and withdraw it in the next. The client gets the result of the
         # first part, as a client of a node does.
         self._tell(batch.effects.resolved)
@@ -237,7 +239,6 @@ class Process:
                 conclude(outcome)
 
     def _carry_out(self, effects: Effects) -> None:
-        self._world.notice(self.host, effects)
         if self.feed is not None:
             self.feed.publish(effects.changes)
         for send in effects.sends:

@@ -69,6 +69,22 @@ def test_a_clock_that_is_set_back_drops_what_was_compared_before() -> None:
     assert not clocks.is_off
 
 
+@pytest.mark.parametrize("answering", [1, 2])
+def test_a_clock_that_was_off_and_is_set_back_is_judged_by_as_many_others_as_before(answering: int) -> None:
+    clocks = compared(AHEAD_MS, AHEAD_MS)
+    assert clocks.is_off
+    now_ms = 4_000
+    clocks.advance(now_ms)
+    for exchange in range(7, 7 + answering):
+        clocks.began(exchange, now_ms)
+        clocks.answered(exchange, f"peer-{exchange}", now_ms + AHEAD_MS, now_ms)
+        assert clocks.is_off
+    clocks.tick(now_ms + COMPARED_INTERVALS * 1_000 + 1)
+    clocks.began(9, now_ms + COMPARED_INTERVALS * 1_000 + 1)
+    clocks.answered(9, "peer-7", now_ms + AHEAD_MS, now_ms + COMPARED_INTERVALS * 1_000 + 1)
+    assert not clocks.is_off, "there is but one other left"
+
+
 def test_a_member_that_reaches_nobody_is_not_off() -> None:
     clocks = compared(-AHEAD_MS)
     clocks.tick(5_000 + COMPARED_INTERVALS * 1_000)
