@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
+from gossipkv.codec.limits import MALFORMED, PROTOCOL, TOO_LARGE
 from gossipkv.codec.rows import ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import ANOMALIES, Arrival
 from gossipkv.core.fetch import DAMAGED
@@ -92,6 +93,12 @@ class Metrics:
         self.exchange_failures = Counter(
             "gossipkv_exchange_failures", "Exchanges begun here that failed", ["fault"], registry=registry
         )
+        self.frames_refused = Counter(
+            "gossipkv_frames_refused",
+            "Frames that cannot be decoded, and are not answered",
+            ["reason"],
+            registry=registry,
+        )
         self.replication_delay = Histogram(
             "gossipkv_replication_delay_seconds",
             "From the write on its origin until durable here",
@@ -134,6 +141,7 @@ class Metrics:
         _start_at_zero(self.commits, ("committed", "failed"))
         _start_at_zero(self.quorum_writes, ("copied", "stored_here", "nothing_stored"))
         _start_at_zero(self.gossip_bytes, ("in", "out"))
+        _start_at_zero(self.frames_refused, (MALFORMED, PROTOCOL, TOO_LARGE))
         _start_at_zero(self.exchange_failures, tuple(fault.value for fault in Fault))
         _start_at_zero(self.loop_restarts, ("discovery", "tick", "feed"))
 
@@ -447,6 +455,10 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         ["reason"],
         _by_reason(_RECORD_REASONS, tally.records_refused),
     )
+    yield _counter(
+        "writes_stamped_again", "Writes made while the clock was ahead, and stamped with the present", [],
+        [([], tally.writes_stamped_again)],
+    )  # fmt: skip
     yield _counter("wakes_late", "Times that this member found it had been paused", [], [([], tally.wakes_late)])
     yield _counter(
         "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]

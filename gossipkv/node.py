@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import structlog
 
-from gossipkv.codec import Limits
+from gossipkv.codec import DecodeError, Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, StoppedError, encoded
 from gossipkv.consistency import Consistency, TooFewAnswersError, TooManyAskedError
 from gossipkv.core.address import USER
@@ -499,6 +499,8 @@ class Node:
         finally:
             self._waiting_frames -= 1
             self._inbox_frames.give_back(size)
+        if isinstance(outcome, DecodeError):
+            self._metrics.frames_refused.labels(outcome.reason).inc()
         if isinstance(outcome, Exception):
             raise RefusedError(str(outcome))
         if self.fenced.is_set():

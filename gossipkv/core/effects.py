@@ -102,6 +102,8 @@ class Tally:
     """By namespace and table, concurrent versions dropped in a merge because a later write wins."""
     has_new_conflicts: bool = False
     """Whether `conflicts` has changed since the last snapshot."""
+    writes_stamped_again: int = 0
+    """Writes of this member, made while its clock was ahead, that it has stamped again; see `core/restamping.py`."""
     tombstones_collected: int = 0
     siblings_over_limit: int = 0
     """Merges that left a row with more siblings than a write may."""

@@ -145,7 +145,7 @@ class Replica:
         self._was_in_touch = False
         """Whether it has been in touch with others for some time, as of the last tick."""
         self._clocks = Clocks(options.clock_skew_ms_max, options.gossip_interval_ms, now_ms)
-        self._restamper = Restamper(self._store, self._membership, self._clocks, options, may_hand_over)
+        self._restamper = Restamper(self._store, self._membership, self._clocks, self.tally, options, may_hand_over)
         self._refusals = Refusals(options, now_ms)
         self._notices: list[Notice] = []
         self._heard = LastingNotices()

@@ -37,7 +37,7 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.clocks import Clocks
-from gossipkv.core.effects import Notice
+from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.gossip import Outgoing
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Envelope, WalkFetchRows, WalkRows
@@ -96,6 +96,7 @@ class Restamper:
         store: Store,
         membership: Membership,
         clocks: Clocks,
+        tally: Tally,
         options: ReplicaOptions,
         may_exchange: MayExchange,
     ) -> None:
@@ -105,6 +106,7 @@ class Restamper:
         self._store = store
         self._membership = membership
         self._clocks = clocks
+        self._tally = tally
         self._skew_ms_max = options.clock_skew_ms_max
         self._life_ms = options.message_life_ms
         self._may_exchange = may_exchange
@@ -274,6 +276,7 @@ class Restamper:
             if self._dots_ahead(row, latest_ms) != dots or milliseconds(above) > latest_ms - self._life_ms:
                 continue
             self._store.restamp(transaction, shard.name, address, dots, above, now_ms)
+            self._tally.writes_stamped_again += len(dots)
             restamped += 1
         if restamped:
             fields = {"shard": shard.name, "rows": restamped, "reason": "they were written while the clock was ahead"}

@@ -204,6 +204,7 @@ def test_what_was_written_ahead_is_taken_by_all_once_the_clock_is_right(cluster:
         assert expires_ms < cluster.now_ms + 61_000
     assert cluster.has_converged(cluster.members)
     assert "writes_stamped_again" in cluster.members["a"].events()
+    assert cluster.status("a").tally.writes_stamped_again == 2
     cluster.write("a", Operation(ROW, b"third"))
     flow(cluster)
     assert cluster.members["b"].rows()[ROW].winner.value == b"third"

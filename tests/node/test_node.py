@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from gossipkv.codec import encode
+from gossipkv.codec import PROTOCOL_VERSION, encode
 from gossipkv.committer import Frame, StoppedError
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.messages import Envelope
@@ -214,10 +214,13 @@ async def test_a_hostile_frame_is_refused_and_gossip_goes_on(cluster: LocalClust
     a = await cluster.start("a")
     stranger = cluster.transport("stranger")
     await stranger.start(lambda frame: asyncio.sleep(0, frame))
-    for frame in (b"", b"\xc1", b"\x01\xdd\xff\xff\xff\xff", bytes(1000)):
+    for frame in (b"", b"\xc1", bytes([PROTOCOL_VERSION]) + b"\xdd\xff\xff\xff\xff", bytes(1000)):
         with pytest.raises(Exception, match=r".+"):
             await stranger.exchange("memory://a", frame)
     await stranger.close()
+    text = cluster.metrics["a"].render(await a.status()).decode()
+    assert 'gossipkv_frames_refused_total{reason="malformed"} 2.0' in text
+    assert 'gossipkv_frames_refused_total{reason="protocol"} 2.0' in text
     b = await cluster.start("b", ("a",))
     await put(b, "row", b"value")
 
@@ -296,6 +299,7 @@ async def test_what_may_be_counted_later_is_counted_from_zero_on(cluster: LocalC
         'envelopes_refused_total{reason="name_taken"}',
         'envelopes_refused_total{reason="other_cluster"}',
         'exchange_failures_total{fault="timeout"}',
+        'frames_refused_total{reason="malformed"}',
         'loop_restarts_total{loop="discovery"}',
         'loop_restarts_total{loop="tick"}',
     ):
