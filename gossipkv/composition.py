@@ -93,8 +93,9 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
             bodies_bytes_max=settings.gossip_bodies_bytes_max,
             answers_bytes_max=settings.gossip_answers_bytes_max,
         ),
+        requests_max=settings.gossip_requests_max,
     )
-    metrics.account_for(*transport.bounds.bounds, *transport.bounds.cuts)
+    metrics.account_for(*transport.bounds.bounds, *transport.bounds.cuts, transport.requests)
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,
         inbox_bytes_max=settings.inbox_bytes_max,

@@ -62,8 +62,6 @@ class NodeOptions:
     """Maximum number of writes that wait for their commit."""
     inbox_bytes_max: int = 64 * 1024 * 1024
     """Maximum size of their values."""
-    inbox_frames_max: int = 256
-    """Maximum number of frames from peers that wait to be answered."""
     inbox_frames_bytes_max: int = 16 * 1024 * 1024
     """Maximum size of frames and answers from peers that wait for the storage."""
     write_wait_seconds: float = 2.0
@@ -117,16 +115,25 @@ class Node:
         self._node_options = node_options
         self._clock_ms = clock_ms
         self._rng = rng or random.Random(randbits(128))
-        self._waiting_operations = 0
-        self._waiting_bytes = 0
-        self._waiting_frames = 0
+        self._inbox_operations = Bound(
+            "inbox_operations_max",
+            node_options.inbox_operations_max,
+            "look at gossipkv_commit_seconds for a slow volume, let clients write in batches, or raise "
+            "inbox_operations_max",
+        )
+        self._inbox_values = Bound(
+            "inbox_bytes_max",
+            node_options.inbox_bytes_max,
+            "look at gossipkv_commit_seconds for a slow volume, write fewer large values at once, or raise "
+            "inbox_bytes_max and the memory limit",
+        )
         self._inbox_frames = Bound(
             "inbox_frames_bytes_max",
             node_options.inbox_frames_bytes_max,
             "find out who sends so much (gossipkv status lists the members), or raise inbox_frames_bytes_max and the "
             "memory limit",
         )
-        metrics.account_for(self._inbox_frames)
+        metrics.account_for(self._inbox_operations, self._inbox_values, self._inbox_frames)
         self._leaving: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[bool] | None = None
         self._has_ended = False
@@ -277,18 +284,19 @@ class Node:
         self._check_taking_writes()
         # Values of other types do not count; the core refuses them.
         size = sum([len(operation.value) for operation in operations if type(operation.value) is bytes])
-        if (
-            self._waiting_operations + len(operations) > self._node_options.inbox_operations_max
-            or self._waiting_bytes + size > self._node_options.inbox_bytes_max
-        ):
-            raise OverloadedError("too many writes wait for their commit")
-        self._waiting_operations += len(operations)
-        self._waiting_bytes += size
+        waiting, values = self._inbox_operations, self._inbox_values
+        # Not Bound.take: a write that exceeds a whole bound is always refused, and none is kept for small ones.
+        for bound, amount in ((waiting, len(operations)), (values, size)):
+            if bound.used + amount > bound.limit:
+                bound.refusals.count(used=bound.used, limit=bound.limit)
+                raise OverloadedError("too many writes wait for their commit")
+        waiting.used += len(operations)
+        values.used += size
         try:
             outcome = await self._committer.ask(Write(shard, tuple(operations), copies))
         finally:
-            self._waiting_operations -= len(operations)
-            self._waiting_bytes -= size
+            waiting.give_back(len(operations))
+            values.give_back(size)
         if isinstance(outcome, Exception):
             raise outcome
         if self.fenced.is_set():
@@ -426,7 +434,7 @@ class Node:
         self._metrics.commits.labels("failed" if batch.has_failed else "committed").inc()
         self._metrics.commit_seconds.observe(batch.seconds)
         self._metrics.commit_inputs.observe(batch.inputs)
-        self._metrics.inbox_operations.set(self._waiting_operations)
+        self._metrics.inbox_operations.set(self._inbox_operations.used)
         self._carry_out(batch.effects, batch.sends)
 
     def _carry_out(self, effects: Effects, sends: list[EncodedSend]) -> None:
@@ -491,13 +499,11 @@ class Node:
         if self.fenced.is_set():
             raise RefusedError(str(self._reason_to_stop()))
         size = len(frame)
-        if self._waiting_frames >= self._node_options.inbox_frames_max or not self._inbox_frames.take(size):
+        if not self._inbox_frames.take(size):
             raise RefusedError("too many frames wait to be answered")
-        self._waiting_frames += 1
         try:
             outcome: Outcome = await self._committer.ask(Frame(frame))
         finally:
-            self._waiting_frames -= 1
             self._inbox_frames.give_back(size)
         if isinstance(outcome, DecodeError):
             self._metrics.frames_refused.labels(outcome.reason).inc()

@@ -52,6 +52,8 @@ class Rule:
     """Of text, in UTF-8."""
     default_text: str = ""
     """Shown in place of a default that is worked out at start."""
+    metrics: tuple[str, ...] = ()
+    """What /metrics has of a bound: how much of it is in use, or what was refused or cut off because of it."""
 
     def allowed(self, kind: type[Value]) -> str:
         if self.choices:
@@ -107,8 +109,9 @@ def _number(
     minimum: float = 1,
     maximum: float | None = None,
     multiple: int | None = None,
+    metrics: tuple[str, ...] = (),
 ) -> Any:
-    rule = Rule(help, unit, minimum=minimum, maximum=maximum, multiple=multiple)
+    rule = Rule(help, unit, minimum=minimum, maximum=maximum, multiple=multiple, metrics=metrics)
     return field(default=default, metadata={"rule": rule})
 
 
@@ -116,6 +119,8 @@ def _port(default: int, help: str) -> Any:  # noqa: A002
     return _number(default, help, maximum=65_535)
 
 
+_HELD = ("gossipkv_intake_used", "gossipkv_intake_refused_total")
+"""The metrics of an `intake.bound.Bound`, by its name."""
 _NAME = r"[A-Za-z0-9_.-]{1,128}"
 _HOUR_MS = 3_600_000
 
@@ -190,6 +195,7 @@ class Settings:
         "A member that has had no answer for this long is ready on its own.",
         "milliseconds",
         maximum=_HOUR_MS,
+        metrics=("gossipkv_ready",),
     )
     forget_silence_ms: int = _number(
         600_000,
@@ -218,6 +224,7 @@ class Settings:
         "milliseconds",
         minimum=10,
         maximum=_HOUR_MS,
+        metrics=("gossipkv_probes_total",),
     )
     indirect_probes: int = _number(3, "Other members to probe it through.", "members", minimum=0, maximum=16)
     suspicion_multiplier: int = _number(
@@ -232,6 +239,11 @@ class Settings:
         "Rows stamped further ahead of the local clock are refused.",
         "milliseconds",
         maximum=86_400_000,
+        metrics=(
+            "gossipkv_clock_ahead_seconds",
+            "gossipkv_clock_off",
+            'gossipkv_rows_refused_total{reason="clock_skew"}',
+        ),
     )
     tombstone_age_ms_min: int = _number(
         _HOUR_MS,
@@ -246,7 +258,12 @@ class Settings:
         maximum=_HOUR_MS,
     )
     members_max: int = _number(
-        1_000, "Maximum number of other members; records of more are refused.", "members", minimum=8, maximum=2_000
+        1_000,
+        "Maximum number of other members; records of more are refused.",
+        "members",
+        minimum=8,
+        maximum=2_000,
+        metrics=("gossipkv_members", 'gossipkv_member_records_refused_total{reason="too_many"}'),
     )
     context_origins_max: int = _number(
         8_192,
@@ -255,9 +272,14 @@ class Settings:
         "replicas",
         minimum=64,
         maximum=14_000,
+        metrics=("gossipkv_context_entries", "gossipkv_origins_refused_total"),
     )
     metrics_peers_max: int = _number(
-        100, "Maximum number of members that have series of their own in /metrics.", "members", maximum=2_000
+        100,
+        "Maximum number of members that have series of their own in /metrics.",
+        "members",
+        maximum=2_000,
+        metrics=("gossipkv_members_without_series",),
     )
     fanout: int = _number(
         0,
@@ -271,12 +293,26 @@ class Settings:
         "versions",
         minimum=2,
         maximum=1_000,
+        metrics=('gossipkv_http_requests_total{status="409"}', "gossipkv_siblings_over_limit_total"),
     )
     exchange_timeout_s: float = _number(
-        10.0, "Longest exchange between two members.", "seconds", minimum=0.1, maximum=300
+        10.0,
+        "Longest exchange between two members.",
+        "seconds",
+        minimum=0.1,
+        maximum=300,
+        metrics=(
+            'gossipkv_exchange_failures_total{fault="timeout"}',
+            'gossipkv_intake_refused_total{cause="gossip_answer_timeout"}',
+        ),
     )
     connect_timeout_s: float = _number(
-        3.0, "Longest wait for a connection to another member.", "seconds", minimum=0.1, maximum=60
+        3.0,
+        "Longest wait for a connection to another member.",
+        "seconds",
+        minimum=0.1,
+        maximum=60,
+        metrics=('gossipkv_exchange_failures_total{fault="timeout"}',),
     )
 
     storage_bytes_max: int = _number(
@@ -286,8 +322,15 @@ class Settings:
         minimum=STORAGE_BYTES_LEAST,
         maximum=2**46,
         multiple=_PAGE_BYTES,
+        metrics=("gossipkv_storage_used_ratio", "gossipkv_short_of_room", "gossipkv_puts_refused_total"),
     )
-    value_bytes_max: int = _number(_MIB, "Longest value that a client may put here.", "bytes", maximum=4 * _MIB)
+    value_bytes_max: int = _number(
+        _MIB,
+        "Longest value that a client may put here.",
+        "bytes",
+        maximum=4 * _MIB,
+        metrics=('gossipkv_http_requests_total{status="413"}',),
+    )
     page_rows_max: int = _number(
         1_000, "Maximum number of rows in a page of a listing.", "rows", minimum=1_000, maximum=10_000
     )
@@ -300,12 +343,14 @@ class Settings:
         "seconds",
         minimum=0.1,
         maximum=600,
+        metrics=('gossipkv_http_requests_total{status="408"}',),
     )
     inbox_operations_max: int = _number(
         10_000,
         "Maximum number of writes that wait for the storage; more are answered 503.",
         "operations",
         maximum=1_000_000,
+        metrics=_HELD,
     )
     inbox_bytes_max: int = _number(
         64 * _MIB,
@@ -313,6 +358,7 @@ class Settings:
         "bytes",
         minimum=8 * _MIB,
         maximum=1024 * _MIB,
+        metrics=_HELD,
     )
     inbox_frames_bytes_max: int = _number(
         16 * _MIB,
@@ -320,6 +366,7 @@ class Settings:
         "bytes",
         minimum=4 * _MIB,
         maximum=1024 * _MIB,
+        metrics=_HELD,
     )
     http_bodies_bytes_max: int = _number(
         24 * _MIB,
@@ -328,6 +375,7 @@ class Settings:
         "bytes",
         minimum=8 * _MIB,
         maximum=4096 * _MIB,
+        metrics=_HELD,
     )
     http_answers_bytes_max: int = _number(
         32 * _MIB,
@@ -335,15 +383,21 @@ class Settings:
         "bytes",
         minimum=8 * _MIB,
         maximum=4096 * _MIB,
+        metrics=_HELD,
     )
     http_connections_max: int = _number(
-        1_024, "Maximum number of connections to the HTTP API, idle ones included.", "connections", maximum=65_536
+        1_024,
+        "Maximum number of connections to the HTTP API, idle ones included.",
+        "connections",
+        maximum=65_536,
+        metrics=_HELD,
     )
     http_connections_per_address_max: int = _number(
         256,
         "Maximum number of connections to the HTTP API from one address; raise it if clients come through a proxy.",
         "connections",
         maximum=65_536,
+        metrics=_HELD,
     )
     gossip_bodies_bytes_max: int = _number(
         16 * _MIB,
@@ -352,6 +406,7 @@ class Settings:
         "bytes",
         minimum=4 * _MIB,
         maximum=1024 * _MIB,
+        metrics=_HELD,
     )
     gossip_answers_bytes_max: int = _number(
         16 * _MIB,
@@ -359,12 +414,29 @@ class Settings:
         "bytes",
         minimum=4 * _MIB,
         maximum=1024 * _MIB,
+        metrics=_HELD,
     )
     gossip_connections_max: int = _number(
-        1_024, "Maximum number of connections to the gossip port, idle ones included.", "connections", maximum=65_536
+        1_024,
+        "Maximum number of connections to the gossip port, idle ones included.",
+        "connections",
+        maximum=65_536,
+        metrics=_HELD,
     )
     gossip_connections_per_address_max: int = _number(
-        256, "Maximum number of connections to the gossip port from one address.", "connections", maximum=65_536
+        256,
+        "Maximum number of connections to the gossip port from one address.",
+        "connections",
+        maximum=65_536,
+        metrics=_HELD,
+    )
+    gossip_requests_max: int = _number(
+        128,
+        "Maximum number of messages from other members that are answered at once; more are refused, and come again.",
+        "messages",
+        minimum=8,
+        maximum=65_536,
+        metrics=_HELD,
     )
     head_timeout_s: float = _number(
         10.0,
@@ -372,6 +444,10 @@ class Settings:
         "seconds",
         minimum=0.1,
         maximum=600,
+        metrics=(
+            'gossipkv_intake_refused_total{cause="http_head_timeout"}',
+            'gossipkv_intake_refused_total{cause="gossip_head_timeout"}',
+        ),
     )
     answer_timeout_s: float = _number(
         30.0,
@@ -379,6 +455,7 @@ class Settings:
         "seconds",
         minimum=0.1,
         maximum=600,
+        metrics=('gossipkv_intake_refused_total{cause="http_answer_timeout"}',),
     )
     write_wait_s: float = _number(
         2.0,
@@ -386,9 +463,15 @@ class Settings:
         "seconds",
         minimum=0,
         maximum=600,
+        metrics=('gossipkv_quorum_writes_total{result="stored_here"}',),
     )
     read_wait_s: float = _number(
-        2.0, "How long a read waits for answers of other members.", "seconds", minimum=0, maximum=600
+        2.0,
+        "How long a read waits for answers of other members.",
+        "seconds",
+        minimum=0,
+        maximum=600,
+        metrics=('gossipkv_http_requests_total{status="503"}',),
     )
     watch_heartbeat_s: float = _number(
         15.0,
@@ -403,6 +486,7 @@ class Settings:
         "bytes",
         minimum=64 * 1024,
         maximum=256 * _MIB,
+        metrics=("gossipkv_watches_dropped_total",),
     )
     watch_buffers_bytes_max: int = _number(
         32 * _MIB,
@@ -411,6 +495,7 @@ class Settings:
         "bytes",
         minimum=4 * _MIB,
         maximum=4096 * _MIB,
+        metrics=_HELD,
     )
     watch_resume_timeout_s: float = _number(
         10.0,
@@ -418,6 +503,7 @@ class Settings:
         "seconds",
         minimum=0,
         maximum=600,
+        metrics=("gossipkv_watch_resets_total",),
     )
     drain_s: float = _number(
         1.0,
@@ -572,8 +658,13 @@ A value comes from the first of: flag of `gossipkv serve`, environment, file (TO
 `GOSSIPKV_CONFIG`; keys as in the first column), default. `gossipkv settings` shows the values in force and where each
 comes from.
 
-| setting | environment | default | allowed | meaning |
-| --- | --- | --- | --- | --- |
+The metric shows how much of a bound is in use, or how often something was refused or cut off because of it. For a bound
+on a single request it counts the answers with the status. `gossipkv_intake_used` and `gossipkv_intake_refused_total`
+have the setting in the label `bound` or `cause`, and `gossipkv_intake_limit` has the limit. What to do about refusals:
+[operations.md](operations.md#requests-are-refused-with-503-overloaded-or-connections-are-refused).
+
+| setting | environment | default | allowed | meaning | metric |
+| --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -588,6 +679,7 @@ def to_markdown() -> str:
             shown,
             rule.allowed(kind).replace("|", "\\|"),
             rule.help,
+            ", ".join(f"`{metric}`" for metric in rule.metrics),
         )
         lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)

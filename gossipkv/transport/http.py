@@ -25,7 +25,7 @@ import structlog
 from aiohttp import web, web_protocol
 
 from gossipkv.intake.body import BodyTooLargeError, NoRoomForBodyError, body_of
-from gossipkv.intake.bound import Share
+from gossipkv.intake.bound import Bound, Share
 from gossipkv.intake.client_faults import ClientFaults
 from gossipkv.intake.limits import PortBounds, PortLimits
 from gossipkv.intake.port import Port
@@ -41,8 +41,6 @@ _SERVER_KEEPALIVE_S = 30.0
 _SHUTDOWN_TIMEOUT_S = 0.5
 _LINGERING_TIME_S = 1.0
 _CONNECTIONS_PER_PEER_MAX = 2
-_REQUESTS_MAX = 128
-"""Maximum number of concurrent requests."""
 _RETRY_AFTER = {"Retry-After": "1"}
 _REFUSAL_BYTES_MAX = 1024
 _BAD_GATEWAY_STATUSES = (502, 503, 504)
@@ -88,6 +86,7 @@ class HttpTransport:
         exchange_timeout_s: float = 10.0,
         connect_timeout_s: float = 3.0,
         limits: PortLimits = GOSSIP_LIMITS,
+        requests_max: int = 128,
     ) -> None:
         self._host = host
         self._port = port
@@ -95,10 +94,16 @@ class HttpTransport:
         self._frame_bytes_max = frame_bytes_max
         self._exchange_timeout_s = exchange_timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._requests = 0
         self._serve: Serve | None = None
         self._server: Port | None = None
         self.bounds = PortBounds(replace(limits, answer_timeout_seconds=exchange_timeout_s))
+        self.requests = Bound(
+            f"{limits.name}_requests_max",
+            requests_max,
+            "find out which members send so much (gossipkv status lists them), look at gossipkv_commit_seconds for a "
+            f"slow volume, or raise {limits.name}_requests_max",
+        )
+        """Requests under way."""
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -185,13 +190,12 @@ class HttpTransport:
             return web.Response(status=405, text=f"frames are posted to {PATH}", headers={"Allow": "POST"})
         if request.content_type != CONTENT_TYPE or "Content-Encoding" in request.headers:
             return web.Response(status=415, text=f"send {CONTENT_TYPE}, not encoded")
-        if self._requests >= _REQUESTS_MAX:
+        if not self.requests.take(1):
             return _overloaded("too many frames are being answered")
-        self._requests += 1
         try:
             return await self._exchanged(request)
         finally:
-            self._requests -= 1
+            self.requests.give_back(1)
 
     async def _exchanged(self, request: web.BaseRequest) -> web.Response:
         try:

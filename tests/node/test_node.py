@@ -153,6 +153,9 @@ async def test_more_writes_than_the_inbox_holds_are_refused_and_change_nothing(c
     with pytest.raises(OverloadedError):
         await node.write(USER, operations)
     assert get(node, "0") is None
+    text = cluster.metrics["a"].render(await node.status()).decode()
+    assert 'gossipkv_intake_limit{bound="inbox_operations_max"} 10.0' in text
+    assert 'gossipkv_intake_refused_total{cause="inbox_operations_max"} 1.0' in text
     assert len(await node.write(USER, operations[:10])) == 10
 
 
@@ -162,6 +165,7 @@ async def test_longer_values_than_the_inbox_holds_are_refused_until_others_are_d
     first, second = await asyncio.gather(node.write(USER, large), node.write(USER, large), return_exceptions=True)
     assert isinstance(first, list)
     assert isinstance(second, OverloadedError)
+    assert (node._inbox_values.used, node._inbox_values.refusals.total) == (0, 1)
     assert len(await node.write(USER, large)) == 1
 
 

@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gossipkv.transport import http
 from gossipkv.transport.base import ExchangeError, Fault
 from gossipkv.transport.http import CONTENT_TYPE, GOSSIP_LIMITS, PATH, HttpTransport
 from tests.client.dying_server import Death, DyingServer
@@ -135,10 +134,7 @@ async def test_only_a_post_of_a_frame_is_served(
     assert len(node.frames) == (status == 200)
 
 
-async def test_more_requests_than_may_be_under_way_are_turned_away(
-    monkeypatch: pytest.MonkeyPatch, session: aiohttp.ClientSession
-) -> None:
-    monkeypatch.setattr(http, "_REQUESTS_MAX", 1)
+async def test_more_requests_than_may_be_under_way_are_turned_away_and_counted() -> None:
     arrived, released = asyncio.Event(), asyncio.Event()
 
     async def hold(frame: bytes) -> bytes:
@@ -146,13 +142,14 @@ async def test_more_requests_than_may_be_under_way_are_turned_away(
         await released.wait()
         return b"answer"
 
-    transport = HttpTransport("127.0.0.1", 0)
+    transport = HttpTransport("127.0.0.1", 0, requests_max=1)
     await transport.start(hold)
     first = asyncio.create_task(transport.exchange(transport.endpoint, b"first"))
     await asyncio.wait_for(arrived.wait(), 20)
     with pytest.raises(ExchangeError, match="status 503") as raised:
         await transport.exchange(transport.endpoint, b"second")
     assert raised.value.fault is Fault.UNREACHABLE
+    assert (transport.requests.used, transport.requests.refusals.total) == (1, 1)
     released.set()
     assert await first == b"answer"
     assert await transport.exchange(transport.endpoint, b"third") == b"answer"
