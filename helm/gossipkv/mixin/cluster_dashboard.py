@@ -58,11 +58,11 @@ OVERVIEW = Section(
         ),
         Panel(
             "Storage used, fullest member",
-            "Share of the room on volume or in the map, whichever has less. From 90 % on, writes are refused.",
+            "Share of the room on volume or in the map, whichever has less. Between 55 % and 75 %, puts are refused.",
             (Query("max(gossipkv_storage_used_ratio{SELECTED})"),),
             kind="stat",
             unit="percentunit",
-            thresholds=((0.7, "orange"), (0.85, "red")),
+            thresholds=((0.45, "orange"), (0.55, "red")),
             width=4,
             height=4,
             decimals=1,
@@ -83,6 +83,117 @@ OVERVIEW = Section(
             width=4,
             height=4,
             decimals=2,
+        ),
+    ),
+)
+
+_FORGED = (
+    'frames_refused_total{SELECTED,reason!="protocol"}',
+    "member_records_refused_total{SELECTED}",
+    "rumours_refused_total{SELECTED}",
+    "forgettings_refused_total{SELECTED}",
+    "proofs_refused_total{SELECTED}",
+    "origins_refused_total{SELECTED}",
+)
+"""Counters of what no sound member sends, as in the alert GossipkvForgedMessages."""
+
+
+def _forged(aggregation: str, function: str, interval: str) -> str:
+    """The sum of these counters."""
+    return " + ".join(f"{aggregation} ({function}(gossipkv_{counter}[{interval}]))" for counter in _FORGED)
+
+
+LIMITS = Section(
+    "Clocks, bounds and refused input",
+    (
+        Panel(
+            "Members whose clock is off",
+            "Members that refuse writes, because their clock differs from the median by more than clock_skew_ms_max.",
+            (Query("sum(gossipkv_clock_off{SELECTED})"),),
+            kind="stat",
+            thresholds=((1, "red"),),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Clock furthest from the median",
+            "The greatest distance of a member's clock from the median of the clocks compared.",
+            (Query("max(abs(gossipkv_clock_ahead_seconds{SELECTED}))"),),
+            kind="stat",
+            unit="s",
+            thresholds=((60, "orange"), (600, "red")),
+            width=4,
+            height=4,
+        ),
+        Panel(
+            "Fullest bound",
+            "The greatest share of a bound that a member holds. Beyond the bound, requests are refused. The member "
+            "dashboard names the bound.",
+            (Query("max(gossipkv_intake_used{SELECTED} / gossipkv_intake_limit{SELECTED})"),),
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.75, "orange"), (0.95, "red")),
+            width=4,
+            height=4,
+            decimals=0,
+        ),
+        Panel(
+            "Refused by bounds, last hour",
+            "Requests, connections, watches and messages refused or cut off because of a bound or a deadline.",
+            (Query("sum(increase(gossipkv_intake_refused_total{SELECTED}[1h]))"),),
+            kind="stat",
+            thresholds=((1, "orange"),),
+            width=4,
+            height=4,
+            decimals=0,
+        ),
+        Panel(
+            "File descriptors, fullest member",
+            "Share of the file descriptors that are open. Once none is left, connections are closed.",
+            (Query("max(process_open_fds{SELECTED} / process_max_fds{SELECTED})"),),
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.7, "orange"), (0.9, "red")),
+            width=4,
+            height=4,
+            decimals=0,
+        ),
+        Panel(
+            "Forged or malformed, last hour",
+            "Frames, records, rumours, proofs and contexts refused that no sound member sends. Above 0: a stranger "
+            "reaches the gossip port, or a clock is far ahead.",
+            (Query(_forged("sum", "increase", "1h")),),
+            kind="stat",
+            thresholds=((1, "red"),),
+            width=4,
+            height=4,
+            decimals=0,
+        ),
+        Panel(
+            "Clocks: ahead of the median",
+            "How far the clock of each member is ahead of the median of the clocks compared; below 0: behind it.",
+            (Query("gossipkv_clock_ahead_seconds{SELECTED}", "{{pod}}"),),
+            unit="s",
+            thresholds=((60, "red"),),
+        ),
+        Panel(
+            "Refused by bounds",
+            "What each member refuses or cuts off in a second because of a bound or a deadline. The member dashboard "
+            "has it by cause, and how much of each bound is held.",
+            (
+                Query(
+                    "sum by (cluster, namespace, pod) "
+                    "(rate(gossipkv_intake_refused_total{SELECTED}[$__rate_interval]))",
+                    "{{pod}}",
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            "Forged or malformed input",
+            "What each member refuses in a second of frames, records, rumours, proofs and contexts.",
+            (Query(_forged("sum by (cluster, namespace, pod)", "rate", "$__rate_interval"), "{{pod}}"),),
+            unit="ops",
         ),
     ),
 )
@@ -345,10 +456,10 @@ DATA = Section(
         ),
         Panel(
             "Storage used",
-            "Share of the room on volume or in the map, whichever has less. From 90 % on, writes are refused.",
+            "Share of the room on volume or in the map, whichever has less. Between 55 % and 75 %, puts are refused.",
             (Query("gossipkv_storage_used_ratio{SELECTED}", "{{pod}}"),),
             unit="percentunit",
-            thresholds=((0.7, "orange"), (0.85, "red")),
+            thresholds=((0.45, "orange"), (0.55, "red")),
             maximum=1,
         ),
     ),
@@ -360,5 +471,5 @@ CLUSTER = Dashboard(
     "Whether the members of a gossipkv cluster are there, hold the same rows, and answer in time.",
     MATCHERS,
     VARIABLES,
-    (OVERVIEW, MEMBERS, CONVERGENCE, REQUESTS, DATA),
+    (OVERVIEW, LIMITS, MEMBERS, CONVERGENCE, REQUESTS, DATA),
 )

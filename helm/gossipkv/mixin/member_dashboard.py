@@ -46,11 +46,11 @@ STATE = Section(
         ),
         Panel(
             "Storage used",
-            "Share of the room on volume or in the map, whichever has less. From 90 % on, writes are refused.",
+            "Share of the room on volume or in the map, whichever has less. Between 55 % and 75 %, puts are refused.",
             (Query("max(gossipkv_storage_used_ratio{SELECTED})"),),
             kind="stat",
             unit="percentunit",
-            thresholds=((0.7, "orange"), (0.85, "red")),
+            thresholds=((0.45, "orange"), (0.55, "red")),
             width=4,
             height=4,
             decimals=1,
@@ -126,6 +126,142 @@ PEERS = Section(
             unit="ops",
             is_stacked=True,
         ),
+        Panel(
+            "Probes",
+            "Probes of members by how they ended. Many that are indirect: some path loses messages.",
+            (Query("sum by (result) (rate(gossipkv_probes_total{SELECTED}[$__rate_interval]))", "{{result}}"),),
+            unit="ops",
+            is_stacked=True,
+        ),
+        Panel(
+            "Suspicions and pauses",
+            "Suspicions of members by fate, those of this member that it refuted, and pauses of this member.",
+            (
+                Query("increase(gossipkv_suspicions_total{SELECTED}[$__rate_interval])", "{{fate}}"),
+                Query("increase(gossipkv_refutations_total{SELECTED}[$__rate_interval])", "refuted by this member"),
+                Query("increase(gossipkv_wakes_late_total{SELECTED}[$__rate_interval])", "paused"),
+            ),
+        ),
+        Panel(
+            "Members not dialled, or without series",
+            "Members on hosts that discovery has not found, and members beyond metrics_peers_max.",
+            (
+                Query("gossipkv_members_not_dialled{SELECTED}", "not dialled"),
+                Query("gossipkv_members_without_series{SELECTED}", "without series"),
+            ),
+        ),
+    ),
+)
+
+CLOCK = Section(
+    "Clock",
+    (
+        Panel(
+            "Clock ahead of the median",
+            "How far this member's clock is ahead of the median of the clocks compared; below 0: behind it. Beyond "
+            "clock_skew_ms_max it refuses writes.",
+            (Query("gossipkv_clock_ahead_seconds{SELECTED}", "ahead"),),
+            unit="s",
+            thresholds=((60, "red"),),
+        ),
+        Panel(
+            "Writes refused for the clock",
+            "1 while the member answers writes with 503 clock-off.",
+            (Query("gossipkv_clock_off{SELECTED}", "refuses writes"),),
+            maximum=1,
+        ),
+        Panel(
+            "Writes stamped again",
+            "Writes made while the clock was too far ahead, stamped with the present since. Rows refused by others for "
+            "clock_skew end with it.",
+            (Query("increase(gossipkv_writes_stamped_again_total{SELECTED}[$__rate_interval])", "writes"),),
+        ),
+    ),
+)
+
+BOUNDS = Section(
+    "Bounds",
+    (
+        Panel(
+            "Share of each bound",
+            "How much of each bound is held. Beyond it, requests, connections or messages are refused.",
+            (Query("gossipkv_intake_used{SELECTED} / gossipkv_intake_limit{SELECTED}", "{{bound}}"),),
+            unit="percentunit",
+            maximum=1,
+        ),
+        Panel(
+            "Bytes held, and their limits",
+            "Memory that requests, answers, messages, writes that wait, and watches hold. The limits are dashed.",
+            (
+                Query('gossipkv_intake_used{SELECTED,bound=~".+_bytes_max"}', "{{bound}}"),
+                Query('gossipkv_intake_limit{SELECTED,bound=~".+_bytes_max"}', "{{bound}}, limit", is_limit=True),
+            ),
+            unit="bytes",
+        ),
+        Panel(
+            "Connections, messages and writes held, and their limits",
+            "Of connections per address, those of the address that has most. The limits are dashed.",
+            (
+                Query('gossipkv_intake_used{SELECTED,bound!~".+_bytes_max"}', "{{bound}}"),
+                Query('gossipkv_intake_limit{SELECTED,bound!~".+_bytes_max"}', "{{bound}}, limit", is_limit=True),
+            ),
+        ),
+        Panel(
+            "Refused or cut off, by cause",
+            "Requests, connections, watches and messages, by the bound or the deadline. The log has the remedy.",
+            (Query("sum by (cause) (rate(gossipkv_intake_refused_total{SELECTED}[$__rate_interval]))", "{{cause}}"),),
+            unit="ops",
+            is_stacked=True,
+        ),
+        Panel(
+            "Open files",
+            "File descriptors, connections included, and how many the system allows. With none left, connections are "
+            "closed.",
+            (
+                Query("process_open_fds{SELECTED}", "open"),
+                Query("process_max_fds{SELECTED}", "allowed", is_limit=True),
+            ),
+        ),
+        Panel(
+            "Replicas that messages name",
+            "Beyond context_origins_max, only writes of members are accepted.",
+            (Query("gossipkv_context_entries{SELECTED}", "{{shard}}"),),
+        ),
+    ),
+)
+
+REFUSED = Section(
+    "Refused input of other members",
+    (
+        Panel(
+            "Rows and envelopes",
+            "Rows not taken in, and messages not answered: of another cluster, or under this one's name.",
+            (
+                Query("increase(gossipkv_rows_refused_total{SELECTED}[$__rate_interval])", "rows, {{reason}}"),
+                Query(
+                    "increase(gossipkv_envelopes_refused_total{SELECTED}[$__rate_interval])", "envelopes, {{reason}}"
+                ),
+            ),
+        ),
+        Panel(
+            "Frames that cannot be decoded",
+            "Frames received and not answered. Reason protocol is normal during an upgrade across protocol versions; "
+            "no member sends the others.",
+            (Query("increase(gossipkv_frames_refused_total{SELECTED}[$__rate_interval])", "{{reason}}"),),
+        ),
+        Panel(
+            "Records, rumours, proofs and contexts",
+            "What was said of members and not believed, by kind and reason. The log names the members.",
+            (
+                Query(
+                    "increase(gossipkv_member_records_refused_total{SELECTED}[$__rate_interval])", "records, {{reason}}"
+                ),
+                Query("increase(gossipkv_rumours_refused_total{SELECTED}[$__rate_interval])", "rumours of starts"),
+                Query("increase(gossipkv_forgettings_refused_total{SELECTED}[$__rate_interval])", "forgettings"),
+                Query("increase(gossipkv_proofs_refused_total{SELECTED}[$__rate_interval])", "proofs"),
+                Query("increase(gossipkv_origins_refused_total{SELECTED}[$__rate_interval])", "contexts, {{shard}}"),
+            ),
+        ),
     ),
 )
 
@@ -170,16 +306,6 @@ GOSSIP = Section(
             "Pulls and walks under way",
             "1 while rows of the shard are fetched from a peer.",
             (Query("gossipkv_transfers{SELECTED}", "{{shard}}"),),
-        ),
-        Panel(
-            "Refused",
-            "Rows not taken in and messages not answered, by reason.",
-            (
-                Query("increase(gossipkv_rows_refused_total{SELECTED}[$__rate_interval])", "rows, {{reason}}"),
-                Query(
-                    "increase(gossipkv_envelopes_refused_total{SELECTED}[$__rate_interval])", "envelopes, {{reason}}"
-                ),
-            ),
         ),
         Panel(
             "Rows lacking and unreadable",
@@ -238,6 +364,52 @@ REQUESTS = Section(
             ),
             unit="s",
         ),
+        Panel(
+            "Writes of several copies",
+            "Writes that asked for several copies, by result.",
+            (Query("sum by (result) (rate(gossipkv_quorum_writes_total{SELECTED}[$__rate_interval]))", "{{result}}"),),
+            unit="ops",
+            is_stacked=True,
+        ),
+        Panel(
+            "Concurrent writes lost, by table",
+            "Concurrent versions that gave way to a later write. A table where it grows may want conflicts: siblings.",
+            (
+                Query(
+                    "sum by (exported_namespace, table) (rate(gossipkv_conflicts_total{SELECTED}[$__rate_interval]))",
+                    "{{exported_namespace}}/{{table}}",
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            "Reads repaired, and rows with many siblings",
+            "Copies that reads of several members found behind, and merges that left more siblings than a writer may.",
+            (
+                Query("rate(gossipkv_reads_repaired_total{SELECTED}[$__rate_interval])", "copies behind"),
+                Query("rate(gossipkv_siblings_over_limit_total{SELECTED}[$__rate_interval])", "above siblings_max"),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            "Watches",
+            "Watches under way.",
+            (Query("gossipkv_watchers{SELECTED}", "watches"),),
+        ),
+        Panel(
+            "Events of watches",
+            "Events told to watchers, heartbeats included.",
+            (Query("rate(gossipkv_watch_events_total{SELECTED}[$__rate_interval])", "events"),),
+            unit="ops",
+        ),
+        Panel(
+            "Watches dropped or reset",
+            "Watches ended because their client was slow, and watches that had to be sent the current rows.",
+            (
+                Query("increase(gossipkv_watches_dropped_total{SELECTED}[$__rate_interval])", "dropped"),
+                Query("increase(gossipkv_watch_resets_total{SELECTED}[$__rate_interval])", "reset"),
+            ),
+        ),
     ),
 )
 
@@ -280,6 +452,16 @@ STORAGE = Section(
             ),
         ),
         Panel(
+            "Room",
+            "1 while puts are refused, members with which rows wait for room, and sets of outdated data on the volume.",
+            (
+                Query("gossipkv_short_of_room{SELECTED}", "puts are refused"),
+                Query("gossipkv_rows_waiting_for_room{SELECTED}", "members with which rows wait"),
+                Query("gossipkv_set_aside_directories{SELECTED}", "sets of data set aside"),
+                Query("increase(gossipkv_puts_refused_total{SELECTED}[$__rate_interval])", "operations refused"),
+            ),
+        ),
+        Panel(
             "Memory",
             "Resident memory. Pages of the store that the kernel keeps in memory count in.",
             (Query("process_resident_memory_bytes{SELECTED}", "resident"),),
@@ -297,14 +479,6 @@ STORAGE = Section(
             unit="bytes",
         ),
         Panel(
-            "Open files",
-            "File descriptors, connections included, and how many the system allows.",
-            (
-                Query("process_open_fds{SELECTED}", "open"),
-                Query("process_max_fds{SELECTED}", "allowed"),
-            ),
-        ),
-        Panel(
             "Anomalies",
             "Equal contexts with unequal fingerprints, or one name for two writes. Each is repaired; find out why.",
             (Query("gossipkv_anomalies_total{SELECTED}", "{{kind}}"),),
@@ -319,5 +493,5 @@ MEMBER = Dashboard(
     "One member of a gossipkv cluster: its peers, its gossip, its requests and its storage.",
     MATCHERS + ',pod="$pod"',
     (*VARIABLES, _POD),
-    (STATE, PEERS, GOSSIP, REQUESTS, STORAGE),
+    (STATE, PEERS, CLOCK, GOSSIP, REFUSED, REQUESTS, BOUNDS, STORAGE),
 )

@@ -23,6 +23,8 @@ Json = dict[str, Any]
 class Query:
     expression: str
     legend: str = ""
+    is_limit: bool = False
+    """Whether it is the limit of another one of the panel: its line is dashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +163,30 @@ def _panel(panel: Panel, matchers: str) -> Json:
         "title": panel.title,
         "description": panel.description,
         "datasource": DATASOURCE,
-        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "fieldConfig": {
+            "defaults": defaults,
+            "overrides": [_dashed(index) for index, query in enumerate(panel.queries) if query.is_limit],
+        },
         "targets": [_target(panel, query, index, matchers) for index, query in enumerate(panel.queries)],
     }
     return written | _FORMS[panel.kind](panel, defaults)
 
 
+def _reference(index: int) -> str:
+    """Names a query within its panel."""
+    return chr(ord("A") + index)
+
+
+def _dashed(index: int) -> Json:
+    return {
+        "matcher": {"id": "byFrameRefID", "options": _reference(index)},
+        "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [10, 10]}}],
+    }
+
+
 def _target(panel: Panel, query: Query, index: int, matchers: str) -> Json:
     target: Json = {
-        "refId": chr(ord("A") + index),
+        "refId": _reference(index),
         "datasource": DATASOURCE,
         "expr": query.expression.replace("SELECTED", matchers),
         "editorMode": "code",

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from helm.gossipkv.mixin.dashboards import DIRECTORY, files
+from tests.deployment.test_operations import labels_by_metric
+from tests.kubernetes.monitoring.alerting import rules
 
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))}
 NAMES = sorted(DASHBOARDS)
+SHOWN_NOWHERE = {
+    "process_virtual_memory_bytes": "the store reserves storage_bytes_max of address space, which costs nothing",
+}
+OF_PROMETHEUS = {"cluster", "namespace", "pod", "exported_namespace"}
+"""Labels that the scrape adds; `exported_namespace` is a label `namespace` of a metric's own."""
 
 
 def panels(name: str) -> list[dict[str, Any]]:
@@ -17,6 +25,16 @@ def panels(name: str) -> list[dict[str, Any]]:
 
 def variables(name: str) -> dict[str, dict[str, Any]]:
     return {variable["name"]: variable for variable in DASHBOARDS[name]["templating"]["list"]}
+
+
+def expressions() -> list[str]:
+    """Those of all panels."""
+    return [target["expr"] for name in NAMES for panel in panels(name) for target in panel["targets"]]
+
+
+def metrics_in(expression: str) -> set[str]:
+    named = re.findall(r"\b((?:gossipkv|process)_\w+)(?=[{\[)\s])", expression + " ")
+    return {re.sub(r"_(?:bucket|sum|count)$", "", name) for name in named}
 
 
 def test_the_files_are_what_the_sources_say() -> None:
@@ -76,3 +94,27 @@ def test_panels_do_not_overlap_and_stay_on_the_page(name: str) -> None:
         taken |= cells
     numbers = [panel["id"] for panel in DASHBOARDS[name]["panels"]]
     assert len(numbers) == len(set(numbers))
+
+
+def test_every_metric_is_in_a_panel_or_an_alert() -> None:
+    asked = [*expressions(), *(rule["expr"] for rule in rules())]
+    shown = {name for expression in asked for name in metrics_in(expression)}
+    assert set(labels_by_metric()) - shown == set(SHOWN_NOWHERE)
+    assert shown - set(labels_by_metric()) == set(), "such metrics do not exist"
+
+
+def test_each_bound_is_shown_beside_its_limit_which_is_dashed() -> None:
+    [bounds] = [panel for panel in panels("member") if panel["title"] == "Bytes held, and their limits"]
+    used, limit = bounds["targets"]
+    assert limit["expr"] == used["expr"].replace("intake_used", "intake_limit")
+    [override] = bounds["fieldConfig"]["overrides"]
+    assert override["matcher"] == {"id": "byFrameRefID", "options": limit["refId"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_legends_name_labels_that_the_series_have(name: str) -> None:
+    labels = labels_by_metric()
+    for panel in panels(name):
+        for target in panel["targets"]:
+            known = OF_PROMETHEUS.union(*(labels[metric] for metric in metrics_in(target["expr"])))
+            assert set(re.findall(r"{{(\w+)}}", target.get("legendFormat", ""))) <= known | {"le"}, panel["title"]

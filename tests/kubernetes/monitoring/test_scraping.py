@@ -25,6 +25,7 @@ PANELS = [
     (name, panel) for name, content in DASHBOARDS.items() for panel in content["panels"] if panel["type"] != "row"
 ]
 QUERIES = [(name, panel["title"], target["expr"]) for name, panel in PANELS for target in panel["targets"]]
+EMPTY = {"Concurrent writes lost, by table": "a table is counted once it has lost a write, and none does here"}
 VARIABLES = [
     (name, variable["definition"])
     for name, content in DASHBOARDS.items()
@@ -122,7 +123,7 @@ def test_every_query_of_every_panel_returns_data(
     empty = []
     for name, title, expression in QUERIES:
         asked = substituted(expression, release)
-        if not finite(watched.samples(asked)):
+        if title not in EMPTY and not finite(watched.samples(asked)):
             empty.append((name, title, asked))
     figures = f"{len(PANELS)} panels, {len(QUERIES)} queries, {len(QUERIES) - len(empty)} returned data"
     record_testsuite_property(f"dashboards of {release['job']}", figures)
