@@ -1,9 +1,8 @@
 """Whether the process runs out of file descriptors.
 
-Without a free descriptor, connections of clients and peers are closed as soon as they are accepted, and none can be
-made. Depending on the event loop, the first is logged once per second or not at all, and the second looks like a peer
-that is not reached. So the open descriptors are counted. A shortage is logged once when it begins, and once when it
-ends.
+Without a free descriptor, new connections of clients and peers wait (`intake/port.py`), and this member can make none,
+which looks like a peer that is not reached. So the open descriptors are counted. A shortage is logged once when it
+begins, and once when it ends.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class Descriptors:
                 "file_descriptors_short",
                 open=self._open,
                 limit=self._most,
-                consequence="connections of clients and peers are closed or not made once none is left",
+                consequence="once none is left, new connections of clients and peers wait, and no peer is reached",
                 remedy="raise the limit (ulimit -n, LimitNOFILE), or find out who opens so many connections",
             )
         elif self._short_since is not None and self._open < ENOUGH_SHARE * self._most:

@@ -149,7 +149,7 @@ LIMITS = Section(
         ),
         Panel(
             "File descriptors, fullest member",
-            "Share of the file descriptors that are open. Once none is left, connections are closed.",
+            "Share of the file descriptors that are open. Once none is left, new connections wait.",
             (Query("max(process_open_fds{SELECTED} / process_max_fds{SELECTED})"),),
             kind="stat",
             unit="percentunit",

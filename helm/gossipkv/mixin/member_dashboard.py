@@ -215,8 +215,8 @@ BOUNDS = Section(
         ),
         Panel(
             "Open files",
-            "File descriptors, connections included, and how many the system allows. With none left, connections are "
-            "closed.",
+            "File descriptors, connections included, and how many the system allows. With none left, new connections "
+            "wait.",
             (
                 Query("process_open_fds{SELECTED}", "open"),
                 Query("process_max_fds{SELECTED}", "allowed", is_limit=True),
