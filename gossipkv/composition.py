@@ -95,7 +95,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
         ),
         requests_max=settings.gossip_requests_max,
     )
-    metrics.account_for(*transport.bounds.bounds, *transport.bounds.cuts, transport.requests)
+    metrics.account_for(*transport.accounts)
     node_options = NodeOptions(
         inbox_operations_max=settings.inbox_operations_max,
         inbox_bytes_max=settings.inbox_bytes_max,

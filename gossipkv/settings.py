@@ -303,6 +303,7 @@ class Settings:
         maximum=300,
         metrics=(
             'gossipkv_exchange_failures_total{fault="timeout"}',
+            'gossipkv_intake_refused_total{cause="gossip_body_timeout"}',
             'gossipkv_intake_refused_total{cause="gossip_answer_timeout"}',
         ),
     )

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 import aiohttp
@@ -25,7 +26,7 @@ import structlog
 from aiohttp import web, web_protocol
 
 from gossipkv.intake.body import BodyTooLargeError, NoRoomForBodyError, body_of
-from gossipkv.intake.bound import Bound, Share
+from gossipkv.intake.bound import Bound, Refusals, Share
 from gossipkv.intake.client_faults import ClientFaults
 from gossipkv.intake.limits import PortBounds, PortLimits
 from gossipkv.intake.port import Port
@@ -104,6 +105,12 @@ class HttpTransport:
             f"slow volume, or raise {limits.name}_requests_max",
         )
         """Requests under way."""
+        self.slow_bodies = Refusals(
+            f"{limits.name}_body_timeout", "look for members on a slow network, or raise exchange_timeout_s"
+        )
+        self.large_bodies = Refusals(
+            f"{limits.name}_body_too_large", "no member sends such a message: find out what reaches the gossip port"
+        )
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -112,6 +119,11 @@ class HttpTransport:
             return self._advertise
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
+
+    @property
+    def accounts(self) -> Iterable[Bound | Refusals]:
+        """What the server holds and what it refuses."""
+        return (*self.bounds.bounds, *self.bounds.cuts, self.requests, self.slow_bodies, self.large_bodies)
 
     async def start(self, serve: Serve) -> None:
         self._serve = serve
@@ -202,10 +214,12 @@ class HttpTransport:
             async with asyncio.timeout(self._exchange_timeout_s):
                 frame = await body_of(request, self._frame_bytes_max)
         except TimeoutError:
+            self.slow_bodies.count(address=request.remote)
             response = web.Response(status=408, text="the body did not arrive in time")
             response.force_close()
             return response
         except BodyTooLargeError:
+            self.large_bodies.count(address=request.remote)
             return web.Response(status=413, text=f"a frame has at most {self._frame_bytes_max} bytes")
         except NoRoomForBodyError as error:
             return _overloaded(str(error))

@@ -23,13 +23,19 @@ WITHOUT_METRIC = {
 }
 
 
-def bounds_of_a_member(directory: Path) -> dict[str, int]:
-    """The limit of each bound that a member accounts for in /metrics, by name."""
+def metrics_of_a_member(directory: Path) -> Metrics:
     metrics = Metrics()
     settings = Settings(data_dir=str(directory))
-    composed(settings, {"gossip": "http://a:1"}, StaticDiscovery(()), metrics)
-    metrics.account_for(*PortBounds(api_options(settings).port).bounds)
-    return {name: bound.limit for name, bound in metrics._intake.bounds.items()}
+    node = composed(settings, {"gossip": "http://a:1"}, StaticDiscovery(()), metrics)
+    node._storage.close()
+    bounds = PortBounds(api_options(settings).port)
+    metrics.account_for(*bounds.bounds, *bounds.cuts)
+    return metrics
+
+
+def bounds_of_a_member(directory: Path) -> dict[str, int]:
+    """The limit of each bound that a member accounts for in /metrics, by name."""
+    return {name: bound.limit for name, bound in metrics_of_a_member(directory)._intake.bounds.items()}
 
 
 def test_each_bound_has_a_metric_or_a_reason_to_have_none() -> None:
@@ -58,3 +64,12 @@ def test_operations_says_what_is_refused_beyond_each_bound(tmp_path: Path) -> No
     rows = after.partition("\n\n")[0].splitlines()[1:]
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(named) == sorted(bounds_of_a_member(tmp_path))
+
+
+def test_operations_names_each_cause_of_a_refusal(tmp_path: Path) -> None:
+    causes = set(metrics_of_a_member(tmp_path)._intake.refusals)
+    text = (DOCS / "operations.md").read_text()
+    assert causes > set(bounds_of_a_member(tmp_path))
+    assert [
+        cause for cause in causes if f"`{cause}`" not in text and f"`…_{cause.partition('_')[2]}`" not in text
+    ] == []

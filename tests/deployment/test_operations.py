@@ -21,7 +21,11 @@ from gossipkv.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = (DOCS / "operations.md", ROOT / "deployment/local/README.md", ROOT / "deployment/aws/README.md")
+PAGES = (
+    *(DOCS / name for name in ("operations.md", "runbook.md", "settings.md")),
+    ROOT / "deployment/local/README.md",
+    ROOT / "deployment/aws/README.md",
+)
 
 
 def table_under(heading: str) -> list[list[str]]:

@@ -73,6 +73,7 @@ async def test_a_half_sent_body_is_ended_by_the_deadline(impatient: HttpTranspor
     headers = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: 100\r\n\r\n"
     received = await raw(impatient, headers.encode() + b"half")
     assert received.startswith(b"HTTP/1.1 408 ")
+    assert impatient.slow_bodies.total == 1
     assert node.frames == []
 
 
@@ -94,6 +95,7 @@ async def test_an_oversize_body_is_413(
     data = chunks() if is_chunked else bytes(FRAME_BYTES_MAX + 1)
     async with session.post(transport.endpoint + PATH, data=data, headers={"Content-Type": CONTENT_TYPE}) as answer:
         assert answer.status == 413
+    assert transport.large_bodies.total == 1
     assert node.frames == []
 
 

@@ -199,7 +199,7 @@ BOUNDS = Section(
             unit="bytes",
         ),
         Panel(
-            "Connections, messages and writes held, and their limits",
+            "Connections, messages and writes held",
             "Of connections per address, those of the address that has most. The limits are dashed.",
             (
                 Query('gossipkv_intake_used{SELECTED,bound!~".+_bytes_max"}', "{{bound}}"),

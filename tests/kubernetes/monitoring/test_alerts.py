@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from helm.gossipkv.mixin.cluster_dashboard import CLUSTER
+from helm.gossipkv.mixin.member_dashboard import MEMBER
+from tests.deployment.test_operations import labels_by_metric
 from tests.kubernetes.monitoring.alerting import ALERTS, CASE_FILES, ROOT, cases, rules, tool
 
 RULES = rules()
 NAMES = [rule["alert"] for rule in RULES]
 RUNBOOK = ROOT / "docs/runbook.md"
+SOURCE = "\n".join(path.read_text() for path in sorted((ROOT / "gossipkv").rglob("*.py")))
 PARTS = ("Meaning", "Impact", "Diagnosis", "Remedy")
 
 
@@ -66,3 +70,19 @@ def test_the_runbook_has_a_section_for_each_alert(name: str) -> None:
 
 def test_the_runbook_has_no_section_for_an_alert_that_is_gone() -> None:
     assert [heading for heading in sections() if heading.startswith("Gossipkv")] == NAMES
+
+
+def test_the_runbook_looks_for_lines_that_are_logged() -> None:
+    sought = [word for words in re.findall(r"grep -\w+ '([\w|]+)'", RUNBOOK.read_text()) for word in words.split("|")]
+    assert len(sought) > 20
+    assert [word for word in sought if word not in SOURCE] == []
+
+
+def test_the_runbook_names_metrics_and_panels_that_are_there() -> None:
+    text = RUNBOOK.read_text()
+    assert set(re.findall(r"\bgossipkv_[a-z_]+", text)) <= set(labels_by_metric())
+    sections = [*CLUSTER.sections, *MEMBER.sections]
+    titles = {section.title for section in sections} | {panel.title for section in sections for panel in section.panels}
+    named = {name.replace("\n", " ") for name in re.findall(r"\"([A-Z][^\"]{4,})\"", text)}
+    assert named
+    assert named - titles == set()
