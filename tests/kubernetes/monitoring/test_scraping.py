@@ -25,7 +25,9 @@ PANELS = [
     (name, panel) for name, content in DASHBOARDS.items() for panel in content["panels"] if panel["type"] != "row"
 ]
 QUERIES = [(name, panel["title"], target["expr"]) for name, panel in PANELS for target in panel["targets"]]
-EMPTY = {"Concurrent writes lost, by table": "a table is counted once it has lost a write, and none does here"}
+MAY_BE_EMPTY = {
+    "Concurrent writes lost, by table": "a table is counted once it has lost a write, which need not happen"
+}
 VARIABLES = [
     (name, variable["definition"])
     for name, content in DASHBOARDS.items()
@@ -123,13 +125,13 @@ def test_every_query_of_every_panel_returns_data(
     empty = []
     for name, title, expression in QUERIES:
         asked = substituted(expression, release)
-        if title not in EMPTY and not finite(watched.samples(asked)):
+        if not finite(watched.samples(asked)):
             empty.append((name, title, asked))
     figures = f"{len(PANELS)} panels, {len(QUERIES)} queries, {len(QUERIES) - len(empty)} returned data"
     record_testsuite_property(f"dashboards of {release['job']}", figures)
     print(figures)  # noqa: T201 - the figures are what one runs this for
     assert len(QUERIES) >= len(PANELS) > 50
-    assert empty == []
+    assert [query for query in empty if query[1] not in MAY_BE_EMPTY] == []
 
 
 def test_every_variable_offers_what_is_scraped(watched: Prometheus) -> None:
