@@ -258,7 +258,8 @@ class Gossip:
         return next(other for other in peers if shard_name in other.asides and not other.is_let_go) is peer
 
     def _may_fetch(self, peer: Peer, shard_name: str) -> bool:
-        if peer.fetches_wait(shard_name, self._ticked_ms):
+        # Where a peer may not be dialled a transfer would never end, and keep all others from beginning.
+        if not peer.endpoint or peer.fetches_wait(shard_name, self._ticked_ms):
             return False
         return self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name)
 

@@ -261,6 +261,15 @@ class Membership:
             peer.abandon_transfers()
             self.notices.append(Notice("member_let_go", {"peer": peer.member, "reason": "it does not exist any more"}))
 
+    def _exists(self, peer: Peer) -> bool:
+        """Whether discovery lists it, as far as it can tell."""
+        return self._existing is None or peer.member in self._existing
+
+    def _may_exist(self, peer: Peer) -> bool:
+        """Whether to take it back because of what was heard: if discovery does not list it, in order to try it. Where
+        it may not be dialled no attempt would fail, and it would be clung to for ever."""
+        return self._exists(peer) or bool(peer.endpoint)
+
     def _take_back(self, peer: Peer, retry_at_ms: int) -> None:
         if peer.is_let_go:
             peer.is_let_go = False
@@ -370,11 +379,11 @@ class Membership:
             peer.failures = 0
             peer.retry_at_ms = 0
             peer.is_sync_due = True
-        if returned:
-            self._take_back(peer, 0)
-        elif is_new and not peer.has_answered and self._existing is not None and member not in self._existing:
-            self._let_go(peer)
         peer.endpoint = endpoint
+        if returned and self._may_exist(peer):
+            self._take_back(peer, 0)
+        elif is_new and not peer.has_answered and not self._exists(peer):
+            self._let_go(peer)
         if endpoint == recorded:
             peer.is_unvouched = False
         else:
@@ -452,7 +461,8 @@ class Membership:
         reached: its failures stand until it answers, or a transfer from a peer that only talks would never be given
         up, and would keep all others from beginning."""
         peer.retry_at_ms = min(peer.retry_at_ms, now_ms)
-        self._take_back(peer, now_ms)
+        if self._may_exist(peer):
+            self._take_back(peer, now_ms)
         self._begin_again(peer)
 
     def failed(self, peer: Peer, now_ms: int) -> None:
@@ -468,7 +478,7 @@ class Membership:
             # It may be where it was found before, and not taken at its word because it answered elsewhere then;
             # discovery need not tell again of what has not changed.
             self._dial_found()
-            if self._existing is not None and peer.member not in self._existing:
+            if not self._exists(peer):
                 # What took it back was sent before it went.
                 self._let_go(peer)
 

@@ -181,6 +181,30 @@ def test_where_discovery_knows_all_members_a_host_that_it_has_not_found_is_not_d
     assert "http://10.0.0.9:80" in {send.endpoint for send in cluster.members["b"].outbox}
 
 
+def test_one_that_does_not_exist_and_may_not_be_dialled_stays_let_go_whatever_its_record_says() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    for name in ("a", "b"):
+        cluster.run(name, Discovered(("memory://a", "memory://b"), frozenset({"a", "b"})))
+    for incarnation in (START_MS, START_MS + 1):
+        plant_record(cluster, "x", MemberRecord(99, incarnation, {"gossip": "http://10.0.0.9:80"}))
+        live(cluster, 3)
+    assert {member.member: member.status for member in cluster.status("b").members}["x"] == LEFT
+
+
+def test_nothing_is_fetched_of_one_that_may_not_be_dialled() -> None:
+    cluster = settled(Cluster(), "a", "b")
+    for name in ("a", "b"):
+        cluster.run(name, Discovered(("memory://a", "memory://b"), frozenset({"a", "b", "x"})))
+    plant_record(cluster, "x", MemberRecord(99, cluster.now_ms, {"gossip": "http://10.0.0.9:80"}))
+    live(cluster, 3)
+    offer = Envelope("test", "x", 99, cluster.now_ms, cluster.now_ms, (Offer(SYSTEM), Offer(USER)))
+    cluster.run("b", Received(offer))
+    cluster.write("a", Operation(at("k"), b"v"))
+    live(cluster, 5)
+    assert at("k") in cluster.members["b"].rows()
+    assert not cluster.members["b"].driver.replica._gossip.progress.is_transferring(SYSTEM)
+
+
 @pytest.mark.parametrize(("dialled_hosts", "is_dialled"), [("auto", True), ("recorded", True), ("discovered", False)])
 def test_where_discovery_knows_seeds_alone_records_are_dialled_unless_a_setting_says_otherwise(
     dialled_hosts: str, is_dialled: bool

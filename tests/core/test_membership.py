@@ -133,7 +133,7 @@ def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> Non
 def test_a_member_that_is_gone_is_let_go_again_when_what_took_it_back_was_a_late_word() -> None:
     known = membership()
     known.learn_record("a", record("http://a:1"), DOT)
-    known.discovered([], frozenset({"self"}))
+    known.discovered(["http://a:2"], frozenset({"self"}))
     gone = member(known, "a")
     known.heard_from(gone, 0)
     assert not gone.is_let_go
