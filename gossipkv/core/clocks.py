@@ -24,6 +24,10 @@ comparisons say nothing any more. That a member is off then stands for as long, 
 as before. Counterexample to judging by the next comparison: the clock of one of three members is far behind and is set
 back a little further; against the first of the other two nobody could tell whose clock is wrong, and it takes a write.
 A member that reaches nobody for as long takes writes.
+
+*When the log calls a peer off.* Once the two clocks have differed for as long, and this one has not been off meanwhile.
+By then all peers that answer have been compared. Counterexample for a rule that calls it off at once: the clock of this
+member falls behind, the first peer that answers is called off, and the second answer shows that it is this clock.
 """
 
 from __future__ import annotations
@@ -83,8 +87,10 @@ class Clocks:
         """Until then what was found before the clock was set back stands against fewer comparisons."""
         self._compared_ms = now_ms
         """When a clock was last compared."""
-        self._peers_off: dict[str, int] = {}
-        """Peers that the log calls off, and by how much they were ahead."""
+        self._beyond_since_ms: dict[str, int] = {}
+        """Since when each peer has differed from this clock by more than the limit."""
+        self._peers_off: set[str] = set()
+        """Peers that the log calls off."""
         self.notices = LastingNotices()
 
     # Comparisons
@@ -114,14 +120,18 @@ class Clocks:
         if now_ms < self._now_ms:
             self._peers.clear()
             self._began.clear()
+            self._beyond_since_ms.clear()
             self._compared_ms = min(self._compared_ms, now_ms)
             self._stands_until_ms = now_ms + self._life_ms
+        elif now_ms - self._now_ms > self._life_ms:
+            # The clock was put forward, or the process was paused: that no peer has answered meanwhile means nothing.
+            self._compared_ms = now_ms
         self._now_ms = now_ms
         for peer in [each for each, compared in self._peers.items() if now_ms - compared.at_ms > self._life_ms]:
             del self._peers[peer]
         if not self._peers and now_ms - self._compared_ms > self._life_ms:
             self._conclude(is_off=False)
-            self._peers_off.clear()
+            self._beyond_since_ms.clear()
 
     def tick(self, now_ms: int) -> None:
         self.advance(now_ms)
@@ -147,25 +157,29 @@ class Clocks:
         self._conclude(is_off=is_off)
         if self.is_off:
             # Then the others seem to be off, and are not.
-            self._peers_off.clear()
+            self._beyond_since_ms.clear()
             return
         for peer, compared in sorted(self._peers.items()):
-            was_off = peer in self._peers_off
-            is_off = self._is_beyond(compared.ahead_ms, was_beyond=was_off)
-            if is_off and not was_off:
-                fields: dict[str, object] = {
-                    "peer": peer,
-                    "clock": f"{_apart(compared.ahead_ms)} this member's",
-                    "consequence": _PEER_IS_AHEAD if compared.ahead_ms > 0 else _PEER_IS_BEHIND,
-                    "remedy": _REMEDY,
-                }
-                self._note(Notice("peer_clock_off", fields, is_warning=True))
-            elif was_off and not is_off:
+            self._judge_peer(peer, compared.ahead_ms)
+
+    def _judge_peer(self, peer: str, ahead_ms: int) -> None:
+        was_off = peer in self._peers_off
+        if not self._is_beyond(ahead_ms, was_beyond=was_off):
+            self._beyond_since_ms.pop(peer, None)
+            if was_off:
+                self._peers_off.remove(peer)
                 self._note(Notice("peer_clock_right_again", {"peer": peer}, is_warning=True))
-            if is_off:
-                self._peers_off[peer] = compared.ahead_ms
-            else:
-                self._peers_off.pop(peer, None)
+            return
+        since_ms = self._beyond_since_ms.setdefault(peer, self._now_ms)
+        if not was_off and self._now_ms - since_ms >= self._life_ms:
+            self._peers_off.add(peer)
+            fields: dict[str, object] = {
+                "peer": peer,
+                "clock": f"{_apart(ahead_ms)} this member's",
+                "consequence": _PEER_IS_AHEAD if ahead_ms > 0 else _PEER_IS_BEHIND,
+                "remedy": _REMEDY,
+            }
+            self._note(Notice("peer_clock_off", fields, is_warning=True))
 
     def _note(self, notice: Notice) -> None:
         self.notices.add([notice])

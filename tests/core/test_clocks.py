@@ -94,6 +94,43 @@ def test_a_member_that_reaches_nobody_is_not_off() -> None:
     assert [notice.event for notice in clocks.notices.take()] == ["clock_off", "clock_no_longer_off"]
 
 
+def answers(clocks: Clocks, now_ms: int, **ahead_ms: int) -> list[str]:
+    """Let these peers answer, their clocks ahead by this much; returns what is logged."""
+    for exchange, (peer, each) in enumerate(ahead_ms.items()):
+        clocks.began(exchange, now_ms)
+        clocks.answered(exchange, peer, now_ms + each, now_ms)
+    return [notice.event for notice in clocks.notices.take()]
+
+
+def test_a_member_whose_clock_falls_behind_does_not_blame_the_first_peer_that_answers() -> None:
+    clocks = Clocks(10 * MINUTE_MS, 1_000, 0)
+    assert answers(clocks, 0, a=AHEAD_MS) == []
+    assert answers(clocks, 1_000, a=AHEAD_MS, b=AHEAD_MS) == ["clock_off"]
+    assert answers(clocks, 11_000, a=AHEAD_MS, b=AHEAD_MS) == []
+    assert answers(clocks, 12_000, a=0, b=0) == ["clock_right_again"]
+
+
+def test_a_peer_that_stays_off_is_named_once_however_the_own_clock_goes() -> None:
+    clocks = Clocks(10 * MINUTE_MS, 1_000, 0)
+    assert answers(clocks, 0, a=AHEAD_MS, b=0) == []
+    assert answers(clocks, 9_999, a=AHEAD_MS, b=0) == []
+    assert answers(clocks, 10_000, a=AHEAD_MS, b=0) == ["peer_clock_off"]
+    assert answers(clocks, 11_000, a=AHEAD_MS, b=AHEAD_MS) == ["clock_off"]
+    assert answers(clocks, 12_000, a=AHEAD_MS, b=0) == ["clock_right_again"]
+    assert answers(clocks, 22_000, a=AHEAD_MS, b=0) == []
+    clocks.tick(32_001)
+    assert answers(clocks, 33_000, a=0, b=0) == ["peer_clock_right_again"]
+
+
+def test_a_clock_behind_that_is_put_forward_is_off_until_it_is_compared() -> None:
+    clocks = compared(AHEAD_MS, AHEAD_MS)
+    clocks.tick(5_000 + AHEAD_MS)
+    assert clocks.is_off
+    assert clocks.compared("peer-0") is None
+    clocks.notices.take()
+    assert answers(clocks, 6_000 + AHEAD_MS, a=0) == ["clock_right_again"]
+
+
 # In a cluster
 
 
