@@ -32,6 +32,9 @@ class Solitude:
         """Since when it has synced `sys` and heard others without a silence; None while it is not so."""
         self._is_told = False
         """Whether it has been logged that the member is alone."""
+        self._ticked_ms = now_ms
+        self._may_be_told_ms = now_ms
+        """From when on it may be logged."""
 
     def heard(self, now_ms: int) -> None:
         """Another member has answered, or asked."""
@@ -41,11 +44,17 @@ class Solitude:
         """Advance the time. Returns a notice once the member has been alone for long enough, and one when that ends."""
         # A clock that was set back must not delay the time at which silence counts.
         self._heard_ms = min(self._heard_ms, now_ms)
+        self._may_be_told_ms = min(self._may_be_told_ms, now_ms + self._silence_ms)
+        if now_ms - self._ticked_ms >= self._silence_ms:
+            # The clock was put forward, or the process was paused: the others get as long to be heard as after a start.
+            self._may_be_told_ms = now_ms + self._silence_ms
+        self._ticked_ms = now_ms
         since_ms = self.since_ms(now_ms)
         if since_ms is None and self._is_told:
             self._is_told = False
             return [Notice("no_longer_alone", {}, is_warning=True)]
-        if since_ms is not None and now_ms - since_ms >= self._silence_ms and not self._is_told:
+        is_due = since_ms is not None and now_ms - since_ms >= self._silence_ms and now_ms >= self._may_be_told_ms
+        if is_due and not self._is_told:
             self._is_told = True
             return [Notice("alone", {"consequence": _CONSEQUENCE, "remedy": _REMEDY}, is_warning=True)]
         return []

@@ -17,6 +17,7 @@ from gossipkv.core.room import Usage
 from gossipkv.core.rumours import Life, Rumour
 from gossipkv.core.shortage import OUTAGE_QUIET_MS
 from gossipkv.core.snapshot import ReplicaSnapshot
+from gossipkv.core.solitude import SILENT_INTERVALS
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.core.tables import TableSettings, settings_address
@@ -283,8 +284,11 @@ def test_a_peer_that_is_not_reached_is_logged_once_though_the_batch_fails(cluste
 def test_that_a_member_is_alone_is_logged_though_the_batch_fails(cluster: Cluster) -> None:
     a = cluster.members["a"]
     cluster.crash("b")
+    for _ in range(SILENT_INTERVALS - 1):
+        cluster.now_ms += 1_000
+        cluster.run("a", Tick())
     a.storage.fail_next_commit(StorageFailedError("the disk is gone"))
-    cluster.now_ms += 60_000
+    cluster.now_ms += 1_000
     cluster.run("a", put("row"), Tick())
     cluster.run("a", Tick())
     assert a.events().count("alone") == 1

@@ -122,6 +122,19 @@ def test_a_clock_that_is_set_back_puts_nothing_off(cluster: Cluster) -> None:
     assert alone_ms(cluster, "a") is not None
 
 
+def test_a_clock_that_is_put_forward_is_no_silence_to_log(cluster: Cluster) -> None:
+    cluster.now_ms += 20 * 60_000
+    cluster.tick("a")
+    assert alone_ms(cluster, "a") is not None, "what it answers may be old after a pause"
+    cluster.settle()
+    assert alone_ms(cluster, "a") is None
+    assert "alone" not in cluster.members["a"].events()
+    cluster.crash("b")
+    cluster.now_ms += 20 * 60_000
+    lose_all(cluster, "a", SILENT_INTERVALS + 1)
+    assert cluster.members["a"].events().count("alone") == 1
+
+
 def test_a_member_that_has_met_no_one_does_not_take_itself_for_all_members() -> None:
     cluster = Cluster()
     cluster.start("a", tombstone_age_ms_min=1_000, message_life_ms=1_000, clock_skew_ms_max=100)
