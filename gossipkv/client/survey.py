@@ -59,6 +59,11 @@ class MemberAnswer:
         """Whether it has left, and does not answer."""
         return self.status == _LEFT and self.figures is None
 
+    @property
+    def is_clock_off(self) -> bool:
+        """Whether it refuses writes because of its clock."""
+        return self.clock is not None and bool(self.clock["off"])
+
     def trouble(self) -> str | None:
         """What is wrong with it, and what to do; None if nothing is."""
         if self.figures is None:
@@ -66,7 +71,7 @@ class MemberAnswer:
                 f"{self.member} does not answer ({self.failure}): start it, or see whether it can be reached; if it is "
                 f"gone for good: gossipkv members forget {self.member}"
             )
-        if self.clock is not None and self.clock["off"]:
+        if self.clock is not None and self.is_clock_off:
             apart = age_text(abs(self.clock["ahead_seconds"]))
             side = "ahead of" if self.clock["ahead_seconds"] > 0 else "behind"
             return f"{self.member} refuses writes, because its clock is {apart} {side} the others': set it right"
@@ -126,6 +131,8 @@ class Survey:
         members = [answer for answer in self.members if not answer.has_left]
         answering = sum(answer.figures is not None for answer in members)
         count = f"{answering} of {len(members)} members answer"
+        # A wrong clock explains the rows that other members refuse.
+        members.sort(key=lambda answer: not answer.is_clock_off)
         troubles = [trouble for answer in members if (trouble := answer.trouble()) is not None]
         troubles += self.run_twice.values()
         if answering and not self.has_converged:

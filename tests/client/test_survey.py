@@ -82,6 +82,13 @@ def test_the_verdict_names_the_first_trouble_and_counts_the_others() -> None:
     assert Survey("gossipkv", members).verdict.text.endswith("set it right (and 1 more)")
 
 
+def test_the_verdict_names_a_wrong_clock_before_the_refusals_that_it_causes() -> None:
+    members = [*(replace(each, refusing=("clock_skew",)) for each in SAME[:2]), replace(SAME[2], clock=OFF)]
+    text = Survey("gossipkv", members).verdict.text
+    assert f"{SAME[2].member} refuses writes, because its clock is" in text
+    assert text.endswith("set it right (and 2 more)")
+
+
 def test_who_blocks_the_collection_of_deleted_rows_is_told_with_those_that_wait() -> None:
     waiting = [replace(answer(name, "1"), collection_blocked_by=("c", "d")) for name in ("a", "b")]
     other = replace(answer("d", "1"), collection_blocked_by=("c",))
