@@ -94,6 +94,10 @@ class Member:
         self.proxy = Proxy(free_port())
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.gossip_url = f"http://{PROXY_HOST}:{self.proxy.port}"
+        self.program: tuple[str, ...] = ("-m", "gossipkv")
+        """The arguments of Python that run the command line."""
+        self.environment: dict[str, str] = {}
+        """More variables of its environment."""
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, peers: list[Member]) -> None:
@@ -112,10 +116,11 @@ class Member:
             "GOSSIPKV_FORGET_SILENCE_MS": "0",
             "GOSSIPKV_EXCHANGE_TIMEOUT_S": "3",
             **{variable_of(name): str(value) for name, value in self.settings.items()},
+            **self.environment,
         }
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gossipkv", "serve", env=environment, stdout=log, stderr=log
+                sys.executable, *self.program, "serve", env=environment, stdout=log, stderr=log
             )
 
     def signal(self, number: signal.Signals) -> None:
