@@ -322,6 +322,12 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
         [],
         [([], float(status.clock.is_off))],
     )
+    yield _gauge(
+        "endpoints_unreached",
+        "Endpoints that discovery gives and where no member has answered yet",
+        [],
+        [([], len(status.unreached))],
+    )
     ahead_ms = status.clock.ahead_ms
     yield _gauge(
         "clock_ahead_seconds",

@@ -36,6 +36,7 @@ class Cluster:
                 "compared_with": status.clock.compared,
             },
             "refusing": list(status.refusing),
+            "unreached": list(status.unreached),
             "descriptors": _descriptors(self._node.descriptors.status()),
             "storage": {
                 "room": status.room.room,

@@ -158,6 +158,11 @@ SCHEMAS: dict[str, Any] = {
                 "type": "array",
                 "items": _TEXT,
             },
+            "unreached": {
+                "description": "Endpoints that discovery gives and where no member has answered yet",
+                "type": "array",
+                "items": _TEXT,
+            },
             "descriptors": _record(
                 {
                     "open": {"type": ["integer", "null"], "minimum": 0, "description": "Open file descriptors"},

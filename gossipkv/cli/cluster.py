@@ -119,6 +119,12 @@ def _print(found: Survey) -> None:
         echo(remedy, err=True)
     for answer in found.members:
         _print_trouble(answer)
+    for endpoint, trying in found.unreached.items():
+        echo(
+            f"no member has answered {', '.join(trying)} at {endpoint}, which discovery gives: start a member there, "
+            "see whether its gossip port can be reached, or take it out of discovery",
+            err=True,
+        )
     for name, waiting in found.collection_blocked_by.items():
         echo(
             f"deleted rows are kept at {', '.join(waiting)} until {name} has heard of them; if it is gone for good: "

@@ -53,6 +53,8 @@ class MemberAnswer:
     """Reasons for which it refuses rows of others."""
     descriptors: dict[str, Any] | None = None
     """Its own report on its file descriptors; None if it has none."""
+    unreached: tuple[str, ...] = ()
+    """Endpoints that its discovery gives and where no member has answered it yet."""
 
     @property
     def has_left(self) -> bool:
@@ -150,6 +152,12 @@ class Survey:
         return {name: [a.member for a in self.members if name in a.collection_blocked_by] for name in names}
 
     @property
+    def unreached(self) -> dict[str, list[str]]:
+        """Endpoints where no member has answered, and the members whose discovery gives them."""
+        endpoints = sorted({each for answer in self.members for each in answer.unreached})
+        return {each: [answer.member for answer in self.members if each in answer.unreached] for each in endpoints}
+
+    @property
     def run_twice(self) -> dict[str, str]:
         """Members that run twice according to any member, with the remedy."""
         found = [pair for answer in self.members for pair in answer.run_twice.items()]
@@ -216,6 +224,7 @@ async def _ask(member: dict[str, Any], cluster: str) -> MemberAnswer:
         account.get("clock"),
         tuple(account.get("refusing", ())),
         account.get("descriptors"),
+        tuple(account.get("unreached", ())),
     )
 
 

@@ -882,9 +882,10 @@ class Gossip:
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered
         peer.is_unreadable = False
-        was_failing = self._membership.succeeded(peer)
-        if was_failing or not was_heard:
-            self._note_lasting("member_reached", peer, is_warning=was_failing, status=ALIVE)
+        self._membership.succeeded(peer)
+        if peer.is_told_unreached or not was_heard:
+            is_end, peer.is_told_unreached = peer.is_told_unreached, False
+            self._note_lasting("member_reached", peer, is_warning=is_end, endpoint=peer.endpoint, status=ALIVE)
 
     def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
         """`was_answered`: in a way that cannot be read."""
@@ -897,10 +898,16 @@ class Gossip:
             self._tally.rounds["failed"] += 1
         peer.asked = Asked()
         self._membership.failed(peer, now_ms)
-        if peer.failures == 1:
-            consequence = "it is tried again, less often each time"
+        if not peer.is_told_unreached and not peer.is_let_go:
+            peer.is_told_unreached = True
             self._note_lasting(
-                "member_not_reached", peer, status=peer.status, reason=reason, consequence=consequence, remedy=_REMEDY
+                "member_not_reached",
+                peer,
+                endpoint=peer.endpoint,
+                status=peer.status,
+                reason=reason,
+                consequence="it is tried again, less often each time",
+                remedy=_REMEDY,
             )
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:

@@ -140,6 +140,10 @@ class Membership:
         """Whether it is not known yet who is at some endpoint that discovery gave."""
         return bool(self._contacts)
 
+    def unreached(self) -> tuple[str, ...]:
+        """Endpoints that discovery gave, that were tried, and where no member has answered yet."""
+        return tuple(endpoint for endpoint, peer in sorted(self._contacts.items()) if peer.is_told_unreached)
+
     def replicas(self) -> set[ReplicaId]:
         """Those that the other members run as, by their records or by what those present have said."""
         spoken = {peer.replica for peer in self.present() if peer.replica is not None}
@@ -192,9 +196,11 @@ class Membership:
         """Wait no longer for addresses that have not answered and are not found any more. A list that names no members
         may be partial, so several in a row must lack them."""
         self._unfound = {each: self._unfound.get(each, 0) + 1 for each in self._contacts if each not in self._found}
-        for endpoint, times in self._unfound.items():
+        for endpoint, times in sorted(self._unfound.items()):
             if is_complete or times >= UNFOUND_MAX:
-                del self._contacts[endpoint]
+                gone = self._contacts.pop(endpoint)
+                if gone.is_told_unreached:
+                    self._note_gone(gone)
 
     def _note_hosts(self, *, is_complete: bool) -> None:
         """Vouch for the hosts found; dial members that have waited for that, and no longer those that no one vouches
@@ -259,7 +265,13 @@ class Membership:
             if peer.member is not None:
                 self._swim.let_go(peer.member)
             peer.abandon_transfers()
-            self.notices.append(Notice("member_let_go", {"peer": peer.member, "reason": "it does not exist any more"}))
+            self._note_gone(peer)
+
+    def _note_gone(self, peer: Peer) -> None:
+        """Where the log says that it is not reached, this is the end of that."""
+        is_end, peer.is_told_unreached = peer.is_told_unreached, False
+        fields: dict[str, object] = {"peer": peer.member or peer.endpoint, "reason": "it does not exist any more"}
+        self.notices.append(Notice("member_let_go", fields, is_warning=is_end))
 
     def _exists(self, peer: Peer) -> bool:
         """Whether discovery lists it, as far as it can tell."""
@@ -354,7 +366,8 @@ class Membership:
                 del self._members[peer.member]
                 peer.abandon_transfers()
                 self._swim.let_go(peer.member)
-                self.notices.append(Notice(MEMBER_FORGOTTEN, {"peer": peer.member, "replica": f"{replica:016x}"}))
+                fields: dict[str, object] = {"peer": peer.member, "replica": f"{replica:016x}"}
+                self.notices.append(Notice(MEMBER_FORGOTTEN, fields, is_warning=peer.is_told_unreached))
 
     def learn_record(self, member: str, record: MemberRecord, dot: Dot) -> Peer | None:
         """Take in what `sys.members` says of a member; returns it if that is the first word of it."""
@@ -390,7 +403,8 @@ class Membership:
             self._note_unvouched(peer, recorded)
         peer.record = record
         peer.record_dot = dot
-        self._contacts.pop(endpoint, None)
+        contact = self._contacts.pop(endpoint, None)
+        peer.is_told_unreached |= contact is not None and contact.is_told_unreached
         peer.become_replica(record.replica, record.incarnation)
         return peer if is_new else None
 
@@ -424,6 +438,8 @@ class Membership:
             # Where it answers is where it is reached, until its record says so too. The address of its last life may
             # not have failed yet.
             known.endpoint = peer.endpoint
+        if peer.member is None:
+            known.is_told_unreached |= peer.is_told_unreached
         return known
 
     def dial_as_recorded(self, peer: Peer) -> None:
@@ -431,10 +447,9 @@ class Membership:
         if peer.record is not None and self.may_dial(recorded := peer.record.endpoints.get(GOSSIP, "")):
             peer.endpoint = recorded
 
-    def succeeded(self, peer: Peer) -> bool:
-        """An exchange with it went well; returns whether it had been failing."""
+    def succeeded(self, peer: Peer) -> None:
+        """An exchange with it went well."""
         self.has_been_answered = True
-        was_failing = peer.failures > 0
         self._take_back(peer, 0)
         peer.has_answered = True
         peer.failures = 0
@@ -442,7 +457,6 @@ class Membership:
         if peer.member is not None:
             self._swim.heard(peer.member)
         self._begin_again(peer)
-        return was_failing
 
     def _begin_again(self, peer: Peer) -> None:
         """It speaks as a later incarnation than the one that left, so it has not left. The record that says so may not

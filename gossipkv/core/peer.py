@@ -88,6 +88,9 @@ class Peer:
     failures: int = 0
     """Number of failed exchanges since the last successful one."""
     retry_at_ms: int = 0
+    is_told_unreached: bool = False
+    """Whether the log says that it is not reached, and not yet that this has ended. Its failures are forgotten when it
+    moves or starts again; what the log says is not."""
     has_answered: bool = False
     is_unreadable: bool = False
     """Whether its last answer could not be read: it may hold rows that are not here."""

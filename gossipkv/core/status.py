@@ -100,6 +100,8 @@ class ReplicaStatus:
     """The number of rows in quarantine, per shard."""
     alone_ms: int | None = None
     """For how long no other member has been heard; None while it is not alone."""
+    unreached: tuple[str, ...] = ()
+    """Endpoints that discovery gave and where no member has answered yet."""
     context_entries: dict[str, int] = field(default_factory=dict)
     """Per shard, the number of replicas that messages about its context name."""
 
@@ -183,6 +185,7 @@ def describe(
         unreadable_rows={name: len(shard.quarantined) for name, shard in store.shards.items()},
         alone_ms=replica.alone_ms(now_ms),
         room=room,
+        unreached=membership.unreached(),
         context_entries={name: shard.entries for name, shard in store.shards.items()},
         clock=replica.clock,
         refusing=replica.refusing,

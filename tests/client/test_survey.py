@@ -89,6 +89,13 @@ def test_the_verdict_names_a_wrong_clock_before_the_refusals_that_it_causes() ->
     assert text.endswith("set it right (and 2 more)")
 
 
+def test_an_endpoint_where_no_member_answers_is_told_with_those_that_try_it_and_is_no_trouble() -> None:
+    members = [replace(each, unreached=("http://x:1",)) for each in SAME[:2]]
+    found = Survey("gossipkv", [*members, SAME[2]])
+    assert found.unreached == {"http://x:1": [each.member for each in SAME[:2]]}
+    assert found.verdict.ok
+
+
 def test_who_blocks_the_collection_of_deleted_rows_is_told_with_those_that_wait() -> None:
     waiting = [replace(answer(name, "1"), collection_blocked_by=("c", "d")) for name in ("a", "b")]
     other = replace(answer("d", "1"), collection_blocked_by=("c",))

