@@ -904,10 +904,10 @@ class Gossip:
                 "member_not_reached",
                 peer,
                 endpoint=peer.endpoint,
-                status=peer.status,
+                status="unknown" if peer.member is None else peer.status,
                 reason=reason,
                 consequence="it is tried again, less often each time",
-                remedy=_REMEDY,
+                remedy=_CONTACT_REMEDY if peer.member is None else _REMEDY,
             )
 
     def forget_batch(self, exchanges: Sequence[int]) -> None:
@@ -959,6 +959,9 @@ class Gossip:
 
 _REMEDY = "see whether it runs, and whether its gossip port can be reached from here; if it is gone for good: " + (
     "gossipkv members forget MEMBER"
+)
+_CONTACT_REMEDY = (
+    "start a member there, see whether its gossip port can be reached from here, or take the endpoint out of discovery"
 )
 
 

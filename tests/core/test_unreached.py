@@ -56,6 +56,9 @@ def test_an_endpoint_is_logged_as_reached_once_it_is_known_whose_it_is(cluster: 
     pass_time(cluster)
     begun = ("member_not_reached", endpoint_of("c"))
     assert told(cluster) == [begun]
+    [notice] = [notice for notice in cluster.members["a"].notices if notice.event == "member_not_reached"]
+    assert (notice.fields["endpoint"], notice.fields["status"]) == (endpoint_of("c"), "unknown")
+    assert "out of discovery" in str(notice.fields["remedy"])
     assert cluster.status("a").unreached == (endpoint_of("c"),)
     cluster.start("c")
     pass_time(cluster, 40)
