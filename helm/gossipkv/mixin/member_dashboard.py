@@ -317,9 +317,10 @@ GOSSIP = Section(
         ),
         Panel(
             "Discovery",
-            "Addresses of other members at the last look, and looks that failed.",
+            "Addresses of others at the last look, those where no member has ever answered, and looks that failed.",
             (
                 Query("gossipkv_discovered_endpoints{SELECTED}", "endpoints"),
+                Query("gossipkv_endpoints_unreached{SELECTED}", "never reached"),
                 Query("increase(gossipkv_discovery_failures_total{SELECTED}[$__rate_interval])", "failures"),
             ),
         ),
