@@ -75,7 +75,14 @@ def test_an_endpoint_that_is_no_longer_found_ends_it(cluster: Cluster) -> None:
     assert cluster.status("a").unreached == ()
 
 
-def test_a_member_that_is_let_go_or_forgotten_ends_it(cluster: Cluster) -> None:
+def test_that_a_member_is_let_go_ends_it(cluster: Cluster) -> None:
+    cluster.crash("b")
+    pass_time(cluster, 3)
+    cluster.run("a", Discovered((), frozenset({"a"})))
+    assert told(cluster) == [("member_not_reached", "b"), ("member_let_go", "b")]
+
+
+def test_that_a_member_is_forgotten_ends_it(cluster: Cluster) -> None:
     cluster.crash("b")
     pass_time(cluster, 3)
     cluster.run("a", Forget("b", is_forced=True))
