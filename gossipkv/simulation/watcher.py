@@ -20,7 +20,7 @@ from gossipkv.simulation.timeline import Timeline
 
 STEP_MS = 15
 RESUME_TIMEOUT_MS = 600
-BREAK_SHARE = 0.02
+BREAK_SHARE = 0.15
 """Probability that the connection breaks in the middle of some events."""
 FEW_ROWS = 3
 """Maximum number of rows ahead of the context that a tail tracks, in a share of the seeds."""

@@ -249,8 +249,7 @@ _forget_batch = Gossip.forget_batch
 def _send_before_commit(process: Process, prepared: Prepared, concluding: Any) -> None:
     process._carry_out(prepared.batch.effects)
     told = Effects(snapshot=prepared.batch.effects.snapshot)
-    unsent = Prepared(prepared.transaction, Batch(prepared.batch.outcomes, told), prepared.inputs, prepared.now_ms)
-    _await_commit(process, unsent, concluding)
+    _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), concluding)
 
 
 def _answer_before_commit(process: Process, prepared: Prepared, concluding: list[Any]) -> None:
@@ -594,7 +593,14 @@ MUTANTS = (
     Mutant("what runs ahead of a lost disk is never adopted", Adopter, "_look", _false, "collection"),
     Mutant("a filled member takes over no proofs", Shard, "adopt_proofs", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN),
     Mutant("no volume is too old", Proof, "finds_outdated", _false, OLD_VOLUMES, Emphasis.HANDED_DOWN),
-    Mutant("contexts that name unknown writes are taken", Store, "_seen_here", _take_as_given, "collection"),
+    Mutant(
+        "contexts that name unknown writes are taken",
+        Store,
+        "_seen_here",
+        _take_as_given,
+        "collection",
+        frequent_faults=("lose_disk",),
+    ),
     Mutant(
         "data that came from an old volume count as new", Shard, "inherit", _never, OLD_VOLUMES, Emphasis.HANDED_DOWN
     ),
@@ -648,14 +654,7 @@ MUTANTS = (
     ),
     Mutant("a watch that goes on skips an entry", CatchUp, "page", _read_above_the_lowest_entry, WATCHES),
     Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
-    Mutant(
-        "a new watcher hides the batch from the others",
-        Store,
-        "watch",
-        _watch_from_here_on,
-        WATCHES,
-        frequent_faults=("crash",),
-    ),
+    Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
     Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
     Mutant("a fingerprint knows dots alone", fingerprint, "term_of", _term_of_the_dot, "I4_fingerprints"),
     Mutant("a second process is not noticed", Namesakes, "_see", _never, "twins", Emphasis.TWINS),
