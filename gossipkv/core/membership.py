@@ -419,25 +419,26 @@ class Membership:
         """An endpoint has answered as this incarnation of a member; returns the peer that stands for it from now on."""
         if peer.member == member:
             return peer
+        endpoint = peer.endpoint
         if peer.member is not None:
             # Addresses are reused: the one that was dialled has gone from there.
             self.failed(peer, now_ms)
-        elif self._contacts.get(peer.endpoint) is peer:
-            del self._contacts[peer.endpoint]
+        elif self._contacts.get(endpoint) is peer:
+            del self._contacts[endpoint]
         if member == self._options.member:
-            self._own_endpoints.add(peer.endpoint)
+            self._own_endpoints.add(endpoint)
             return peer
         known = self._members.get(member)
         if known is None and len(self._members) >= 2 * self._options.members_max:
             # A stranger may answer under another name each time.
-            return Peer(peer.endpoint, member)
+            return Peer(endpoint, member)
         if known is None:
-            known = Peer(peer.endpoint, member, standing=self._new_standing(member, incarnation))
+            known = Peer(endpoint, member, standing=self._new_standing(member, incarnation))
             self._members[member] = known
         elif not known.endpoint or known.failures or incarnation > known.incarnation:
             # Where it answers is where it is reached, until its record says so too. The address of its last life may
             # not have failed yet.
-            known.endpoint = peer.endpoint
+            known.endpoint = endpoint
         if peer.member is None:
             known.is_told_unreached |= peer.is_told_unreached
         return known
@@ -489,6 +490,10 @@ class Membership:
         if peer.failures >= 3:
             peer.abandon_transfers()
         if peer.member is not None:
+            # Where it answered last somebody else may be by now.
+            recorded = "" if peer.record is None else peer.record.endpoints.get(GOSSIP, "")
+            if self.may_dial(recorded):
+                peer.endpoint = recorded
             # It may be where it was found before, and not taken at its word because it answered elsewhere then;
             # discovery need not tell again of what has not changed.
             self._dial_found()

@@ -130,6 +130,17 @@ def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> Non
     assert sorted(peer.endpoint for peer in known.peers()) == ["http://a:1", "http://a:2"]
 
 
+def test_where_somebody_else_is_by_now_the_address_in_the_record_is_tried_next() -> None:
+    known = membership()
+    known.learn_record("a", record("http://a:1", incarnation=1), DOT)
+    known.discovered(["http://a:2"])
+    contact = next(peer for peer in known.peers() if peer.member is None)
+    moved = known.identified(contact, "a", 2, 0)
+    assert moved.endpoint == "http://a:2"
+    assert known.identified(moved, "b", 1, 0).endpoint == "http://a:2"
+    assert member(known, "a").endpoint == "http://a:1"
+
+
 def test_a_member_that_is_gone_is_let_go_again_when_what_took_it_back_was_a_late_word() -> None:
     known = membership()
     known.learn_record("a", record("http://a:1"), DOT)
