@@ -15,7 +15,8 @@ So each member that is listed, or alive, is asked for the row. Once all have ans
 nor what superseded it, the new timestamp is above every version of the row that any of them holds. The order of the
 writes to a row thus stays as it was: v outranked each of them before. Several such writes in one row keep their order
 among each other. As long as a member does not answer, nothing is stamped again: it may hold the write.
-Writes that another member holds wait until real time has caught up.
+Nor while the record of any is refused here, which that of a member is whose clock was ahead as well. Writes that
+another member holds wait until real time has caught up.
 
 A write that may be about to be accepted is left alone: its timestamp must exceed every clock compared by the limit and
 by the longest life of a message, in which a copy sent earlier may still arrive. What remains is a member whose clock
@@ -145,7 +146,7 @@ class Restamper:
     def _look(self, reader: Reader, shard: Shard, now_ms: int) -> Inquiry | None:
         """Begin an inquiry about writes that no peer covers and that are stamped too far ahead, if there are any."""
         peers = self._membership.present()
-        if not peers or not shard.tells_all or shard.lacking:
+        if not peers or not self._membership.lists_all or not shard.tells_all or shard.lacking:
             return None
         latest_ms = self._acceptable_ms(peers, now_ms)
         if latest_ms is None or not all(self._may_exchange(peer, shard.name) for peer in peers):
@@ -188,7 +189,7 @@ class Restamper:
     # Exchanges
 
     def _is_answered_by_all(self, inquiry: Inquiry, peers: Sequence[Peer]) -> bool:
-        return bool(peers) and all(
+        return (bool(peers) and self._membership.lists_all) and all(
             peer.replica is not None
             and inquiry.answered.get(peer.member or "") == peer.replica
             and (peer.record is None or peer.record.replica == peer.replica)

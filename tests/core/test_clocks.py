@@ -9,6 +9,7 @@ from gossipkv.core.clock import milliseconds
 from gossipkv.core.clocks import COMPARED_INTERVALS, ClockOffError, Clocks
 from gossipkv.core.inputs import Forget, Leave, Write
 from gossipkv.core.member import ALIVE
+from gossipkv.core.membership import Membership
 from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster
 
@@ -289,6 +290,20 @@ def test_nothing_is_stamped_again_before_every_member_has_answered(cluster: Clus
     flow(cluster, 60)
     assert cluster.members["c"].rows()[ROW].winner.value == b"value"
     assert cluster.has_converged(cluster.members)
+
+
+def test_nothing_is_stamped_again_while_the_record_of_a_member_that_may_hold_it_is_refused(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ahead(cluster, Operation(ROW, b"value"))
+    monkeypatch.setattr(Membership, "lists_all", False)
+    flow(cluster)
+    cluster.members["a"].clock_ahead_ms = 0
+    flow(cluster, 15)
+    assert "writes_stamped_again" not in cluster.members["a"].events()
+    monkeypatch.undo()
+    flow(cluster, 15)
+    assert "writes_stamped_again" in cluster.members["a"].events()
 
 
 def test_clocks_that_were_ahead_together_and_are_set_back_hold_up_no_later_write(cluster: Cluster) -> None:
