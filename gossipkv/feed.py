@@ -18,7 +18,7 @@ from enum import Enum
 from functools import partial
 
 from gossipkv.core.address import NAMESPACES, table_of
-from gossipkv.core.storage import View
+from gossipkv.core.storage import UnreadableRowError, View
 from gossipkv.core.watch_position import ANEW, WatchPosition
 from gossipkv.core.watching import (
     BYTES_PER_PAGE,
@@ -384,8 +384,12 @@ class Feed:
                     watcher.begin_anew(str(error))
             if tail.is_recovery_due:
                 before = tail.position
-                with self.view() as view:
-                    tail.recover(view)
+                try:
+                    with self.view() as view:
+                        tail.recover(view)
+                except UnreadableRowError:
+                    # By the next batch the row is in quarantine.
+                    continue
                 for watcher in self._of(changes.shard):
                     watcher.fall_behind(before)
         # Watchers that wait for what they were sent elsewhere check again.

@@ -104,12 +104,13 @@ class Tail:
         self.recover(reader)
 
     def recover(self, reader: Reader) -> None:
-        """Start from the current state."""
+        """Start from the current state. Raises StorageError, and changes nothing then."""
+        context = _context_of(reader, self._shard)
+        ahead = _rows_ahead(reader, self._shard, context, self.ahead_rows_max)
         self._revision = reader.revision()
         self._batches = 0
-        context = _context_of(reader, self._shard)
         self.base = stored_base(reader, self._shard)
-        self._ahead = _rows_ahead(reader, self._shard, context, self.ahead_rows_max)
+        self._ahead = ahead
         """The versions that run ahead of the context, by row; None where there are too many."""
         self.position = self._position_at(context)
         """The position; a new object after each change."""

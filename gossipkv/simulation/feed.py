@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gossipkv.core.address import USER
+from gossipkv.core.storage import UnreadableRowError
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import BeginAnewError, Changes, Tail, Told
 from gossipkv.simulation.disk import Disk
@@ -36,8 +37,11 @@ class Feed:
         self._tell(before, told)
         if self.tail.is_recovery_due:
             before = self.tail.position
-            with self._disk.view() as view:
-                self.tail.recover(view)
+            try:
+                with self._disk.view() as view:
+                    self.tail.recover(view)
+            except UnreadableRowError:
+                return
             self._tell(before, None)
 
     def _tell(self, before: WatchPosition | None, told: list[Told] | None) -> None:

@@ -7,7 +7,7 @@ import pytest
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.fingerprint import leaf_of
 from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import ShardRecord
+from gossipkv.core.storage import ShardRecord, UnreadableRowError
 from gossipkv.core.watch_position import WatchPosition
 from gossipkv.core.watching import (
     LOOSE_ROWS_MAX,
@@ -166,6 +166,22 @@ def test_too_many_rows_ahead_of_the_context_are_told_when_they_are_covered_or_fe
     with replica.storage.view() as view:
         tail.recover(view)
     assert keys(replica.caught_up(event_id, tail)) == [b"y"]
+
+
+def test_a_tail_that_meets_an_unreadable_row_while_it_recovers_is_still_to_recover() -> None:
+    replica = Replica()
+    tail = replica.tail(ahead_rows_max=1)
+    tail.take(replica.commit({A: 1}, x=row((B, 5))))
+    with pytest.raises(BeginAnewError):
+        tail.take(replica.commit({A: 1}, y=row((B, 6))))
+    for _ in range(RECOVERY_BATCHES):
+        tail.take(replica.commit({A: 1, B: 5}))
+    position = tail.position
+    replica.storage.damage(USR, b"t\0y", "damaged")
+    with replica.storage.view() as view, pytest.raises(UnreadableRowError):
+        tail.recover(view)
+    assert tail.position is position
+    assert tail.is_recovery_due
 
 
 def test_a_context_that_went_back_makes_watchers_begin_anew() -> None:
