@@ -91,6 +91,8 @@ class Membership:
         """Endpoints that discovery gave and of which it is not known whose they are."""
         self._unfound: dict[str, int] = {}
         """By such an endpoint, how many of the last reports of discovery, in a row, lacked it."""
+        self._aliases: dict[str, str] = {}
+        """Endpoints at which a member has answered that is reached at another, while nothing is wrong with that."""
         self._found: tuple[str, ...] = ()
         """The endpoints that discovery gave last."""
         self._own_endpoints = {options.endpoints.get(GOSSIP, "")}
@@ -172,6 +174,7 @@ class Membership:
         self.has_looked = True
         self._found = tuple(endpoints)
         self._note_hosts(is_complete=existing is not None)
+        self._aliases = {each: member for each, member in self._aliases.items() if each in self._found}
         self._dial_found()
         self._drop_contacts(is_complete=existing is not None)
         self._existing = existing
@@ -185,12 +188,19 @@ class Membership:
                     self._take_back(peer, 0)
 
     def _dial_found(self) -> None:
-        """Make contacts of the endpoints found that belong to no one known."""
-        # Where a member that was let go used to be, another may be found now.
+        """Make contacts of the endpoints found that belong to no one known. Where a member that was let go used to be,
+        another may be found now. Discovery need not tell again of what has not changed, and whose an address is does
+        change: members move, are forgotten, and answer elsewhere. Counterexample to dialling only what is found anew: a
+        member is forgotten and comes back as another replica, gossips and takes writes, and is neither listed nor
+        dialled before its record has come; what is collected until then outdates it."""
         known = {peer.endpoint for peer in self._members.values() if not peer.is_let_go} | self._own_endpoints
+        known.update(endpoint for endpoint, member in self._aliases.items() if member in self._members)
         for endpoint in self._found:
             if endpoint not in known and endpoint not in self._contacts:
                 self._contacts[endpoint] = Peer(endpoint)
+
+    def _drop_aliases(self, member: str) -> None:
+        self._aliases = {endpoint: each for endpoint, each in self._aliases.items() if each != member}
 
     def _drop_contacts(self, *, is_complete: bool) -> None:
         """Wait no longer for addresses that have not answered and are not found any more. A list that names no members
@@ -389,6 +399,7 @@ class Membership:
         moved = peer.endpoint != endpoint
         returned = peer.record is not None and record.incarnation > peer.record.incarnation
         if moved or returned:
+            self._drop_aliases(member)
             peer.failures = 0
             peer.retry_at_ms = 0
             peer.is_sync_due = True
@@ -439,6 +450,8 @@ class Membership:
             # Where it answers is where it is reached, until its record says so too. The address of its last life may
             # not have failed yet.
             known.endpoint = endpoint
+        if known.endpoint != endpoint:
+            self._aliases[endpoint] = member
         if peer.member is None:
             known.is_told_unreached |= peer.is_told_unreached
         return known
@@ -490,13 +503,11 @@ class Membership:
         if peer.failures >= 3:
             peer.abandon_transfers()
         if peer.member is not None:
+            self._drop_aliases(peer.member)
             # Where it answered last somebody else may be by now.
             recorded = "" if peer.record is None else peer.record.endpoints.get(GOSSIP, "")
             if self.may_dial(recorded):
                 peer.endpoint = recorded
-            # It may be where it was found before, and not taken at its word because it answered elsewhere then;
-            # discovery need not tell again of what has not changed.
-            self._dial_found()
             if not self._exists(peer):
                 # What took it back was sent before it went.
                 self._let_go(peer)
@@ -505,6 +516,7 @@ class Membership:
         """A random peer to begin a round with, among those that may be tried now: one that is alive, of the own zone
         where there is any; but see the rules above."""
         self._rounds += 1
+        self._dial_found()
         candidates = [peer for peer in self.peers() if peer.is_idle(now_ms) and peer.status != LEFT]
         dead = [peer for peer in candidates if peer.status == DEAD]
         live = [peer for peer in candidates if peer.status != DEAD]

@@ -119,15 +119,30 @@ def test_a_later_life_that_answers_elsewhere_is_reached_there_though_the_old_add
     assert member(known, "a").endpoint == "http://a:2"
 
 
-def test_an_address_found_once_is_tried_again_when_the_one_in_use_fails() -> None:
+def test_a_second_address_of_a_member_is_tried_again_when_the_one_in_use_fails_and_not_before() -> None:
     known = membership()
     known.learn_record("a", record("http://a:1", incarnation=1), DOT)
     known.discovered(["http://a:2"])
     contact = next(peer for peer in known.peers() if peer.member is None)
     known.identified(contact, "a", 1, 0)
-    assert [peer.endpoint for peer in known.peers()] == ["http://a:1"]
+    for _ in range(3):
+        known.discovered(["http://a:2"])
+        known.sync_partner(0)
+        assert [peer.endpoint for peer in known.peers()] == ["http://a:1"]
+        assert not known.has_unknown_contacts
     known.failed(member(known, "a"), 0)
+    known.sync_partner(0)
     assert sorted(peer.endpoint for peer in known.peers()) == ["http://a:1", "http://a:2"]
+
+
+def test_whoever_is_at_the_address_of_a_member_that_is_forgotten_is_asked_who_it_is() -> None:
+    known = membership()
+    known.discovered(["http://a:1"])
+    known.learn_record("a", record("http://a:1", replica=7), DOT)
+    assert not known.has_unknown_contacts
+    known.forget(7)
+    known.sync_partner(0)
+    assert [(peer.member, peer.endpoint) for peer in known.peers()] == [(None, "http://a:1")]
 
 
 def test_where_somebody_else_is_by_now_the_address_in_the_record_is_tried_next() -> None:
@@ -367,7 +382,7 @@ def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
     gone = member(known, "m01")
     gone.walks["usr"] = Walk("usr")
     all_answered(known)
-    known.discovered(FOUND, ALL - {"m01"})
+    known.discovered([FOUND[0], FOUND[2]], ALL - {"m01"})
     assert [(peer.member, peer.status) for peer in known.members()] == [("m00", ALIVE), ("m01", LEFT), ("m02", ALIVE)]
     assert names(known.push_targets()) == ["m00", "m02"]
     assert {peer.member for peer in (known.sync_partner(0) for _ in range(50)) if peer is not None} == {"m00", "m02"}

@@ -121,8 +121,10 @@ class TombstoneCollection(Checker):
 
 
 def overdue(host: Host) -> Iterator[tuple[bytes, Row]]:
-    """The tombstones that have not been collected. One that runs ahead of a lost disk is adopted, and proved then. None
-    waits for a replica that nobody has heard of: members refuse contexts that name its writes."""
+    """The tombstones that should have been collected. One that runs ahead of a lost disk is adopted, and proved then.
+    One may wait for a replica that nobody has heard of, if all members that had its record have lost their disks."""
+    context, members = host.disk.context(USER), host.disk.context(SYSTEM)
     for address, row in stored_rows(host, USER).items():
-        if not row.is_visible:
+        unknown = [origin for origin in row.context.missing_from(context) if origin not in members]
+        if not row.is_visible and not unknown:
             yield address, row
