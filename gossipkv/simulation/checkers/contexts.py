@@ -88,6 +88,8 @@ class Contexts(Checker):
             row = disk.committed_row(shard, write.address)
             self.require(
                 write.address in lacking
+                # It has become unreadable while this was being committed.
+                or (shard, write.address) in disk.unreadable
                 or (shard, write.address) in self.history.given_up
                 or (row is not None and row.winner.rank >= self._rank(shard, write))
                 or self.history.is_outranked_by_collected(shard, write.address, self._rank(shard, write)),
