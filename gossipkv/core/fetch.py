@@ -19,7 +19,7 @@ from dataclasses import replace
 
 import xxhash
 
-from gossipkv.core.causality import Dot
+from gossipkv.core.causality import Context, Dot
 from gossipkv.core.messages import FetchValue, LargeRow, Outline, RefusedRow, RowCopy, ValuePart
 from gossipkv.core.parcel import Parcel
 from gossipkv.core.row import Row, Version
@@ -39,6 +39,8 @@ class Fetching:
     def __init__(self) -> None:
         self.asked: FetchValue | None = None
         self._wanted: dict[bytes, LargeRow] = {}
+        self._named: dict[bytes, Context] = {}
+        """What the peer has said that the rows cover, in all copies of them that it has named."""
         self._values: dict[tuple[Dot, int], bytes] = {}
         """Completely fetched values, by dot and digest."""
         self._part = bytearray()
@@ -55,6 +57,7 @@ class Fetching:
         """Note the rows that a peer has named, replacing those that it named before."""
         for row in large:
             self._wanted[row.address] = row
+            self._named[row.address] = self._named.get(row.address, Context()).joined(row.context)
             asked = self.asked
             if asked is not None and asked.address == row.address and _asked_of(row, asked) is None:
                 self._part.clear()
@@ -121,6 +124,21 @@ class Fetching:
             return [RefusedRow(tuple(sorted(large.context)), DAMAGED, large.address, large.context)]
         self._values[outline.dot, outline.digest] = value
         return []
+
+    def refusing(self, refused: Iterable[RefusedRow]) -> list[RefusedRow]:
+        """These rows, when they have been refused, with all that they stand for. Counterexample to what the last copy
+        covers alone: a range is named with a large row of its origin; while the row is fetched the peer merges it with
+        a later one, which is refused here and does not name the origin any more; the range is covered without the row.
+        To be called after each answer, with what was refused of it."""
+        found = []
+        for row in refused:
+            named = None if row.address is None else self._named.get(row.address)
+            if named is not None and row.origins is not None:
+                context = named if row.context is None else named.joined(row.context)
+                row = row._replace(origins=tuple(sorted({*row.origins, *named})), context=context)
+            found.append(row)
+        self._named = {address: context for address, context in self._named.items() if address in self._wanted}
+        return found
 
     def _replace(self, address: bytes, large: tuple[LargeRow, ...]) -> None:
         """Want the peer's current row instead, or nothing if it is no longer large."""

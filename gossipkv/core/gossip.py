@@ -480,7 +480,7 @@ class Gossip:
         while (copy := fetching.assembled(transaction, shard_name)) is not None:
             whole = WalkRows(shard_name, (copy,), None)
             refused += self.take_in(transaction, whole, now_ms, peer, walking).refused
-        return refused
+        return fetching.refusing(refused)
 
     def take_value(
         self,
@@ -498,7 +498,7 @@ class Gossip:
         for row in refused:
             self._tally.rows_refused[row.reason] += 1
         refused += self.take_in(transaction, part, now_ms, peer, walking).refused
-        return refused + self.take_large(transaction, part.shard, fetching, now_ms, peer, walking)
+        return fetching.refusing(refused) + self.take_large(transaction, part.shard, fetching, now_ms, peer, walking)
 
     # Rows that are lacking
 

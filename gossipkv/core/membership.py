@@ -91,6 +91,8 @@ class Membership:
         """Endpoints that discovery gave and of which it is not known whose they are."""
         self._unfound: dict[str, int] = {}
         """By such an endpoint, how many of the last reports of discovery, in a row, lacked it."""
+        self._left_by_forgotten: set[str] = set()
+        """Endpoints of members that have been forgotten since the process began."""
         self._aliases: dict[str, str] = {}
         """Endpoints at which a member has answered that is reached at another, while nothing is wrong with that."""
         self._found: tuple[str, ...] = ()
@@ -139,8 +141,9 @@ class Membership:
 
     @property
     def has_unknown_contacts(self) -> bool:
-        """Whether it is not known yet who is at some endpoint that discovery gave."""
-        return bool(self._contacts)
+        """Whether it is not known yet who is at some endpoint that discovery gave. Where a member was that has been
+        forgotten, nobody need be: a list of addresses that is written by hand may still name it."""
+        return bool(self._contacts.keys() - self._left_by_forgotten)
 
     def unreached(self) -> tuple[str, ...]:
         """Endpoints that discovery gave, that were tried, and where no member has answered yet."""
@@ -374,6 +377,7 @@ class Membership:
         for peer in self.members():
             if peer.member is not None and replica == _runs_as(peer):
                 del self._members[peer.member]
+                self._left_by_forgotten.add(peer.endpoint)
                 peer.abandon_transfers()
                 self._swim.let_go(peer.member)
                 fields: dict[str, object] = {"peer": peer.member, "replica": f"{replica:016x}"}

@@ -7,7 +7,9 @@ member has spent running. So a watch that was interrupted for less than that is 
 Members that are replaced in the meantime only delay the time at which all cover the writes.
 
 The member that has run the longest writes the rows, a bounded number of replicas at a time, while all members are
-alive.
+alive, and no address that discovery found has failed to answer. Counterexample: c lists a alone, and an operator has it
+forget a; b, which is at an address that c has not reached, has not heard of that, and takes rows from a; c retires a,
+and the rows that it writes then do not say what they have replaced of a's.
 
 It is always safe to omit what a member covers itself. But a member that has collected tombstones raises its marks to
 what it omits, and marks fence old volumes. So "every listed member" is proved as for tombstones (`core/collection.py`):
@@ -107,6 +109,8 @@ class Retirer:
     def _is_its_turn(self, incarnation: int) -> bool:
         """Whether all members are alive and this one has run the longest. So only one member writes at a time, even in
         a partition."""
+        if self._membership.has_unknown_contacts or not self._membership.lists_all:
+            return False
         started = incarnation, self._member
         records = [(peer, peer.record) for peer in self._membership.listed() if peer.status != LEFT]
         return all(

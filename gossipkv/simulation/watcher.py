@@ -98,8 +98,12 @@ class Watcher:
         if isinstance(outcome, Exception):
             self._process = None
             return
-        if process.feed is None:
-            process.feed = Feed(process.host.disk)
+        try:
+            process.feed = process.feed or Feed(process.host.disk)
+        except UnreadableRowError:
+            # The request fails; by the next one the row is in quarantine.
+            self._process = None
+            return
         self._feed = process.feed
         self._feed.tail.ahead_rows_max = self._ahead_rows_max
         self.seen_kinds["watches"] += 1

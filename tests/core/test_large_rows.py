@@ -17,12 +17,14 @@ from gossipkv.core.envelope_room import FRAME_BYTES_MAX
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.fingerprint import leaf_of
 from gossipkv.core.inputs import Answered, Await, Failed, Read, Received, Write
+from gossipkv.core.lacking import CLOCK_SKEW
 from gossipkv.core.messages import (
     Delta,
     Envelope,
     FetchValue,
     Message,
     Pull,
+    RefusedRow,
     RowCopy,
     ValuePart,
     WalkFetch,
@@ -549,3 +551,23 @@ def test_what_was_not_asked_for_is_no_answer() -> None:
         assert fetching.asked.offset == 1_000
         assert fetching.take(ValuePart(USER, LARGE, dot, 1_000, bytes(2_001)))
         assert fetching.is_finished, "more bytes than the value has are refused with the row"
+
+
+def test_a_later_copy_that_is_refused_holds_back_what_the_copies_named_before_it_cover() -> None:
+    """The peer has replaced the row while it was fetched, and its copy no longer names the origin of the range."""
+    fetching = Fetching()
+    cluster = joined("a")
+    put(cluster, "a", LARGE, bytes(3_000))
+    copy = RowCopy(LARGE, cluster.members["a"].rows()[LARGE])
+    dot = copy.row.winner.dot
+    later = RefusedRow((7,), CLOCK_SKEW, LARGE, Context({7: 1}))
+    fetching.want([outlined(*copy)])
+    with Cluster().start("b").storage.view() as view:
+        assert fetching.assembled(view, USER) is None
+        assert fetching.take(ValuePart(USER, LARGE, dot, 0, b"")) == []
+    assert fetching.is_finished
+    [refused] = fetching.refusing([later])
+    assert refused == RefusedRow(
+        tuple(sorted((7, dot.replica))), CLOCK_SKEW, LARGE, Context({7: 1, **copy.row.context})
+    )
+    assert fetching.refusing([later]) == [later], "nothing is fetched any more"
