@@ -383,9 +383,10 @@ class Simulation:
         return self.scenario.tombstone_age_ms_min + self.scenario.clock_skew_ms_max + TTL_MS_MAX + 4 * life_ms
 
     def _end_watches(self) -> None:
+        """Members may have adopted writes since they were equal."""
         until_ms = self._timeline.now_ms + 2 * RESUME_TIMEOUT_MS + RECOVERY_BATCHES * self.scenario.gossip_interval_ms
         self._await(
-            lambda: all(watcher.has_been_told_all for watcher in self._watchers),
+            lambda: self._are_equal() and all(watcher.has_been_told_all for watcher in self._watchers),
             until_ms,
             "watches",
             lambda: "a watcher does not come to the end of what there is to be told",
