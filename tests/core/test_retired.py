@@ -7,7 +7,7 @@ import pytest
 from gossipkv.core.address import NAMESPACES, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.inputs import Forget, Write
+from gossipkv.core.inputs import Discovered, Forget, Write
 from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.messages import Covered, Envelope, RowCopy
 from gossipkv.core.peer import Peer
@@ -366,6 +366,24 @@ def test_who_is_forgotten_is_retired_too(cluster: Replacements) -> None:
         cluster.now_ms += 1_000
         cluster.tick("a")
         cluster.flow()
+    cluster.age()
+    assert gone in shard_of(cluster.members["b"]).base.settled
+
+
+def test_no_one_is_retired_while_an_address_that_was_found_has_not_answered(cluster: Replacements) -> None:
+    """A member that is not listed may be there, and take rows from the one that is gone."""
+    cluster.write_each("k")
+    gone = cluster.members["c"].replica_id
+    known = tuple(map(endpoint_of, ("a", "b", "c")))
+    for name in ("a", "b"):
+        cluster.run(name, Discovered((*known, endpoint_of("unknown"))))
+    cluster.replace()
+    for name in ("a", "b"):
+        cluster.run(name, Discovered((*known, endpoint_of("unknown"))))
+    cluster.age()
+    assert gone not in shard_of(cluster.members["b"]).base.settled
+    for name in ("a", "b", "c"):
+        cluster.run(name, Discovered(known, frozenset(["a", "b", "c"])))
     cluster.age()
     assert gone in shard_of(cluster.members["b"]).base.settled
 
