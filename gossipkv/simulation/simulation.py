@@ -234,12 +234,14 @@ class Simulation:
                 self._is_blocked = self._collection.is_blocked = self._retirements.is_blocked = True
 
     def _forget(self, host: Host) -> None:
-        """Forget a member that is gone, once it no longer seems to answer; tombstones wait for it until then."""
+        """Forget a member that is gone, once it no longer seems to answer, and until it comes back; tombstones wait for
+        it until then."""
+        if self._retired is not host:
+            return
         running = self._cluster.running()
         if any(peer.member == host.name for other in running for peer in _replica(other).peers):
             self._cluster.forget(self._rng.choice(running), host.name)
-        if self._retired is host:
-            self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
+        self._timeline.after(FORGET_AGAIN_MS, lambda: self._forget(host))
 
     def _forget_strangers(self) -> None:
         """As operators do who see members that do not exist."""

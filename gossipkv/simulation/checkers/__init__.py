@@ -19,6 +19,7 @@ from gossipkv.simulation.checkers.reads import Reads
 from gossipkv.simulation.checkers.retirements import Retirements
 from gossipkv.simulation.checkers.room import Room
 from gossipkv.simulation.checkers.rows import Dots, Successors
+from gossipkv.simulation.checkers.seen import SeenContexts
 from gossipkv.simulation.checkers.siblings import Siblings
 from gossipkv.simulation.checkers.twins import Twins
 from gossipkv.simulation.checkers.waits import Waits
@@ -34,6 +35,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Contexts,
     AcknowledgedWrites,
     Clocks,
+    SeenContexts,
     Reads,
     Durability,
     Knowledge,

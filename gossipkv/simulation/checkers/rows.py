@@ -22,6 +22,10 @@ class Successors(Checker):
             if row is not None and row.winner.dot.replica in self.history.invented:
                 stood[shard, address] = row
                 continue
+            if old is not None and old.winner.is_tombstone and self.history.is_buried(shard, address, old.winner.dot):
+                # It stood beside values, and has been collected elsewhere: there it counts as replaced.
+                stood[shard, address] = row
+                continue
             self.require(
                 old is None or row is None or row.winner.rank >= self.history.rank_now(shard, address, old.winner.rank),
                 commit.disk.member, "dropped", old and old.winner, "for", row and row.winner, "at", address,

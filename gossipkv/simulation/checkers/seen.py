@@ -1,0 +1,37 @@
+"""A write is taken only with a context that names writes which its member had seen: what it covers, or what the row
+there has named. Otherwise a forged context would supersede writes that are still to come."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.write import Operation, Result, Written
+from gossipkv.simulation.checkers.checker import Checker
+from gossipkv.simulation.disk import Commit
+from gossipkv.simulation.history import History
+from gossipkv.simulation.host import Host
+
+
+class SeenContexts(Checker):
+    name = "seen"
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._named: dict[tuple[ReplicaId, str, bytes], Context] = defaultdict(Context)
+        """By replica and row, what its copies named before they were replaced."""
+
+    def committed(self, commit: Commit) -> None:
+        for (shard, address), row in commit.before.items():
+            if row is not None:
+                self._named[commit.disk.replica, shard, address].advance(row.context)
+
+    def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        covered = host.disk.context(shard)
+        for operation, result in zip(operations, results, strict=True):
+            if isinstance(result, Written) and operation.seen is not None:
+                named = self._named[host.disk.replica, shard, operation.address]
+                seen = [Dot(*entry) for entry in sorted(operation.seen.context.items())]
+                unknown = [dot for dot in seen if not covered.covers(dot) and not named.covers(dot)]
+                self.require(not unknown, host.name, "takes", operation, "whose context names", unknown)
