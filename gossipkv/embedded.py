@@ -3,7 +3,8 @@
 It is a member like any other: it has its own data directory, gossips with its peers, and holds all rows. The program
 reads them in its own process, without a network hop, and its writes are durable when they return. A data directory
 belongs to one member at a time. `async with` starts the member and, at the end, sends its last writes to the others. It
-logs to the logger `gossipkv` and those below it, unless the program has configured structlog itself.
+logs to the logger `gossipkv` and those below it, unless the program has configured structlog itself; a program that
+has configured no logging sees nothing of that.
 
 If the cluster was told to forget the member, its data are outdated: writes raise UnavailableError, and it sends nothing
 to other members. The program may still hold what it has read, so it decides when to continue: `wait_fenced` returns,

@@ -59,7 +59,9 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 def hand_to_logging() -> None:
     """Log through the standard library's logging, whose configuration decides levels, formats and destinations: for a
-    member inside another program. Fields become `key=value` in the message."""
+    member inside another program. Fields become `key=value` in the message. A program that has configured no logging is
+    not told anything, as is usual for a library."""
+    logging.getLogger("gossipkv").addHandler(logging.NullHandler())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,3 +210,22 @@ async def test_tasks_that_wait_at_a_member_are_told_when_it_stops(tmp_path: Path
             await table.put("b", b"2", w=copies, write_wait="1m")
     with pytest.raises(StorageError):
         table.get("a")
+
+
+PROGRAM = """
+import asyncio, sys, gossipkv
+
+async def main(directory, port):
+    peers = ["http://127.0.0.1:9"]
+    async with gossipkv.Node(data_dir=directory, member="a", gossip_port=int(port), peers=peers) as member:
+        await asyncio.sleep(1)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_a_program_that_has_configured_no_logging_sees_no_log(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), str(free_port())], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
