@@ -80,7 +80,7 @@ class Descriptors:
                 open=self._open,
                 limit=self._most,
                 consequence="once none is left, new connections of clients and peers wait, and no peer is reached",
-                remedy="raise the limit (ulimit -n, LimitNOFILE), or find out who opens so many connections",
+                remedy="raise the limit (ulimit -n, LimitNOFILE), or find the client that opens the connections",
             )
         elif self._short_since is not None and self._open < ENOUGH_SHARE * self._most:
             self._short_since = None

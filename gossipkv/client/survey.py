@@ -85,7 +85,7 @@ class MemberAnswer:
         if self.descriptors is not None and self.descriptors["short_seconds"] is not None:
             return (
                 f"{self.member} has {self.descriptors['open']} of {self.descriptors['limit']} file descriptors open: "
-                "raise the limit, or find out who opens so many connections"
+                "raise the limit, or find the client that opens the connections"
             )
         if self.refusing or self.lacking:
             reasons = sorted({*self.refusing, *(row["reason"] for row in self.lacking)})

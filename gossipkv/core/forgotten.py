@@ -22,7 +22,7 @@ data aside. A member is forgotten only while it is silent, so what is said of on
   started, the first deletes its row, and all others obey theirs.
 
 A deleted row counts for nothing. No old volume goes on by that: collected tombstones are remembered by their proofs,
-which know replicas that were forgotten (`core/collected.py`), and judge a volume whoever lists it.
+which know replicas that were forgotten (`core/collected.py`), and judge a volume under any name.
 """
 
 from __future__ import annotations

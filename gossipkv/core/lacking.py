@@ -13,8 +13,8 @@ row that is not lacking, the replica holds it or something that supersedes it.
   has once been known to hold it never comes to lack, and a watcher's position stays below them.
 - Each round the rows are asked for again, of a peer that covers all that may be missing and does not lack it. Once
   its copy has been taken in nothing is missing any more. If there is no such peer, all listed members are asked one
-  after the other. A holder stays one, or holds what superseded the write; so after all have answered, and whoever is
-  at an address that discovery found, nothing is missing that any disk still holds.
+  after the other. A holder stays one, or holds what superseded the write; so nothing is missing that any disk still
+  holds, once all of them have answered and every address that discovery found.
 
 A row on disk that cannot be read is lacking as well, from the moment it is quarantined (`core/quarantine.py`): all that
 it covered, as the journal tells, may be missing. It differs in three ways from a row that was refused:

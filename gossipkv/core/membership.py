@@ -92,7 +92,7 @@ class Membership:
         self._unfound: dict[str, int] = {}
         """By such an endpoint, how many of the last reports of discovery, in a row, lacked it."""
         self._left_by_forgotten: set[str] = set()
-        """Endpoints of members that have been forgotten since the process began."""
+        """Endpoints that discovery still gives of members that have been forgotten since the process began."""
         self._aliases: dict[str, str] = {}
         """Endpoints at which a member has answered that is reached at another, while nothing is wrong with that."""
         self._found: tuple[str, ...] = ()
@@ -178,6 +178,7 @@ class Membership:
         self._found = tuple(endpoints)
         self._note_hosts(is_complete=existing is not None)
         self._aliases = {each: member for each, member in self._aliases.items() if each in self._found}
+        self._left_by_forgotten.intersection_update(self._found)
         self._dial_found()
         self._drop_contacts(is_complete=existing is not None)
         self._existing = existing
@@ -440,6 +441,7 @@ class Membership:
             self.failed(peer, now_ms)
         elif self._contacts.get(endpoint) is peer:
             del self._contacts[endpoint]
+        self._left_by_forgotten.discard(endpoint)
         if member == self._options.member:
             self._own_endpoints.add(endpoint)
             return peer

@@ -143,6 +143,10 @@ def test_whoever_is_at_the_address_of_a_member_that_is_forgotten_is_asked_who_it
     known.forget(7)
     known.sync_partner(0)
     assert [(peer.member, peer.endpoint) for peer in known.peers()] == [(None, "http://a:1")]
+    assert not known.has_unknown_contacts, "a list written by hand may still name it"
+    known.discovered([], frozenset(["self"]))
+    known.discovered(["http://a:1"], frozenset(["self", "b"]))
+    assert known.has_unknown_contacts, "it is another one's by now"
 
 
 def test_where_somebody_else_is_by_now_the_address_in_the_record_is_tried_next() -> None:

@@ -22,13 +22,15 @@ class Successors(Checker):
             if row is not None and row.winner.dot.replica in self.history.invented:
                 stood[shard, address] = row
                 continue
-            if old is not None and old.winner.is_tombstone and self.history.is_buried(shard, address, old.winner.dot):
-                # It stood beside values, and has been collected elsewhere: there it counts as replaced.
-                stood[shard, address] = row
-                continue
+            # A tombstone beside values that has been collected elsewhere counts as replaced there.
+            held = [
+                version
+                for version in (old.versions if old is not None else ())
+                if not (version.is_tombstone and self.history.is_buried(shard, address, version.dot))
+            ]
             self.require(
-                old is None or row is None or row.winner.rank >= self.history.rank_now(shard, address, old.winner.rank),
-                commit.disk.member, "dropped", old and old.winner, "for", row and row.winner, "at", address,
+                not held or row is None or row.winner.rank >= self.history.rank_now(shard, address, held[0].rank),
+                commit.disk.member, "dropped", held and held[0], "for", row and row.winner, "at", address,
             )  # fmt: skip
             stood[shard, address] = row
 
