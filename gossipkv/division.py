@@ -38,8 +38,12 @@ def weight(happened: Input) -> int:
     match happened:
         case Write(operations=tuple() as operations):
             # The input has not been admitted yet, so operations and values may be of any type.
-            values = [getattr(operation, "value", None) for operation in operations]
-            return sum(ROW_BYTES + (len(value) if isinstance(value, bytes) else 0) for value in values)
+            total = ROW_BYTES * len(operations)
+            for operation in operations:
+                value = getattr(operation, "value", None)
+                if isinstance(value, bytes):
+                    total += len(value)
+            return total
         case Received(envelope=envelope) | Answered(envelope=envelope):
             return sum(_copy_weight(copy) for _, copy in _copies(envelope))
         case _:

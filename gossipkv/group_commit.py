@@ -93,6 +93,7 @@ class GroupCommit:
         self._room = Room.AMPLE
         self._outage = Outage()
         self._usage = Usage(0, 0)
+        self._is_usage_current = False
         self._failures = 0
         """Number of transactions of the batch under way that have failed because there was no room."""
 
@@ -256,7 +257,8 @@ class GroupCommit:
         no rows of other members are taken in."""
         transaction = self._storage.begin()
         try:
-            self._look_at_room()
+            if not self._is_usage_current:
+                self._look_at_room()
             room = self._room if has_room else Room.NONE
             free_bytes = self._usage.free_bytes
             spare_bytes = free_bytes - reserves_of(self._usage.capacity_bytes, self.replica.shards[USER].rows)[0]
@@ -272,6 +274,7 @@ class GroupCommit:
 
     def commit(self, prepared: Prepared) -> Batch:
         """Make a prepared batch durable. Raises StorageError, after returning to what is on disk."""
+        self._is_usage_current = False
         try:
             prepared.transaction.commit()
         except BaseException as error:
@@ -293,6 +296,7 @@ class GroupCommit:
         usage = self._storage.usage
         self._room = room_of(usage, self.replica.shards[USER].rows, self._room)
         self._usage = usage
+        self._is_usage_current = True
 
     def _outcome(self, transaction: Transaction, happened: Input, now_ms: int) -> Answer | Exception:
         try:

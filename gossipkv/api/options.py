@@ -30,8 +30,9 @@ class ApiOptions:
     """Maximum number of rows, including deleted ones, examined for one page: the event loop does this in one go."""
     batch_group_rows_max: int = 2_000
     """Maximum number of lines of a batch written in one transaction."""
-    batch_groups_in_flight: int = 2
-    """The next group is parsed while the one before commits."""
+    batch_groups_in_flight: int = 8
+    """The next groups are parsed while those before commit, and those that wait are committed together. A group holds
+    the lines of one read, so it is far smaller than it may be."""
     delete_page_rows: int = 1_000
     """Maximum number of rows of a deleted table deleted in one transaction."""
     body_timeout_seconds: float = 30.0

@@ -116,8 +116,8 @@ class RouteTable:
     def _with_alone(self, response: web.StreamResponse, route: Route | None) -> web.StreamResponse:
         """The response, with `Gossipkv-Alone` if the member is alone and the route is about rows. A streamed answer
         already has the header."""
-        if route is not None and route.is_of_rows and not response.prepared:
-            for name, value in self._alone().items():
+        if route is not None and route.is_of_rows and (headers := self._alone()) and not response.prepared:
+            for name, value in headers.items():
                 if isinstance(response, RowResponse):
                     response.alone = value
                 else:

@@ -33,9 +33,12 @@ _ENTRIES_MAX = 400
 
 def text_of(address: bytes, row: Row) -> str:
     check = xxhash.xxh3_64_intdigest(address)
-    first = row.versions[0]
-    if len(row.versions) == 1 and len(row.context) == 1 and first.siblings_above is None:
-        packed = _PLAIN.pack(check, first.timestamp, first.timestamp, *first.dot)
+    versions, context = row
+    if len(versions) == 1 and len(context) == 1:
+        # The usual row, without the detour.
+        _, timestamp, _, _, siblings_above = versions[0]
+        [entry] = context.items()
+        packed = _PLAIN.pack(check, timestamp, timestamp if siblings_above is None else siblings_above, *entry)
     else:
         seen = row.seen
         packed = _HEAD.pack(check, seen.timestamp, seen.siblings_above)

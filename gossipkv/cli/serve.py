@@ -39,6 +39,7 @@ from gossipkv.settings import Settings, flag_of, variable_of
 _WILDCARDS = ("0.0.0.0", "::", "")
 
 GARBAGE_THRESHOLD = 50_000
+SWITCH_SECONDS = 0.001
 
 log = structlog.get_logger("gossipkv")
 
@@ -61,6 +62,8 @@ def serve_command(
     logs.configure(settings.log_format, settings.log_level)
     # Imported modules are never freed, and requests allocate no cycles. So the garbage collector can run less often,
     # which noticeably raises the throughput of batches.
+    # The event loop waits this long for the storage thread to give way, at each read from a socket.
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
     uvloop.run(_serve(settings, stop_with_stdin=stop_with_stdin))

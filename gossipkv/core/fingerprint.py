@@ -114,13 +114,16 @@ class FingerprintTable:
         """Follow one row from its old versions to its new ones; returns the row's leaf."""
         leaf = leaf_of(address)
         visible = tombstones = 0
-        for sign, versions in ((1, new), (-1, old)):
-            for version in versions:
-                term = sign * term_of(address, version)
-                if version.value is None:
-                    tombstones += term
-                else:
-                    visible += term
+        for version in new:
+            if version.value is None:
+                tombstones += term_of(address, version)
+            else:
+                visible += term_of(address, version)
+        for version in old:
+            if version.value is None:
+                tombstones -= term_of(address, version)
+            else:
+                visible -= term_of(address, version)
         for which, amount in ((0, visible), (1, tombstones)):
             if amount:
                 leaves, nodes, root = self._leaves, self._nodes, self._root

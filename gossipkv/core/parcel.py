@@ -54,10 +54,15 @@ def outline_bytes(large: LargeRow) -> int:
 
 def is_carriable(copy: RowCopy) -> bool:
     """Whether a write may leave a row of this size, so that it can be sent to all members."""
-    address, row = copy
-    values = [len(version.value or b"") for version in row.versions]
-    outline = _ROW_BYTES + len(address) + 16 * len(row.context) + 2 * _VERSION_BYTES * len(values)
-    return outline <= OUTLINE_BYTES_MAX and outline + sum(values) <= ROW_BYTES_MAX and max(values) <= VALUE_BYTES_MAX
+    address, (versions, context) = copy
+    outline = _ROW_BYTES + len(address) + 16 * len(context) + 2 * _VERSION_BYTES * len(versions)
+    total = outline
+    for version in versions:
+        value_bytes = len(version.value or b"")
+        if value_bytes > VALUE_BYTES_MAX:
+            return False
+        total += value_bytes
+    return outline <= OUTLINE_BYTES_MAX and total <= ROW_BYTES_MAX
 
 
 def outlined(address: bytes, row: Row) -> LargeRow:

@@ -153,6 +153,8 @@ class Replica:
         self._shortage = Shortage(now_ms)
         self._promised: bool | None = None
         """Whether rows on their way take the room that is left; None until the transaction has to know."""
+        self._is_crowded: bool | None = None
+        """Whether another member is short of room; None until the transaction has to know."""
         self._upkeep = Backoff()
         """Expiry and collection wait: what they write did not fit."""
         self._refused: set[tuple[str, str, int]] = set()
@@ -177,7 +179,7 @@ class Replica:
     def allow(self, allowance: Allowance, usage: Usage) -> None:
         """Say what the transaction that begins may do, and what the storage uses."""
         self._allowance = allowance
-        self._promised = None
+        self._promised = self._is_crowded = None
         self._store.room = allowance.room
         self._shortage.usage = usage
 
@@ -862,11 +864,16 @@ class Replica:
         if operation.value is None:
             is_refused = room >= Room.SPENT and reader.row(shard, operation.address) is None
         else:
-            is_refused = room >= Room.SCARCE or bool(self._crowded())
+            is_refused = room >= Room.SCARCE or self._are_others_crowded()
             if not is_refused and self._is_promised():
                 is_refused, reason = True, CATCHING_UP
         self.tally.puts_refused += is_refused
         return Declined(reason, None, 0) if is_refused else None
+
+    def _are_others_crowded(self) -> bool:
+        if self._is_crowded is None:
+            self._is_crowded = bool(self._crowded())
+        return self._is_crowded
 
     def _is_promised(self) -> bool:
         """Whether rows that members have acknowledged, and that are still on their way, take the room that is left."""

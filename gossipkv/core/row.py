@@ -158,7 +158,11 @@ class Row(NamedTuple):
     @property
     def value_bytes(self) -> int:
         """The size of all values, visible to readers or not."""
-        return sum([len(version.value) for version in self.versions if version.value is not None])
+        total = 0
+        for version in self.versions:
+            if version.value is not None:
+                total += len(version.value)
+        return total
 
     @property
     def seen(self) -> Seen:
@@ -219,13 +223,15 @@ def written_for_any_table(current: Row | None, version: Version, seen: Seen | No
     """The row after a local write into a table whose setting is not known. The write replaces everything that the copy
     holds, as in last-write-wins, and what its writer had seen. Merge keeps it and the writes of others as siblings. If
     the last write wins in the table, readers still find the winner."""
-    read = [each for each in (current.seen if current else None, seen) if each is not None]
+    dot, timestamp, value, expires_ms, _ = version
     context = Context()
-    for each in read:
-        context.advance(each.context)
-    context[version.dot.replica] = version.dot.sequence
-    above = max([each.siblings_above for each in read], default=0)
-    return Row((version._replace(siblings_above=above),), context)
+    above = 0
+    for read in (current.seen if current else None, seen):
+        if read is not None:
+            context.advance(read.context)
+            above = max(above, read.siblings_above)
+    context[dot.replica] = dot.sequence
+    return Row((Version(dot, timestamp, value, expires_ms, above),), context)
 
 
 def expired(current: Row, dot: Dot, now_ms: int) -> Row:

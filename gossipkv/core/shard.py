@@ -81,6 +81,8 @@ class Shard:
         """Whether a message can hold proofs."""
         self._hashed: tuple[Collected, int] | None = None
         self._context_hash = context.digest()
+        self._hashed_at: dict[ReplicaId, int] = {}
+        """What the hash has of entries that have changed since it was asked for."""
         self.stable = Context()
         """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
         self.fingerprint = FingerprintTable()
@@ -202,7 +204,7 @@ class Shard:
         """Cover an origin's writes up to `through`; the caller holds them all, or what superseded them."""
         covered = self.context.get(origin, 0)
         if through > covered:
-            self._note(origin, covered, through)
+            self._note(origin, covered)
             self.context[origin] = through
             if self._entries is not None:
                 self._entries += covered <= self.base.settled.get(origin, 0) < through
@@ -221,17 +223,16 @@ class Shard:
     def withdraw(self, origin: ReplicaId, through: int) -> None:
         """Cover this origin's writes up to `through` only: what bears its later names here stands for other writes
         elsewhere. Rows that were written again have taken earlier entries out of the journal: the floor says so."""
-        self._note(origin, self.context.pop(origin, 0), through)
+        self._note(origin, self.context.pop(origin, 0))
         self._entries = None
         if through:
             self.context[origin] = through
             self.floors[origin] = max(through, self.floors.get(origin, 0))
         self.rest_on(self.base.within(self.context))
 
-    def _note(self, origin: ReplicaId, before: int, after: int) -> None:
+    def _note(self, origin: ReplicaId, before: int) -> None:
         """An entry of the context changes."""
-        change = entry_hash(origin, after) - entry_hash(origin, before)
-        self._context_hash = (self._context_hash + change) % HASH_END
+        self._hashed_at.setdefault(origin, before)
         self._record_changed = True
 
     def rest_on(self, base: Base) -> None:
@@ -524,6 +525,10 @@ class Shard:
 
     def _shown_hash(self) -> int:
         """Of the context that others are told."""
+        for origin, before in self._hashed_at.items():
+            self._context_hash += entry_hash(origin, self.context.get(origin, 0)) - entry_hash(origin, before)
+        self._context_hash %= HASH_END
+        self._hashed_at.clear()
         told, last = self.told, self.last_own
         if self.replica is None or last <= told:
             return self._context_hash
@@ -610,9 +615,8 @@ def _deadlines(row: Row) -> frozenset[tuple[str, int]]:
 
 def _weigh(counts: list[int], key_bytes: int, row: Row, sign: int) -> None:
     """Add a row to the counts of its table, or take it away."""
-    values = [version.value for version in row.versions if version.value is not None]
-    if values:
+    if row.is_visible:
         counts[0] += sign
-        counts[2] += sign * (key_bytes + sum(map(len, values)))
+        counts[2] += sign * (key_bytes + row.value_bytes)
     else:
         counts[1] += sign

@@ -293,19 +293,18 @@ class Store:
         above = current.winner.timestamp if current is not None else shard.collected.timestamp
         if operation.seen is not None:
             above = max(above, operation.seen.timestamp)
-        version = Version(
-            shard.next_dot(self.replica), self._clock.next(now_ms, above), operation.value, _expiry(operation, now_ms)
-        )
+        dot = shard.next_dot(self.replica)
+        version = Version(dot, self._clock.next(now_ms, above), operation.value, _expiry(operation, now_ms))
         if lost is not None or shard_name == SYSTEM or self.knows_settings or self.tables.has(table):
             row = _in_place_of(lost, written(current, version))
         else:
             row = written_for_any_table(current, version, operation.seen)
         if not is_carriable(RowCopy(address, row)) and not _only_makes_less(current, row):
             return Declined(ROW_TOO_LARGE, current.etag if current else None, len(current.versions) if current else 0)
-        self._store_own(transaction, shard, address, current, row)
+        self._store_own(transaction, shard, address, current, row, dot)
         if shard_name == SYSTEM:
             self._follow((RowCopy(address, row),))
-        return Written(version.dot, row.etag, existed, row)
+        return Written(dot, row.etag, existed, row)
 
     def _seen_here(self, shard: Shard, address: bytes, current: Row | None, seen: Seen, now_ms: int) -> Seen | Declined:
         """The part of what a writer has read that may enter the row; declined if it names writes not known here.
@@ -359,7 +358,7 @@ class Store:
             return Declined(TOO_MANY_SIBLINGS, current.etag if current else None, len(row.versions) - 1)
         if not is_carriable(RowCopy(operation.address, row)) and not _only_makes_less(current, row):
             return Declined(ROW_TOO_LARGE, current.etag if current else None, len(row.versions) - 1)
-        self._store_own(transaction, shard, operation.address, current, row)
+        self._store_own(transaction, shard, operation.address, current, row, version.dot)
         return Written(version.dot, row.etag, existed, row)
 
     def expire(self, transaction: Transaction, shard_name: str, address: bytes, now_ms: int) -> None:
@@ -367,8 +366,8 @@ class Store:
         shard = self.shards[shard_name]
         current = transaction.row(shard_name, address)
         assert current is not None, "the index of expiries names a row that is not there"
-        row = expired(current, shard.next_dot(self.replica), now_ms)
-        self._store_own(transaction, shard, address, current, row)
+        dot = shard.next_dot(self.replica)
+        self._store_own(transaction, shard, address, current, expired(current, dot, now_ms), dot)
 
     def adopt(self, transaction: Transaction, shard_name: str, address: bytes, origin: ReplicaId) -> None:
         """Write the versions of an origin that is gone again, under names of this replica; see `core/adoption.py`."""
@@ -421,10 +420,12 @@ class Store:
             kept.append(version)
         shard.store(transaction, address, current, Row(resolved(kept), context))
 
-    def _store_own(self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row) -> None:
-        """Store a row with this replica's next write in it."""
+    def _store_own(
+        self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row, dot: Dot
+    ) -> None:
+        """Store a row with this replica's next write, which has this dot, in it."""
         shard.store(transaction, address, current, row)
-        shard.advance(*shard.next_dot(self.replica))
+        shard.advance(*dot)
 
     def take_in(
         self,

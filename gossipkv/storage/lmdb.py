@@ -107,6 +107,7 @@ class _Databases(NamedTuple):
 
 
 @cache
+@cache
 def _prefix(shard: str) -> bytes:
     assert "\0" not in shard, shard
     return shard.encode() + b"\0"
@@ -434,6 +435,7 @@ class LmdbStorage:
 
     def __init__(self, path: Path, map_size_bytes: int = MAP_SIZE_BYTES_DEFAULT, *, must_exist: bool = False) -> None:
         self._path = path
+        self._file = path / DATA_FILE
         self._must_exist = must_exist
         if must_exist and not (path / DATA_FILE).is_file():
             raise StorageError(f"{path} holds no data of a member")
@@ -525,11 +527,13 @@ class LmdbStorage:
         """
         try:
             with self._environment.begin() as transaction:
-                tables = [self._environment.stat(), *(transaction.stat(database) for database in self._databases)]
-            taken_bytes = (self._path / DATA_FILE).stat().st_blocks * 512
+                tables = [self._environment.stat(), *map(transaction.stat, self._databases)]
+            taken_bytes = self._file.stat().st_blocks * 512
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"the size of the store cannot be found out: {error}") from error
-        pages = sum(table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"] for table in tables)
+        pages = 0
+        for table in tables:
+            pages += table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"]
         capacity_bytes = min(self._environment.info()["map_size"], taken_bytes + self._directory.free_bytes())
         return Usage(pages * tables[0]["psize"], capacity_bytes)
 
