@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.row import Row
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
@@ -20,12 +21,18 @@ class SeenContexts(Checker):
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._named: dict[tuple[ReplicaId, str, bytes], Context] = defaultdict(Context)
-        """By replica and row, what its copies named before they were replaced."""
+        """By replica and row, what its copies named before they were replaced. A copy that was taken in and replaced
+        in one transaction counts; one that a client's write made there does not, for it names what the client gave."""
 
     def committed(self, commit: Commit) -> None:
-        for (shard, address), row in commit.before.items():
-            if row is not None:
-                self._named[commit.disk.replica, shard, address].advance(row.context)
+        replica = commit.disk.replica
+        current = dict(commit.before)
+        for put in commit.puts:
+            place = put.shard, put.address
+            replaced = current[place]
+            if replaced is not None and not _holds_new_write(commit, put.shard, replaced):
+                self._named[replica, *place].advance(replaced.context)
+            current[place] = put.row
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
         covered = host.disk.context(shard)
@@ -35,3 +42,13 @@ class SeenContexts(Checker):
                 seen = [Dot(*entry) for entry in sorted(operation.seen.context.items())]
                 unknown = [dot for dot in seen if not covered.covers(dot) and not named.covers(dot)]
                 self.require(not unknown, host.name, "takes", operation, "whose context names", unknown)
+
+
+def _holds_new_write(commit: Commit, shard: str, row: Row) -> bool:
+    """Whether a copy holds a write that this transaction has made."""
+    if shard not in commit.advanced:
+        return False
+    covered, _ = commit.advanced[shard]
+    return any(
+        version.dot.replica == commit.disk.replica and not covered.covers(version.dot) for version in row.versions
+    )
