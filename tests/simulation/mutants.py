@@ -6,7 +6,7 @@ every checker is seen to bite by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import ALIVE, DEAD, LEFT
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Covered, Cursor, Delta, OfShard, Pull, Range, WalkRows
+from gossipkv.core.messages import Covered, Cursor, Delta, OfShard, Pull, Range, RefusedRow, WalkRows
 from gossipkv.core.namesakes import Namesakes
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
@@ -64,6 +64,8 @@ class Mutant(NamedTuple):
     """The situation in which the mistake matters, where the mixture of all seldom brings it about."""
     frequent_faults: tuple[str, ...] = ()
     """The faults that bring it about, where that is enough."""
+    seeds: tuple[int, ...] = ()
+    """Where more than two things have to coincide: a seed in which they do."""
 
     def planted(self) -> Any:
         return patch.object(self.target, self.attribute, self.replacement)
@@ -312,6 +314,10 @@ def _never(*_: Any, **__: Any) -> Any:
 def _note_nothing(_: Store, __: str, intake: Intake, *___: Any) -> list[bytes]:
     intake.refused = []
     return []
+
+
+def _as_refused(_: Fetching, refused: Iterable[RefusedRow]) -> list[RefusedRow]:
+    return list(refused)
 
 
 def _nothing(*_: Any, **__: Any) -> tuple[Any, ...]:
@@ -572,6 +578,7 @@ MUTANTS = (
         frequent_faults=("fail_commit",),
     ),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
+    Mutant("a copy that lacks a part counts in a read", Shard, "is_whole", _true, "quorum_reads", seeds=(1564,)),
     Mutant(
         "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS
     ),
@@ -584,6 +591,14 @@ MUTANTS = (
         _written_as_last,
         SIBLINGS,
         Emphasis.ALONE,
+    ),
+    Mutant(
+        "a replica is retired while an address has not answered",
+        Membership,
+        "has_unknown_contacts",
+        property(_false),
+        "deleted",
+        seeds=(1074,),
     ),
     Mutant("nothing ever expires", Expirer, "tick", _never, "expiry"),
     Mutant("an expired row can come back", store, "expired", _expire_without_a_trace, "expiry"),
@@ -664,6 +679,14 @@ MUTANTS = (
     ),
     Mutant("a row that is refused is not noted as lacking", Store, "note_lacking", _note_nothing, I2, Emphasis.REFUSED),
     Mutant("no one is told which rows a member lacks", Shard, "lacked_rows", _nothing, I2, Emphasis.REFUSED),
+    Mutant(
+        "a fetched row that is refused holds back its last copy alone",
+        Fetching,
+        "refusing",
+        _as_refused,
+        I2,
+        seeds=(1180,),
+    ),
     Mutant("a row in quarantine is not lacking", Shard, "note_unreadable", _never, I2, Emphasis.UNREADABLE),
     Mutant(
         "a context leaves out what it does not cover",

@@ -18,11 +18,11 @@ SEEDS = (*range(1, 6), 0, *range(6, 60))
 def caught(mutant: Mutant) -> tuple[int, Violation]:
     """How many seeds it took, with only the mutant's checker objecting, and what it said."""
     with mutant.planted():
-        for place, seed in enumerate(SEEDS):
+        for place, seed in enumerate(mutant.seeds or SEEDS):
             for violation in outcome_of(seed, mutant, objecting={mutant.checker}).violations:
                 if violation.checker == mutant.checker:
                     return place + 1, violation
-    pytest.fail(f"{len(SEEDS)} seeds did not show that {mutant.fault}")
+    pytest.fail(f"{len(mutant.seeds or SEEDS)} seeds did not show that {mutant.fault}")
 
 
 def outcome_of(seed: int, mutant: Mutant, objecting: Collection[str] | None = None) -> Outcome:
