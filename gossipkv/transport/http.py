@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import socket
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -176,7 +178,7 @@ class HttpTransport:
             raise ExchangeError(Fault.MALFORMED, f"{endpoint} does not speak HTTP") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: the endpoint, which a peer may have made up, is not a URL.
-            detail = f"{endpoint} cannot be reached: {str(error) or type(error).__name__}"
+            detail = f"{endpoint} cannot be reached: {_reason(error)}"
             raise ExchangeError(Fault.UNREACHABLE, detail) from error
 
     async def _answer(self, response: aiohttp.ClientResponse) -> bytes:
@@ -237,6 +239,15 @@ class HttpTransport:
             _log.exception("a frame was not answered", endpoint=self.endpoint)
             return web.Response(status=500, text="failed to answer")
         return web.Response(body=answer, content_type=CONTENT_TYPE)
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words for a connection that was not made: aiohttp wraps them in its settings."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno:
+        # A failed look-up of a name has numbers of its own.
+        return cause.strerror if isinstance(cause, socket.gaierror) and cause.strerror else os.strerror(cause.errno)
+    return str(cause) or type(cause).__name__
 
 
 def _overloaded(detail: str) -> web.Response:

@@ -407,3 +407,14 @@ async def test_a_frame_is_sent_once_whatever_becomes_of_its_connection(transport
             with pytest.raises(ExchangeError):
                 await transport.exchange(peer.url, b"frame")
             assert peer.requests == [f"POST {PATH}"] * sent
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1:1", "Connection refused"), ("no-such-host.invalid:1", "not known|failure|resol")]
+)
+async def test_a_connection_that_is_not_made_gives_the_reason_of_the_system(
+    transport: HttpTransport, host: str, reason: str
+) -> None:
+    with pytest.raises(ExchangeError, match=f"^http://{host} cannot be reached: .*({reason})") as raised:
+        await transport.exchange(f"http://{host}", b"hello")
+    assert "ssl" not in str(raised.value)
