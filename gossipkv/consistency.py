@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from gossipkv.committer import Committer, Outcome, StoppedError
+from gossipkv.core.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
 from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
 from gossipkv.core.member import ALIVE
-from gossipkv.core.quorum import Found
-from gossipkv.core.receipts import Coverage, Holder, Reach, Receipt
-from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.storage import Identity, StorageError
 from gossipkv.core.write import Operation, Result, Written

@@ -44,9 +44,9 @@ from gossipkv.committer import StoppedError
 from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import USER, address_of, key_of
+from gossipkv.core.answers import Receipt
 from gossipkv.core.member import GOSSIP, HTTP
 from gossipkv.core.quarantine import readable_row
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row as StoredRow
 from gossipkv.core.storage import UnreadableRowError, View
 from gossipkv.core.write import Declined, NotMatched, Operation

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gossipkv import division
 from gossipkv.core.address import USER
 from gossipkv.core.clocks import ClockOffError
-from gossipkv.core.effects import Effects, Notice
+from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import (
     Answer,
     Answered,
@@ -48,6 +48,7 @@ from gossipkv.core.storage import (
     Transaction,
     UnreadableRowError,
 )
+from gossipkv.core.tally import Notice
 from gossipkv.core.write import Declined, Result
 from gossipkv.rows.invalid import InvalidInputError
 

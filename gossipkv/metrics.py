@@ -25,7 +25,7 @@ from prometheus_client.metrics_core import Metric
 
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, TOO_LARGE
 from gossipkv.codec.rows import ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE
-from gossipkv.core.effects import ANOMALIES, Arrival
+from gossipkv.core.effects import Arrival
 from gossipkv.core.fetch import DAMAGED
 from gossipkv.core.lacking import TOO_MANY_ORIGINS
 from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
@@ -33,6 +33,7 @@ from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
 from gossipkv.core.room import NO_ROOM
 from gossipkv.core.shortage import AMPLE_ROOM, RoomStatus
 from gossipkv.core.status import MemberStatus, ReplicaStatus
+from gossipkv.core.tally import ANOMALIES
 from gossipkv.intake.bound import Bound, Refusals
 from gossipkv.transport.base import Fault
 

@@ -22,13 +22,13 @@ from gossipkv.codec import DecodeError, Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, StoppedError, encoded
 from gossipkv.consistency import Consistency, TooFewAnswersError, TooManyAskedError
 from gossipkv.core.address import USER
+from gossipkv.core.answers import Coverage, Reach, Receipt
 from gossipkv.core.effects import Effects
 from gossipkv.core.fence import Fence
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.receipts import Coverage, Reach, Receipt
 from gossipkv.core.row import Row
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus

@@ -35,7 +35,7 @@ from gossipkv.api.seen_header import seen_in
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import address_of
-from gossipkv.core.receipts import Receipt
+from gossipkv.core.answers import Receipt
 from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
 from gossipkv.intake.body import share_of
 from gossipkv.intake.bound import Share

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from gossipkv.client import Client, ConditionFailedError, TooManySiblingsError
 from gossipkv.client.table import Table
 from gossipkv.core.address import SYSTEM, USER
+from gossipkv.core.answers import Receipt
 from gossipkv.core.causality import ReplicaId
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Conflicts, Version
 from gossipkv.core.tables import TableSettings
 from gossipkv.storage.account import Account

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gossipkv.core.address import NAMESPACES
+from gossipkv.core.answers import Receipt
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.clock import TIMESTAMP_MAX
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Seen
 from gossipkv.core.write import Operation
 from gossipkv.rows.copies import copies_of

@@ -31,13 +31,13 @@ from __future__ import annotations
 from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.collection import TICK_MS_MAX
-from gossipkv.core.effects import Notice
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Transaction
 from gossipkv.core.store import Store
+from gossipkv.core.tally import Notice
 
 ROWS_PER_LOOK = 200
 """Maximum number of rows of one origin that are adopted, or freed of an entry, at a time."""

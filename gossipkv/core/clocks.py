@@ -36,8 +36,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gossipkv.core.effects import Notice
 from gossipkv.core.notices import LastingNotices
+from gossipkv.core.tally import Notice
 
 COMPARED_INTERVALS = 10
 RETURN_SHARE = 0.1

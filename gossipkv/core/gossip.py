@@ -21,7 +21,6 @@ from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected, is_outdated
-from gossipkv.core.effects import FINGERPRINTS_DIFFER, Notice, Tally
 from gossipkv.core.envelope_room import EnvelopeRoom
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.lacking import LACKING_ROWS_MAX, RECALLS_PER_ROUND, LackedRow, unnamed
@@ -68,6 +67,7 @@ from gossipkv.core.shard import Shard
 from gossipkv.core.shortage import Wait
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake, Store
+from gossipkv.core.tally import FINGERPRINTS_DIFFER, Notice, Tally
 from gossipkv.core.witnesses import Witnesses
 
 Transfer = TypeVar("Transfer", pull.Pulling, walk.Walk)

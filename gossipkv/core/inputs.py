@@ -16,11 +16,12 @@ from gossipkv.core.admission import (
     admit_wait,
     admit_write,
 )
+from gossipkv.core.answers import Coverage, Found, Reach, Receipt
 from gossipkv.core.causality import Dot
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.messages import Envelope
-from gossipkv.core.quorum import Found, Reading
-from gossipkv.core.receipts import Coverage, Reach, Receipt, Waiting
+from gossipkv.core.quorum import Reading
+from gossipkv.core.receipts import Waiting
 from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Transaction

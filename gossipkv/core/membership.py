@@ -27,13 +27,13 @@ import random
 from collections.abc import Iterable, Iterator
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.effects import Notice
 from gossipkv.core.endpoint import host_of
 from gossipkv.core.member import DEAD, GOSSIP, LEFT, MemberRecord
 from gossipkv.core.options import DISCOVERED, RECORDED, ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.standing import Standing
 from gossipkv.core.swim import Swim
+from gossipkv.core.tally import Notice
 
 MEMBER_FORGOTTEN = "member_forgotten"
 """The event of a notice that holds only if the batch is committed."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gossipkv.core.causality import ReplicaId
-from gossipkv.core.effects import Notice
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.tally import Notice
 
 QUIET_INTERVALS = 60
 """Gossip intervals without evidence after which a sighting ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gossipkv.core.effects import Notice
+from gossipkv.core.tally import Notice
 
 
 class LastingNotices:

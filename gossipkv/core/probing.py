@@ -10,12 +10,12 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Ack, Envelope, Message, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.probe import Request
 from gossipkv.core.swim import HEALTH_MAX, Swim
+from gossipkv.core.tally import Notice, Tally
 
 
 class Outgoing(NamedTuple):

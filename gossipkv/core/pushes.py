@@ -11,7 +11,6 @@ from dataclasses import replace
 from gossipkv.core import pull, recent
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of
 from gossipkv.core.causality import Context
-from gossipkv.core.effects import Tally
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Message, Offer, RowCopy
 from gossipkv.core.options import ReplicaOptions
@@ -21,6 +20,7 @@ from gossipkv.core.room import Room
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader
 from gossipkv.core.store import Store
+from gossipkv.core.tally import Tally
 
 
 class Pushes:

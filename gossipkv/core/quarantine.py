@@ -26,10 +26,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gossipkv.core.address import NAMESPACES, is_address
-from gossipkv.core.effects import Notice
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Quarantined, Reader, Transaction, UnreadableRowError
+from gossipkv.core.tally import Notice
 
 SHOWN_MAX = 100
 """Quarantined rows that status names."""

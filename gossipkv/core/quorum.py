@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from gossipkv.core.answers import Found, Resolved
 from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.effects import Tally
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.gossip import Outgoing
 from gossipkv.core.lacking import RECALLS_PER_ROUND
@@ -44,11 +44,11 @@ from gossipkv.core.messages import (
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.parcel import Parcel
 from gossipkv.core.peer import Peer
-from gossipkv.core.resolution import Resolved
 from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Intake
+from gossipkv.core.tally import Tally
 
 MayExchange = Callable[[Peer | None, str], bool]
 
@@ -84,17 +84,6 @@ class Reading:
         """How it stands."""
         is_own_whole = shards[self.shard].is_whole(self.address)
         return Found(None, dict(self.answered), len(self.answered) + is_own_whole)
-
-
-class Found(NamedTuple):
-    """The result of a read of several members."""
-
-    row: Row | None
-    """The merged row."""
-    answered: dict[str, ReplicaId]
-    """The other members whose copies are in it."""
-    copies: int
-    """The number of members whose copies are in it, including this one unless it may lack a part of the row."""
 
 
 class Handover(NamedTuple):

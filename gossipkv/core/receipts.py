@@ -12,74 +12,16 @@ transfer under way. So a member that is merely behind does not make a write fail
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from gossipkv.core.address import NAMESPACES
-from gossipkv.core.causality import SEQUENCE_MAX, Dot, ReplicaId
+from gossipkv.core.answers import Coverage, Holder, Reach, Receipt, Resolved
+from gossipkv.core.causality import Dot, ReplicaId
 from gossipkv.core.member import ALIVE, LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Handover, Quorum
-from gossipkv.core.resolution import Resolved
 from gossipkv.core.store import Store
-
-_RECEIPT = re.compile(r"([a-z]+)\.([0-9a-f]{16})\.([1-9][0-9]{0,18})")
-
-
-class Receipt(NamedTuple):
-    """The name of one write, for clients. For a batch, the last write stands for all."""
-
-    shard: str
-    dot: Dot
-
-    def __str__(self) -> str:
-        return "%s.%016x.%d" % (self.shard, *self.dot)  # noqa: UP031 (every answer to a write has one)
-
-    @classmethod
-    def parsed(cls, text: str) -> Receipt:
-        """Raises ValueError."""
-        match = _RECEIPT.fullmatch(text)
-        if match is None or match[1] not in NAMESPACES or int(match[3]) > SEQUENCE_MAX:
-            raise ValueError("a receipt is a namespace, 16 hex digits and a number, joined by dots")
-        return cls(match[1], Dot(int(match[2], 16), int(match[3])))
-
-
-class Holder(NamedTuple):
-    """One member, and whether it is known to have a write durably."""
-
-    member: str
-    status: str
-    is_self: bool
-    replica: ReplicaId | None
-    has_it: bool
-
-
-class Coverage(NamedTuple):
-    """The members that have a write, as far as is known here."""
-
-    receipt: Receipt
-    holders: tuple[Holder, ...]
-    """All members known, by name."""
-
-    @property
-    def copies(self) -> int:
-        """Durable copies at members that have not left."""
-        return sum(holder.has_it for holder in self.holders if holder.status != LEFT)
-
-    @property
-    def members(self) -> int:
-        """The members that have not left."""
-        return sum(holder.status != LEFT for holder in self.holders)
-
-
-class Reach(NamedTuple):
-    """The number of members that have not left, and how many of them are alive; both include this one."""
-
-    members: int
-    answering: int
 
 
 @dataclass(slots=True, eq=False)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gossipkv.core.effects import Notice
 from gossipkv.core.lacking import CLOCK_SKEW
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.room import NO_ROOM
+from gossipkv.core.tally import Notice
 
 QUIET_INTERVALS = 10
 

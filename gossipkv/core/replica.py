@@ -15,12 +15,13 @@ from types import MappingProxyType
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.adoption import Adopter
+from gossipkv.core.answers import Coverage, Found, Reach, Receipt, Resolved
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.clocks import Clocks, ClockStatus
 from gossipkv.core.collection import Collector
-from gossipkv.core.effects import Arrival, Effects, Notice, Send, Tally
+from gossipkv.core.effects import Arrival, Effects, Send
 from gossipkv.core.endpoint import ENDPOINT_REFUSED, is_endpoint
 from gossipkv.core.expiry import Expirer
 from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
@@ -42,10 +43,9 @@ from gossipkv.core.notices import LastingNotices
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.probing import Probing
-from gossipkv.core.quorum import Direct, Found, Quorum, Reading
-from gossipkv.core.receipts import Coverage, Reach, Receipt, Receipts, Waiting
+from gossipkv.core.quorum import Direct, Quorum, Reading
+from gossipkv.core.receipts import Receipts, Waiting
 from gossipkv.core.refusals import Refusals
-from gossipkv.core.resolution import Resolved
 from gossipkv.core.restamping import Asking, Restamper
 from gossipkv.core.retirement import Retirer
 from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
@@ -57,6 +57,7 @@ from gossipkv.core.solitude import Solitude
 from gossipkv.core.status import ReplicaStatus, describe
 from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store import Store
+from gossipkv.core.tally import Notice, Tally
 from gossipkv.core.write import Declined, Operation, Result
 
 TURN_INTERVALS = 10

@@ -38,7 +38,6 @@ from typing import NamedTuple
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.clock import milliseconds
 from gossipkv.core.clocks import Clocks
-from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.gossip import Outgoing
 from gossipkv.core.membership import Membership
 from gossipkv.core.messages import Delta, Envelope, WalkFetchRows, WalkRows
@@ -48,6 +47,7 @@ from gossipkv.core.row import Row
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Reader, Transaction
 from gossipkv.core.store import Store
+from gossipkv.core.tally import Notice, Tally
 
 ROWS_AT_ONCE = 100
 """Maximum number of rows that the others are asked for at a time."""

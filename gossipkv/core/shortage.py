@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gossipkv.core.effects import Notice
 from gossipkv.core.room import Room, Usage
 from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.tally import Notice
 
 AMPLE_ROOM = Room.AMPLE.name.lower()
 OUTAGE_QUIET_MS = 10_000

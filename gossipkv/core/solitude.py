@@ -13,8 +13,8 @@ on one disk only, and what it reads may be old. So it reports that it is alone. 
 from __future__ import annotations
 
 from gossipkv.core.address import SYSTEM
-from gossipkv.core.effects import Notice
 from gossipkv.core.membership import Membership
+from gossipkv.core.tally import Notice
 
 SILENT_INTERVALS = 10
 

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 from gossipkv.core.address import key_of, table_of
 from gossipkv.core.causality import Context, ReplicaId
 from gossipkv.core.clocks import ClockStatus
-from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, GOSSIP
 from gossipkv.core.membership import Membership
 from gossipkv.core.namesakes import Process, Sighting
@@ -20,6 +19,7 @@ from gossipkv.core.shard import Shard
 from gossipkv.core.shortage import RoomStatus
 from gossipkv.core.storage import Counts, Identity
 from gossipkv.core.store import Store
+from gossipkv.core.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import ALIVE, DEAD, INCARNATION_AHEAD, INCARNATION_END, LEFT, SUSPECT
 from gossipkv.core.messages import Ack, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
@@ -38,6 +37,7 @@ from gossipkv.core.probe import Probe, Request
 from gossipkv.core.rumours import UNBORN, Life, Rumour, Rumours, rank
 from gossipkv.core.standing import Standing
 from gossipkv.core.suspicion import Suspicion, confirmations_needed, shortest_ms
+from gossipkv.core.tally import Notice, Tally
 
 UNHEARD_MIN = 8
 """Members that have not been heard are probed in turns of so many, or of as many as have been."""

@@ -24,12 +24,12 @@ from __future__ import annotations
 from gossipkv.core.address import SYSTEM
 from gossipkv.core.causality import Context
 from gossipkv.core.collected import Proofs
-from gossipkv.core.effects import Notice, Tally
 from gossipkv.core.member import LEFT
 from gossipkv.core.membership import Membership
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.store import Store
+from gossipkv.core.tally import Notice, Tally
 
 
 class Witnesses:

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gossipkv.core.effects import Effects, Tally
+from gossipkv.core.effects import Effects
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Answer, Discovered, Forget
 from gossipkv.core.member import GOSSIP
 from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.storage import StorageError
+from gossipkv.core.tally import Tally
 from gossipkv.group_commit import GroupCommit
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.disk import Commit, Disk

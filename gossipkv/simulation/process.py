@@ -11,11 +11,11 @@ from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.committer import StoppedError
+from gossipkv.core.answers import Resolved
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick
 from gossipkv.core.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
-from gossipkv.core.resolution import Resolved
 from gossipkv.core.storage import StorageError, StorageFullError, UnreadableRowError
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.feed import Feed

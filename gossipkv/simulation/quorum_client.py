@@ -8,10 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.answers import Coverage, Found, Reach, Receipt, Resolved
 from gossipkv.core.inputs import Answer, Await, Read, Withdraw, Write
-from gossipkv.core.quorum import Found
-from gossipkv.core.receipts import Coverage, Reach, Receipt
-from gossipkv.core.resolution import Resolved
 from gossipkv.core.write import Operation, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.quorums import QuorumReads

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.receipts import Receipt
+from gossipkv.core.answers import Receipt
 from gossipkv.core.write import Written
 
 from .conftest import Api, row_path

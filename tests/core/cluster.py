@@ -9,7 +9,7 @@ from typing import Any
 
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.address import NAMESPACES, USER
-from gossipkv.core.effects import Effects, Notice, Send
+from gossipkv.core.effects import Effects, Send
 from gossipkv.core.fence import Fence
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
 from gossipkv.core.messages import Envelope
@@ -17,6 +17,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity
+from gossipkv.core.tally import Notice
 from gossipkv.core.watching import Changes
 from gossipkv.core.write import Operation
 from gossipkv.group_commit import Batch, GroupCommit

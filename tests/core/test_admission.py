@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.address import USER
+from gossipkv.core.answers import Receipt
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.inputs import (
     Await,
@@ -28,7 +29,6 @@ from gossipkv.core.inputs import (
 )
 from gossipkv.core.messages import Delta, Envelope, RowCopy
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Conflicts, Seen
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.tables import TableSettings

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from gossipkv.core.address import USER
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import Proof
-from gossipkv.core.effects import DOT_COLLISION
 from gossipkv.core.messages import Range, RowCopy, WalkRows
 from gossipkv.core.names import Names
 from gossipkv.core.row import (
@@ -25,6 +24,7 @@ from gossipkv.core.row import (
     written_beside,
 )
 from gossipkv.core.tables import TableSettings, settings_address
+from gossipkv.core.tally import DOT_COLLISION
 from gossipkv.core.write import Operation
 from tests.core.disks import NOW_MS, Disk, at
 from tests.core.histories import History, histories

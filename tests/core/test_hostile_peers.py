@@ -11,7 +11,7 @@ from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, 
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, PROOFS_MAX, Proof
-from gossipkv.core.effects import Arrival, Notice, Send
+from gossipkv.core.effects import Arrival, Send
 from gossipkv.core.endpoint import host_of, is_endpoint
 from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Answered, Discovered, Failed, Forget, Received, Write
@@ -37,6 +37,7 @@ from gossipkv.core.row import Row, Version
 from gossipkv.core.rumours import Life, Rumour
 from gossipkv.core.storage import StorageFullError
 from gossipkv.core.store import Intake
+from gossipkv.core.tally import Notice
 from gossipkv.core.walk import WalkFaultError
 from gossipkv.core.write import Operation
 from gossipkv.metrics import Metrics

@@ -10,11 +10,11 @@ import pytest
 from gossipkv.codec import decode, encode
 from gossipkv.core import lacking
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.answers import Receipt
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.inputs import Await, Write
 from gossipkv.core.lacking import Lack, held_below, lack_of
 from gossipkv.core.messages import Envelope
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Operation, Written
 from gossipkv.simulation.refusal import refusing
 from tests.core import cluster as joined_by_hand

@@ -11,6 +11,7 @@ import pytest
 from gossipkv.codec import encode
 from gossipkv.core import parcel
 from gossipkv.core.address import SYSTEM, USER, address_of
+from gossipkv.core.answers import Receipt
 from gossipkv.core.causality import Context
 from gossipkv.core.effects import Send
 from gossipkv.core.envelope_room import FRAME_BYTES_MAX
@@ -32,7 +33,6 @@ from gossipkv.core.messages import (
     WalkList,
 )
 from gossipkv.core.parcel import outlined
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.row import Row
 from gossipkv.core.tables import settings_address
 from gossipkv.core.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, Written

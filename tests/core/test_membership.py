@@ -7,7 +7,6 @@ import random
 import pytest
 
 from gossipkv.core.causality import Context, Dot
-from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, DEAD, LEFT, MemberRecord
 from gossipkv.core.membership import (
     CROSSING_ROUNDS,
@@ -20,6 +19,7 @@ from gossipkv.core.membership import (
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.peer import Peer
 from gossipkv.core.swim import Swim
+from gossipkv.core.tally import Tally
 from gossipkv.core.walk import Walk
 
 OPTIONS = ReplicaOptions(

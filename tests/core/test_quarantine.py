@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from gossipkv.core.address import SYSTEM, USER, address_of
+from gossipkv.core.answers import Found, Receipt
 from gossipkv.core.causality import Context
 from gossipkv.core.fingerprint import leaf_of
 from gossipkv.core.forgotten import all_forgotten, forgetting
 from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Withdraw, Write
 from gossipkv.core.messages import Envelope, RowCopy
 from gossipkv.core.quarantine import readable_row
-from gossipkv.core.quorum import Found
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.shard import Shard
 from gossipkv.core.storage import (
     EXPIRIES,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.answers import Coverage, Receipt
 from gossipkv.core.inputs import Await, Tick, Write
 from gossipkv.core.messages import Delta, WalkFetchRows
-from gossipkv.core.receipts import Coverage, Receipt
 from gossipkv.core.write import Operation, Written
 from tests.core.cluster import Cluster, endpoint_of
 

@@ -10,10 +10,10 @@ from unittest.mock import patch
 import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.answers import Coverage, Receipt
 from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Withdraw, Write
 from gossipkv.core.messages import Delta, Digest, Envelope, FetchValue, Pull, Range, RowCopy, WalkBegin
-from gossipkv.core.receipts import Coverage, Receipt
 from gossipkv.core.replica import Replica
 from gossipkv.core.room import NO_ROOM, Room, Usage, room_of
 from gossipkv.core.status import ReplicaStatus

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from gossipkv.core.effects import Tally
 from gossipkv.core.member import ALIVE, DEAD, INCARNATION_END, LEFT, SUSPECT
 from gossipkv.core.messages import Ack, Ping, PingRequest
 from gossipkv.core.options import ReplicaOptions
@@ -15,6 +14,7 @@ from gossipkv.core.probe import Request
 from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour, Rumours, rank
 from gossipkv.core.suspicion import LONGEST, Suspicion
 from gossipkv.core.swim import HEALTH_MAX, KNOCK_PERIODS, Swim
+from gossipkv.core.tally import Tally
 
 PERIOD_MS = 1_000
 

@@ -11,10 +11,10 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from gossipkv.core.clocks import ClockStatus
-from gossipkv.core.effects import Tally
 from gossipkv.core.shortage import RoomStatus
 from gossipkv.core.status import MemberStatus, ReplicaStatus, ShardStatus
 from gossipkv.core.storage import Counts, Identity
+from gossipkv.core.tally import Tally
 from gossipkv.intake.bound import Bound
 from gossipkv.metrics import Metrics
 from gossipkv.settings import Settings

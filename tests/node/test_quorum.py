@@ -8,8 +8,8 @@ import pytest
 
 from gossipkv.consistency import TooFewAnswersError, TooFewCopiesError, TooFewMembersError, TooManyAskedError
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.answers import Receipt
 from gossipkv.core.member import DEAD
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.write import Operation, Written
 from gossipkv.node import Node
 from tests.node.conftest import LocalCluster, eventually, get, replica_of

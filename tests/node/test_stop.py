@@ -10,10 +10,10 @@ import pytest
 from gossipkv.committer import StoppedError
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.address import USER, address_of
+from gossipkv.core.answers import Receipt
 from gossipkv.core.inputs import Tick
 from gossipkv.core.member import DEAD
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.receipts import Receipt
 from gossipkv.core.storage import StorageError, StorageFailedError
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.discovery.static import StaticDiscovery

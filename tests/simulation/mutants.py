@@ -18,6 +18,7 @@ from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk,
 from gossipkv.core import shard as shard_module
 from gossipkv.core.address import USER
 from gossipkv.core.adoption import Adopter
+from gossipkv.core.answers import Receipt
 from gossipkv.core.backoff import Backoff
 from gossipkv.core.base import Abridged, Base
 from gossipkv.core.causality import Context, ReplicaId
@@ -34,7 +35,7 @@ from gossipkv.core.messages import Covered, Cursor, Delta, OfShard, Pull, Range,
 from gossipkv.core.namesakes import Namesakes
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
-from gossipkv.core.receipts import Receipt, Receipts
+from gossipkv.core.receipts import Receipts
 from gossipkv.core.replica import Replica
 from gossipkv.core.restamping import Inquiry, Restamper
 from gossipkv.core.retirement import Retirer

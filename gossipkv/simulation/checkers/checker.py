@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gossipkv.core.effects import Notice
 from gossipkv.core.messages import Envelope
 from gossipkv.core.row import Row
+from gossipkv.core.tally import Notice
 from gossipkv.core.watching import Told
 from gossipkv.core.write import Operation, Result
 from gossipkv.simulation.disk import Commit, Disk

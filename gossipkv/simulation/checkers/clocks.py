@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.core.effects import Notice
+from gossipkv.core.tally import Notice
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History

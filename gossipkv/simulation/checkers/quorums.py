@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gossipkv.core.address import USER
+from gossipkv.core.answers import Coverage
 from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.receipts import Coverage
 from gossipkv.core.row import Row
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit, Disk

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from gossipkv.core.address import USER, table_of
 from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.effects import Notice
 from gossipkv.core.row import Row
+from gossipkv.core.tally import Notice
 from gossipkv.core.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.siblings import knew_the_setting
