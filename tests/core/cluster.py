@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Unpack
 
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.address import NAMESPACES, USER
@@ -16,12 +16,13 @@ from gossipkv.core.messages import Envelope
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Identity
+from gossipkv.core.storage import Identity, Storage
 from gossipkv.core.tally import Notice
 from gossipkv.core.watching import Changes
-from gossipkv.core.write import Operation
+from gossipkv.core.write import Operation, Result
 from gossipkv.group_commit import Batch, GroupCommit
 from gossipkv.storage.memory import MemoryStorage
+from tests.core.replica_settings import ReplicaSettings
 
 START_MS = 1_700_000_000_000
 LIMITS = Limits()
@@ -43,7 +44,7 @@ def sent(envelope: Envelope) -> Envelope:
 class Member:
     name: str
     options: ReplicaOptions
-    storage: MemoryStorage
+    disk: Storage
     driver: GroupCommit
     outbox: list[Send] = field(default_factory=list)
     sent: list[Send] = field(default_factory=list)
@@ -54,6 +55,12 @@ class Member:
     clock_ahead_ms: int = 0
     is_fenced: bool = False
     fence: Fence | None = None
+
+    @property
+    def storage(self) -> MemoryStorage:
+        """Its disk, which all tests but those on LMDB keep in memory."""
+        assert isinstance(self.disk, MemoryStorage)
+        return self.disk
 
     @property
     def replica_id(self) -> int:
@@ -68,12 +75,12 @@ class Member:
         self.changes += effects.changes
 
     def rows(self, shard: str = USER) -> dict[bytes, Row]:
-        with self.storage.view() as view:
+        with self.disk.view() as view:
             return dict(view.rows(shard, b"", b"\xff"))
 
     def context(self, shard: str = USER) -> dict[int, int]:
         """What it durably covers."""
-        with self.storage.view() as view:
+        with self.disk.view() as view:
             record = view.shard_record(shard)
         return {} if record is None else dict(record.context)
 
@@ -90,20 +97,14 @@ class Cluster:
         self.names: dict[int, str] = {}
         """Members by replica id. The first data of the first member is replica 1, and so on."""
 
-    def start(self, name: str, storage: MemoryStorage | None = None, **settings: Any) -> Member:
+    def start(self, name: str, storage: Storage | None = None, **settings: Unpack[ReplicaSettings]) -> Member:
         """Start a member; on new storage as a new replica, under the next small id."""
-        options = ReplicaOptions(
-            **(
-                {
-                    "cluster": "test",
-                    "member": name,
-                    "endpoints": {"gossip": endpoint_of(name)},
-                    "protocol_period_ms": NO_PROBES_MS,
-                    "forget_silence_ms": 0,
-                }
-                | settings
-            )
-        )
+        defaults: ReplicaSettings = {
+            "cluster": "test",
+            "protocol_period_ms": NO_PROBES_MS,
+            "forget_silence_ms": 0,
+        }
+        options = ReplicaOptions(member=name, endpoints={"gossip": endpoint_of(name)}, **(defaults | settings))
         if storage is None:
             storage = MemoryStorage()
             transaction = storage.begin()
@@ -135,6 +136,12 @@ class Cluster:
 
     def write(self, name: str, *operations: Operation) -> None:
         self.answer_to(name, Write(USER, operations))
+
+    def results(self, name: str, *operations: Operation, copies: int = 1) -> list[Result]:
+        """Write, and return what came of each operation."""
+        results = self.answer_to(name, Write(USER, operations, copies))
+        assert isinstance(results, list)
+        return results
 
     def tick(self, name: str) -> None:
         self.run(name, Tick())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,8 @@ from tests.core.disks import at
 
 VALUE_BYTES_MAX = 100
 
+Made = TypeVar("Made")
+
 
 class OtherBytes(bytes):
     """Encoded as something else, perhaps."""
@@ -56,20 +59,25 @@ DOT = Dot(1, 1)
 NUMBERS = [0, -1, COPIES_MAX + 1, 10**30, True, 1.0, math.nan, math.inf, Decimal(1), "1", b"1"]
 
 
-def put(**changed: Any) -> Write:
-    fields: dict[str, Any] = {"address": at("k"), "value": b"v"} | changed
-    return Write(USER, (Operation(**fields),))
+def unchecked(make: Callable[..., Made], *given: object, **named: object) -> Made:
+    """What a caller makes who runs no type checker."""
+    return make(*given, **named)
 
 
-def wrong_writes() -> list[Any]:
-    addresses = [b"", b"t", b"t\0", b"\0k", b"t\0" + b"k" * 401, b"t\0\xff", b"no name\0k", "t\0k", None, 7]
-    addresses += [OtherBytes(at("k")), bytearray(at("k")), memoryview(at("k"))]
+def put(**changed: object) -> Write:
+    fields: dict[str, object] = {"address": at("k"), "value": b"v"} | changed
+    return Write(USER, (unchecked(Operation, **fields),))
+
+
+def wrong_writes() -> list[Write]:
+    addresses: list[object] = [b"", b"t", b"t\0", b"\0k", b"t\0" + b"k" * 401, b"t\0\xff", b"no name\0k", "t\0k"]
+    addresses += [None, 7, OtherBytes(at("k")), bytearray(at("k")), memoryview(at("k"))]
     values = ["text", OtherBytes(b"v"), bytearray(b"v"), memoryview(b"v"), 7, True, [b"v"], bytes(VALUE_BYTES_MAX + 1)]
     lives = [0, -1, LIFE_MS_MAX + 1, 2**63, 10**30, True, 1.0, math.nan, math.inf, Decimal(1), "5s"]
     seen = [
         "text",
         ({1: 1}, 5, 0),
-        SEEN._replace(context={1: 1}),
+        unchecked(SEEN._replace, context={1: 1}),
         SEEN._replace(context=Context({1: 0})),
         SEEN._replace(context=Context({1: SEQUENCE_MAX + 1})),
         SEEN._replace(context=Context({-1: 1})),
@@ -77,9 +85,9 @@ def wrong_writes() -> list[Any]:
         SEEN._replace(context=Context({1: True})),
         SEEN._replace(timestamp=2**64),
         SEEN._replace(timestamp=-1),
-        SEEN._replace(timestamp=5.0),
+        unchecked(SEEN._replace, timestamp=5.0),
         SEEN._replace(siblings_above=6),
-        SEEN._replace(siblings_above=None),
+        unchecked(SEEN._replace, siblings_above=None),
     ]
     return [
         *[put(address=address) for address in addresses],
@@ -90,48 +98,48 @@ def wrong_writes() -> list[Any]:
         *[put(if_absent=flag) for flag in ["no", 1, 0, None]],
         put(value=None, ttl_ms=5),
         put(value=None, if_absent=True),
-        *[put()._replace(copies=copies) for copies in NUMBERS],
-        *[put()._replace(shard=shard) for shard in ["", "other", b"usr", None, OtherText("usr"), ["usr"]]],
-        Write(USER, ((at("k"), b"v", None, False, None, None),)),
+        *[unchecked(put()._replace, copies=copies) for copies in NUMBERS],
+        *[unchecked(put()._replace, shard=shard) for shard in ["", "other", b"usr", None, OtherText("usr"), ["usr"]]],
+        unchecked(Write, USER, ((at("k"), b"v", None, False, None, None),)),
     ]
 
 
-def wrong_others() -> list[Any]:
+def wrong_others() -> list[Input]:
     return [
-        *[Await(1, copies) for copies in NUMBERS],
-        *[Read(1, USER, at("k"), members) for members in NUMBERS],
-        Await("1", 1),
-        Await(1, 1, "usr.1.1"),
+        *[unchecked(Await, 1, copies) for copies in NUMBERS],
+        *[unchecked(Read, 1, USER, at("k"), members) for members in NUMBERS],
+        unchecked(Await, "1", 1),
+        unchecked(Await, 1, 1, "usr.1.1"),
         Await(1, 1, Receipt("other", DOT)),
         Await(1, 1, Receipt(USER, DOT), {b"no address": DOT}),
-        Await(1, 1, Receipt(USER, DOT), {at("k"): (1, "1")}),
+        unchecked(Await, 1, 1, Receipt(USER, DOT), {at("k"): (1, "1")}),
         Read(1, "other", at("k"), 2),
         Read(1, USER, b"no address", 2),
-        Read(1, USER, "text", 2),
-        Withdraw("1"),
+        unchecked(Read, 1, USER, "text", 2),
+        unchecked(Withdraw, "1"),
         Withdraw(True),
-        Locate("usr.1.1"),
+        unchecked(Locate, "usr.1.1"),
         Locate(Receipt(USER, Dot(1, 0))),
         Locate(Receipt(USER, Dot(2**64, 1))),
-        Locate(Receipt(USER, (1, 1))),
-        Forget(b"m"),
-        Forget(None),
-        Forget(["m"]),
-        Forget("m", is_forced=1),
-        Forget("m", is_forced="true"),
-        Discovered("http://a"),
-        Discovered(("http://a", None)),
+        Locate(unchecked(Receipt, USER, (1, 1))),
+        unchecked(Forget, b"m"),
+        unchecked(Forget, None),
+        unchecked(Forget, ["m"]),
+        unchecked(Forget, "m", is_forced=1),
+        unchecked(Forget, "m", is_forced="true"),
+        unchecked(Discovered, "http://a"),
+        unchecked(Discovered, ("http://a", None)),
         Discovered(("",)),
         Discovered(("http://\ud800",)),
         Discovered(("x" * 2000,)),
-        Discovered((), ["m"]),
-        Discovered((), frozenset([1])),
-        Discovered((), frozenset(["m", 1])),
+        unchecked(Discovered, (), ["m"]),
+        unchecked(Discovered, (), frozenset([1])),
+        unchecked(Discovered, (), frozenset(["m", 1])),
         Discovered((), frozenset(["m" * 256])),
         Discovered((), None, "z" * 256),
-        Discovered((), None, 7),
-        Watch("yes"),
-        Watch(1),
+        unchecked(Discovered, (), None, 7),
+        unchecked(Watch, "yes"),
+        unchecked(Watch, 1),
     ]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of
 from gossipkv.core.causality import Context
 from gossipkv.core.fingerprint import leaf_of
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Forget, Received, Write
 from gossipkv.core.member import DEAD
 from gossipkv.core.messages import Delta, RowCopy
 from gossipkv.core.peer import Peer
-from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Conflicts, Row
 from gossipkv.core.tables import TableSettings
 from gossipkv.core.write import Operation

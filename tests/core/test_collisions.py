@@ -186,7 +186,7 @@ def twins(kind: Conflicts) -> tuple[Disk, Disk]:
     return ours, theirs
 
 
-def values(disk: Disk, key: str) -> list[bytes | None]:
+def values(disk: Disk, key: str) -> list[bytes]:
     return sorted(version.value or b"" for version in disk.rows()[at(key)].versions)
 
 

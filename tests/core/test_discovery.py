@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import pytest
 
 from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of
@@ -10,6 +12,7 @@ from gossipkv.core.member import ALIVE, LEFT, MemberRecord
 from gossipkv.core.storage import StorageError
 from gossipkv.core.write import Operation
 from tests.core.cluster import Cluster, Member, endpoint_of
+from tests.core.replica_settings import ReplicaSettings
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def cluster() -> Cluster:
     return settled("a", "b")
 
 
-def settled(*names: str, **settings: object) -> Cluster:
+def settled(*names: str, **settings: Unpack[ReplicaSettings]) -> Cluster:
     cluster = Cluster()
     for name in names:
         cluster.start(name, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Unpack
 
 import pytest
 
@@ -19,6 +19,7 @@ from gossipkv.core.write import Operation, Written
 from gossipkv.simulation.refusal import refusing
 from tests.core import cluster as joined_by_hand
 from tests.core.cluster import LIMITS, Cluster
+from tests.core.replica_settings import ReplicaSettings
 
 BAD = address_of("t", b"bad")
 
@@ -42,7 +43,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Refusing:
     return refused
 
 
-def joined(*names: str, **settings: Any) -> Cluster:
+def joined(*names: str, **settings: Unpack[ReplicaSettings]) -> Cluster:
     cluster = Cluster()
     for name in names:
         cluster.start(name, **settings)
@@ -52,7 +53,7 @@ def joined(*names: str, **settings: Any) -> Cluster:
 
 
 def put(cluster: Cluster, name: str, address: bytes, value: bytes = b"v") -> Written:
-    [result] = cluster.answer_to(name, Write(USER, (Operation(address, value),)))  # type: ignore[union-attr]
+    [result] = cluster.results(name, Operation(address, value))
     assert isinstance(result, Written)
     return result
 

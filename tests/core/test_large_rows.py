@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
@@ -33,22 +33,25 @@ from gossipkv.core.messages import (
     WalkList,
 )
 from gossipkv.core.parcel import outlined
+from gossipkv.core.quorum import Direct
 from gossipkv.core.row import Row
 from gossipkv.core.tables import settings_address
 from gossipkv.core.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, Written
 from tests.core.cluster import Cluster, Member, sent
+from tests.core.replica_settings import ReplicaSettings
 
 KIB, MIB = 1024, 1024 * 1024
-SMALL = {"part_bytes": 2_000, "whole_row_bytes_max": 1_000}
+SMALL: ReplicaSettings = {"part_bytes": 2_000, "whole_row_bytes_max": 1_000}
 """Limits under which a row of a few kilobytes is a large one."""
 LARGE = address_of("beside", b"large")
 
 
-def joined(*names: str, **settings: Any) -> Cluster:
+def joined(*names: str, **settings: Unpack[ReplicaSettings]) -> Cluster:
     """Members of a cluster that has a table with siblings."""
     cluster = Cluster()
+    limits: ReplicaSettings = {"value_bytes_max": 5 * MIB}
     for name in names:
-        cluster.start(name, **({"value_bytes_max": 5 * MIB} | settings))
+        cluster.start(name, **(limits | settings))
     cluster.introduce(*names)
     cluster.answer_to(names[0], Write(SYSTEM, (Operation(settings_address("beside"), b'{"conflicts":"siblings"}'),)))
     cluster.settle()
@@ -56,7 +59,7 @@ def joined(*names: str, **settings: Any) -> Cluster:
 
 
 def put(cluster: Cluster, name: str, address: bytes, value: bytes) -> Result:
-    [result] = cluster.answer_to(name, Write(USER, (Operation(address, value),)))  # type: ignore[union-attr]
+    [result] = cluster.results(name, Operation(address, value))
     return result
 
 
@@ -421,7 +424,8 @@ def test_reads_of_large_rows_fetch_one_after_the_other_and_all_are_answered() ->
     for _ in range(100):
         if found() is not None:
             break
-        fetching = [d for d in b.driver.replica.direct_exchanges.values() if d.fetching is not None]
+        under_way = b.driver.replica.direct_exchanges.values()
+        fetching = [d for d in under_way if isinstance(d, Direct) and d.fetching is not None]
         assert len(fetching) <= 1
         if not directs(b):
             cluster.tick("b")
@@ -457,6 +461,7 @@ def test_a_large_row_that_is_handed_over_counts_once_the_member_says_that_it_hol
     a.outbox.clear()
     receipt = Receipt(USER, result.dot)
     cluster.run("a", Await(1, 2, receipt, {LARGE: result.dot}))
+    is_over = False
     for _ in range(20):
         for send in directs(a):
             deliver(cluster, "a", send)
@@ -487,7 +492,7 @@ def test_a_write_that_would_make_a_row_too_large_to_be_carried_is_declined(monke
     assert (declined.reason, declined.siblings) == (ROW_TOO_LARGE, 2)
     assert cluster.members["a"].rows() == before
     seen = before[LARGE].seen
-    [result] = cluster.answer_to("a", Write(USER, (Operation(LARGE, b"3" * 4_000, seen=seen),)))  # type: ignore[union-attr]
+    [result] = cluster.results("a", Operation(LARGE, b"3" * 4_000, seen=seen))
     assert isinstance(result, Written)
 
 
@@ -501,11 +506,11 @@ def test_a_row_that_merges_have_left_too_large_can_be_made_smaller(monkeypatch: 
     one = row.versions[0].dot
     seen = row.seen._replace(context=Context({one.replica: one.sequence}))
     beside = Operation(LARGE, b"4" * 4_000, seen=seen)
-    [declined] = cluster.answer_to("a", Write(USER, (beside,)))  # type: ignore[union-attr]
+    [declined] = cluster.results("a", beside)
     assert isinstance(declined, Declined)
     others = Context({v.dot.replica: v.dot.sequence for v in row.versions[1:]})
     fewer = Operation(LARGE, b"5" * 2_000, seen=row.seen._replace(context=others))
-    [written] = cluster.answer_to("a", Write(USER, (fewer,)))  # type: ignore[union-attr]
+    [written] = cluster.results("a", fewer)
     assert isinstance(written, Written)
     cluster.settle()
 

@@ -23,6 +23,7 @@ from gossipkv.core.tally import Notice
 from gossipkv.core.write import Operation
 from gossipkv.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
+from tests.core.replica_settings import ReplicaSettings
 
 START_MS = 1_700_000_000_000
 LIMITS = Limits()
@@ -40,7 +41,7 @@ class Host:
     started_ms: int
     reaches: frozenset[str] | None = None
     """None: everyone."""
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: ReplicaSettings = field(default_factory=ReplicaSettings)
     """How much goes into one message, where that is not as usual."""
     sends: list[Send] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
@@ -77,7 +78,7 @@ class Hosts:
         self.now_ms = START_MS
         self.running: dict[str, Host] = {}
         self._put = 0
-        self.sizes: dict[str, int] = {}
+        self.sizes: ReplicaSettings = {}
         """Of those that start from now on."""
 
     def start(

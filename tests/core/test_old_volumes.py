@@ -10,9 +10,9 @@ import pytest
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Forget, Watch
 from gossipkv.core.messages import Range, RowCopy
-from gossipkv.core.replica import Forgotten
 from gossipkv.core.row import Row, Version
 from gossipkv.core.store import Intake
 from gossipkv.core.watch_position import WatchPosition

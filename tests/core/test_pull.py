@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gossipkv.core.address import USER
 from gossipkv.core.causality import Context
-from gossipkv.core.messages import Cursor, Delta, Pull, Range, RowCopy, TooFar
+from gossipkv.core.messages import Cursor, Delta, FetchValue, Pull, Range, RowCopy, TooFar
 from gossipkv.core.parcel import Parcel, row_bytes
 from gossipkv.core.pull import Pulling, is_walk_cheaper, push, serve
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, Disk, at, values
@@ -23,8 +23,9 @@ def ask(server: Disk, pull: Pull, part_bytes: int = WIDE) -> Delta | TooFar:
         return serve(view, server.shard, pull, part_bytes)
 
 
-def part_of(server: Disk, pull: Pull, part_bytes: int = WIDE) -> Delta:
-    part = ask(server, pull, part_bytes)
+def part_of(server: Disk, asked: Pull | FetchValue, part_bytes: int = WIDE) -> Delta:
+    assert isinstance(asked, Pull)
+    part = ask(server, asked, part_bytes)
     assert isinstance(part, Delta)
     return part
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import pytest
 
@@ -32,6 +32,7 @@ from gossipkv.rows.limits import TIME_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member, endpoint_of, sent
 from tests.core.disks import at
+from tests.core.replica_settings import ReplicaSettings
 
 KEYS = ("a", "b", "c")
 SIBLINGS = TableSettings().changed({"conflicts": "siblings"})
@@ -311,7 +312,7 @@ def run(cluster: Cluster, rounds: int = 8) -> None:
         pass
 
 
-def joined(*names: str, **settings: Any) -> Cluster:
+def joined(*names: str, **settings: Unpack[ReplicaSettings]) -> Cluster:
     cluster = Cluster()
     for name in names:
         cluster.start(name, **settings)
@@ -421,7 +422,7 @@ def test_a_transfer_that_is_under_way_does_not_cover_it(is_new: bool) -> None:
 
 
 def test_no_tombstone_goes_while_a_member_cannot_read_a_row() -> None:
-    settings = {"tombstone_age_ms_min": 60_000, "message_life_ms": 100}
+    settings: ReplicaSettings = {"tombstone_age_ms_min": 60_000, "message_life_ms": 100}
     cluster = joined("one", "two", "three", **settings)
     cluster.write("one", Operation(B, b"x"), Operation(at("gone"), b"x"))
     cluster.write("one", Operation(at("gone"), None))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from gossipkv.core.address import USER, address_of
 from gossipkv.core.answers import Coverage, Receipt
-from gossipkv.core.inputs import Await, Tick, Write
+from gossipkv.core.inputs import Await, Tick
 from gossipkv.core.messages import Delta, WalkFetchRows
 from gossipkv.core.write import Operation, Written
 from tests.core.cluster import Cluster, endpoint_of
+from tests.core.replica_settings import ReplicaSettings
 
 ADDRESS = address_of("t", b"row")
 
 
-def joined(**settings: int) -> Cluster:
+def joined(**settings: Unpack[ReplicaSettings]) -> Cluster:
     cluster = Cluster()
     for name in ("a", "b"):
         cluster.start(name, **settings)
@@ -21,11 +24,15 @@ def joined(**settings: int) -> Cluster:
     return cluster
 
 
+def all_written(cluster: Cluster, *operations: Operation) -> list[Written]:
+    results = cluster.results("a", *operations, copies=2)
+    written = [result for result in results if isinstance(result, Written)]
+    assert written == results
+    return written
+
+
 def written(cluster: Cluster) -> Written:
-    results = cluster.answer_to("a", Write(USER, (Operation(ADDRESS, b"v"),), 2))
-    assert isinstance(results, list)
-    [result] = results
-    assert isinstance(result, Written)
+    [result] = all_written(cluster, Operation(ADDRESS, b"v"))
     return result
 
 
@@ -38,7 +45,9 @@ def test_a_member_that_is_merely_behind_gets_the_row_beside_its_transfer() -> No
     batch = cluster.run("a", Await(1, 2, Receipt(USER, dot), {ADDRESS: dot}))
     [direct] = [send for send in batch.effects.sends if isinstance(send.envelope.messages[0], Delta)]
     assert [type(message) for message in direct.envelope.messages] == [Delta, WalkFetchRows]
-    assert direct.envelope.messages[0].ranges == {}
+    delta = direct.envelope.messages[0]
+    assert isinstance(delta, Delta)
+    assert delta.ranges == {}
     a.outbox.remove(direct)
     a.outbox.insert(0, direct)
     cluster.deliver("a", "b")
@@ -53,8 +62,7 @@ def test_a_batch_that_one_message_does_not_hold_is_handed_over_in_several() -> N
     [peer] = a.driver.replica.peers
     peer.offered.add(USER)
     operations = [Operation(address_of("t", b"row%02d" % number), bytes(300)) for number in range(7)]
-    results = cluster.answer_to("a", Write(USER, tuple(operations), 2))
-    assert isinstance(results, list)
+    results = all_written(cluster, *operations)
     dots = {one.address: result.dot for one, result in zip(operations, results, strict=True)}
     a.outbox.clear()
     last = dots[operations[-1].address]

@@ -9,7 +9,7 @@ import pytest
 from gossipkv.core.address import SYSTEM, USER, address_of
 from gossipkv.core.causality import Context
 from gossipkv.core.inputs import Write
-from gossipkv.core.messages import Cursor, Delta, Envelope, Pull, Range, TooFar, WalkBegin
+from gossipkv.core.messages import Cursor, Delta, Envelope, FetchValue, Pull, Range, TooFar, WalkBegin
 from gossipkv.core.parcel import row_bytes
 from gossipkv.core.pull import Pulling
 from gossipkv.core.recent import SHARE, newest, serve
@@ -26,7 +26,8 @@ def keys_of_newest(server: Disk, base: Context, bytes_max: int) -> list[str]:
     return [copy.address.decode().partition("\0")[2] for copy in found.rows] if found is not None else []
 
 
-def answers(server: Disk, asked: Pull, part_bytes: int) -> tuple[Delta | TooFar, ...]:
+def answers(server: Disk, asked: Pull | FetchValue, part_bytes: int) -> tuple[Delta | TooFar, ...]:
+    assert isinstance(asked, Pull)
     with server.storage.view() as view:
         return serve(view, server.shard, asked, part_bytes)
 
@@ -157,7 +158,7 @@ def exchanges(cluster: Cluster) -> Iterator[tuple[Envelope, Envelope]]:
 
 def asks_for_bulk(envelope: Envelope, shard: str) -> bool:
     return any(
-        message.shard == shard and (isinstance(message, WalkBegin) or (isinstance(message, Pull) and message.cursor))
+        (isinstance(message, WalkBegin) or (isinstance(message, Pull) and message.cursor)) and message.shard == shard
         for message in envelope.messages
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
@@ -21,6 +21,7 @@ from gossipkv.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import START_MS, Cluster, Member, endpoint_of, sent
 from tests.core.disks import at
+from tests.core.replica_settings import ReplicaSettings
 
 HOUR_MS = 3_600_000
 
@@ -30,7 +31,7 @@ def cluster() -> Cluster:
     return Cluster()
 
 
-def settled(cluster: Cluster, *names: str, **settings: Any) -> Cluster:
+def settled(cluster: Cluster, /, *names: str, **settings: Unpack[ReplicaSettings]) -> Cluster:
     for name in names:
         cluster.start(name, **settings)
     cluster.introduce(*names)

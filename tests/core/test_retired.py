@@ -7,11 +7,11 @@ import pytest
 from gossipkv.core.address import NAMESPACES, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot
+from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Discovered, Forget, Write
 from gossipkv.core.member import ALIVE, DEAD
 from gossipkv.core.messages import Covered, Envelope, RowCopy
 from gossipkv.core.peer import Peer
-from gossipkv.core.replica import Forgotten
 from gossipkv.core.retired import Retired, Retirement
 from gossipkv.core.row import Row, Version
 from gossipkv.core.shard import Shard

@@ -293,7 +293,7 @@ class _CrampedTransaction(MemoryTransaction):
 
 
 @pytest.fixture
-def cramped(cluster: Cluster) -> Iterator[Cluster]:
+def cramped(cluster: Cluster) -> Cluster:
     """Member c, with room for a few rows in one transaction."""
     storage = Cramped()
     transaction = storage.begin()
@@ -380,7 +380,7 @@ def small(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def commits(cluster: Cluster, name: str) -> int:
-    with cluster.members[name].storage.view() as view:
+    with cluster.members[name].disk.view() as view:
         return view.revision()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Unpack
 
 import pytest
 
@@ -15,11 +15,12 @@ from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour, Rumours
 from gossipkv.core.suspicion import LONGEST, Suspicion
 from gossipkv.core.swim import HEALTH_MAX, KNOCK_PERIODS, Swim
 from gossipkv.core.tally import Tally
+from tests.core.replica_settings import ReplicaSettings
 
 PERIOD_MS = 1_000
 
 
-def detector(*others: str, **settings: Any) -> Swim:
+def detector(*others: str, **settings: Unpack[ReplicaSettings]) -> Swim:
     options = ReplicaOptions(member="self", **settings)
     swim = Swim(options, random.Random(1), Tally(), 0)
     swim.begin_life(10)

@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Unpack
 
 import pytest
 
@@ -17,6 +18,7 @@ from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
+from tests.core.replica_settings import ReplicaSettings
 
 DEADLINE_SECONDS = 20.0
 
@@ -35,12 +37,16 @@ class LocalCluster:
         return MemoryTransport(self.network, f"memory://{name}")
 
     async def start(
-        self, name: str, seeds: tuple[str, ...] = (), node_options: NodeOptions = NodeOptions(), **options: object
+        self,
+        name: str,
+        seeds: tuple[str, ...] = (),
+        node_options: NodeOptions = NodeOptions(),
+        **options: Unpack[ReplicaSettings],
     ) -> Node:
         """Start a member on the storage that the name had before, or on an empty one."""
         transport = self.transport(name)
         self.metrics[name] = Metrics()
-        defaults: dict[str, object] = {"gossip_interval_ms": 50, "bootstrap_timeout_ms": 200, "retry_ms_max": 100}
+        defaults: ReplicaSettings = {"gossip_interval_ms": 50, "bootstrap_timeout_ms": 200, "retry_ms_max": 100}
         node = Node(
             ReplicaOptions(member=name, endpoints={"gossip": transport.endpoint}, **(defaults | options)),
             self.storages.setdefault(name, MemoryStorage()),

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from gossipkv import Client, ClockOffError, Node, Put, SyncClient
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.node import wall_clock_ms
+from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port
 
 AHEAD_MS = 20 * 60_000
@@ -27,7 +29,7 @@ class Pair:
         self.ahead_ms = 0
         member._driver._committer._clock_ms = lambda: wall_clock_ms() + self.ahead_ms
 
-    async def cluster(self) -> dict[str, object]:
+    async def cluster(self) -> dict[str, Any]:
         async with Client([self.url]) as client:
             return await client.cluster()
 
@@ -41,10 +43,12 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     ports = [free_port(), free_port()]
     http_port = free_port()
     peers = [f"http://127.0.0.1:{port}" for port in ports]
-    settings = {"gossip_interval_ms": 100, "protocol_period_ms": 200, "probe_timeout_ms": 100, "peers": peers}
+    settings: MemberSettings = {"gossip_interval_ms": 100, "protocol_period_ms": 200, "probe_timeout_ms": 100}
     async with (
-        Node(data_dir=tmp_path / "0", member="m0", gossip_port=ports[0], http_port=http_port, **settings) as first,
-        Node(data_dir=tmp_path / "1", member="m1", gossip_port=ports[1], **settings) as second,
+        Node(
+            data_dir=tmp_path / "0", member="m0", peers=peers, gossip_port=ports[0], http_port=http_port, **settings
+        ) as first,
+        Node(data_dir=tmp_path / "1", member="m1", peers=peers, gossip_port=ports[1], **settings) as second,
     ):
         await first.wait_ready()
         await second.wait_ready()
@@ -52,7 +56,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 
 
 async def is_off(pair: Pair) -> bool:
-    return bool((await pair.cluster())["clock"]["off"])  # type: ignore[index]
+    return bool((await pair.cluster())["clock"]["off"])
 
 
 async def test_every_door_refuses_writes_while_the_clock_is_off(pair: Pair) -> None:

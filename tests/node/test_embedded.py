@@ -23,6 +23,7 @@ from gossipkv import (
 from gossipkv.core.storage import StorageError, View
 from gossipkv.node import Node as Driver
 from gossipkv.settings import SettingsError
+from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port
 
 
@@ -34,8 +35,8 @@ def unconfigured_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def settings() -> dict[str, object]:
-    return {"gossip_interval_ms": 50, "bootstrap_timeout_ms": 50}
+def settings(bootstrap_timeout_ms: int = 50) -> MemberSettings:
+    return {"gossip_interval_ms": 50, "bootstrap_timeout_ms": bootstrap_timeout_ms}
 
 
 async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ async def test_a_member_that_was_forgotten_begins_without_data_at_its_next_start
             peers=peers,
             gossip_port=ports[number],
             http_port=None if number else http_port,
-            **(settings() | {"bootstrap_timeout_ms": 10_000}),
+            **settings(bootstrap_timeout_ms=10_000),
         )
 
     async with member(0) as first, Client([f"http://127.0.0.1:{http_port}"]) as client:
@@ -196,7 +197,7 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 
 async def test_tasks_that_wait_at_a_member_are_told_when_it_stops(tmp_path: Path) -> None:
-    options = settings() | {"bootstrap_timeout_ms": 3_600_000}
+    options = settings(bootstrap_timeout_ms=3_600_000)
     nobody = [f"http://127.0.0.1:{free_port()}"]
     async with Node(data_dir=tmp_path, member="m0", peers=nobody, gossip_port=free_port(), **options) as member:
         table = member.table("t")

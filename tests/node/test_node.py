@@ -162,7 +162,8 @@ async def test_more_writes_than_the_inbox_holds_are_refused_and_change_nothing(c
 async def test_longer_values_than_the_inbox_holds_are_refused_until_others_are_durable(cluster: LocalCluster) -> None:
     node = await cluster.start("a", node_options=NodeOptions(inbox_bytes_max=1000))
     large = [Operation(address_of("t", b"row"), bytes(600))]
-    first, second = await asyncio.gather(node.write(USER, large), node.write(USER, large), return_exceptions=True)
+    writes = [node.write(USER, large), node.write(USER, large)]
+    first, second = await asyncio.gather(*writes, return_exceptions=True)
     assert isinstance(first, list)
     assert isinstance(second, OverloadedError)
     assert (node._inbox_values.used, node._inbox_values.refusals.total) == (0, 1)

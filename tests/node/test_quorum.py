@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Unpack
 
 import pytest
 
@@ -12,17 +13,18 @@ from gossipkv.core.answers import Receipt
 from gossipkv.core.member import DEAD
 from gossipkv.core.write import Operation, Written
 from gossipkv.node import Node
+from tests.core.replica_settings import ReplicaSettings
 from tests.node.conftest import LocalCluster, eventually, get, replica_of
 
 ADDRESS = address_of("t", b"row")
 LONG = 20.0
 
 
-async def started(cluster: LocalCluster, **options: object) -> tuple[Node, Node, Node]:
+async def started(cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]) -> tuple[Node, Node, Node]:
     cluster.network.exchange_timeout_ms = 200
-    a = await cluster.start("a", **options)  # type: ignore[arg-type]
-    b = await cluster.start("b", ("a",), **options)  # type: ignore[arg-type]
-    c = await cluster.start("c", ("a", "b"), **options)  # type: ignore[arg-type]
+    a = await cluster.start("a", **options)
+    b = await cluster.start("b", ("a",), **options)
+    c = await cluster.start("c", ("a", "b"), **options)
 
     async def all_answer() -> bool:
         return all(

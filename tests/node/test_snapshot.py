@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 from unittest.mock import patch
 
 import pytest
@@ -22,14 +22,15 @@ from gossipkv.core.write import Operation
 from gossipkv.group_commit import GroupCommit
 from gossipkv.node import Node
 from gossipkv.storage.memory import MemoryTransaction
+from tests.core.replica_settings import ReplicaSettings
 from tests.node.commanded_storage import CommandedStorage, Gate
 from tests.node.conftest import DEADLINE_SECONDS, LocalCluster, put, replica_of
 
 
-async def started(cluster: LocalCluster, **options: object) -> tuple[Node, CommandedStorage]:
+async def started(cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]) -> tuple[Node, CommandedStorage]:
     storage = CommandedStorage()
     cluster.storages["a"] = storage
-    return await cluster.start("a", **options), storage  # type: ignore[arg-type]
+    return await cluster.start("a", **options), storage
 
 
 async def reached(gate: Gate) -> None:

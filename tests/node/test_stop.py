@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
@@ -23,6 +24,7 @@ from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.base import Serve
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
+from tests.core.replica_settings import ReplicaSettings
 from tests.node.commanded_storage import CommandedStorage
 from tests.node.conftest import DEADLINE_SECONDS, LocalCluster, eventually, get, put, replica_of
 
@@ -32,9 +34,11 @@ IMPATIENT = NodeOptions(read_wait_seconds=FOR_EVER, leave_timeout_seconds=0.5, s
 """Reads wait for ever, and the member itself for nothing."""
 
 
-async def pair(cluster: LocalCluster, *, is_cut: bool = True, **options: object) -> tuple[Node, Node]:
+async def pair(
+    cluster: LocalCluster, /, *, is_cut: bool = True, **options: Unpack[ReplicaSettings]
+) -> tuple[Node, Node]:
     """Two members that know each other, and do not reach each other any more if the network `is_cut`."""
-    a = await cluster.start("a", node_options=IMPATIENT, **options)  # type: ignore[arg-type]
+    a = await cluster.start("a", node_options=IMPATIENT, **options)
     b = await cluster.start("b", ("a",))
 
     async def know_each_other() -> bool:

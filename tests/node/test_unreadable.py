@@ -81,8 +81,8 @@ async def test_rows_that_cannot_be_read_can_be_deleted_alone_and_with_their_tabl
     async with member(tmp_path) as (node, _):
         for key in "abc":
             await node.table("t").put(key, b"v")
-    for key in (b"a", b"b"):
-        overwrite(tmp_path, "usr", b"t\0" + key, b"\xc1")
+    for address in (b"t\0a", b"t\0b"):
+        overwrite(tmp_path, "usr", address, b"\xc1")
     async with member(tmp_path) as (node, url):
         await node.table("t").delete("a")
         assert node.table("t").get("a") is None
