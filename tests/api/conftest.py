@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gossipkv.api.options import ApiOptions
@@ -38,7 +39,7 @@ OPTIONS = ApiOptions(
 
 class Answer(NamedTuple):
     status: int
-    headers: aiohttp.typedefs.LooseHeaders
+    headers: CIMultiDictProxy[str]
     body: bytes
 
     @property
@@ -52,7 +53,7 @@ class Answer(NamedTuple):
     @property
     def problem(self) -> str:
         """The kind of problem, which must be well-formed."""
-        assert self.headers["Content-Type"] == "application/problem+json"  # type: ignore[index, call-overload]
+        assert self.headers["Content-Type"] == "application/problem+json"
         assert self.json["status"] == self.status
         assert self.json["title"]
         assert self.json["detail"]
@@ -74,7 +75,7 @@ class Api:
         async with self._session.request(method, url, **arguments) as response:
             return Answer(response.status, response.headers, await response.read())
 
-    async def put(self, row: str, value: bytes = b"v", table: str = "t", **headers: str) -> Answer:
+    async def put(self, row: str, value: bytes = b"v", /, table: str = "t", **headers: str) -> Answer:
         return await self.ask("PUT", row_path(row, table), data=value, headers=headers)
 
     async def get(self, row: str, table: str = "t", **headers: str) -> Answer:

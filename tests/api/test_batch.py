@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -139,7 +140,7 @@ async def test_the_last_line_needs_no_end_but_must_be_whole(api: Api) -> None:
 
 
 async def test_a_line_over_the_limit_is_skipped_to_its_end_without_being_held(api: Api) -> None:
-    async def lines():  # type: ignore[no-untyped-def]
+    async def lines() -> AsyncIterator[bytes]:
         yield b'{"row":"a","value":"v"}\n{"row":"long","value":"'
         for _ in range(50):
             yield b"x" * 10_000
@@ -155,7 +156,7 @@ async def test_a_line_over_the_limit_is_skipped_to_its_end_without_being_held(ap
 async def test_lines_may_be_cut_anywhere(api: Api) -> None:
     body = b"".join(json.dumps({"row": f"é{n}", "value": "ü"}, ensure_ascii=False).encode() + b"\n" for n in range(20))
 
-    async def bytewise():  # type: ignore[no-untyped-def]
+    async def bytewise() -> AsyncIterator[bytes]:
         for at in range(0, len(body), 3):
             yield body[at : at + 3]
 
@@ -167,7 +168,7 @@ async def test_lines_may_be_cut_anywhere(api: Api) -> None:
 async def test_a_result_comes_before_the_next_line_is_sent(api: Api) -> None:
     turns: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def lines():  # type: ignore[no-untyped-def]
+    async def lines() -> AsyncIterator[bytes]:
         while line := await turns.get():
             yield line
 

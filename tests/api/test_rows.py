@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -104,6 +105,8 @@ async def test_a_target_in_absolute_form_is_understood(api: Api) -> None:
 
 
 async def test_every_key_and_value_makes_the_round_trip() -> None:
+    loop: asyncio.AbstractEventLoop
+    api: Api
     keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda key: len(key.encode()) <= 400)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -129,8 +132,6 @@ async def test_every_key_and_value_makes_the_round_trip() -> None:
             loop.run_until_complete(context.__aexit__(None, None, None))
             loop.close()
 
-    loop: asyncio.AbstractEventLoop
-    api: Api
     await asyncio.to_thread(run)
 
 
@@ -191,7 +192,7 @@ async def test_a_value_of_the_largest_size_is_taken_and_a_larger_one_is_not(api:
 
 
 async def test_a_chunked_body_is_bounded_while_it_is_read(api: Api) -> None:
-    async def endless():  # type: ignore[no-untyped-def]
+    async def endless() -> AsyncIterator[bytes]:
         for _ in range(1000):
             yield b"x" * 500
 

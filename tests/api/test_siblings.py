@@ -23,7 +23,7 @@ async def keep_siblings(api: Api, table: str = "t") -> None:
 
 
 def context_of(answer: Answer) -> str:
-    return str(answer.headers["Gossipkv-Context"])  # type: ignore[index, call-overload]
+    return str(answer.headers["Gossipkv-Context"])
 
 
 async def write(api: Api, value: bytes | None, context: str | None = None, row: str = "k") -> Answer:
@@ -55,7 +55,7 @@ async def test_writes_without_a_context_stand_beside_each_other_and_one_with_it_
 async def test_siblings_come_as_parts_where_those_are_asked_for(api: Api) -> None:
     await two(api)
     answer = await api.ask("GET", row_path("k"), headers={"Accept": "multipart/mixed"})
-    kind = answer.headers["Content-Type"]  # type: ignore[index, call-overload]
+    kind = answer.headers["Content-Type"]
     message: Any = email.message_from_bytes(
         f"Content-Type: {kind}\r\n\r\n".encode() + answer.body, policy=email.policy.HTTP
     )

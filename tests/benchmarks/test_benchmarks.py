@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def test_the_machine_is_described_without_a_name_or_a_path(tmp_path: Path) -> No
     text = " ".join(described.values())
     assert described["cores"][0].isdigit()
     assert "median" in described["fsync of 4 KiB"]
-    assert machine.platform.node() not in text
+    assert platform.node() not in text
     assert str(tmp_path) not in text
 
 

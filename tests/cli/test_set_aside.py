@@ -22,7 +22,7 @@ from tests.cli.test_export_here import member_on
 NOW_MS = 1_767_323_045_678
 
 
-def data_of(data_dir: Path, fill: Callable[[SyncClient], None]) -> tuple[int, dict[str, Context]]:
+def data_of(data_dir: Path, fill: Callable[[SyncClient], object]) -> tuple[int, dict[str, Context]]:
     """Data of a stopped member; its replica id, and what it covers."""
     with member_on(data_dir) as url, SyncClient([url]) as client:
         fill(client)
@@ -40,7 +40,7 @@ def _context(view: View, shard: str) -> Context:
     return Context() if record is None else Context(record.context)
 
 
-def set_of(tmp_path: Path, fill: Callable[[SyncClient], None], **known: Any) -> Path:
+def set_of(tmp_path: Path, fill: Callable[[SyncClient], object], **known: Any) -> Path:
     """Data of a member that were set aside, and the file of their rows."""
     data_dir = tmp_path / "data"
     replica, _ = data_of(data_dir, fill)
@@ -179,7 +179,7 @@ def test_a_write_that_the_cluster_knows_is_not_put_back_though_its_row_is_gone(r
 
 
 def test_sets_are_listed(run: Run, tmp_path: Path) -> None:
-    path = set_of(tmp_path, lambda client: client.table("listed").put("k", b"v") and None)
+    path = set_of(tmp_path, lambda client: client.table("listed").put("k", b"v"))
     shown = json.loads(run("set-aside", "list", "--data-dir", tmp_path / "data", "-o", "json").out)
     assert shown["path"] == str(path)
     assert (shown["set_aside"], shown["reason"], shown["rows_only_here"]) == ("2026-01-02T03:04:05.678Z", "a reason", 1)
@@ -192,5 +192,5 @@ def test_sets_are_listed(run: Run, tmp_path: Path) -> None:
 def test_what_is_no_set_is_told(run: Run, tmp_path: Path) -> None:
     outcome = run("set-aside", "merge", tmp_path / "absent", code=ExitCode.DATA_DIRECTORY)
     assert "absent holds no data of a member" in outcome.err
-    path = set_of(tmp_path, lambda client: client.table("unreached").put("k", b"v") and None)
+    path = set_of(tmp_path, lambda client: client.table("unreached").put("k", b"v"))
     run("set-aside", "merge", path, "--server", "http://127.0.0.1:1", code=ExitCode.UNAVAILABLE)

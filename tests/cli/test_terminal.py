@@ -55,7 +55,8 @@ class Hostile:
         if path.endswith("/tables"):
             return web.json_response({"items": [{"table": NASTY, "rows": NASTY}], "next_cursor": None})
         if "/sys/tables/members/rows" in path:
-            record = {"status": NASTY, "replica": NASTY, "zone": NASTY, "version": NASTY, "incarnation": NASTY}
+            fields = ("status", "replica", "zone", "version", "incarnation")
+            record: dict[str, object] = dict.fromkeys(fields, NASTY)
             record |= {"protocols": [{"name": "http", "endpoint": NASTY}, {"name": "gossip", "endpoint": NASTY}]}
             records = [json.dumps(record), "no JSON", "[]", '{"protocols":7}', "[" * 10_000]
             items = [{"row": NASTY, "value": each, "etag": NASTY} for each in records]

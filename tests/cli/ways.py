@@ -174,7 +174,7 @@ def client_put(ways: Ways, table: str, rows: Rows) -> None:
 
 def client_batch(ways: Ways, table: str, rows: Rows) -> None:
     with ways.client() as client:
-        operations = [*(Put(key, value) for key, value in rows.items()), Delete("\x01" * 400)]
+        operations: list[Put | Delete] = [*(Put(key, value) for key, value in rows.items()), Delete("\x01" * 400)]
         outcomes = list(client.table(table).batch(operations))
         assert [outcome for outcome in outcomes if outcome.error is not None] == []
 

@@ -15,7 +15,7 @@ from tests.client.contract_server import ContractServer
 from tests.client.dying_server import Death, DyingServer
 from tests.client.test_client import served
 
-Write = Callable[[Client], Awaitable[object]]
+Call = Callable[[Client], Awaitable[object]]
 
 LARGE = b"v" * 4_000_000
 """More than the buffers of a connection hold: it breaks while the body is under way."""
@@ -26,7 +26,7 @@ async def batch(client: Client) -> None:
         pass
 
 
-WRITES: dict[str, Write] = {
+WRITES: dict[str, Call] = {
     "put": lambda client: client.table("t").put("a", b"1"),
     "large put": lambda client: client.table("t").put("a", LARGE),
     "empty put": lambda client: client.table("t").put("a", b""),
@@ -38,6 +38,7 @@ WRITES: dict[str, Write] = {
     "batch": batch,
     "forget": lambda client: client.forget("m9"),
 }
+READS: tuple[Call, ...] = (lambda client: client.table("t").get("a"), lambda client: client.cluster())
 
 
 @pytest.fixture(params=list(Death), ids=lambda death: death.name.lower())
@@ -126,7 +127,7 @@ async def test_a_redirect_sends_nothing_elsewhere_and_is_no_answer(status: int) 
             return web.Response(status=status, headers={"Location": f"{other.url}/elsewhere"})
 
         async with served(redirect) as url, Client([url]) as client:
-            for ask in (*WRITES.values(), lambda client: client.table("t").get("a"), lambda client: client.cluster()):
+            for ask in (*WRITES.values(), *READS):
                 with pytest.raises(RefusedError, match=f"answered {status}, a redirect to {other.url}"):
                     await ask(client)
             async with client.table("t").watch() as watch:

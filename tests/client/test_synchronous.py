@@ -45,7 +45,7 @@ def test_rows_are_written_read_updated_listed_and_deleted(member: str) -> None:
 def test_a_batch_gives_an_outcome_for_each_operation(member: str) -> None:
     with SyncClient([member]) as client:
         table = client.table("sync-batch")
-        operations = [Put("a", b"1"), Put("", b"no key"), Delete("a"), Put("b", b"\xff", etag="none")]
+        operations = (Put("a", b"1"), Put("", b"no key"), Delete("a"), Put("b", b"\xff", etag="none"))
         outcomes = list(table.batch(operations))
         assert [outcome.error is None for outcome in outcomes] == [True, False, True, False]
         assert [outcome.etag is None for outcome in outcomes] == [False, True, True, True]

@@ -254,7 +254,8 @@ def filled(tag: int, *fields: object, unit: bytes, rest: tuple[object, ...] = ()
     """A frame of the greatest size, of one message with a list of equal elements."""
     start, end = message_of(tag, *fields), b"".join(msgpack.packb(item) for item in rest)
     count = (LIMITS.frame_bytes_max - len(start) - len(end) - 5) // len(unit)
-    return start + msgpack.packb(count) + unit * count + end
+    length: bytes = msgpack.packb(count)
+    return start + length + unit * count + end
 
 
 def packed_items(*items: object) -> bytes:

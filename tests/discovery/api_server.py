@@ -170,9 +170,9 @@ class ApiServer:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         since = int(request.query["resourceVersion"])
         watch: asyncio.Queue[bytes | None] = asyncio.Queue()
-        for version, said in self._events:
+        for version, event in self._events:
             if version > since:
-                watch.put_nowait(said)
+                watch.put_nowait(event)
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         self._watches.append(watch)

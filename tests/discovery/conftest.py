@@ -53,7 +53,7 @@ class Discoverer:
             9_999,
             fallback,
             WatchPace(**pace),
-            connect=lambda: ApiClient(Configuration(host=url)),  # type: ignore[no-untyped-call]
+            connect=lambda: ApiClient(Configuration(host=url)),
             clock=self.clock.read,
             sleep=self.clock.sleep,
         )

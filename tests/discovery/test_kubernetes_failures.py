@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from gossipkv.discovery import watch_stream
 from gossipkv.discovery.api_fault import ApiFaultError
@@ -61,11 +62,11 @@ async def test_a_list_that_expires_between_two_pages_begins_again(discoverer: Di
     for number in range(PAGE_ITEMS):
         server.put(endpoint_slice(f"more-{number:03}", endpoint(f"m-{number}", f"10.1.0.{number}")))
 
-    async def expire(request: object) -> object:
+    async def expire(request: web.Request) -> web.StreamResponse:
         server.next["list"].append(answering(410))
-        return server._list(request)  # type: ignore[arg-type]
+        return server._list(request)
 
-    server.next["list"].append(expire)  # type: ignore[arg-type]
+    server.next["list"].append(expire)
     found = await find(discoverer.start())
     assert is_sound(found)
     assert len(found.endpoints) == PAGE_ITEMS + 1
@@ -314,7 +315,7 @@ async def test_a_token_that_is_not_accepted_is_read_again(server: ApiServer, clo
 
     def connect() -> ApiClient:
         connections.append(Configuration(host=server.url))
-        return ApiClient(connections[-1])  # type: ignore[no-untyped-call]
+        return ApiClient(connections[-1])
 
     server.next["list"].append(answering(401))
     discovery = KubernetesDiscovery(

@@ -141,7 +141,7 @@ class Member:
 class Members:
     """Some members, each told of all, and with these settings; use as `async with`."""
 
-    def __init__(self, directory: Path, count: int = 3, **settings: object) -> None:
+    def __init__(self, directory: Path, count: int = 3, /, **settings: object) -> None:
         self.all = [Member(f"gossipkv-{number}", directory, **settings) for number in range(count)]
 
     async def __aenter__(self) -> Members:

@@ -109,7 +109,7 @@ async def test_a_member_stopped_for_a_while_catches_up(tmp_path: Path) -> None:
         async def is_missed() -> bool:
             cluster = await members.json(others[0], "/v1/cluster")
             [entry] = [entry for entry in cluster["members"] if entry["member"] == stopped.name]
-            return entry["status"] != "alive" and entry["shards"]["usr"]["rows_behind"] > 0
+            return bool(entry["status"] != "alive" and entry["shards"]["usr"]["rows_behind"] > 0)
 
         await eventually(is_missed, "the others notice that it does not answer")
 

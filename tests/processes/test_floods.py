@@ -76,7 +76,8 @@ def message_of(tag: int, *fields: object, fill: bytes = b"", count: int | None =
     """A frame of one message, whose last field is a list of as many equal elements as there is room for."""
     start = bytes((PROTOCOL_VERSION,)) + b"".join(msgpack.packb(item) for item in (*HEAD, 1, tag, *fields))
     fitting = (FRAME_BYTES - len(start) - 64) // len(fill)
-    return start + msgpack.packb(fitting if count is None else count) + fill * fitting
+    length: bytes = msgpack.packb(fitting if count is None else count)
+    return start + length + fill * fitting
 
 
 FRAMES = {

@@ -32,7 +32,7 @@ from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Discovered, Write
 from gossipkv.core.messages import Cursor, Envelope, Message, RowCopy
 from gossipkv.core.row import Row
-from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.core.write import Operation, Result, Written
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, endpoint_of
 
@@ -150,7 +150,7 @@ class Transcript:
         assert isinstance(results, list)
         return [self._result(result) for result in results]
 
-    def _result(self, result: Written | NotMatched) -> str:
+    def _result(self, result: Result) -> str:
         assert isinstance(result, Written)
         return f"written as {self._covers({result.dot.replica: result.dot.sequence})}"
 
@@ -212,6 +212,8 @@ class Transcript:
                 return f"walk dots of {len(message.entries)} rows"
             case messages.WalkRows():
                 return f"walk rows {self._copies(message.rows)}{', more' if message.resume else ''}"
+            case _:
+                raise AssertionError(f"no words for {message}")
 
     # Words
 

@@ -31,7 +31,7 @@ from gossipkv.core.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.gossip import Gossip
 from gossipkv.core.member import ALIVE, DEAD, LEFT
 from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Covered, Cursor, Delta, OfShard, Pull, Range, RefusedRow, WalkRows
+from gossipkv.core.messages import Covered, Cursor, Delta, Message, OfShard, Pull, Range, RefusedRow, WalkRows
 from gossipkv.core.namesakes import Namesakes
 from gossipkv.core.peer import Peer
 from gossipkv.core.quorum import Quorum
@@ -457,7 +457,7 @@ _gossip_answer = Gossip._answer
 
 def _believe_requests(
     gossip: Gossip, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int
-) -> list[OfShard]:
+) -> list[Message]:
     if peer is not None and isinstance(message, Covered | Pull) and not isinstance(message.context, Abridged):
         peer.learn_context(message.shard, message.context, message.lacking)
     return _gossip_answer(gossip, transaction, peer, message, now_ms)

@@ -151,7 +151,7 @@ def _placed(dashboard: Dashboard) -> Iterator[Json]:
 def _panel(panel: Panel, matchers: str) -> Json:
     defaults: Json = {"unit": panel.unit, "color": {"mode": "palette-classic"}, "mappings": []}
     if panel.thresholds or panel.kind == "stat":
-        steps = [{"value": None, "color": "green"}]
+        steps: list[Json] = [{"value": None, "color": "green"}]
         steps += [{"value": value, "color": colour} for value, colour in panel.thresholds]
         defaults["thresholds"] = {"mode": "absolute", "steps": steps}
     if panel.maximum is not None:
