@@ -39,16 +39,12 @@ class RowResponse(web.StreamResponse):
         super().__init__(status=status)
         self._etag = etag
         self._context = context
-        self._value = body
+        self.body = body
         self._receipt = receipt
         self.alone: str | None = None
         """`Gossipkv-Alone`, while the member is alone."""
         self._keeps_alive = True
         self._answered: BaseRequest | None = None
-
-    @property
-    def body(self) -> bytes:
-        return self._value
 
     @property
     def keep_alive(self) -> bool:
@@ -65,7 +61,7 @@ class RowResponse(web.StreamResponse):
         self._answered = request
         self._keeps_alive = self._keeps_alive and request.keep_alive
         head = self._head(request.version >= HttpVersion11).encode()
-        body = self._value
+        body = self.body
         if not body or request.method == "HEAD":
             transport.write(head)
         elif len(body) <= _COPIED_BYTES_MAX:
@@ -87,7 +83,7 @@ class RowResponse(web.StreamResponse):
             etag += f"Gossipkv-Receipt: {self._receipt}\r\n"
         if self.alone is not None:
             etag += f"{alone.HEADER}: {self.alone}\r\n"
-        content = "" if status in _BODILESS else f"Content-Length: {len(self._value)}\r\n"
+        content = "" if status in _BODILESS else f"Content-Length: {len(self.body)}\r\n"
         if status == HTTPStatus.OK:
             content += "Content-Type: application/octet-stream\r\n"
         return f"{protocol}{_STATUS_LINES[status]}{etag}{content}{connection}Date: {_date(int(time.time()))}\r\n\r\n"

@@ -13,7 +13,7 @@ It relies on private parts of aiohttp's RequestHandler; tests/intake holds them 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import StreamReader, web
@@ -66,12 +66,6 @@ class BoundedHandler(RequestHandler):
         self._msg_queue_resume_size = 0
 
     @property
-    def awaits_head(self) -> bool:
-        """Whether there is no request under way, and none waits."""
-        waiter = self._waiter
-        return waiter is not None and not waiter.done()
-
-    @property
     def is_running(self) -> bool:
         """Whether the code of a route runs: streamed answers have deadlines of their own."""
         return self._current_request is not None
@@ -103,12 +97,18 @@ class BoundedHandler(RequestHandler):
             if self.body.held:
                 self.body.keep(0)
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         size = _body_bytes(resp)
         if size < COUNTED_ANSWER_BYTES_MIN or request.method == "HEAD":
-            return await super().finish_response(request, resp, start_time)
+            # The usual answer, without a coroutine more.
+            return super().finish_response(request, resp, start_time)
+        return self._finish_large(request, resp, start_time, size)
+
+    async def _finish_large(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None, size: int
+    ) -> tuple[web.StreamResponse, bool]:
         answers = self.port.bounds.answers
         if not answers.take(size):
             resp = self.port.overloaded("too many answers wait for clients that read slowly")
@@ -133,9 +133,9 @@ def request_of(
     protocol.payload = payload
     protocol.head_bytes = 0
     protocol.head_since = None
-    if not protocol.has_request_waiting:
+    if not protocol._messages:
         protocol.ahead_bytes = 0
-    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    return web.BaseRequest(message, payload, protocol, writer, task, protocol._loop)
 
 
 class _InParts(web.StreamResponse):
@@ -202,13 +202,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         handler = self.handler
-        awaited_head = handler.awaits_head
-        was_ahead = not awaited_head and handler.is_ahead
-        handler.data_received(bytes(self._port.read_buffer[:nbytes]))
-        if awaited_head:
-            if handler.awaits_head:
+        waiter = handler._waiter
+        if waiter is not None and not waiter.done():
+            # No request is under way, and none waits: these bytes begin one.
+            handler.data_received(bytes(self._port.read_buffer[:nbytes]))
+            if not waiter.done():
                 self._receive_head(nbytes)
-        elif was_ahead:
+            return
+        was_ahead = handler.is_ahead
+        handler.data_received(bytes(self._port.read_buffer[:nbytes]))
+        if was_ahead:
             self._receive_ahead(nbytes)
 
     def _receive_head(self, size: int) -> None:
