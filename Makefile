@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-kubernetes check format bench lock clean
+.PHONY: help dev test test-fast test-kubernetes check format bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ dev: $(INSTALLED) ## Run a local cluster of three members until Ctrl-C (ARGS="--
 
 test: $(INSTALLED) ## Run all tests (ARGS="-k walk")
 	$(BIN)/pytest -n $(TEST_PROCESSES) $(ARGS)
+
+test-fast: $(INSTALLED) ## Run the tests of core, codec, rows, storage and the API (under 90 seconds)
+	$(BIN)/pytest -n $(TEST_PROCESSES) tests/core tests/codec tests/api tests/storage tests/contracts $(ARGS)
 
 test-kubernetes: $(INSTALLED) ## Image, chart, alerts and a real cluster; with KUBECONFIG and GOSSIPKV_TEST_IMAGE, on that one (ARGS="-k rolling")
 	$(BIN)/python -m tests.kubernetes.cluster tools

@@ -1,8 +1,9 @@
 """A cluster whose members lose their disks repeatedly: messages and stored records must not grow with the number of
 replacements.
 
-There are no other faults, so 10,000 replacements take minutes. Each replica writes to both namespaces before it is
-replaced, and all checkers are active. Each figure is the maximum since the previous line.
+There are no other faults. Each replica writes to both namespaces before it is replaced, and all checkers are active.
+Each figure is the maximum since the previous line. What is sent is bounded. What a member keeps grows by some bytes per
+replacement, and so does the work of the next one: 300 replacements take seconds, 1,000 minutes, and 10,000 hours.
 """
 
 from __future__ import annotations
