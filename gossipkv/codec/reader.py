@@ -20,7 +20,7 @@ from gossipkv.core.address import NAMESPACES, is_address
 from gossipkv.core.base import Abridged, AbridgedIds
 from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
-from gossipkv.core.fingerprint import LEAVES, NODES, Sums, sums_of
+from gossipkv.core.fingerprint import LEAVES, NODES, Pair
 from gossipkv.core.lacking import LACKING_ROWS_MAX, LackedRow
 from gossipkv.core.member import INCARNATION_END
 from gossipkv.core.messages import Cursor, LargeRow, LeafEntry, LeafVersion, Position, Range, RefusedRow, RowCopy
@@ -211,8 +211,8 @@ class Reader:
             raise DecodeError(MALFORMED, "not a place")
         return Position(place, self.start())
 
-    def sums(self) -> tuple[Sums, ...]:
-        return tuple(sums_of(PAIR.iter_unpack(self.packed(PAIR.size, LEAVES))))
+    def sums(self) -> tuple[Pair, ...]:
+        return tuple(PAIR.iter_unpack(self.packed(PAIR.size, LEAVES)))
 
     def lacking(self) -> tuple[LackedRow, ...]:
         return tuple([LackedRow(self.address(), self._entries()) for _ in range(self.length(LACKING_ROWS_MAX))])

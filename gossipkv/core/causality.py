@@ -43,7 +43,11 @@ class Context(dict[ReplicaId, int]):
         return self.get(dot.replica, 0) >= dot.sequence
 
     def covers_all(self, other: Mapping[ReplicaId, int]) -> bool:
-        return all(self.get(replica, 0) >= sequence for replica, sequence in other.items())
+        covered = self.get
+        for replica, sequence in other.items():  # noqa: SIM110 (a loop costs half of all() here)
+            if covered(replica, 0) < sequence:
+                return False
+        return True
 
     def joined(self, other: Mapping[ReplicaId, int]) -> Context:
         """The context that covers what either covers."""
@@ -59,8 +63,9 @@ class Context(dict[ReplicaId, int]):
 
     def advance(self, other: Mapping[ReplicaId, int]) -> None:
         """Cover what `other` covers too, in place: for the owner of a context."""
+        covered = self.get
         for replica, sequence in other.items():
-            if sequence > self.get(replica, 0):
+            if sequence > covered(replica, 0):
                 self[replica] = sequence
 
     def missing_from(self, other: Mapping[ReplicaId, int]) -> list[ReplicaId]:

@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from gossipkv.core.causality import Context, Dot, ReplicaId
 from gossipkv.core.collected import NOTHING_COLLECTED, Collected, Proofs
-from gossipkv.core.fingerprint import Sums
+from gossipkv.core.fingerprint import Pair
 from gossipkv.core.lacking import LackedRow
 from gossipkv.core.room import Room
 from gossipkv.core.row import Row
@@ -210,7 +210,7 @@ class WalkRoot:
 
     shard: str
     context: Context
-    nodes: tuple[Sums, ...]
+    nodes: tuple[Pair, ...]
     collected: Collected = NOTHING_COLLECTED
     """The sender's proofs of collected tombstones."""
     lacking: tuple[LackedRow, ...] = ()
@@ -230,7 +230,7 @@ class WalkSums:
 
     shard: str
     nodes: tuple[int, ...]
-    leaves: tuple[Sums, ...]
+    leaves: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, slots=True)

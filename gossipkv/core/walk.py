@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from gossipkv.core.causality import Context, Dot
 from gossipkv.core.collected import NOTHING_COLLECTED
 from gossipkv.core.fetch import Fetching
-from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Sums, leaf_of, term_of
+from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, Pair, leaf_of, term_of
 from gossipkv.core.lacking import LackedRow
 from gossipkv.core.messages import (
     FetchValue,
@@ -171,10 +171,11 @@ class Walk:
         del self._nodes[: len(answer.nodes)]
         self.nodes_left = len(self._nodes)
 
-    def _differ(self, theirs: Sums, ours: Sums) -> bool:
-        return theirs.visible != ours.visible if self.is_audit else theirs != ours
+    def _differ(self, theirs: Pair, ours: Pair) -> bool:
+        """Whether the sums differ; an audit compares visible versions alone."""
+        return theirs[0] != ours[0] if self.is_audit else theirs != ours
 
-    def _visit(self, leaf: int, ours: Sums, theirs: Sums) -> None:
+    def _visit(self, leaf: int, ours: Pair, theirs: Pair) -> None:
         """Fetch a leaf that is empty here as a whole; skip one that is empty there."""
         if theirs == EMPTY:
             if self.is_behind:

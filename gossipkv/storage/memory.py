@@ -122,14 +122,47 @@ class _LayeredMap:
                 start = _after(keys[-1])
             limit = min(2 * limit, _SCAN_KEYS_MAX)
 
+    def first(self, start: Any) -> Any:
+        """The least key from `start` on; None if there is none."""
+        with self._lock:
+            keys, layered = self._committed.keys, self._ordered_layer()
+            at, beside = bisect_left(keys, start), bisect_left(layered, start)
+            while at < len(keys) or beside < len(layered):
+                if beside == len(layered) or (at < len(keys) and keys[at] <= layered[beside]):
+                    key, at = keys[at], at + 1
+                else:
+                    key, beside = layered[beside], beside + 1
+                if self.get(key) is not None:
+                    return key
+        return None
+
+    def last(self, end: Any) -> Any:
+        """The greatest key below `end`; None if there is none."""
+        with self._lock:
+            keys, layered = self._committed.keys, self._ordered_layer()
+            at, beside = bisect_left(keys, end), bisect_left(layered, end)
+            while at or beside:
+                if not beside or (at and keys[at - 1] >= layered[beside - 1]):
+                    at -= 1
+                    key = keys[at]
+                else:
+                    beside -= 1
+                    key = layered[beside]
+                if self.get(key) is not None:
+                    return key
+        return None
+
+    def _ordered_layer(self) -> list[Any]:
+        # The layer never forgets a key, so its size tells whether its keys have changed.
+        if len(self._layer_keys) != len(self.layer):
+            self._layer_keys = sorted(self.layer)
+        return self._layer_keys
+
     def _keys(self, start: Any, end: Any, limit: int, reverse: bool) -> list[Any]:
         """The first keys of a range in either map, `limit` of them unless there are no more."""
         with self._lock:
-            # The layer never forgets a key, so its size tells whether its keys have changed.
-            if len(self._layer_keys) != len(self.layer):
-                self._layer_keys = sorted(self.layer)
             found = _bounded(self._committed.keys, start, end, limit, reverse)
-            layered = _bounded(self._layer_keys, start, end, limit, reverse)
+            layered = _bounded(self._ordered_layer(), start, end, limit, reverse)
         if layered:
             return sorted({*found, *layered}, reverse=reverse)[:limit]
         return found
@@ -243,10 +276,12 @@ class _MemoryReader:
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
         journal = self.layered((_JOURNAL, shard))
         heads: dict[ReplicaId, int] = {}
-        origin = -1
-        while first := next(journal.scan((origin + 1, 0)), None):
-            origin = first[0][0]
-            (_, heads[origin]), _ = next(journal.scan((origin, 0), (origin + 1, 0), reverse=True))
+        after = -1
+        while (first := journal.first((after + 1, 0))) is not None:
+            after = first[0]
+            last = journal.last((after + 1, 0))
+            assert last is not None, "the origin has an entry"
+            heads[after] = last[1]
         return heads
 
     def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
