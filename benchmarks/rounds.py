@@ -21,7 +21,7 @@ METHOD = """\
 Two members in one process, with the real replica, codec and LMDB, and exchanges carried by hand. A round compares
 both shards, `usr` and `sys`. Bytes are those of all frames, both ways; with HTTP means headers too, counted between
 two real transports. CPU is that of both members, in user and kernel mode, without waiting for the disk. For rows that
-differ, rows spread over the table are written anew on one member, the push is lost, and the other member begins a
+differ, rows spread over the table are written again on one member, the push is lost, and the other member begins a
 round; everything that is sent until both hold the same and have nothing more to say counts. A row's own size is that
 of key and value."""
 

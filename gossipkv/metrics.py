@@ -176,7 +176,7 @@ class Metrics:
 
 
 def _with_peers(status: ReplicaStatus, peers_max: int) -> ReplicaStatus:
-    """The status with at most so many other members: those that are alive and have been heard come first."""
+    """The status with at most `peers_max` other members. Those that are alive and have been heard come first."""
     own = [member for member in status.members if member.is_self]
     others = [member for member in status.members if not member.is_self]
     if len(others) <= peers_max:

@@ -10,12 +10,12 @@ forgotten. Two waits are added:
 - A message that was sent before its sender covered the tombstone may still be under way. So a context counts as
   *settled* once it has been stable for the longest life of a message, in time that this member has spent running: what
   lay in its inbox while it was paused has been taken in by then.
-- A minimum age, above the clock skew allowed, so that whoever writes the row anew does so at a later time. The age is
-  for readers of timestamps; that a new version outranks the tombstone is seen to by the store.
+- A minimum age, above the clock skew allowed, so that a member that writes the row again does so at a later time. The
+  age is for readers of timestamps; the store sees to it that a new version outranks the tombstone.
 
-A sweep goes over the index of tombstones, so many rows per tick, whenever more has settled. Only the users' shard is
-swept. The tombstones of members and tables are few, and a proof about all members must not rest on a list of them that
-is being collected itself.
+A sweep goes over the index of tombstones, at most `ROWS_PER_TICK` rows per tick, when more has settled. Only the users'
+shard is swept. The tombstones of members and tables are few, and a proof about all members must not rest on a list of
+them that is being collected itself.
 """
 
 from __future__ import annotations

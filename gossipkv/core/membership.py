@@ -4,8 +4,8 @@ Members come from three sources: discovery supplies endpoints, answers tell whos
 each member wants to be reached. A member that fails is tried less often, and never forgotten. Whether one is alive is
 for the failure detector to say (`core/swim.py`).
 
-Rounds and pushes go to members that are alive, those of the own zone first. Every so many rounds one goes to a member
-that is dead, and every so many to another zone, so that neither is ever given up; a share of each push crosses too.
+Rounds and pushes go to members that are alive, those of the own zone first. Every few rounds one goes to a member that
+is dead, and one to another zone, so that neither is ever given up; a share of each push crosses too.
 
 Discovery removes no member by failing to find it. Where it knows all members that exist, one that is not among them is
 let go: it counts as left and is not tried, though its record stays as it is. It is taken back when it is listed again,
@@ -39,7 +39,7 @@ MEMBER_FORGOTTEN = "member_forgotten"
 """The event of a notice that holds only if the batch is committed."""
 
 PUSH_TO_ALL_MAX = 8
-"""Up to so many other members each write is pushed to all of them."""
+"""With at most this many other members, each write is pushed to all of them."""
 
 FANOUT_MARGIN = 4
 """Forwarding to ln(n) + c members on first sight reaches all of n with probability exp(-exp(-c)): 98 % here; sync
@@ -51,17 +51,17 @@ UNFOUND_MAX = 10
 """Reports of discovery in a row that lack an address before it is given up."""
 
 DEAD_ROUNDS = 4
-"""Every so many rounds one is begun with a member that is dead, where there is one that may be tried."""
+"""One in this many rounds is with a member that is dead, if there is one that may be tried."""
 
 CROSSING_ROUNDS = 3
-"""Every so many rounds one is begun with a member of another zone: a write that is in one zone enters each of z zones
+"""One in this many rounds is with a member of another zone: a write that is in one zone enters each of z zones
 within 3 * (z - 1) intervals of the gossip on average, from each of its members."""
 
 UNPROVEN_ROUNDS = 3
-"""One in so many rounds is with a member that has never answered, where there are both."""
+"""One in this many rounds is with a member that has never answered, if there are both."""
 
 CROSSING_SHARE = 3
-"""One in so many of those that a write is pushed to is of another zone."""
+"""Of the members that a write is pushed to, one in this many is of another zone."""
 
 
 HOSTS_MAX = 10_000
@@ -194,7 +194,7 @@ class Membership:
     def _dial_found(self) -> None:
         """Make contacts of the endpoints found that belong to no one known. Where a member that was let go used to be,
         another may be found now. Discovery need not tell again of what has not changed, and whose an address is does
-        change: members move, are forgotten, and answer elsewhere. Counterexample to dialling only what is found anew: a
+        change: members move, are forgotten, and answer elsewhere. Counterexample to dialling only what is new: a
         member is forgotten and comes back as another replica, gossips and takes writes, and is neither listed nor
         dialled before its record has come; what is collected until then outdates it."""
         known = {peer.endpoint for peer in self._members.values() if not peer.is_let_go} | self._own_endpoints
@@ -500,7 +500,7 @@ class Membership:
         self._begin_again(peer)
 
     def failed(self, peer: Peer, now_ms: int) -> None:
-        """An exchange with it failed: pause, longer each time, and learn its state anew before anything else."""
+        """An exchange with it failed: pause, longer each time, and learn its state again before anything else."""
         peer.failures += 1
         pause_ms = min(self._options.gossip_interval_ms * 2 ** min(peer.failures - 1, 16), self._options.retry_ms_max)
         peer.retry_at_ms = now_ms + round(pause_ms * self._rng.uniform(0.75, 1.25))
@@ -563,7 +563,7 @@ class Membership:
         return self._rng.sample(far, crossing) + self._rng.sample(near, fanout - crossing)
 
     def pushes_to_all(self) -> bool:
-        """Whether whoever writes reaches everyone, so that no one need forward."""
+        """Whether the member that writes pushes to all others, so that none of them need forward."""
         fanout = self._options.fanout or PUSH_TO_ALL_MAX
         return len(self._members) <= fanout
 

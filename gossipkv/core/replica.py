@@ -74,7 +74,7 @@ _REFUSED_REMEDY = (
 _WHY_REFUSED = {AHEAD: INCARNATION_AHEAD, TOO_MANY: _TOO_MANY, ENDPOINT: ENDPOINT_REFUSED}
 
 REFUSED_SENDERS_MAX = 100
-"""So many senders that are refused are named in the log."""
+"""Maximum number of refused senders that are named in the log."""
 
 
 class RefusedEnvelopeError(Exception):

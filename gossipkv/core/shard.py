@@ -279,7 +279,7 @@ class Shard:
             self.changed[address] = new
 
     def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
-        """Keep nothing of a row. Whoever covers less than it did cannot be served from the journal any more."""
+        """Keep nothing of a row. A peer that covers less than it did can no longer be served from the journal."""
         for origin, sequence in old.context.items():
             transaction.delete_journal(self.name, origin, sequence, address)
         self._raise_floors(old.context)

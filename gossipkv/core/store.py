@@ -673,7 +673,7 @@ class Store:
         if losers := lost(current, arrived, merged):
             self._tally.count_conflicts(shard_name, table_of(address), losers)
         if len(merged.versions) > self._siblings_max >= len(current.versions):
-            # Members accept writes apart from each other, so a merge may hold up to so many for each of them.
+            # Members accept writes apart from each other, so a merge may hold up to `siblings_max` of each.
             self._tally.siblings_over_limit += 1
             self.notices.append(
                 Notice(

@@ -40,7 +40,7 @@ from gossipkv.core.suspicion import Suspicion, confirmations_needed, shortest_ms
 from gossipkv.core.tally import Notice, Tally
 
 UNHEARD_MIN = 8
-"""Members that have not been heard are probed in turns of so many, or of as many as have been."""
+"""Minimum number of members that one turn probes of those not heard yet. If more have been heard, as many."""
 
 HEALTH_MAX = 8
 """The worst local health: timeouts are then nine times as long. S of the Lifeguard paper."""

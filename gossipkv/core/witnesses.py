@@ -8,8 +8,8 @@ The name in a request is not evidence: what a member brings when it asks is aske
 By a proof from another host that it does not cover, a replica's data are outdated if another member that answers and is
 ready has said, in an answer of its own, that they are. If discovery has found some members, only they count, whether
 they answer or not. Counterexample to being content with members that cover the marks: the marks name what everyone has
-written so far, and whoever is a few writes behind sets its data aside. This waits until every other listed member has
-answered or failed once, for at most `bootstrap_timeout_ms` after the start.
+written so far, and a member that is a few writes behind sets its data aside. This waits until every other listed member
+has answered or failed once, for at most `bootstrap_timeout_ms` after the start.
 
 A proof that it covers is taken over by a replica if all other listed members are known to cover it too, as they were
 when a collector made it. So a proof that was invented, and was taken over, harms no member that was listed then.

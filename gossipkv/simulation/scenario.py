@@ -317,7 +317,7 @@ class Scenario:
         )
 
     def _of_full_disks(self) -> Scenario:
-        """Frames are fast and rounds are rare, so that whoever does not wait is seen to be quick."""
+        """Frames are fast and rounds are rare, so that a member that does not wait is seen to be quick."""
         return replace(
             self._quick()._meshed(3),
             joining=0,

@@ -2,8 +2,8 @@
 contexts, marks and coverage, under names of his own and under those of members.
 
 What he asks reaches members whatever happens to the network. He answers at addresses of his own, if he is dialled
-there. He invents replicas, and never rows of clients or writes of members: whoever can do that can write whatever he
-likes, through the HTTP port as well.
+there. He invents replicas, and never rows of clients or writes of members: a stranger who can do that can write
+anything through the HTTP port as well.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Stranger:
         )  # fmt: skip
 
     def _as(self, host: Host, about: Host, *messages: Message) -> Envelope:
-        """As a member, by what it has said of itself last: whoever asks it is told."""
+        """As a member, by what it has said of itself last, which it tells anyone who asks."""
         overheard = self._cluster.overheard.get(about.name)
         if overheard is None:
             return self._envelope(host, self._name(), *messages)

@@ -255,8 +255,8 @@ def _overloaded(detail: str) -> web.Response:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ExchangeError:
-    """Keeps of the answer its status, and of a 409 what only a member says. Whoever makes members dial a stranger must
-    not read the stranger's answer in their logs."""
+    """Keep of the answer its status, and of a 409 what only a member says. A sender that makes members dial a stranger
+    must not read the stranger's answer in their logs."""
     detail = f"status {response.status}"
     if response.status == 409:
         excerpt = await response.content.read(_REFUSAL_BYTES_MAX)

@@ -84,7 +84,7 @@ class Deleted(Checker):
 class TombstoneCollection(Checker):
     """Tombstones are collected once all members have heard of them. Data are fenced only if their replica was
     forgotten, if they are an old volume, or if they descend from such data. The replica that a member had at that time
-    counts as forgotten too: whoever is told to forget a member may not have heard yet that it lost its disk."""
+    counts as forgotten too: a member that is told to forget it may not have heard yet that it lost its disk."""
 
     name = "collection"
 

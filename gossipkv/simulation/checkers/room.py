@@ -3,7 +3,7 @@
 Its requests are counted from when its disk fills up until it has room. It may ask each peer once per gossip interval,
 which is the shortest pause, and a few times more at the beginning. A walk may follow a pull that the peer cannot serve,
 so pulls and walks are counted apart. Nor does a pull count that brings nothing because the peer does not list the
-member: that is for `sys` to end, and is asked anew with each round.
+member: that is for `sys` to end, and is asked again with each round.
 """
 
 from __future__ import annotations
