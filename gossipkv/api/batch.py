@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -54,6 +55,7 @@ _parse = json.JSONDecoder().raw_decode
 _EXAMINED_BYTES_MIN = 64 * 1024
 _SEPARATORS = (b",", b"[", b"{")
 _SEPARATORS_MAX = 10_000
+_LARGE_GROUP_BYTES = 128 * 1024
 _ROOM_POLL_SECONDS = 0.02
 
 log = structlog.get_logger("gossipkv.api")
@@ -135,11 +137,20 @@ class _Stream:
             tasks.create_task(self._answer())
             async for lines in self._lines(content):
                 group = self._parsed(lines)
-                await self._slots.acquire()
+                for _ in range(self._slots_of(group)):
+                    await self._slots.acquire()
                 # Tasks start in order, and the node keeps the order in which they ask.
                 self._written.put_nowait((group, tasks.create_task(self._write(group.operations))))
             self._written.put_nowait(None)
         self.is_complete = True
+
+    def _slots_of(self, group: Group) -> int:
+        """A full group takes half of the slots. So one batch has at most two full groups under way, or as many rows in
+        small ones: more would fill the inbox, and lines would be refused that wait for nothing but each other."""
+        half = max(1, self._options.batch_groups_in_flight // 2)
+        if group.size_bytes > _LARGE_GROUP_BYTES:
+            return half
+        return max(1, math.ceil(half * len(group.operations) / self._options.batch_group_rows_max))
 
     async def _lines(self, content: StreamReader) -> AsyncIterator[list[bytes | ProblemError]]:
         """The lines that have arrived, in groups; a problem replaces a line that could not be read."""
@@ -234,7 +245,8 @@ class _Stream:
                 await self._response.write(text)
             self._unanswered_bytes -= group.size_bytes
             self._share.keep(self._share.held - group.size_bytes)
-            self._slots.release()
+            for _ in range(self._slots_of(group)):
+                self._slots.release()
 
 
 def _line_too_long(bytes_max: int) -> ProblemError:

@@ -31,8 +31,8 @@ class ApiOptions:
     batch_group_rows_max: int = 2_000
     """Maximum number of lines of a batch written in one transaction."""
     batch_groups_in_flight: int = 8
-    """The next groups are parsed while those before commit, and those that wait are committed together. A group holds
-    the lines of one read, so it is far smaller than it may be."""
+    """The next groups are parsed while those before commit, and those that wait are committed together. A full group
+    counts as half of them; most hold the lines of one read, and count as one."""
     delete_page_rows: int = 1_000
     """Maximum number of rows of a deleted table deleted in one transaction."""
     body_timeout_seconds: float = 30.0

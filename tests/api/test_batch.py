@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from gossipkv.core.causality import Context, Dot
 from gossipkv.core.room import Usage
 from gossipkv.core.row import Row, Version
 from gossipkv.core.storage import StorageFullError
+from gossipkv.core.write import Operation, Result
 from gossipkv.node import OverloadedError
 from gossipkv.storage.memory import MemoryStorage
 
@@ -260,3 +262,35 @@ async def test_a_batch_that_cannot_begin_is_refused_as_a_whole(api: Api) -> None
     encoded = await api.ask("POST", BATCH, data=body, headers={"Content-Encoding": "gzip"})
     assert encoded.problem == "encoded-body"
     assert api.contents() == {}
+
+
+@pytest.mark.parametrize(("value_bytes", "groups"), [(1, 140), (200_000, 12)], ids=["rows", "bytes"])
+async def test_a_batch_has_two_full_groups_under_way_at_most(
+    monkeypatch: pytest.MonkeyPatch, value_bytes: int, groups: int
+) -> None:
+    """Counterexample without the bound: eight reads of tiny rows exceed inbox_operations_max, and are refused."""
+    options = replace(OPTIONS, value_bytes_max=200_000)
+    full = 1 if value_bytes > 1 else options.batch_group_rows_max
+    under_way, counts = 0, []
+    async with running(options) as api:
+        write = api.node.write
+
+        async def slow(
+            shard: str, operations: list[Operation], copies: int, wait_seconds: float | None
+        ) -> list[Result]:
+            nonlocal under_way
+            under_way += len(operations)
+            counts.append(under_way)
+            await asyncio.sleep(0.01)
+            results = await write(shard, operations, copies, wait_seconds)
+            under_way -= len(operations)
+            return results
+
+        async def body() -> AsyncIterator[bytes]:
+            for n in range(groups):
+                yield json.dumps({"row": f"k{n}", "value": "v" * value_bytes}).encode() + b"\n"
+
+        monkeypatch.setattr(api.node, "write", slow)
+        answer = await api.ask("POST", BATCH, data=body())
+    assert [result["status"] for result in answer.lines] == [201] * groups
+    assert full < max(counts) <= 2 * full
