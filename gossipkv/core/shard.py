@@ -525,6 +525,7 @@ class Shard:
 
     def _shown_hash(self) -> int:
         """Of the context that others are told."""
+        # Entries change far more often than their hash is asked for, so it follows only then.
         for origin, before in self._hashed_at.items():
             self._context_hash += entry_hash(origin, self.context.get(origin, 0)) - entry_hash(origin, before)
         self._context_hash %= HASH_END

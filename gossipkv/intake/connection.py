@@ -102,7 +102,7 @@ class BoundedHandler(RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         size = _body_bytes(resp)
         if size < COUNTED_ANSWER_BYTES_MIN or request.method == "HEAD":
-            # The usual answer, without a coroutine more.
+            # The usual answer, without another coroutine.
             return super().finish_response(request, resp, start_time)
         return self._finish_large(request, resp, start_time, size)
 

@@ -136,7 +136,7 @@ class Stranger:
         )  # fmt: skip
 
     def _as(self, host: Host, about: Host, *messages: Message) -> Envelope:
-        """As a member, by what it has said of itself last, which it tells anyone who asks."""
+        """An envelope in the name of a member, with what that member has last said of itself."""
         overheard = self._cluster.overheard.get(about.name)
         if overheard is None:
             return self._envelope(host, self._name(), *messages)
