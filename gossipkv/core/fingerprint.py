@@ -51,7 +51,7 @@ class Sums(NamedTuple):
 EMPTY = Sums(0, 0)
 
 Pair = tuple[int, int]
-"""The two sums where there are many, as in walks: a named tuple takes thirty times as long to create."""
+"""Visible and tombstone sums, where there are many, as in walks: a plain tuple is cheaper to create."""
 
 _hash = xxhash.xxh3_64_intdigest
 
