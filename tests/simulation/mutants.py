@@ -209,7 +209,7 @@ def _visible_leaf_rows(reader: Any, shard: Shard, leaf: int, after: bytes) -> It
 
 
 def _differ_in_visible_rows(finished: Walk, theirs: Any, ours: Any) -> bool:
-    return bool(theirs.visible != ours.visible)
+    return bool(theirs[0] != ours[0])
 
 
 # What is derived from rows
