@@ -114,17 +114,17 @@ class Adopter:
         counts."""
         peers = self._membership.listed()
         if shard.name == USER:
-            others = [peer.covered for peer in peers]
+            others = [peer.conversation.covered for peer in peers]
         else:
-            others = [peer.contexts.get(shard.name, Context()) for peer in peers]
+            others = [peer.conversation.contexts.get(shard.name, Context()) for peer in peers]
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
         """Whether a present member covers more of the origin's writes, or may, so that a range can still come."""
         covered = shard.context.get(origin, 0)
         return any(
-            peer.contexts[shard.name].get(origin, 0) > covered
-            if shard.name in peer.contexts
+            peer.conversation.contexts[shard.name].get(origin, 0) > covered
+            if shard.name in peer.conversation.contexts
             else peer.record is not None
             for peer in self._membership.present()
         )

@@ -76,7 +76,9 @@ class Collector:
         if lacking:
             return [peer.member for peer in peers if peer.member and peer.replica in lacking]
         own = [self._member] if self._store.shards[USER].lacking else []
-        return own + [peer.member for peer in peers if peer.member and not peer.vouched.covers_all(self.blocked)]
+        return own + [
+            peer.member for peer in peers if peer.member and not peer.conversation.vouched.covers_all(self.blocked)
+        ]
 
     def _settle(self, reader: Reader, now_ms: int) -> None:
         ticked_ms, self._ticked_ms = self._ticked_ms, now_ms
@@ -111,7 +113,7 @@ class Collector:
             return Context()
         stable = Context(self._store.shards[USER].context)
         for peer in self._membership.listed():
-            stable = stable.met(peer.vouched)
+            stable = stable.met(peer.conversation.vouched)
         return stable
 
     def _sweep(self, transaction: Transaction, now_ms: int, rows_max: int) -> None:

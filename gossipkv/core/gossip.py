@@ -21,6 +21,7 @@ from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context
 from gossipkv.core.clock import timestamp_at
 from gossipkv.core.collected import Collected, is_outdated
+from gossipkv.core.conversation import Asked, Heard
 from gossipkv.core.envelope_room import EnvelopeRoom
 from gossipkv.core.fetch import Fetching
 from gossipkv.core.lacking import LACKING_ROWS_MAX, RECALLS_PER_ROUND, LackedRow, unnamed
@@ -58,7 +59,7 @@ from gossipkv.core.messages import (
 from gossipkv.core.names import latest_names
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.parcel import MEBIBYTE
-from gossipkv.core.peer import Asked, Heard, Peer
+from gossipkv.core.peer import Peer
 from gossipkv.core.progress import Progress
 from gossipkv.core.pushes import Pushes
 from gossipkv.core.retired import last_writes
@@ -154,12 +155,12 @@ class Gossip:
         peer = self._membership.sync_partner(now_ms)
         if peer is None:
             return True
-        peer.is_sync_due = True
+        peer.conversation.is_sync_due = True
         if now_ms >= self._next_audit_ms and peer.has_answered:
             self._next_audit_ms = now_ms + self._options.audit_interval_ms
             for shard_name in self._store.shards:
                 if self._may_fetch(peer, shard_name):
-                    peer.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
+                    peer.conversation.walks[shard_name] = walk.Walk(shard_name, is_audit=True)
         return True
 
     def _follow_clock(self, set_back_ms: int) -> None:
@@ -200,27 +201,28 @@ class Gossip:
 
     def _agenda(self, reader: Reader, peer: Peer, now_ms: int) -> tuple[Message, ...]:
         """What goes to the peer now. What finds no room stays on the agenda for the next envelope."""
+        conversation = peer.conversation
         messages: list[Message] = []
         room = EnvelopeRoom()
-        peer.asked = Asked()
-        digests = [shard.digest(reader) for shard in self._store.shards.values()] if peer.is_sync_due else []
+        conversation.asked = Asked()
+        digests = [shard.digest(reader) for shard in self._store.shards.values()] if conversation.is_sync_due else []
         room.takes(digests)
         for name, shard in self._store.shards.items():
-            if peer.fresh.get(name) and room.bytes_left >= self._push_bytes_max:
+            if conversation.fresh.get(name) and room.bytes_left >= self._push_bytes_max:
                 pushed = self._pushes.push(reader, peer, name, now_ms)
                 room.takes(pushed)
                 messages += pushed
             covered = Covered(name, Context(shard.shown), shard.lacking_through)
-            if name in peer.notes and room.takes([covered]):
-                peer.notes.discard(name)
+            if name in conversation.notes and room.takes([covered]):
+                conversation.notes.discard(name)
                 messages.append(covered)
-            if not peer.holds_back(name):
+            if not conversation.holds_back(name):
                 messages += self._questions(peer, name, room)
-        peer.is_sync_due = peer.is_sync_due and not digests
+        conversation.is_sync_due = conversation.is_sync_due and not digests
         for digest in digests:
-            peer.asked.contexts[digest.shard] = Context(self._store.shards[digest.shard].shown)
+            conversation.asked.contexts[digest.shard] = Context(self._store.shards[digest.shard].shown)
         messages += digests
-        if digests and peer.is_outdated and room.takes([state := self._state(self._store.shards[USER])]):
+        if digests and conversation.is_outdated and room.takes([state := self._state(self._store.shards[USER])]):
             messages.append(state)
         return tuple(messages)
 
@@ -236,15 +238,17 @@ class Gossip:
 
     def _questions(self, peer: Peer, name: str, room: EnvelopeRoom) -> list[Message]:
         """What the peer is asked for, for transfers under way."""
+        conversation = peer.conversation
         messages: list[Message] = []
-        pulling, walking, aside = peer.pulls.get(name), peer.walks.get(name), peer.asides.get(name)
+        pulling, walking = conversation.pulls.get(name), conversation.walks.get(name)
+        aside = conversation.asides.get(name)
         if pulling is not None:
             question = pulling.request(name, self._store.shards[name].lacking_through)
             if room.takes([question]):
-                peer.asked.pulls[name] = pulling
+                conversation.asked.pulls[name] = pulling
                 messages.append(question)
         if walking is not None and room.takes([walking.request()]):
-            peer.asked.walks[name] = walking
+            conversation.asked.walks[name] = walking
             messages.append(walking.request())
         asked = aside.asked if aside is not None and self._is_first_aside(peer, name) else None
         if asked is not None and asked not in messages and room.takes([asked]):
@@ -255,11 +259,11 @@ class Gossip:
         """Whether it is the peer's turn: large rows that are named outside of transfers are fetched from one peer at a
         time."""
         peers = self._membership.peers()
-        return next(other for other in peers if shard_name in other.asides and not other.is_let_go) is peer
+        return next(other for other in peers if shard_name in other.conversation.asides and not other.is_let_go) is peer
 
     def _may_fetch(self, peer: Peer, shard_name: str) -> bool:
         # Where a peer may not be dialled a transfer would never end, and keep all others from beginning.
-        if not peer.endpoint or peer.fetches_wait(shard_name, self._ticked_ms):
+        if not peer.endpoint or peer.conversation.fetches_wait(shard_name, self._ticked_ms):
             return False
         return self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name)
 
@@ -272,7 +276,7 @@ class Gossip:
         ]
         heard_of, ahead = Context(), 0
         for peer in living:
-            context = peer.contexts.get(USER, Context())
+            context = peer.conversation.contexts.get(USER, Context())
             heard_of.advance(context)
             ahead = max(ahead, shard.context.get(own, 0) - context.get(own, 0))
         return heard_of.excess_over(shard.context) + ahead * len(living)
@@ -282,8 +286,8 @@ class Gossip:
         found = []
         for peer in self._membership.members():
             name = peer.member or peer.endpoint
-            found += [Wait(name, shard, is_here=True) for shard in sorted(peer.fetches)]
-            if peer.pushes.failures:
+            found += [Wait(name, shard, is_here=True) for shard in sorted(peer.conversation.fetches)]
+            if peer.conversation.pushes.failures:
                 found.append(Wait(name, USER, is_here=False))
         return found
 
@@ -302,15 +306,15 @@ class Gossip:
 
     def _did_not_fit(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         first_ms, max_ms = self._options.gossip_interval_ms, self._options.retry_ms_max
-        peer.fetches.setdefault(shard_name, Backoff()).failed(now_ms, first_ms, max_ms, self._rng)
+        peer.conversation.fetches.setdefault(shard_name, Backoff()).failed(now_ms, first_ms, max_ms, self._rng)
 
     def _start_pull(self, peer: Peer, shard_name: str) -> None:
         if self._may_fetch(peer, shard_name):
-            peer.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
+            peer.conversation.pulls[shard_name] = pull.Pulling(Context(self._store.shards[shard_name].context))
 
     def _start_walk(self, peer: Peer, shard_name: str, *, is_repair: bool = False) -> None:
         if self._may_fetch(peer, shard_name):
-            peer.walks[shard_name] = walk.Walk(shard_name, is_repair=is_repair)
+            peer.conversation.walks[shard_name] = walk.Walk(shard_name, is_repair=is_repair)
             self._tally.rounds["walk"] += 1
             self._note("walk_started", peer, shard=shard_name)
 
@@ -363,14 +367,14 @@ class Gossip:
             case Pull(context=Abridged()):
                 # Much of what it covers is not known to be covered: a walk skips that, a pull would bring it again.
                 if peer is not None:
-                    peer.learn_lacking(shard.name, message.lacking)
+                    peer.conversation.learn_lacking(shard.name, message.lacking)
                 return [TooFar(shard.name)]
             case Pull():
                 if peer is not None:
-                    peer.learn_lacking(shard.name, message.lacking)
-                    peer.offered.add(shard.name)
+                    peer.conversation.learn_lacking(shard.name, message.lacking)
+                    peer.conversation.offered.add(shard.name)
                     if message.cursor is None:
-                        peer.ahead[shard.name] = Context(shard.context)
+                        peer.conversation.ahead[shard.name] = Context(shard.context)
                 options = self._options
                 parts = recent.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
                 self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
@@ -384,7 +388,7 @@ class Gossip:
                     self._note_lacking(peer, shard.name, intake, message.lacking)
                 advanced = self._store.cover(shard.name, ranges, intake)
                 if peer is not None:
-                    peer.has_given |= bool(advanced) and shard.name == USER
+                    peer.conversation.has_given |= bool(advanced) and shard.name == USER
                 self._pushes.forward(shard.name, advanced)
                 covered = {o: shard.context[o] for o in message.ranges if o in shard.context}
                 return [Covered(shard.name, Context(covered), shard.lacking_through)]
@@ -403,10 +407,12 @@ class Gossip:
                 return [*_what_is_missing(shard), value]
             case State() if peer is not None:
                 # Its own answer says more than a question in its name.
-                peer.is_sync_due = True
+                peer.conversation.is_sync_due = True
             case Covered() if peer is not None:
-                peer.learn_lacking(shard.name, message.lacking)
-                peer.is_sync_due |= not peer.contexts.get(shard.name, Context()).covers_all(message.context)
+                peer.conversation.learn_lacking(shard.name, message.lacking)
+                peer.conversation.is_sync_due |= not peer.conversation.contexts.get(shard.name, Context()).covers_all(
+                    message.context
+                )
             case Offer() if peer is not None:
                 self._start_pull(peer, shard.name)
             case _:
@@ -417,7 +423,7 @@ class Gossip:
         shard = self._store.shards[theirs.shard]
         ours = shard.digest(reader)
         if peer is not None:
-            peer.heard[shard.name] = Heard(theirs, now_ms)
+            peer.conversation.heard[shard.name] = Heard(theirs, now_ms)
         is_in_sync = (ours.context_hash, ours.fingerprint) == (theirs.context_hash, theirs.fingerprint)
         # A member that lacks rows says so in its state.
         is_in_sync &= not (ours.is_lacking or theirs.is_lacking)
@@ -437,7 +443,7 @@ class Gossip:
         """Merge rows that a peer has sent, for a walk or for something else."""
         shard = self._store.shards[message.shard]
         claim = None if walking is None else walking.claim
-        covered = peer.contexts.get(shard.name) if claim is None and peer is not None else claim
+        covered = peer.conversation.contexts.get(shard.name) if claim is None and peer is not None else claim
         is_behind = covered is None or not covered.covers_all(shard.collected.marks)
         intake = self._store.take_in(
             transaction,
@@ -450,7 +456,7 @@ class Gossip:
             authority=None if walking is None else walking.authority,
         )
         for other in self._membership.peers():
-            under_way = other.walks.get(shard.name)
+            under_way = other.conversation.walks.get(shard.name)
             if under_way is not None and under_way is not walking:
                 under_way.note_arrivals(intake.changed)
         intake.refused += message.refused
@@ -534,14 +540,14 @@ class Gossip:
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
         """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
         ones before a walk. They claim nothing, so no harm is done if too many come at once, or while fetches wait."""
-        if peer is None or not message.large or peer.fetches_wait(message.shard, now_ms):
+        if peer is None or not message.large or peer.conversation.fetches_wait(message.shard, now_ms):
             return
-        aside = peer.asides.setdefault(message.shard, Fetching())
+        aside = peer.conversation.asides.setdefault(message.shard, Fetching())
         if len(aside) < ASIDE_ROWS_MAX:
             aside.want(message.large[:ASIDE_ROWS_MAX])
             self.take_large(transaction, message.shard, aside, now_ms, peer)
         if aside.is_finished:
-            peer.asides.pop(message.shard, None)
+            peer.conversation.asides.pop(message.shard, None)
 
     # Exchanges begun here
 
@@ -555,7 +561,7 @@ class Gossip:
         if dialled is None:
             return
         dialled.exchange = None
-        asked, dialled.asked = dialled.asked, Asked()
+        asked, dialled.conversation.asked = dialled.conversation.asked, Asked()
         if not dialled.endpoint:
             # Meanwhile discovery has told that no member is there.
             return
@@ -563,7 +569,7 @@ class Gossip:
         peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
         if peer.endpoint != dialled.endpoint and not is_found:
             # Someone answers in the name of a member that is reached elsewhere, at no host that discovery has found.
-            peer.is_sync_due = True
+            peer.conversation.is_sync_due = True
             return
         if self._is_the_other_process(peer, envelope):
             self._membership.dial_as_recorded(peer)
@@ -591,7 +597,7 @@ class Gossip:
             try:
                 self._take_answer(transaction, peer, message, asked, now_ms)
             except walk.WalkFaultError as fault:
-                peer.walks.pop(message.shard, None)
+                peer.conversation.walks.pop(message.shard, None)
                 self._note("walk_abandoned", peer, shard=message.shard, reason=str(fault))
 
     def _judge_pushed(self, peer: Peer, asked: Asked, room: Room, now_ms: int) -> None:
@@ -600,9 +606,11 @@ class Gossip:
         if not asked.has_values:
             return
         if room < Room.SPENT:
-            peer.pushes.succeeded()
+            peer.conversation.pushes.succeeded()
         else:
-            peer.pushes.failed(now_ms, self._options.gossip_interval_ms, self._options.retry_ms_max, self._rng)
+            peer.conversation.pushes.failed(
+                now_ms, self._options.gossip_interval_ms, self._options.retry_ms_max, self._rng
+            )
 
     def _take_comparison(
         self,
@@ -621,7 +629,7 @@ class Gossip:
         # A peer that covers more of `sys` than it is known to may know of members that are unknown here.
         told = {name: None if isinstance(context, Abridged) else context for name, context in told.items()}
         for digest in digests:
-            peer.heard[digest.shard] = Heard(digest, now_ms)
+            peer.conversation.heard[digest.shard] = Heard(digest, now_ms)
             self._store.tell(digest.shard)
             if digest.shard in states:
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms, is_found=is_found)
@@ -630,7 +638,7 @@ class Gossip:
                     # Both hold the same contents, so they mean the same by each name. To cover as much is not enough:
                     # the peer may cover as many other writes. Nor are rows ahead of a context in the comparison.
                     self._note_compared(peer, digest.shard, asked[digest.shard])
-                peer.learn_context(digest.shard, asked[digest.shard], Context())
+                peer.conversation.learn_context(digest.shard, asked[digest.shard], Context())
                 self._caught_up(peer, digest.shard, now_ms)
         if digests and not states:
             self._tally.rounds["in_sync"] += 1
@@ -640,23 +648,24 @@ class Gossip:
     def _reconcile(
         self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int, *, is_found: bool
     ) -> None:
+        conversation = peer.conversation
         shard, context = self._store.shards[theirs.shard], state.context
         if isinstance(context, Abridged):
             # What either side lacks is not known before `sys` has told which replicas are retired.
-            peer.replace_context(shard.name, context, state.lacking)
+            conversation.replace_context(shard.name, context, state.lacking)
             if shard.name == SYSTEM:
                 self._start_walk(peer, shard.name)
             return
         if shard.name == USER:
-            peer.told_proofs, peer.told_where_found = state.proofs, is_found
+            conversation.told_proofs, conversation.told_where_found = state.proofs, is_found
         is_sound = self._judge_own_data(peer, state, is_found=is_found)
         self._judge_data_of(peer, state)
-        if self.is_outdated or not is_sound or (peer.is_outdated and shard.name == USER):
+        if self.is_outdated or not is_sound or (conversation.is_outdated and shard.name == USER):
             return
-        peer.replace_context(shard.name, context, state.lacking)
+        conversation.replace_context(shard.name, context, state.lacking)
         if shard.name == USER:
             adoptable = self.witnesses.adoptable(USER, peer, state.proofs)
-            peer.collected = Collected(adoptable, 0, state.lineage)
+            conversation.collected = Collected(adoptable, 0, state.lineage)
             # Members come to collect at different times, each of the others having covered it long since.
             shard.adopt_proofs(adoptable)
         they_lack = shard.context.missing_from(context)
@@ -680,7 +689,7 @@ class Gossip:
         is_outdated = self.witnesses.convicts(state.shard, peer, state.proofs, is_found=is_found)
         if is_outdated:
             self.is_outdated = True
-            peer.learn_context(state.shard, state.context, state.lacking)
+            peer.conversation.learn_context(state.shard, state.context, state.lacking)
             self._note_lasting("data_are_outdated", peer, shard=state.shard)
         elif self.progress.may_exchange(peer, USER):
             self.witnesses.doubt(state.shard, peer)
@@ -688,23 +697,22 @@ class Gossip:
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
         """Find out whether the peer may hold rows that are known here to be deleted. It is told with the next round."""
+        conversation = peer.conversation
         if state.shard != USER or peer.replica is None:
             return
-        was_outdated = peer.is_outdated
+        was_outdated = conversation.is_outdated
         proofs = self._store.shards[USER].collected.proofs
-        peer.is_outdated = is_outdated(proofs, peer.replica, state.lineage, state.context)
-        if peer.is_outdated and not was_outdated:
-            peer.pulls.pop(USER, None)
-            peer.walks.pop(USER, None)
-            peer.asides.pop(USER, None)
-            peer.is_sync_due = True
+        conversation.is_outdated = is_outdated(proofs, peer.replica, state.lineage, state.context)
+        if conversation.is_outdated and not was_outdated:
+            conversation.abandon(USER)
+            conversation.is_sync_due = True
             self._note_lasting("member_data_are_outdated", peer, consequence="none of its rows are taken")
 
     def _repair(self, reader: Reader, peer: Peer, theirs: Digest) -> None:
         """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
         anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
         shard = self._store.shards[theirs.shard]
-        if shard.lacking or peer.lacking.get(shard.name):
+        if shard.lacking or peer.conversation.lacking.get(shard.name):
             # It is known what is missing, and asked for again. Many rows that cannot be read come sooner with a walk.
             if len(shard.quarantined.keys() & shard.lacking.keys()) > RECALLS_PER_ROUND:
                 self._start_walk(peer, shard.name, is_repair=True)
@@ -715,23 +723,22 @@ class Gossip:
         self._start_walk(peer, shard.name, is_repair=True)
 
     def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
+        conversation = peer.conversation
         shard = self._store.shards[message.shard]
         if isinstance(message, Delta | WalkRows | ValuePart) and not self.progress.may_exchange(peer, shard.name):
             return
-        pulling = _same(peer.pulls.get(shard.name), asked.pulls.get(shard.name))
-        walking = _same(peer.walks.get(shard.name), asked.walks.get(shard.name))
+        pulling = _same(conversation.pulls.get(shard.name), asked.pulls.get(shard.name))
+        walking = _same(conversation.walks.get(shard.name), asked.walks.get(shard.name))
         match message:
             case Covered():
-                peer.learn_context(shard.name, message.context, message.lacking)
+                conversation.learn_context(shard.name, message.context, message.lacking)
             case Delta():
                 self._take_part(transaction, peer, message, pulling, now_ms)
             case TooFar() if pulling is not None:
-                del peer.pulls[shard.name]
+                del conversation.pulls[shard.name]
                 self._start_walk(peer, shard.name)
             case Unlisted():
-                peer.pulls.pop(shard.name, None)
-                peer.walks.pop(shard.name, None)
-                peer.asides.pop(shard.name, None)
+                conversation.abandon(shard.name)
             case WalkRoot() if walking is not None:
                 walking.take_root(shard, message)
             case WalkSums() if walking is not None:
@@ -747,8 +754,8 @@ class Gossip:
                 self._take_value(transaction, peer, message, pulling, walking, now_ms)
             case _:
                 pass
-        if walking is not None and walking.is_finished and peer.walks.get(shard.name) is walking:
-            untold = unnamed(peer.lacking.get(shard.name, Context()), walking.lacking)
+        if walking is not None and walking.is_finished and conversation.walks.get(shard.name) is walking:
+            untold = unnamed(conversation.lacking.get(shard.name, Context()), walking.lacking)
             if not shard.context.covers_all(untold):
                 walking.claim = Context()
             elif not walking.is_audit:
@@ -759,7 +766,7 @@ class Gossip:
         self, transaction: Transaction, peer: Peer, part: Delta, pulling: pull.Pulling | None, now_ms: int
     ) -> None:
         intake = self.take_in(transaction, part, now_ms, peer)
-        if pulling is None or peer.pulls.get(part.shard) is not pulling:
+        if pulling is None or peer.conversation.pulls.get(part.shard) is not pulling:
             # Not asked for any more; given up, it may be, for what these very rows told of the peer.
             self._set_aside(transaction, peer, part, now_ms)
             return
@@ -781,12 +788,12 @@ class Gossip:
         shard_name = part.shard
         if walking is not None:
             walking.intake.refused += self.take_value(transaction, part, walking.fetching, now_ms, peer, walking)
-        aside = peer.asides.get(shard_name)
+        aside = peer.conversation.asides.get(shard_name)
         if aside is not None:
             self.take_value(transaction, part, aside, now_ms, peer)
             if aside.is_finished:
                 # The row may have told of the peer, and all that was under way with it was given up.
-                peer.asides.pop(shard_name, None)
+                peer.conversation.asides.pop(shard_name, None)
         if pulling is not None:
             pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms, peer)
             self._conclude_pull(peer, shard_name, pulling, now_ms)
@@ -794,11 +801,12 @@ class Gossip:
     def _conclude_pull(self, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
         """Cover what the pull claims, once all of it is here, but for ranges of which the peer may have come to lack a
         row that it has not named."""
-        if peer.pulls.get(shard_name) is not pulling or pulling.claim is None or not pulling.is_finished:
+        conversation = peer.conversation
+        if conversation.pulls.get(shard_name) is not pulling or pulling.claim is None or not pulling.is_finished:
             return
-        del peer.pulls[shard_name]
+        del conversation.pulls[shard_name]
         self._note_lacking(peer, shard_name, pulling.intake, pulling.lacking)
-        untold = unnamed(peer.lacking.get(shard_name, Context()), pulling.lacking)
+        untold = unnamed(conversation.lacking.get(shard_name, Context()), pulling.lacking)
         claim = {origin: claimed for origin, claimed in pulling.claim.items() if claimed.after >= untold.get(origin, 0)}
         advanced = self._store.cover(shard_name, claim, pulling.intake)
         self._pushes.forward(shard_name, advanced)
@@ -806,7 +814,7 @@ class Gossip:
         self._transferred(peer, shard_name, pulling.intake, now_ms)
 
     def _finish_walk(self, transaction: Transaction, peer: Peer, shard_name: str, now_ms: int) -> None:
-        finished = peer.walks.pop(shard_name)
+        finished = peer.conversation.walks.pop(shard_name)
         if finished.is_audit:
             self._judge_fetched(peer, shard_name, finished.intake, now_ms)
             if finished.rows_received:
@@ -820,7 +828,7 @@ class Gossip:
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
         shard.note_timestamp(min(finished.collected.timestamp, latest))
         adoptable = self.witnesses.adoptable(shard_name, peer, finished.collected.proofs)
-        peer.collected = finished.collected._replace(proofs=adoptable)
+        peer.conversation.collected = finished.collected._replace(proofs=adoptable)
         self._note("walk_finished", peer, shard=shard_name, rows=finished.rows_received)
         self._transferred(peer, shard_name, finished.intake, now_ms)
 
@@ -842,19 +850,20 @@ class Gossip:
         if intake.lacked_room:
             self._did_not_fit(peer, shard_name, now_ms)
         else:
-            peer.fetches.pop(shard_name, None)
+            peer.conversation.fetches.pop(shard_name, None)
         return not intake.lacked_room
 
     def _transferred(self, peer: Peer, shard_name: str, intake: Intake, now_ms: int) -> None:
         """A transfer has ended; not completely if a row was refused."""
-        peer.notes.add(shard_name)
-        peer.has_given |= shard_name == USER
+        conversation = peer.conversation
+        conversation.notes.add(shard_name)
+        conversation.has_given |= shard_name == USER
         if not self._judge_fetched(peer, shard_name, intake, now_ms):
             # What did not fit is lacking: that is no sync.
             return
         if shard_name == SYSTEM:
             # Rows of the users may have waited until it is known that both are members.
-            peer.is_sync_due = True
+            conversation.is_sync_due = True
         if not intake.refused:
             self._caught_up(peer, shard_name, now_ms)
         else:
@@ -862,26 +871,28 @@ class Gossip:
 
     def _caught_up(self, peer: Peer, shard_name: str, now_ms: int) -> None:
         """What the peer covered a moment ago is covered here: the data are now as old as the peer's are."""
+        conversation = peer.conversation
         if shard_name == USER and peer.replica is not None:
             shard = self._store.shards[USER]
-            shard.adopt_proofs(peer.collected.proofs)
+            shard.adopt_proofs(conversation.collected.proofs)
             # Of a source that lacked rows, less was taken over than it had collected. Counterexample to inheriting from
             # it even so: a newcomer that fills itself from such a source would be outdated by the source's own proofs.
-            if peer.has_given and shard.context.covers_all(peer.collected.marks):
-                shard.inherit((*peer.collected.lineage, peer.replica), self._store.replica)
+            if conversation.has_given and shard.context.covers_all(conversation.collected.marks):
+                shard.inherit((*conversation.collected.lineage, peer.replica), self._store.replica)
         self._synced(peer, shard_name, now_ms)
 
     def _synced(self, peer: Peer, shard_name: str, now_ms: int) -> None:
-        peer.synced_at_ms[shard_name] = now_ms
-        peer.fetches.pop(shard_name, None)
+        conversation = peer.conversation
+        conversation.synced_at_ms[shard_name] = now_ms
+        conversation.fetches.pop(shard_name, None)
         if peer.is_ready:
-            peer.synced_while_ready.add(shard_name)
+            conversation.synced_while_ready.add(shard_name)
         if shard_name == SYSTEM and self.progress.learns_settings_from(peer):
             self._store.knows_settings = True
 
     def _succeeded(self, peer: Peer) -> None:
         was_heard = peer.has_answered
-        peer.is_unreadable = False
+        peer.conversation.is_unreadable = False
         self._membership.succeeded(peer)
         if peer.is_told_unreached or not was_heard:
             is_end, peer.is_told_unreached = peer.is_told_unreached, False
@@ -893,10 +904,10 @@ class Gossip:
         if peer is None:
             return
         peer.exchange = None
-        peer.is_unreadable = was_answered
-        if peer.asked.contexts:
+        peer.conversation.is_unreadable = was_answered
+        if peer.conversation.asked.contexts:
             self._tally.rounds["failed"] += 1
-        peer.asked = Asked()
+        peer.conversation.asked = Asked()
         self._membership.failed(peer, now_ms)
         if not peer.is_told_unreached and not peer.is_let_go:
             peer.is_told_unreached = True
@@ -917,10 +928,10 @@ class Gossip:
             peer = self._exchanges.pop(exchange, None)
             if peer is not None:
                 peer.exchange = None
-                peer.asked = Asked()
+                peer.conversation.asked = Asked()
         for peer in self._membership.peers():
-            peer.abandon_transfers()
-            peer.is_sync_due = True
+            peer.conversation.abandon_transfers()
+            peer.conversation.is_sync_due = True
         self._written.clear()
         self.notices.clear()
         self.changed.clear()
@@ -948,7 +959,7 @@ class Gossip:
     def _note_compared(self, peer: Peer, shard_name: str, asked: Context) -> None:
         """A comparison that began with this context showed nothing wrong with the names of this replica."""
         own = asked.get(self._store.replica, 0)
-        peer.compared[shard_name] = max(own, peer.compared.get(shard_name, 0))
+        peer.conversation.compared[shard_name] = max(own, peer.conversation.compared.get(shard_name, 0))
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
         self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))

@@ -231,11 +231,11 @@ class Membership:
             recorded = peer.record.endpoints.get(GOSSIP, "")
             if peer.is_unvouched and self.may_dial(recorded):
                 peer.is_unvouched = False
-                peer.endpoint, peer.failures, peer.retry_at_ms, peer.is_sync_due = recorded, 0, 0, True
+                peer.endpoint, peer.failures, peer.retry_at_ms, peer.conversation.is_sync_due = recorded, 0, 0, True
             elif peer.endpoint == recorded and not peer.has_answered and not self.may_dial(recorded):
                 peer.endpoint = ""
                 # What is under way with it would never end, and nothing else would be fetched meanwhile.
-                peer.abandon_transfers()
+                peer.conversation.abandon_transfers()
                 self._note_unvouched(peer, recorded)
 
     def may_dial(self, endpoint: str) -> bool:
@@ -278,7 +278,7 @@ class Membership:
             peer.is_let_go = True
             if peer.member is not None:
                 self._swim.let_go(peer.member)
-            peer.abandon_transfers()
+            peer.conversation.abandon_transfers()
             self._note_gone(peer)
 
     def _note_gone(self, peer: Peer) -> None:
@@ -301,7 +301,7 @@ class Membership:
             peer.is_let_go = False
             if peer.member is not None:
                 self._swim.take_back(peer.member)
-            peer.is_sync_due = True
+            peer.conversation.is_sync_due = True
             peer.retry_at_ms = min(peer.retry_at_ms, retry_at_ms)
             self.notices.append(Notice("member_taken_back", {"peer": peer.member}))
 
@@ -327,7 +327,7 @@ class Membership:
 
     def all_hold(self, shard: str, dot: Dot) -> bool:
         """Whether all that are present are known to hold a write, or what superseded it."""
-        return self.lists_all and all(peer.holds(shard, dot) for peer in self.present())
+        return self.lists_all and all(peer.conversation.holds(shard, dot) for peer in self.present())
 
     def load_forgotten(self, replicas: Iterable[ReplicaId], withdrawn: Iterable[ReplicaId]) -> None:
         """Take what is committed in place of what was known."""
@@ -379,7 +379,7 @@ class Membership:
             if peer.member is not None and replica == _runs_as(peer):
                 del self._members[peer.member]
                 self._left_by_forgotten.add(peer.endpoint)
-                peer.abandon_transfers()
+                peer.conversation.abandon_transfers()
                 self._swim.let_go(peer.member)
                 fields: dict[str, object] = {"peer": peer.member, "replica": f"{replica:016x}"}
                 self.notices.append(Notice(MEMBER_FORGOTTEN, fields, is_warning=peer.is_told_unreached))
@@ -407,7 +407,7 @@ class Membership:
             self._drop_aliases(member)
             peer.failures = 0
             peer.retry_at_ms = 0
-            peer.is_sync_due = True
+            peer.conversation.is_sync_due = True
         peer.endpoint = endpoint
         if returned and self._may_exist(peer):
             self._take_back(peer, 0)
@@ -504,10 +504,10 @@ class Membership:
         peer.failures += 1
         pause_ms = min(self._options.gossip_interval_ms * 2 ** min(peer.failures - 1, 16), self._options.retry_ms_max)
         peer.retry_at_ms = now_ms + round(pause_ms * self._rng.uniform(0.75, 1.25))
-        peer.is_sync_due = True
-        peer.offered.clear()
+        peer.conversation.is_sync_due = True
+        peer.conversation.offered.clear()
         if peer.failures >= 3:
-            peer.abandon_transfers()
+            peer.conversation.abandon_transfers()
         if peer.member is not None:
             self._drop_aliases(peer.member)
             # Where it answered last somebody else may be by now.

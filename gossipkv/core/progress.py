@@ -26,7 +26,9 @@ class Progress:
         which it has sent rows. Never if the peer's data are outdated."""
         if shard_name == SYSTEM:
             return True
-        return self._membership.lists(peer, self._store.shards[SYSTEM].context) and not (peer and peer.is_outdated)
+        return self._membership.lists(peer, self._store.shards[SYSTEM].context) and not (
+            peer and peer.conversation.is_outdated
+        )
 
     def may_hand_over(self, peer: Peer | None, shard_name: str) -> bool:
         """Whether single rows of the shard may be sent to the peer and accepted from it: not before this replica has
@@ -37,7 +39,8 @@ class Progress:
         """Whether a pull or walk of the shard is under way: two at once would transfer the same rows twice. Audits do
         not count, because they transfer next to nothing."""
         return any(
-            shard_name in peer.pulls or (shard_name in peer.walks and not peer.walks[shard_name].is_audit)
+            shard_name in peer.conversation.pulls
+            or (shard_name in peer.conversation.walks and not peer.conversation.walks[shard_name].is_audit)
             for peer in self._membership.peers()
         )
 
@@ -45,14 +48,14 @@ class Progress:
         """Whether all shards have been synced since the start: with some one member that was ready, or with everyone
         that discovery and `sys.members` name, none of whom is."""
         peers = [peer for peer in self._membership.peers() if peer.status != LEFT]
-        if any(self._store.shards.keys() <= peer.synced_while_ready for peer in peers):
+        if any(self._store.shards.keys() <= peer.conversation.synced_while_ready for peer in peers):
             return True
         return self._membership.has_looked and bool(peers) and all(self._has_synced(peer) for peer in peers)
 
     def can_expect_nothing(self) -> bool:
         """Whether no member that answers could bring this replica further up to date."""
         peers = list(self._membership.peers())
-        if any(peer.is_unreadable and not peer.is_let_go for peer in peers):
+        if any(peer.conversation.is_unreadable and not peer.is_let_go for peer in peers):
             return False
         if not self._membership.has_been_answered:
             return True
@@ -61,7 +64,7 @@ class Progress:
         return any(self._has_synced(peer) for peer in peers) and not any(map(self.is_transferring, self._store.shards))
 
     def _has_synced(self, peer: Peer) -> bool:
-        return not peer.is_ready and len(peer.synced_at_ms) == len(self._store.shards)
+        return not peer.is_ready and len(peer.conversation.synced_at_ms) == len(self._store.shards)
 
     def learns_settings_from(self, peer: Peer) -> bool:
         """Whether a sync of `sys` with this peer, which has just been completed, tells the settings of all tables. A
@@ -69,16 +72,16 @@ class Progress:
         been asked."""
         peers = [other for other in self._membership.peers() if other.status != LEFT]
         return peer.is_informed or (
-            self._membership.has_looked and all(SYSTEM in other.synced_at_ms for other in peers)
+            self._membership.has_looked and all(SYSTEM in other.conversation.synced_at_ms for other in peers)
         )
 
     def learn_stable(self) -> None:
         """What every listed member covers, where all have said what they cover."""
         members = self._membership.members()
         for name, shard in self._store.shards.items():
-            if shard.lacking or any(peer.lacking.get(name) for peer in members):
+            if shard.lacking or any(peer.conversation.lacking.get(name) for peer in members):
                 continue
-            contexts = [peer.contexts.get(name) for peer in members]
+            contexts = [peer.conversation.contexts.get(name) for peer in members]
             known = [context for context in contexts if context is not None]
             if len(known) == len(contexts):
                 self._store.set_stable(name, [shard.context, *known])
@@ -89,16 +92,17 @@ class Progress:
         listed = self._membership.listed()
         for name, shard in self._store.shards.items():
             if listed and self._membership.lists_all and not self._membership.has_unknown_contacts:
-                shard.note_certain(min([peer.compared.get(name, 0) for peer in listed]))
+                shard.note_certain(min([peer.conversation.compared.get(name, 0) for peer in listed]))
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None], *, is_ahead: bool = False) -> None:
         """The peer has told at one moment, per shard, what it covers. It counts for nothing while the peer lacks a row,
         nor while this replica lacks one of `sys`: that may be the record of a member which the peer gave rows to."""
-        if peer.lacking.get(USER) or self._store.shards[SYSTEM].lacking:
+        conversation = peer.conversation
+        if conversation.lacking.get(USER) or self._store.shards[SYSTEM].lacking:
             return
         listing, context = told.get(SYSTEM), told.get(USER)
         if listing is not None and context is not None and self._store.shards[SYSTEM].context.covers_all(listing):
-            peer.covered = peer.covered.joined(context)
+            conversation.covered = conversation.covered.joined(context)
             if not is_ahead:
                 # A row that no context covers may be older than a tombstone that is about to go.
-                peer.vouched = peer.vouched.joined(context)
+                conversation.vouched = conversation.vouched.joined(context)

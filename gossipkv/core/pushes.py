@@ -44,38 +44,40 @@ class Pushes:
 
     def push(self, reader: Reader, peer: Peer, shard_name: str, now_ms: int) -> list[Message]:
         """The writes that wait to be pushed, or an offer of them."""
+        conversation = peer.conversation
         if not self._progress.may_exchange(peer, shard_name):
             return []
-        known = peer.contexts.get(shard_name)
+        known = conversation.contexts.get(shard_name)
         if known is None:
-            peer.is_sync_due = True
+            conversation.is_sync_due = True
             return []
         shard = self._store.shards[shard_name]
         if shard_name != SYSTEM and not peer.takes_values(now_ms):
             return self._news(reader, peer, shard)
-        if shard_name in peer.offered:
+        if shard_name in conversation.offered:
             return []
-        origins = [o for o in sorted(peer.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
+        origins = [o for o in sorted(conversation.fresh[shard_name]) if shard.context.get(o, 0) > known.get(o, 0)]
         if not origins:
-            del peer.fresh[shard_name]
-            peer.ahead.pop(shard_name, None)
+            del conversation.fresh[shard_name]
+            conversation.ahead.pop(shard_name, None)
             return []
         delta = pull.push(reader, shard, known, origins, self._part_bytes, self._whole_row_bytes_max)
         if delta is None:
-            peer.offered.add(shard_name)
+            conversation.offered.add(shard_name)
             return [Offer(shard_name), *self._own_record(reader, shard), *self._ahead(reader, peer, shard)]
-        del peer.fresh[shard_name]
-        peer.ahead.pop(shard_name, None)
+        del conversation.fresh[shard_name]
+        conversation.ahead.pop(shard_name, None)
         self._tally.rows_sent += len(delta.rows)
-        peer.asked.has_values |= shard_name != SYSTEM and any(row.is_visible for _, row in delta.rows)
+        conversation.asked.has_values |= shard_name != SYSTEM and any(row.is_visible for _, row in delta.rows)
         return [delta]
 
     def _news(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
         """What has been written lately, once and claiming nothing, for a peer that has no room for all that it lacks:
         this may fit. A peer whose room is spent is sent what was deleted, which makes room. All goes on waiting to be
         pushed."""
-        since = peer.ahead.get(shard.name, peer.contexts[shard.name])
-        peer.ahead[shard.name] = Context(shard.context)
+        conversation = peer.conversation
+        since = conversation.ahead.get(shard.name, conversation.contexts[shard.name])
+        conversation.ahead[shard.name] = Context(shard.context)
         rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
         if rows is not None and peer.room >= Room.SPENT:
             rows = replace(rows, rows=tuple(copy for copy in rows.rows if not copy.row.is_visible), large=())
@@ -86,8 +88,8 @@ class Pushes:
 
     def _ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
         """The writes since a long transfer to the peer began. Sent with each offer, so about once per round."""
-        since = peer.ahead.get(shard.name, shard.context)
-        peer.ahead[shard.name] = Context(shard.context)
+        since = peer.conversation.ahead.get(shard.name, shard.context)
+        peer.conversation.ahead[shard.name] = Context(shard.context)
         rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
         if rows is None:
             return []
@@ -108,4 +110,4 @@ class Pushes:
 
     def freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
         for peer in peers:
-            peer.fresh.setdefault(shard_name, set()).update(origins)
+            peer.conversation.fresh.setdefault(shard_name, set()).update(origins)

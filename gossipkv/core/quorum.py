@@ -213,7 +213,9 @@ class Quorum:
         _, heard = self._heard.get((shard, address), (through, set()))
         unheard = [peer for peer in peers if peer.replica not in heard]
         # Who covers the row and has said even so that it lacks it is not asked again before the others.
-        certain = [peer for peer in unheard if all(peer.holds(shard, Dot(*entry)) for entry in through.items())]
+        certain = [
+            peer for peer in unheard if all(peer.conversation.holds(shard, Dot(*entry)) for entry in through.items())
+        ]
         candidates = certain or unheard or peers
         if candidates:
             peer = candidates[self._recalls % len(candidates)]

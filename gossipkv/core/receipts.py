@@ -73,8 +73,11 @@ class Receipts:
         if waiting.receipt is not None:
             for peer in self._lacking(waiting, waiting.receipt):
                 if waiting.receipt.dot.replica != self._store.replica:
-                    peer.is_sync_due = True
-                elif waiting.receipt.shard in peer.offered or waiting.receipt.shard not in peer.contexts:
+                    peer.conversation.is_sync_due = True
+                elif (
+                    waiting.receipt.shard in peer.conversation.offered
+                    or waiting.receipt.shard not in peer.conversation.contexts
+                ):
                     self._hand_over(peer, waiting)
 
     def withdraw(self, ticket: int) -> Coverage | Reach | None:
@@ -90,7 +93,7 @@ class Receipts:
         for waiting in self._waiting.values():
             if waiting.receipt is not None:
                 for peer in self._lacking(waiting, waiting.receipt):
-                    peer.is_sync_due = True
+                    peer.conversation.is_sync_due = True
                     if waiting.has_ticked:
                         self._hand_over(peer, waiting)
                 waiting.has_ticked = True
@@ -135,6 +138,6 @@ class Receipts:
 
 def _has(peer: Peer, receipt: Receipt, handed: Mapping[str, ReplicaId]) -> bool:
     """Whether the peer, as the replica that it is now, has said that it has the write."""
-    if peer.holds(receipt.shard, receipt.dot):
+    if peer.conversation.holds(receipt.shard, receipt.dot):
         return True
     return bool(handed) and peer.replica is not None and handed.get(peer.member or "") == peer.replica

@@ -448,7 +448,7 @@ class Replica:
         """Why, and what is known of others' copies."""
         covered = {name: Context() for name in self._store.shards}
         for peer in self._membership.peers():
-            for name, context in peer.contexts.items():
+            for name, context in peer.conversation.contexts.items():
                 covered[name].advance(context)
         is_forgotten = self._membership.is_forgotten(self.identity.replica)
         at_start = self._store.sequences_at_start

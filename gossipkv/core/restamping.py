@@ -152,7 +152,7 @@ class Restamper:
         if latest_ms is None or not all(self._may_exchange(peer, shard.name) for peer in peers):
             return None
         own = self._store.replica
-        covered = max(peer.contexts.get(shard.name, Context()).get(own, 0) for peer in peers)
+        covered = max(peer.conversation.contexts.get(shard.name, Context()).get(own, 0) for peer in peers)
         after = max(covered, self._reached.get(shard.name, 0))
         entries = list(islice(reader.journal(shard.name, own, after), ENTRIES_PER_LOOK))
         self._reached[shard.name] = entries[-1].sequence if len(entries) == ENTRIES_PER_LOOK else 0

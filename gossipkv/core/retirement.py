@@ -96,14 +96,14 @@ class Retirer:
         return (
             not self._store.shards[SYSTEM].lacking
             and self._membership.all_hold(SYSTEM, last)
-            and all(peer.vouched.get(origin, 0) >= sequences[USER] for peer in self._membership.listed())
+            and all(peer.conversation.vouched.get(origin, 0) >= sequences[USER] for peer in self._membership.listed())
         )
 
     def _is_all_that_peers_know(self, origin: ReplicaId, sequences: dict[str, int]) -> bool:
         return not any(
             context.get(origin, 0) > sequences[name]
             for peer in self._membership.present()
-            for name, context in peer.contexts.items()
+            for name, context in peer.conversation.contexts.items()
         )
 
     def _is_its_turn(self, incarnation: int) -> bool:

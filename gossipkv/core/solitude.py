@@ -79,7 +79,9 @@ class Solitude:
         return now_ms - since_ms >= self._silence_ms
 
     def _note_sync(self) -> bool:
-        self._has_synced = self._has_synced or any(SYSTEM in peer.synced_at_ms for peer in self._membership.peers())
+        self._has_synced = self._has_synced or any(
+            SYSTEM in peer.conversation.synced_at_ms for peer in self._membership.peers()
+        )
         return self._has_synced
 
     def since_ms(self, now_ms: int) -> int | None:

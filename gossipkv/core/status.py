@@ -209,7 +209,8 @@ def _lacking(store: Store) -> Iterator[LackingRow]:
 
 def _has_pushed_everything(identity: Identity, store: Store, membership: Membership) -> bool:
     return all(
-        shard.context.get(identity.replica, 0) <= peer.contexts.get(name, Context()).get(identity.replica, 0)
+        shard.context.get(identity.replica, 0)
+        <= peer.conversation.contexts.get(name, Context()).get(identity.replica, 0)
         for name, shard in store.shards.items()
         for peer in membership.members()
         if peer.is_answering
@@ -220,8 +221,8 @@ def _own_shard(shard: Shard, membership: Membership, now_ms: int) -> ShardStatus
     heard_of = Context()
     synced_at_ms = None
     for peer in membership.members():
-        heard_of.advance(peer.contexts.get(shard.name, Context()))
-        at_ms = peer.synced_at_ms.get(shard.name)
+        heard_of.advance(peer.conversation.contexts.get(shard.name, Context()))
+        at_ms = peer.conversation.synced_at_ms.get(shard.name)
         if at_ms is not None:
             synced_at_ms = max(at_ms, synced_at_ms or at_ms)
     totals = shard.totals
@@ -256,13 +257,13 @@ def _describe_peer(peer: Peer, store: Store, now_ms: int) -> MemberStatus:
 
 
 def _peer_shard(peer: Peer, shard: Shard, now_ms: int) -> ShardStatus:
-    heard = peer.heard.get(shard.name)
-    synced_at_ms = peer.synced_at_ms.get(shard.name)
+    heard = peer.conversation.heard.get(shard.name)
+    synced_at_ms = peer.conversation.synced_at_ms.get(shard.name)
     return ShardStatus(
         rows=heard.digest.rows if heard else 0,
         tombstones=heard.digest.tombstones if heard else 0,
         fingerprint=heard.digest.fingerprint if heard else 0,
-        rows_behind=shard.context.excess_over(peer.contexts.get(shard.name, {})),
+        rows_behind=shard.context.excess_over(peer.conversation.contexts.get(shard.name, {})),
         last_sync_ms=None if synced_at_ms is None else max(0, now_ms - synced_at_ms),
         heard_ms=None if heard is None else max(0, now_ms - heard.at_ms),
     )
@@ -270,8 +271,8 @@ def _peer_shard(peer: Peer, shard: Shard, now_ms: int) -> ShardStatus:
 
 def _transfers(membership: Membership) -> Iterator[tuple[str, str]]:
     for peer in membership.members():
-        for name in peer.pulls:
+        for name in peer.conversation.pulls:
             yield name, f"pulling from {peer.member}"
-        for name, walk in peer.walks.items():
+        for name, walk in peer.conversation.walks.items():
             kind = "auditing" if walk.is_audit else "walking"
             yield name, f"{kind} {peer.member}: {walk.rows_received} rows, {walk.nodes_left} of 256 nodes left"

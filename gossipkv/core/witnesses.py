@@ -67,8 +67,8 @@ class Witnesses:
         return any(
             other.is_answering
             and other.is_ready
-            and (other.told_where_found or not found)
-            and self._store.is_outdated(shard_name, other.told_proofs)
+            and (other.conversation.told_where_found or not found)
+            and self._store.is_outdated(shard_name, other.conversation.told_proofs)
             for other in found or others
         )
 
@@ -78,7 +78,7 @@ class Witnesses:
             return ()
         if self._membership.is_vouched(peer):
             return proofs
-        contexts = [other.contexts.get(shard_name, Context()) for other in self._others(peer)]
+        contexts = [other.conversation.contexts.get(shard_name, Context()) for other in self._others(peer)]
         return tuple([proof for proof in proofs if all(context.covers_all(proof.marks) for context in contexts)])
 
     def _lists(self, peer: Peer) -> bool:

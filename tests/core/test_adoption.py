@@ -94,7 +94,7 @@ def test_a_dead_member_without_a_record_keeps_no_write_from_being_adopted() -> N
     for member in cluster.members.values():
         peer = member.driver.replica._membership.identified(Peer(endpoint_of("d")), "d", 1, cluster.now_ms)
         peer.become_replica(99, 1)
-        peer.learn_context(USER, Context({gone: 99}), Context())
+        peer.conversation.learn_context(USER, Context({gone: 99}), Context())
         peer.standing.status = DEAD
     live(cluster, AGE_MS // 1_000 + 90)
     for member in cluster.members.values():

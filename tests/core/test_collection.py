@@ -364,10 +364,10 @@ def test_what_a_peer_covers_counts_once_all_members_that_it_knows_of_are_known()
     cluster = clustered("a", "b")
     progress = cluster.members["a"].driver.replica._gossip.progress
     [peer] = cluster.members["a"].driver.replica.peers
-    listing, vouched = cluster.members["a"].context(SYSTEM), peer.vouched
+    listing, vouched = cluster.members["a"].context(SYSTEM), peer.conversation.vouched
     stranger = Context({**listing, 99: 1})
     progress.note_vouched(peer, {SYSTEM: stranger, USER: Context({1: 7})})
     progress.note_vouched(peer, {SYSTEM: None, USER: Context({1: 7})})
-    assert peer.vouched == vouched
+    assert peer.conversation.vouched == vouched
     progress.note_vouched(peer, {SYSTEM: Context(listing), USER: Context({1: 7})})
-    assert peer.vouched.covers(Dot(1, 7))
+    assert peer.conversation.vouched.covers(Dot(1, 7))

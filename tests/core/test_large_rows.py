@@ -455,7 +455,7 @@ def test_a_large_row_that_is_handed_over_counts_once_the_member_says_that_it_hol
     cluster = joined("a", "b", **SMALL)
     a, b = cluster.members["a"], cluster.members["b"]
     [peer] = a.driver.replica.peers
-    peer.offered.add(USER)  # It catches up, and pushes are held back.
+    peer.conversation.offered.add(USER)  # It catches up, and pushes are held back.
     result = put(cluster, "a", LARGE, bytes(3_000))
     assert isinstance(result, Written)
     a.outbox.clear()

@@ -203,7 +203,12 @@ def test_a_member_that_moved_is_tried_at_its_new_endpoint_at_once() -> None:
     member(known, "a").standing.status = DEAD
     known.learn_record("a", record("http://a:2", incarnation=2), DOT)
     peer = member(known, "a")
-    assert (peer.endpoint, peer.status, peer.is_idle(0), peer.is_sync_due) == ("http://a:2", ALIVE, True, True)
+    assert (peer.endpoint, peer.status, peer.is_idle(0), peer.conversation.is_sync_due) == (
+        "http://a:2",
+        ALIVE,
+        True,
+        True,
+    )
 
 
 def test_a_member_that_moves_to_the_endpoint_of_a_contact_takes_its_place() -> None:
@@ -218,9 +223,9 @@ def test_a_member_that_returns_as_another_replica_starts_from_nothing_known() ->
     known = membership()
     known.learn_record("a", record("http://a:1", replica=7, incarnation=1), DOT)
     peer = member(known, "a")
-    peer.learn_context("usr", Context({1: 5}), Context())
+    peer.conversation.learn_context("usr", Context({1: 5}), Context())
     known.learn_record("a", record("http://a:1", replica=8, incarnation=2), DOT)
-    assert (peer.replica, peer.contexts) == (8, {})
+    assert (peer.replica, peer.conversation.contexts) == (8, {})
     peer.become_replica(7, 1)
     assert peer.replica == 8, "an older incarnation is no news"
     assert known.names() == {8: "a"}
@@ -365,12 +370,12 @@ def test_a_fanout_of_one_crosses_now_and_then() -> None:
 def test_a_transfer_is_given_up_after_three_failures() -> None:
     known = with_members(1)
     peer = member(known, "m00")
-    peer.offered.add("usr")
+    peer.conversation.offered.add("usr")
     for failures in (1, 2, 3):
-        peer.walks["usr"] = Walk("usr")
+        peer.conversation.walks["usr"] = Walk("usr")
         known.failed(peer, 0)
-        assert ("usr" in peer.walks) == (failures < 3)
-    assert peer.offered == set()
+        assert ("usr" in peer.conversation.walks) == (failures < 3)
+    assert peer.conversation.offered == set()
 
 
 ALL = frozenset({"self", "m00", "m01", "m02"})
@@ -384,14 +389,14 @@ def events(known: Membership) -> list[tuple[str, object]]:
 def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:
     known = with_members(3)
     gone = member(known, "m01")
-    gone.walks["usr"] = Walk("usr")
+    gone.conversation.walks["usr"] = Walk("usr")
     all_answered(known)
     known.discovered([FOUND[0], FOUND[2]], ALL - {"m01"})
     assert [(peer.member, peer.status) for peer in known.members()] == [("m00", ALIVE), ("m01", LEFT), ("m02", ALIVE)]
     assert names(known.push_targets()) == ["m00", "m02"]
     assert {peer.member for peer in (known.sync_partner(0) for _ in range(50)) if peer is not None} == {"m00", "m02"}
     assert not gone.is_idle(10**9)
-    assert not gone.walks
+    assert not gone.conversation.walks
     assert gone.record is not None
     assert not gone.record.has_left
     known.discovered(FOUND, ALL - {"m01"})
@@ -425,9 +430,9 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_is_listed_again() -> Non
     peer = member(known, "m00")
     known.failed(peer, 0)
     known.discovered(FOUND, ALL - {"m00"})
-    peer.is_sync_due = False
+    peer.conversation.is_sync_due = False
     known.discovered(FOUND, ALL)
-    assert (peer.status, peer.is_sync_due, peer.is_idle(0)) == (ALIVE, True, True)
+    assert (peer.status, peer.conversation.is_sync_due, peer.is_idle(0)) == (ALIVE, True, True)
     assert events(known) == [("member_let_go", "m00"), ("member_taken_back", "m00")]
 
 
@@ -437,7 +442,7 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_speaks() -> None:
     known.failed(peer, 0)
     known.discovered(FOUND, ALL - {"m00"})
     known.heard_from(peer, 5)
-    assert (peer.status, peer.failures, peer.is_sync_due, peer.is_idle(5)) == (ALIVE, 1, True, True)
+    assert (peer.status, peer.failures, peer.conversation.is_sync_due, peer.is_idle(5)) == (ALIVE, 1, True, True)
 
 
 def test_a_member_that_was_let_go_is_taken_back_when_it_answers() -> None:
@@ -445,7 +450,7 @@ def test_a_member_that_was_let_go_is_taken_back_when_it_answers() -> None:
     peer = member(known, "m00")
     known.discovered(FOUND, ALL - {"m00"})
     known.succeeded(peer)
-    assert (peer.status, peer.is_sync_due) == (ALIVE, True)
+    assert (peer.status, peer.conversation.is_sync_due) == (ALIVE, True)
 
 
 def test_a_member_that_was_let_go_is_taken_back_when_its_record_tells_of_a_later_start() -> None:

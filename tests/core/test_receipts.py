@@ -40,7 +40,7 @@ def test_a_member_that_is_merely_behind_gets_the_row_beside_its_transfer() -> No
     cluster = joined()
     a = cluster.members["a"]
     [peer] = a.driver.replica.peers
-    peer.offered.add(USER)  # It catches up, and pushes are held back.
+    peer.conversation.offered.add(USER)  # It catches up, and pushes are held back.
     dot = written(cluster).dot
     batch = cluster.run("a", Await(1, 2, Receipt(USER, dot), {ADDRESS: dot}))
     [direct] = [send for send in batch.effects.sends if isinstance(send.envelope.messages[0], Delta)]
@@ -60,7 +60,7 @@ def test_a_batch_that_one_message_does_not_hold_is_handed_over_in_several() -> N
     cluster = joined(part_bytes=1_000)
     a, b = cluster.members["a"], cluster.members["b"]
     [peer] = a.driver.replica.peers
-    peer.offered.add(USER)
+    peer.conversation.offered.add(USER)
     operations = [Operation(address_of("t", b"row%02d" % number), bytes(300)) for number in range(7)]
     results = all_written(cluster, *operations)
     dots = {one.address: result.dot for one, result in zip(operations, results, strict=True)}

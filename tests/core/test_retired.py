@@ -143,7 +143,7 @@ def _speak_without_a_record(cluster: Replacements, status: str) -> None:
     for member in cluster.members.values():
         peer = member.driver.replica._membership.identified(Peer(endpoint_of("d")), "d", 1, cluster.now_ms)
         peer.become_replica(99, 1)
-        peer.learn_context(SYSTEM, Context({99: 1}), Context())
+        peer.conversation.learn_context(SYSTEM, Context({99: 1}), Context())
         peer.standing.status = status
 
 
@@ -265,11 +265,11 @@ def test_the_context_of_a_peer_whose_base_is_unknown_vouches_for_nothing(cluster
     replica = member.driver.replica
     peer = replica._membership.member("a")
     assert peer is not None
-    peer.vouched = Context()
+    peer.conversation.vouched = Context()
     told = {SYSTEM: Abridged({}, 4711), USER: Context({1: 1})}
     known = {name: None if isinstance(context, Abridged) else context for name, context in told.items()}
     replica._gossip.progress.note_vouched(peer, known)
-    assert peer.vouched == {}
+    assert peer.conversation.vouched == {}
 
 
 def test_rows_that_no_member_has_written_are_passed_over(cluster: Replacements) -> None:

@@ -28,7 +28,8 @@ async def started(cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]) 
 
     async def all_answer() -> bool:
         return all(
-            len(node.peers) == 2 and all(peer.is_answering and len(peer.contexts) == 2 for peer in node.peers)
+            len(node.peers) == 2
+            and all(peer.is_answering and len(peer.conversation.contexts) == 2 for peer in node.peers)
             for node in (replica_of(a), replica_of(b), replica_of(c))
         )
 

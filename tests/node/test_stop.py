@@ -43,7 +43,7 @@ async def pair(
 
     async def know_each_other() -> bool:
         peers = [*replica_of(a).peers, *replica_of(b).peers]
-        return len(peers) == 2 and all(peer.is_answering and len(peer.contexts) == 2 for peer in peers)
+        return len(peers) == 2 and all(peer.is_answering and len(peer.conversation.contexts) == 2 for peer in peers)
 
     await eventually(know_each_other)
     if is_cut:

@@ -171,9 +171,9 @@ def _seal_over_refused_rows(finished: Walk) -> Context:
 
 
 def _seal_with_the_end(gossip: Gossip, transaction: Any, peer: Peer, shard_name: str, now_ms: int) -> None:
-    finished = peer.walks[shard_name]
+    finished = peer.conversation.walks[shard_name]
     if finished.claim is not None:
-        finished.claim = finished.claim.joined(peer.contexts.get(shard_name, Context()))
+        finished.claim = finished.claim.joined(peer.conversation.contexts.get(shard_name, Context()))
     _finish_walk(gossip, transaction, peer, shard_name, now_ms)
 
 
@@ -459,7 +459,7 @@ def _believe_requests(
     gossip: Gossip, transaction: Transaction, peer: Peer | None, message: OfShard, now_ms: int
 ) -> list[Message]:
     if peer is not None and isinstance(message, Covered | Pull) and not isinstance(message.context, Abridged):
-        peer.learn_context(message.shard, message.context, message.lacking)
+        peer.conversation.learn_context(message.shard, message.context, message.lacking)
     return _gossip_answer(gossip, transaction, peer, message, now_ms)
 
 

@@ -108,7 +108,7 @@ class Knowledge(Checker):
         for peer in host.process.replica.peers:
             if peer.replica is None:
                 continue
-            for shard, context in peer.contexts.items():
+            for shard, context in peer.conversation.contexts.items():
                 committed = self.history.covered_by(shard, peer.replica)
                 believed = Context({o: s for o, s in context.items() if o not in self.history.invented})
                 self.require(
