@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.answers import Resolved
+from gossipkv.core.changes import Changes
 from gossipkv.core.messages import Envelope
 from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.tally import Notice
-from gossipkv.core.watching import Changes
 
 
 @dataclass(frozen=True, slots=True)

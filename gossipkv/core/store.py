@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.base import Abridged
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.changes import Changes
 from gossipkv.core.clock import HybridClock, milliseconds, timestamp_at
 from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, Proof, Proofs, is_outdated
 from gossipkv.core.lacking import CLOCK_SKEW, ELSEWHERE, TOO_MANY_ORIGINS, LackedRow, held_below, lack_of
@@ -45,7 +46,6 @@ from gossipkv.core.shard import Shard
 from gossipkv.core.storage import Quarantined, Reader, Transaction
 from gossipkv.core.tables import Tables
 from gossipkv.core.tally import DOT_COLLISION, Notice, Tally
-from gossipkv.core.watching import Changes
 from gossipkv.core.write import (
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,

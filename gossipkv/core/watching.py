@@ -22,10 +22,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
-from gossipkv.core.base import NO_BASE, Base
 from gossipkv.core.causality import Context, Dot, ReplicaId
+from gossipkv.core.changes import Changes
 from gossipkv.core.lacking import held_below
 from gossipkv.core.retired import stored_base
 from gossipkv.core.row import Row
@@ -42,22 +41,6 @@ LOOSE_ROWS_MAX = 32
 
 EXAMINED_PER_PAGE = 1_000
 BYTES_PER_PAGE = 256 * 1024
-
-
-class Changes(NamedTuple):
-    """What one batch changed in a shard, as it is when the batch is durable."""
-
-    shard: str
-    revision: int
-    """Of the storage, as it is then."""
-    rows: dict[bytes, Row]
-    context: Context
-    base: Base = NO_BASE
-    """The retired replicas that ids omit."""
-    unreadable: frozenset[bytes] = frozenset()
-    """Addresses of the rows in quarantine."""
-    has_dropped: bool = False
-    """Whether rows have gone without an event, because they were deleted for good elsewhere."""
 
 
 @dataclass(slots=True, eq=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gossipkv.core.address import USER
+from gossipkv.core.changes import Changes
 from gossipkv.core.storage import UnreadableRowError
 from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import BeginAnewError, Changes, Tail, Told
+from gossipkv.core.watching import BeginAnewError, Tail, Told
 from gossipkv.simulation.disk import Disk
 
 Follow = Callable[[WatchPosition | None, list[Told] | None], None]

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.address import NAMESPACES, USER
+from gossipkv.core.changes import Changes
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.fence import Fence
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
@@ -18,7 +19,6 @@ from gossipkv.core.row import Row
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.storage import Identity, Storage
 from gossipkv.core.tally import Notice
-from gossipkv.core.watching import Changes
 from gossipkv.core.write import Operation, Result
 from gossipkv.group_commit import Batch, GroupCommit
 from gossipkv.storage.memory import MemoryStorage
