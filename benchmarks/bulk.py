@@ -14,7 +14,7 @@ from benchmarks.figures import mebibytes, median, seconds
 from benchmarks.processes import StepError, ask, free_ports, wait_until
 from benchmarks.seeds import ORIGIN
 from benchmarks.table import Line, Outcome
-from gossipkv.core.address import NAMESPACES, USER
+from gossipkv.core.model.address import NAMESPACES, USER
 
 JOIN_TITLE = "A new member"
 JOIN_METHOD = """\

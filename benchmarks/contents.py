@@ -15,13 +15,14 @@ from benchmarks.rows import TABLE, groups, row_key
 from benchmarks.seeds import ORIGIN, put_of
 from benchmarks.sides import Pair, Side
 from benchmarks.table import Line
-from gossipkv.core import fingerprint, walk
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import Dot
-from gossipkv.core.fingerprint import term_of
 from gossipkv.core.inputs import Write
-from gossipkv.core.row import Version
-from gossipkv.core.write import Operation
+from gossipkv.core.model import fingerprint
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.fingerprint import term_of
+from gossipkv.core.model.row import Version
+from gossipkv.core.model.write import Operation
+from gossipkv.core.transfer import walk
 
 TITLE = "Fingerprints of contents"
 METHOD = """\

@@ -13,8 +13,8 @@ from benchmarks.seeds import ORIGIN, put_of
 from benchmarks.sides import Pair, Side
 from benchmarks.table import NONE, Line, Outcome
 from benchmarks.wire import http_bytes
-from gossipkv.core.address import USER
 from gossipkv.core.inputs import Write
+from gossipkv.core.model.address import USER
 
 TITLE = "Sync rounds between two members"
 METHOD = """\

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from benchmarks.processes import StepError
 from benchmarks.rows import TABLE, groups, row_key, row_value
-from gossipkv.core.address import USER, address_of
 from gossipkv.core.inputs import Write
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import Identity
-from gossipkv.core.write import Operation
+from gossipkv.core.store.storage import Identity
 from gossipkv.group_commit import GroupCommit
 from gossipkv.node import wall_clock_ms
 from gossipkv.storage.lmdb import LmdbStorage

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from benchmarks.processes import StepError
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core.address import NAMESPACES, USER
 from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick
-from gossipkv.core.messages import Envelope
+from gossipkv.core.model.address import NAMESPACES, USER
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.protocol.messages import Envelope
 from gossipkv.group_commit import GroupCommit
 from gossipkv.node import wall_clock_ms
 from gossipkv.storage.lmdb import LmdbStorage

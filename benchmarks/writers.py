@@ -20,9 +20,9 @@ from benchmarks.processes import LOOPBACK
 from benchmarks.rows import TABLE, groups, ndjson, row_key, row_value
 from benchmarks.seeds import put_of
 from gossipkv import logs
-from gossipkv.core.address import USER
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.write import NotMatched, Operation
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.write import NotMatched, Operation
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node

@@ -21,13 +21,13 @@ import structlog
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.codec.limits import PROTOCOL
-from gossipkv.core.clocks import ClockOffError
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
-from gossipkv.core.messages import Envelope
+from gossipkv.core.membership.clocks import ClockOffError
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError
-from gossipkv.core.storage import Storage
+from gossipkv.core.store.storage import Storage
 from gossipkv.group_commit import Batch, GroupCommit, StepFailedError
 from gossipkv.rows.invalid import InvalidInputError
 

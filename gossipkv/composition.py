@@ -12,11 +12,11 @@ import structlog
 
 from gossipkv.api.options import ApiOptions
 from gossipkv.codec import Limits
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.fence import Fence
-from gossipkv.core.member import GOSSIP
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import StorageError
+from gossipkv.core.store.fence import Fence
+from gossipkv.core.store.storage import StorageError
 from gossipkv.discovery.base import Discovery
 from gossipkv.feed import FeedOptions
 from gossipkv.intake.limits import PortLimits

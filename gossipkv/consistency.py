@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import cast
 
 from gossipkv.committer import Committer, Outcome, StoppedError
-from gossipkv.core.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
-from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
-from gossipkv.core.member import ALIVE
-from gossipkv.core.row import Row
-from gossipkv.core.storage import Identity, StorageError
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.member import ALIVE
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.store.storage import Identity, StorageError
+from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
 from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
 

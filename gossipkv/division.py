@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gossipkv.core.inputs import Answered, Input, Received, Write
-from gossipkv.core.messages import Delta, Envelope, RowCopy, WalkRows
-from gossipkv.core.write import Operation
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Delta, Envelope, RowCopy, WalkRows
 
 PAGE_BYTES = 4096
 PAGES_PER_ROW = 4

@@ -43,13 +43,13 @@ from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, Pu
 from gossipkv.committer import StoppedError
 from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.address import USER, address_of, key_of
-from gossipkv.core.answers import Receipt
-from gossipkv.core.member import GOSSIP, HTTP
-from gossipkv.core.quarantine import readable_row
-from gossipkv.core.row import Row as StoredRow
-from gossipkv.core.storage import UnreadableRowError, View
-from gossipkv.core.write import Declined, NotMatched, Operation
+from gossipkv.core.model.address import USER, address_of, key_of
+from gossipkv.core.model.member import GOSSIP, HTTP
+from gossipkv.core.model.row import Row as StoredRow
+from gossipkv.core.model.write import Declined, NotMatched, Operation
+from gossipkv.core.store.quarantine import readable_row
+from gossipkv.core.store.storage import UnreadableRowError, View
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.local_rows import PAGE_BYTES_MAX, local_row

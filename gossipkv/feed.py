@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from gossipkv.core.address import NAMESPACES, table_of
-from gossipkv.core.storage import UnreadableRowError, View
-from gossipkv.core.watch_position import ANEW, WatchPosition
-from gossipkv.core.watching import (
+from gossipkv.core.model.address import NAMESPACES, table_of
+from gossipkv.core.store.changes import Changes
+from gossipkv.core.store.storage import UnreadableRowError, View
+from gossipkv.core.watch.watch_position import ANEW, WatchPosition
+from gossipkv.core.watch.watching import (
     BYTES_PER_PAGE,
     BeginAnewError,
     CatchUp,
-    Changes,
     Footing,
     Snapshot,
     Tail,

@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gossipkv import division
-from gossipkv.core.address import USER
-from gossipkv.core.clocks import ClockOffError
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import (
     Answer,
@@ -33,13 +31,17 @@ from gossipkv.core.inputs import (
     admit,
     step,
 )
+from gossipkv.core.membership.clocks import ClockOffError
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage, reserves_of, room_of
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Declined, Result
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.quarantine import quarantine
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
-from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage, reserves_of, room_of
-from gossipkv.core.shortage import Outage
-from gossipkv.core.snapshot import ReplicaSnapshot
-from gossipkv.core.storage import (
+from gossipkv.core.store.quarantine import quarantine
+from gossipkv.core.store.shortage import Outage
+from gossipkv.core.store.snapshot import ReplicaSnapshot
+from gossipkv.core.store.storage import (
     PutDelayedError,
     PutRefusedError,
     Storage,
@@ -48,8 +50,6 @@ from gossipkv.core.storage import (
     Transaction,
     UnreadableRowError,
 )
-from gossipkv.core.tally import Notice
-from gossipkv.core.write import Declined, Result
 from gossipkv.rows.invalid import InvalidInputError
 
 _NO_ROOM, _CATCHING_UP = Declined(NO_ROOM, None, 0), Declined(CATCHING_UP, None, 0)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from gossipkv.api import seen_header
 from gossipkv.api.readable import readable
 from gossipkv.client.row import Row
-from gossipkv.core.address import address_of, key_of
-from gossipkv.core.row import Row as StoredRow
-from gossipkv.core.storage import Storage, View
+from gossipkv.core.model.address import address_of, key_of
+from gossipkv.core.model.row import Row as StoredRow
+from gossipkv.core.store.storage import Storage, View
 
 _PAGE_EXAMINED_ROWS_MAX = 5_000
 PAGE_BYTES_MAX = 8 * 1024 * 1024

@@ -26,14 +26,14 @@ from prometheus_client.metrics_core import Metric
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, TOO_LARGE
 from gossipkv.codec.rows import ROW_TOO_LARGE, UNDECODABLE, VALUE_TOO_LARGE
 from gossipkv.core.effects import Arrival
-from gossipkv.core.fetch import DAMAGED
-from gossipkv.core.lacking import TOO_MANY_ORIGINS
-from gossipkv.core.member import ALIVE, DEAD, LEFT, SUSPECT
-from gossipkv.core.membership import AHEAD, ENDPOINT, TOO_MANY
-from gossipkv.core.room import NO_ROOM
-from gossipkv.core.shortage import AMPLE_ROOM, RoomStatus
+from gossipkv.core.membership.membership import AHEAD, ENDPOINT, TOO_MANY
+from gossipkv.core.model.lacking import TOO_MANY_ORIGINS
+from gossipkv.core.model.member import ALIVE, DEAD, LEFT, SUSPECT
+from gossipkv.core.model.room import NO_ROOM
+from gossipkv.core.model.tally import ANOMALIES
 from gossipkv.core.status import MemberStatus, ReplicaStatus
-from gossipkv.core.tally import ANOMALIES
+from gossipkv.core.store.shortage import AMPLE_ROOM, RoomStatus
+from gossipkv.core.transfer.fetch import DAMAGED
 from gossipkv.intake.bound import Bound, Refusals
 from gossipkv.transport.base import Fault
 

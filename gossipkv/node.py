@@ -21,20 +21,20 @@ import structlog
 from gossipkv.codec import DecodeError, Limits
 from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, StoppedError, encoded
 from gossipkv.consistency import Consistency, TooFewAnswersError, TooManyAskedError
-from gossipkv.core.address import USER
-from gossipkv.core.answers import Coverage, Reach, Receipt
 from gossipkv.core.effects import Effects
-from gossipkv.core.fence import Fence
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
-from gossipkv.core.member import GOSSIP
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.member import GOSSIP
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import CONTEXT_UNKNOWN, Declined, Operation, Result
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.row import Row
-from gossipkv.core.snapshot import ReplicaSnapshot
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Identity, Storage, StorageError, View
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.write import CONTEXT_UNKNOWN, Declined, Operation, Result
+from gossipkv.core.store.fence import Fence
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.snapshot import ReplicaSnapshot
+from gossipkv.core.store.storage import Identity, Storage, StorageError, View
+from gossipkv.core.waits.answers import Coverage, Reach, Receipt
+from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.descriptors import Descriptors
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.feed import Feed, FeedOptions, Watcher

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gossipkv.client.row import value_to_json
-from gossipkv.core.address import NAMESPACES, SYSTEM, TABLES_TABLE, key_of, table_of
-from gossipkv.core.causality import Dot, ReplicaId
-from gossipkv.core.clock import milliseconds
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import View
+from gossipkv.core.model.address import NAMESPACES, SYSTEM, TABLES_TABLE, key_of, table_of
+from gossipkv.core.model.causality import Dot, ReplicaId
+from gossipkv.core.model.clock import milliseconds
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import View
 from gossipkv.storage.account import Account
 from gossipkv.storage.directory import open_private
 from gossipkv.storage.lmdb import LmdbStorage

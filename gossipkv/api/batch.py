@@ -35,9 +35,9 @@ from gossipkv.api.problem import ProblemError, internal_error, problem_of
 from gossipkv.api.seen_header import seen_in
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.address import address_of
-from gossipkv.core.answers import Receipt
-from gossipkv.core.write import Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.model.address import address_of
+from gossipkv.core.model.write import Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.intake.body import share_of
 from gossipkv.intake.bound import Share
 from gossipkv.node import Node

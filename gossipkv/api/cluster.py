@@ -9,8 +9,8 @@ from aiohttp import web
 from gossipkv.api.json_rows import json_text
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, member_of
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.status import MemberStatus, Seen, ShardStatus
+from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.descriptors import DescriptorStatus
 from gossipkv.node import Node
 

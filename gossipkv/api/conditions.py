@@ -11,8 +11,7 @@ from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
 from gossipkv.api.problem import ProblemError, row_unreadable
-from gossipkv.core.parcel import ROW_BYTES_MAX
-from gossipkv.core.write import (
+from gossipkv.core.model.write import (
     CATCHING_UP,
     CONTEXT_AHEAD,
     CONTEXT_REQUIRED,
@@ -23,6 +22,7 @@ from gossipkv.core.write import (
     UNREADABLE,
     Declined,
 )
+from gossipkv.core.protocol.parcel import ROW_BYTES_MAX
 from gossipkv.rows.conditions import ANY, Tag, strong, tags_in
 from gossipkv.rows.invalid import InvalidInputError
 

@@ -10,7 +10,7 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.answers import Coverage, Receipt
+from gossipkv.core.waits.answers import Coverage, Receipt
 from gossipkv.node import Node
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import wait_ms_of

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 
 from gossipkv.api.problem import ProblemError
-from gossipkv.core.row import Version
+from gossipkv.core.model.row import Version
 
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """Compact JSON."""

@@ -19,9 +19,9 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.readable import readable
 from gossipkv.api.seen_header import text_of
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.core.address import address_of, is_address, key_of
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import View
+from gossipkv.core.model.address import address_of, is_address, key_of
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import View
 from gossipkv.node import Node
 from gossipkv.rows.names import key_bound
 

@@ -15,8 +15,8 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.committer import StoppedError
 from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
-from gossipkv.core.clocks import ClockOffError
-from gossipkv.core.storage import (
+from gossipkv.core.membership.clocks import ClockOffError
+from gossipkv.core.store.storage import (
     PutDelayedError,
     PutRefusedError,
     StorageError,

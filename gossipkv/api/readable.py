@@ -4,10 +4,10 @@ it finds the winner."""
 
 from __future__ import annotations
 
-from gossipkv.core.address import USER, table_of
-from gossipkv.core.row import Conflicts, Row, Version
-from gossipkv.core.storage import View
-from gossipkv.core.tables import settings_of
+from gossipkv.core.model.address import USER, table_of
+from gossipkv.core.model.row import Conflicts, Row, Version
+from gossipkv.core.store.storage import View
+from gossipkv.core.store.tables import settings_of
 
 
 def readable(view: View, namespace: str, address: bytes, row: Row, now_ms: int) -> tuple[Version, ...]:

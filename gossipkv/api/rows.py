@@ -16,9 +16,9 @@ from gossipkv.api.row_response import RowResponse
 from gossipkv.api.siblings import siblings_response
 from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.answers import Receipt
-from gossipkv.core.quarantine import readable_row
-from gossipkv.core.write import Declined, NotMatched, Operation, Written
+from gossipkv.core.model.write import Declined, NotMatched, Operation, Written
+from gossipkv.core.store.quarantine import readable_row
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.node import Node
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import life_ms_of

@@ -15,8 +15,8 @@ from base64 import urlsafe_b64decode
 import xxhash
 from multidict import CIMultiDictProxy
 
-from gossipkv.core.causality import SEQUENCE_MAX, Context
-from gossipkv.core.row import Row, Seen
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context
+from gossipkv.core.model.row import Row, Seen
 from gossipkv.rows.invalid import InvalidInputError
 
 HEADER = "Gossipkv-Context"

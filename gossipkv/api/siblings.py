@@ -14,8 +14,8 @@ from aiohttp import web
 
 from gossipkv.api import seen_header
 from gossipkv.api.json_rows import json_siblings, json_text
-from gossipkv.core.address import key_of
-from gossipkv.core.row import Row, Version
+from gossipkv.core.model.address import key_of
+from gossipkv.core.model.row import Row, Version
 
 MULTIPART = "multipart/mixed"
 

@@ -17,10 +17,10 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of, is_address, key_of
-from gossipkv.core.storage import Counts, View
-from gossipkv.core.tables import DEFAULTS, TableSettings, settings_address, settings_in, settings_of
-from gossipkv.core.write import Operation, Written
+from gossipkv.core.model.address import SYSTEM, TABLES_TABLE, USER, address_of, is_address, key_of
+from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.store.storage import Counts, View
+from gossipkv.core.store.tables import DEFAULTS, TableSettings, settings_address, settings_in, settings_of
 from gossipkv.node import Node
 from gossipkv.rows.invalid import InvalidInputError
 

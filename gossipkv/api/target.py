@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gossipkv.api.problem import ProblemError
-from gossipkv.core.address import NAMESPACES, SYSTEM, address_of
+from gossipkv.core.model.address import NAMESPACES, SYSTEM, address_of
 from gossipkv.rows.names import checked_row_key, is_table_name, table_name
 
 TABLES = "/v1/{namespace}/tables"

@@ -21,10 +21,10 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.readable import keeps_siblings, readable
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.core.address import address_of, key_of
-from gossipkv.core.row import Row, Version
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import Told
+from gossipkv.core.model.address import address_of, key_of
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import Told
 from gossipkv.feed import Signal, Watcher, Word
 from gossipkv.node import Node
 

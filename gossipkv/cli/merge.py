@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 from gossipkv.client import Client, ConditionFailedError, TooManySiblingsError
 from gossipkv.client.table import Table
-from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.answers import Receipt
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.row import Conflicts, Version
-from gossipkv.core.tables import TableSettings
+from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.row import Conflicts, Version
+from gossipkv.core.store.tables import TableSettings
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.storage.account import Account
 from gossipkv.unshared_rows import UnsharedRow
 

@@ -30,8 +30,8 @@ from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.setting_options import loaded, setting_options
 from gossipkv.composition import DRAIN_SHARE, api_options, composed, member_of, set_outdated_data_aside
-from gossipkv.core.member import GOSSIP, HTTP
-from gossipkv.core.storage import StorageError
+from gossipkv.core.model.member import GOSSIP, HTTP
+from gossipkv.core.store.storage import StorageError
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, first_of
 from gossipkv.settings import Settings, flag_of, variable_of

@@ -17,7 +17,7 @@ from gossipkv.cli.merge import Fate, Merge, described
 from gossipkv.cli.output import echo, echo_json, print_table
 from gossipkv.cli.server_options import ask, output_option, server_options
 from gossipkv.client import Client
-from gossipkv.core.storage import StorageError
+from gossipkv.core.store.storage import StorageError
 from gossipkv.settings import Settings, variable_of
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage

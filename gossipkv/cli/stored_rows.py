@@ -11,9 +11,9 @@ from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.output import echo
 from gossipkv.client import Row
-from gossipkv.core.address import NAMESPACES, address_of
-from gossipkv.core.quarantine import shown
-from gossipkv.core.storage import StorageError
+from gossipkv.core.model.address import NAMESPACES, address_of
+from gossipkv.core.store.quarantine import shown
+from gossipkv.core.store.storage import StorageError
 from gossipkv.local_rows import local_pages
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.rows.names import table_name

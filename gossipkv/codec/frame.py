@@ -11,12 +11,13 @@ from gossipkv.codec.items import Items
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
 from gossipkv.codec.reader import ID, LEAF, RUN, Reader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_large, write_rows
-from gossipkv.core.base import Abridged, AbridgedIds
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.collected import Collected, Proofs
-from gossipkv.core.fingerprint import LEAVES_PER_NODE, NODES
-from gossipkv.core.lacking import LackedRow
-from gossipkv.core.messages import (
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.collected import Collected, Proofs
+from gossipkv.core.model.fingerprint import LEAVES_PER_NODE, NODES
+from gossipkv.core.model.lacking import LackedRow
+from gossipkv.core.model.room import Room
+from gossipkv.core.protocol.base import Abridged, AbridgedIds
+from gossipkv.core.protocol.messages import (
     Ack,
     Covered,
     Delta,
@@ -44,8 +45,7 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
-from gossipkv.core.room import Room
-from gossipkv.core.rumours import STATUSES, Rumour
+from gossipkv.core.protocol.rumours import STATUSES, Rumour
 
 _ENDPOINT_LENGTH_MAX = 63
 """Number of characters that always fit into a text."""

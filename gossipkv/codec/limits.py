@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipkv.core.envelope_room import FRAME_BYTES_MAX
-from gossipkv.core.parcel import CARRIED_ROW_BYTES_MAX, VALUE_BYTES_MAX
+from gossipkv.core.protocol.envelope_room import FRAME_BYTES_MAX
+from gossipkv.core.protocol.parcel import CARRIED_ROW_BYTES_MAX, VALUE_BYTES_MAX
 
 PROTOCOL_VERSION = 4
 

@@ -16,16 +16,25 @@ from gossipkv.codec.rows import (
     read_large,
     read_row,
 )
-from gossipkv.core.address import NAMESPACES, is_address
-from gossipkv.core.base import Abridged, AbridgedIds
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
-from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
-from gossipkv.core.fingerprint import LEAVES, NODES, Pair
-from gossipkv.core.lacking import LACKING_ROWS_MAX, LackedRow
-from gossipkv.core.member import INCARNATION_END
-from gossipkv.core.messages import Cursor, LargeRow, LeafEntry, LeafVersion, Position, Range, RefusedRow, RowCopy
-from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
-from gossipkv.core.walk import ADDRESS_BYTES_PER_MESSAGE
+from gossipkv.core.model.address import NAMESPACES, is_address
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
+from gossipkv.core.model.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
+from gossipkv.core.model.fingerprint import LEAVES, NODES, Pair
+from gossipkv.core.model.lacking import LACKING_ROWS_MAX, LackedRow
+from gossipkv.core.model.member import INCARNATION_END
+from gossipkv.core.protocol.base import Abridged, AbridgedIds
+from gossipkv.core.protocol.messages import (
+    Cursor,
+    LargeRow,
+    LeafEntry,
+    LeafVersion,
+    Position,
+    Range,
+    RefusedRow,
+    RowCopy,
+)
+from gossipkv.core.protocol.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
+from gossipkv.core.transfer.walk import ADDRESS_BYTES_PER_MESSAGE
 
 LEAF = struct.Struct(">H")
 ID = struct.Struct(">Q")

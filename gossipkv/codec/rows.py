@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
-from gossipkv.core.address import is_address
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.messages import LargeRow, Outline, RefusedRow, RowCopy
-from gossipkv.core.row import Row, Version
+from gossipkv.core.model.address import is_address
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol.messages import LargeRow, Outline, RefusedRow, RowCopy
 
 UNDECODABLE = "undecodable"
 VALUE_TOO_LARGE = "value_too_large"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gossipkv.core.address import NAMESPACES
-from gossipkv.core.answers import Receipt
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.clock import TIMESTAMP_MAX
-from gossipkv.core.row import Seen
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import NAMESPACES
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.clock import TIMESTAMP_MAX
+from gossipkv.core.model.row import Seen
+from gossipkv.core.model.write import Operation
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.rows.copies import copies_of
 from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError, shown
 from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, LIFE_MS_MAX

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gossipkv.core.answers import Resolved
-from gossipkv.core.changes import Changes
-from gossipkv.core.messages import Envelope
-from gossipkv.core.snapshot import ReplicaSnapshot
-from gossipkv.core.tally import Notice
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.store.changes import Changes
+from gossipkv.core.store.snapshot import ReplicaSnapshot
+from gossipkv.core.waits.answers import Resolved
 
 
 @dataclass(frozen=True, slots=True)

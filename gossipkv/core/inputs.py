@@ -16,16 +16,16 @@ from gossipkv.core.admission import (
     admit_wait,
     admit_write,
 )
-from gossipkv.core.answers import Coverage, Found, Reach, Receipt
-from gossipkv.core.causality import Dot
-from gossipkv.core.forgotten import Forgotten
-from gossipkv.core.messages import Envelope
-from gossipkv.core.quorum import Reading
-from gossipkv.core.receipts import Waiting
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.write import Operation, Result
+from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Transaction
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.storage import Transaction
+from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt
+from gossipkv.core.waits.quorum import Reading
+from gossipkv.core.waits.receipts import Waiting
 
 
 class Write(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX
+from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
 from gossipkv.rows.invalid import InvalidInputError, shown
 from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
 from gossipkv.rows.names import name_text

@@ -13,19 +13,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
-from gossipkv.core.adoption import Adopter
-from gossipkv.core.answers import Coverage, Found, Reach, Receipt, Resolved
-from gossipkv.core.backoff import Backoff
-from gossipkv.core.causality import Context
-from gossipkv.core.clock import milliseconds
-from gossipkv.core.clocks import Clocks, ClockStatus
-from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Arrival, Effects, Send
-from gossipkv.core.endpoint import ENDPOINT_REFUSED, is_endpoint
-from gossipkv.core.expiry import Expirer
-from gossipkv.core.fence import FORGOTTEN, OUTDATED, Fence
-from gossipkv.core.forgotten import (
+from gossipkv.core.membership.clocks import Clocks, ClockStatus
+from gossipkv.core.membership.membership import AHEAD, ENDPOINT, MEMBER_FORGOTTEN, TOO_MANY
+from gossipkv.core.membership.namesakes import Namesakes, Process, Sighting
+from gossipkv.core.membership.peer import Peer
+from gossipkv.core.membership.probing import Probing
+from gossipkv.core.membership.solitude import Solitude
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of, key_of, table_of
+from gossipkv.core.model.backoff import Backoff
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.clock import milliseconds
+from gossipkv.core.model.endpoint import ENDPOINT_REFUSED, is_endpoint
+from gossipkv.core.model.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
+from gossipkv.core.model.notices import LastingNotices
+from gossipkv.core.model.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.tally import Notice, Tally
+from gossipkv.core.model.write import Declined, Operation, Result
+from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.protocol.messages import Envelope, Message, RowCopy, with_base, with_contexts
+from gossipkv.core.status import ReplicaStatus, describe
+from gossipkv.core.store.fence import FORGOTTEN, OUTDATED, Fence
+from gossipkv.core.store.forgotten import (
     Forgotten,
     all_forgotten,
     all_withdrawn,
@@ -34,31 +44,21 @@ from gossipkv.core.forgotten import (
     withdrawal,
     withdrawn_in,
 )
-from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
-from gossipkv.core.membership import AHEAD, ENDPOINT, MEMBER_FORGOTTEN, TOO_MANY
-from gossipkv.core.messages import Envelope, Message, RowCopy, with_base, with_contexts
-from gossipkv.core.namesakes import Namesakes, Process, Sighting
-from gossipkv.core.notices import LastingNotices
-from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.peer import Peer
-from gossipkv.core.probing import Probing
-from gossipkv.core.quorum import Direct, Quorum, Reading
-from gossipkv.core.receipts import Receipts, Waiting
-from gossipkv.core.refusals import Refusals
-from gossipkv.core.restamping import Asking, Restamper
-from gossipkv.core.retirement import Retirer
-from gossipkv.core.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
-from gossipkv.core.row import Row
-from gossipkv.core.shard import Shard
-from gossipkv.core.shortage import Shortage
-from gossipkv.core.snapshot import ReplicaSnapshot
-from gossipkv.core.solitude import Solitude
-from gossipkv.core.status import ReplicaStatus, describe
-from gossipkv.core.storage import Identity, Reader, StorageError, Transaction
-from gossipkv.core.store import Store
-from gossipkv.core.tally import Notice, Tally
-from gossipkv.core.write import Declined, Operation, Result
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.shortage import Shortage
+from gossipkv.core.store.snapshot import ReplicaSnapshot
+from gossipkv.core.store.storage import Identity, Reader, StorageError, Transaction
+from gossipkv.core.store.store import Store
+from gossipkv.core.sync.gossip import Gossip
+from gossipkv.core.sync.refusals import Refusals
+from gossipkv.core.upkeep.adoption import Adopter
+from gossipkv.core.upkeep.collection import Collector
+from gossipkv.core.upkeep.expiry import Expirer
+from gossipkv.core.upkeep.restamping import Asking, Restamper
+from gossipkv.core.upkeep.retirement import Retirer
+from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
+from gossipkv.core.waits.quorum import Direct, Quorum, Reading
+from gossipkv.core.waits.receipts import Receipts, Waiting
 
 TURN_INTERVALS = 10
 """Gossip intervals for which the record of another process that runs under this name is left to stand."""

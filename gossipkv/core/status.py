@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from gossipkv.core.address import key_of, table_of
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.clocks import ClockStatus
-from gossipkv.core.member import ALIVE, GOSSIP
-from gossipkv.core.membership import Membership
-from gossipkv.core.namesakes import Process, Sighting
+from gossipkv.core.membership.clocks import ClockStatus
+from gossipkv.core.membership.membership import Membership
+from gossipkv.core.membership.namesakes import Process, Sighting
+from gossipkv.core.membership.peer import Peer
+from gossipkv.core.model.address import key_of, table_of
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.member import ALIVE, GOSSIP
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.peer import Peer
-from gossipkv.core.quarantine import UnreadableRow, shown_all
-from gossipkv.core.shard import Shard
-from gossipkv.core.shortage import RoomStatus
-from gossipkv.core.storage import Counts, Identity
-from gossipkv.core.store import Store
-from gossipkv.core.tally import Tally
+from gossipkv.core.store.quarantine import UnreadableRow, shown_all
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.shortage import RoomStatus
+from gossipkv.core.store.storage import Counts, Identity
+from gossipkv.core.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

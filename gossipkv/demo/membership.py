@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipkv.core.member import ALIVE, DEAD, LEFT
+from gossipkv.core.model.member import ALIVE, DEAD, LEFT
 from gossipkv.demo.stage import Stage
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipkv.client import TooFewCopiesError, TooFewMembersError
-from gossipkv.core.member import DEAD
+from gossipkv.core.model.member import DEAD
 from gossipkv.demo.stage import Stage
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from gossipkv.core.address import SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.inputs import Answer, Write
-from gossipkv.core.row import Conflicts, Seen
-from gossipkv.core.tables import TableSettings, settings_address, settings_in
-from gossipkv.core.write import Declined, NotMatched, Operation, Written
+from gossipkv.core.model.address import SYSTEM, USER, address_of, key_of, table_of
+from gossipkv.core.model.row import Conflicts, Seen
+from gossipkv.core.model.write import Declined, NotMatched, Operation, Written
+from gossipkv.core.store.tables import TableSettings, settings_address, settings_in
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Scenario
 

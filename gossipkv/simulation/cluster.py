@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gossipkv.core.effects import Effects
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Answer, Discovered, Forget
-from gossipkv.core.member import GOSSIP
-from gossipkv.core.messages import Envelope
+from gossipkv.core.model.member import GOSSIP
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import StorageError
-from gossipkv.core.tally import Tally
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.storage import StorageError
 from gossipkv.group_commit import GroupCommit
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.disk import Commit, Disk

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.lacking import Lacking
-from gossipkv.core.row import Row
-from gossipkv.core.storage import Identity, ShardRecord, StorageFullError, UnreadableRowError
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.lacking import Lacking
+from gossipkv.core.model.row import Row
+from gossipkv.core.store.storage import Identity, ShardRecord, StorageFullError, UnreadableRowError
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
 
 SPOILED = "its bytes cannot be decoded"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gossipkv.core.address import USER
-from gossipkv.core.changes import Changes
-from gossipkv.core.storage import UnreadableRowError
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import BeginAnewError, Tail, Told
+from gossipkv.core.model.address import USER
+from gossipkv.core.store.changes import Changes
+from gossipkv.core.store.storage import UnreadableRowError
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import BeginAnewError, Tail, Told
 from gossipkv.simulation.disk import Disk
 
 Follow = Callable[[WatchPosition | None, list[Told] | None], None]

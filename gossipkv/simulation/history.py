@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.row import Row, Version
-from gossipkv.core.write import Operation
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.write import Operation
 
 if TYPE_CHECKING:
     from gossipkv.simulation.disk import Disk

@@ -6,10 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Answer, Leave, Write
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.write import Operation
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster

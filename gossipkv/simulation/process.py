@@ -11,12 +11,12 @@ from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.committer import StoppedError
-from gossipkv.core.answers import Resolved
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick
-from gossipkv.core.messages import Envelope
+from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError, Replica
-from gossipkv.core.storage import StorageError, StorageFullError, UnreadableRowError
+from gossipkv.core.store.storage import StorageError, StorageFullError, UnreadableRowError
+from gossipkv.core.waits.answers import Resolved
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.feed import Feed
 from gossipkv.simulation.host import Host

@@ -7,10 +7,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.answers import Coverage, Found, Reach, Receipt, Resolved
 from gossipkv.core.inputs import Answer, Await, Read, Withdraw, Write
-from gossipkv.core.write import Operation, Written
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.quorums import QuorumReads
 from gossipkv.simulation.checkers.quorums import Receipts as ReceiptsChecker

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from gossipkv.codec.rows import UNDECODABLE
-from gossipkv.core.messages import Delta, Envelope, Message, RefusedRow, ValuePart, WalkRows
+from gossipkv.core.protocol.messages import Delta, Envelope, Message, RefusedRow, ValuePart, WalkRows
 
 
 def refusing(envelope: Envelope, addresses: Collection[bytes]) -> Envelope:

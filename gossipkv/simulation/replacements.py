@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gossipkv.api.seen_header import text_of
-from gossipkv.core.address import NAMESPACES, SYSTEM, USER, address_of
-from gossipkv.core.collected import NOTHING_COLLECTED
 from gossipkv.core.inputs import Answer, Write
-from gossipkv.core.messages import Envelope
-from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX
-from gossipkv.core.row import Conflicts
-from gossipkv.core.tables import TableSettings, settings_address, settings_in
-from gossipkv.core.watching import Tail
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import NAMESPACES, SYSTEM, USER, address_of
+from gossipkv.core.model.collected import NOTHING_COLLECTED
+from gossipkv.core.model.row import Conflicts
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
+from gossipkv.core.store.tables import TableSettings, settings_address, settings_in
+from gossipkv.core.watch.watching import Tail
 from gossipkv.simulation.checkers import Checker, all_checkers
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.cluster import Cluster

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gossipkv.core.parcel import WHOLE_ROW_BYTES_MAX
+from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
 from gossipkv.transport.memory import FaultRates
 
 SAFETY_MS = 3_000

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of
-from gossipkv.core.clock import milliseconds
 from gossipkv.core.inputs import Answer
-from gossipkv.core.member import DEAD, MemberRecord
+from gossipkv.core.model.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of
+from gossipkv.core.model.clock import milliseconds
+from gossipkv.core.model.member import DEAD, MemberRecord
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation
 from gossipkv.core.replica import Replica
-from gossipkv.core.row import Row
-from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE
-from gossipkv.core.watching import RECOVERY_BATCHES
-from gossipkv.core.write import Operation
+from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE
+from gossipkv.core.watch.watching import RECOVERY_BATCHES
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.deleted import TombstoneCollection, overdue
 from gossipkv.simulation.checkers.derived import stored_rows

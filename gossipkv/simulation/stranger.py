@@ -15,15 +15,27 @@ from dataclasses import replace
 from typing import Any
 
 from gossipkv.codec import DecodeError, decode, encode
-from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.clock import timestamp_at
-from gossipkv.core.collected import Proof
 from gossipkv.core.inputs import Received
-from gossipkv.core.member import GOSSIP, INCARNATION_END, LEFT, MemberRecord
-from gossipkv.core.messages import Ack, Covered, Delta, Digest, Envelope, Message, Ping, Pull, Range, RowCopy, State
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import STATUSES, Life, Rumour
+from gossipkv.core.model.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.clock import timestamp_at
+from gossipkv.core.model.collected import Proof
+from gossipkv.core.model.member import GOSSIP, INCARNATION_END, LEFT, MemberRecord
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol.messages import (
+    Ack,
+    Covered,
+    Delta,
+    Digest,
+    Envelope,
+    Message,
+    Ping,
+    Pull,
+    Range,
+    RowCopy,
+    State,
+)
+from gossipkv.core.protocol.rumours import STATUSES, Life, Rumour
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host

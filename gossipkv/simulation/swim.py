@@ -12,12 +12,12 @@ import random
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 
-from gossipkv.core.member import DEAD, SUSPECT
+from gossipkv.core.membership.probe import Request
+from gossipkv.core.membership.suspicion import confirmations_needed, shortest_ms
+from gossipkv.core.membership.swim import Swim
+from gossipkv.core.model.member import DEAD, SUSPECT
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.probe import Request
-from gossipkv.core.suspicion import confirmations_needed, shortest_ms
-from gossipkv.core.swim import Swim
-from gossipkv.core.tally import Tally
 from gossipkv.simulation.timeline import Timeline
 
 TICK_MS = 200

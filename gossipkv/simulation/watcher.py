@@ -7,11 +7,11 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from gossipkv.core.address import USER, address_of
 from gossipkv.core.inputs import Answer, Watch
-from gossipkv.core.storage import UnreadableRowError
-from gossipkv.core.watch_position import ANEW, WatchPosition
-from gossipkv.core.watching import AHEAD_ROWS_MAX, CatchUp, Footing, Snapshot, Told, standing
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.store.storage import UnreadableRowError
+from gossipkv.core.watch.watch_position import ANEW, WatchPosition
+from gossipkv.core.watch.watching import AHEAD_ROWS_MAX, CatchUp, Footing, Snapshot, Told, standing
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.feed import Feed

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.fence import Fence
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.store.fence import Fence
 from gossipkv.storage.directory import open_private
 
 ACCOUNT_FILE = "account.json"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from gossipkv.core.storage import StorageError
+from gossipkv.core.store.storage import StorageError
 
 DATA_FILE = "data.mdb"
 """The file with all data of a store; LMDB creates its other files again when the store is opened."""

@@ -27,11 +27,11 @@ from typing import Any
 
 import msgpack
 
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.collected import Collected, Proof
-from gossipkv.core.lacking import Lack, Lacking
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import DAMAGE_REMEDY, Counts, Identity, Quarantined, ShardRecord, StorageError
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.collected import Collected, Proof
+from gossipkv.core.model.lacking import Lack, Lacking
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import DAMAGE_REMEDY, Counts, Identity, Quarantined, ShardRecord, StorageError
 from gossipkv.rows.limits import TIME_MS_MAX
 
 FORMAT_VERSION = 4

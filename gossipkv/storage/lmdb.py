@@ -41,12 +41,12 @@ from typing import Any, NamedTuple, NoReturn
 import lmdb
 import structlog
 
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.collected import Collected
-from gossipkv.core.lacking import Lacking
-from gossipkv.core.room import Usage
-from gossipkv.core.row import Row
-from gossipkv.core.storage import (
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.collected import Collected
+from gossipkv.core.model.lacking import Lacking
+from gossipkv.core.model.room import Usage
+from gossipkv.core.model.row import Row
+from gossipkv.core.store.storage import (
     DAMAGE_REMEDY,
     Counts,
     Deadline,

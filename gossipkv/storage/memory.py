@@ -22,12 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gossipkv.core.causality import SEQUENCE_MAX, Context, ReplicaId
-from gossipkv.core.collected import Collected
-from gossipkv.core.lacking import Lacking
-from gossipkv.core.room import Usage
-from gossipkv.core.row import Row
-from gossipkv.core.storage import (
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, ReplicaId
+from gossipkv.core.model.collected import Collected
+from gossipkv.core.model.lacking import Lacking
+from gossipkv.core.model.room import Usage
+from gossipkv.core.model.row import Row
+from gossipkv.core.store.storage import (
     Counts,
     Deadline,
     Identity,

@@ -19,8 +19,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.storage import StorageError
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.store.storage import StorageError
 from gossipkv.storage.account import Account
 from gossipkv.storage.directory import DATA_FILE, DIRECTORY_MODE, DataDirectory
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import structlog
 
-from gossipkv.core.address import NAMESPACES
-from gossipkv.core.fingerprint import FingerprintTable
-from gossipkv.core.storage import Transaction
+from gossipkv.core.model.address import NAMESPACES
+from gossipkv.core.model.fingerprint import FingerprintTable
+from gossipkv.core.store.storage import Transaction
 
 ROWS_PER_REPORT = 100_000
 """Number of rows after which the progress is logged."""

@@ -18,7 +18,7 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import Storage
+from gossipkv.core.store.storage import Storage
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, wall_clock_ms

@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 
 from gossipkv.api.seen_header import text_of
-from gossipkv.core.address import address_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.room import Usage
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import StorageFullError
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.model.address import address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.room import Usage
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.write import Operation, Result
+from gossipkv.core.store.storage import StorageFullError
 from gossipkv.node import OverloadedError
 from gossipkv.storage.memory import MemoryStorage
 

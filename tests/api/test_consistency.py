@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.answers import Receipt
-from gossipkv.core.write import Written
+from gossipkv.core.model.write import Written
+from gossipkv.core.waits.answers import Receipt
 
 from .conftest import Api, row_path
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gossipkv.api.watch import event_text
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Row, Version
-from gossipkv.core.watching import Told
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.watch.watching import Told
 
 from .conftest import Api, row_path, running
 from .event_stream import watching

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gossipkv.core import parcel
+from gossipkv.core.protocol import parcel
 from gossipkv.storage.memory import MemoryStorage
 
 from .conftest import Answer, Api, row_path, running

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from gossipkv.core.address import SYSTEM
+from gossipkv.core.model.address import SYSTEM
+from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import Operation
+from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node

@@ -17,7 +17,7 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
 from gossipkv.cli import main
-from gossipkv.core.member import GOSSIP
+from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics

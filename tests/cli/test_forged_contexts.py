@@ -13,10 +13,10 @@ import pytest
 from gossipkv import ContextAheadError, Delete, Put
 from gossipkv.api import seen_header
 from gossipkv.cli.exit_code import ExitCode
-from gossipkv.core.address import address_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.clock import timestamp_at
-from gossipkv.core.row import Row, Version
+from gossipkv.core.model.address import address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.clock import timestamp_at
+from gossipkv.core.model.row import Row, Version
 from tests.cli.conftest import Run
 from tests.cli.members_in_thread import MembersInThread
 from tests.cli.ways import Ways, row_path

@@ -9,9 +9,9 @@ from typing import Any
 
 from gossipkv import SyncClient
 from gossipkv.cli.exit_code import ExitCode
-from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.causality import Context
-from gossipkv.core.storage import View
+from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.causality import Context
+from gossipkv.core.store.storage import View
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import set_aside

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from gossipkv.core import messages as m
-from gossipkv.core.address import NAMESPACES, address_of
-from gossipkv.core.base import Abridged, AbridgedIds
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.clock import TIMESTAMP_MAX
-from gossipkv.core.collected import LINEAGE_MAX, Collected, Proof
-from gossipkv.core.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
-from gossipkv.core.lacking import LackedRow
-from gossipkv.core.member import INCARNATION_END
-from gossipkv.core.parcel import VALUE_BYTES_MAX, outlined
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
+from gossipkv.core.model.address import NAMESPACES, address_of
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.clock import TIMESTAMP_MAX
+from gossipkv.core.model.collected import LINEAGE_MAX, Collected, Proof
+from gossipkv.core.model.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
+from gossipkv.core.model.lacking import LackedRow
+from gossipkv.core.model.member import INCARNATION_END
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol import messages as m
+from gossipkv.core.protocol.base import Abridged, AbridgedIds
+from gossipkv.core.protocol.parcel import VALUE_BYTES_MAX, outlined
+from gossipkv.core.protocol.rumours import RUMOURS_PER_MESSAGE_MAX, STATUSES, Life, Rumour
 
 integers_64 = st.integers(0, 2**64 - 1)
 counts = st.integers(0, 2**63 - 1)

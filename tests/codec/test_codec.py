@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from gossipkv.codec import PROTOCOL_VERSION, DecodeError, Limits, decode, encode
 from gossipkv.codec.frame import _LAYOUTS
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.envelope_room import ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX, bytes_of
-from gossipkv.core.messages import (
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol.envelope_room import ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX, bytes_of
+from gossipkv.core.protocol.messages import (
     Ack,
     Delta,
     Envelope,
@@ -35,8 +36,7 @@ from gossipkv.core.messages import (
     ValuePart,
     WalkRows,
 )
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour
+from gossipkv.core.protocol.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour
 
 
 def _neighbour(name: str) -> ModuleType:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.collected import Collected, Proof
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import (
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.collected import Collected, Proof
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import (
     EXPIRIES,
     FIRST_DEADLINE,
     TOMBSTONES,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.core.address import address_of
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import Counts, Identity, JournalEntry, ShardRecord, Storage
+from gossipkv.core.model.address import address_of
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import Counts, Identity, JournalEntry, ShardRecord, Storage
 from tests.contracts.storages import (
     SIBLINGS,
     A,

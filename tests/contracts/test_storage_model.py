@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipkv.core.row import Row
-from gossipkv.core.storage import EXPIRIES, Counts, Deadline, Transaction
+from gossipkv.core.model.row import Row
+from gossipkv.core.store.storage import EXPIRIES, Counts, Deadline, Transaction
 from tests.contracts.storages import (
     BESIDE,
     SIBLINGS,

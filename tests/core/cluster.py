@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Unpack
 
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core.address import NAMESPACES, USER
-from gossipkv.core.changes import Changes
 from gossipkv.core.effects import Effects, Send
-from gossipkv.core.fence import Fence
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
-from gossipkv.core.messages import Envelope
+from gossipkv.core.model.address import NAMESPACES, USER
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.row import Row
+from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Identity, Storage
-from gossipkv.core.tally import Notice
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.store.changes import Changes
+from gossipkv.core.store.fence import Fence
+from gossipkv.core.store.storage import Identity, Storage
 from gossipkv.group_commit import Batch, GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.replica_settings import ReplicaSettings

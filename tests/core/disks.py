@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.messages import Range, RowCopy
-from gossipkv.core.row import Row
-from gossipkv.core.shard import Shard
-from gossipkv.core.storage import Transaction
-from gossipkv.core.store import Intake, Store
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation, Result
+from gossipkv.core.protocol.messages import Range, RowCopy
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.storage import Transaction
+from gossipkv.core.store.store import Intake, Store
 from gossipkv.storage.memory import MemoryStorage
 
 NOW_MS = 1_700_000_000_000

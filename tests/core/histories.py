@@ -7,8 +7,17 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Conflicts, Row, Version, expired, merge, written, written_beside, written_for_any_table
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import (
+    Conflicts,
+    Row,
+    Version,
+    expired,
+    merge,
+    written,
+    written_beside,
+    written_for_any_table,
+)
 
 REPLICAS = 3
 

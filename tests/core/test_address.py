@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.address import (
+from gossipkv.core.model.address import (
     ROW_KEY_BYTES_MAX,
     address_of,
     is_address,

@@ -12,9 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core.address import USER
-from gossipkv.core.answers import Receipt
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.inputs import (
     Await,
     Discovered,
@@ -28,12 +25,15 @@ from gossipkv.core.inputs import (
     Write,
     admit,
 )
-from gossipkv.core.messages import Delta, Envelope, RowCopy
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.row import Conflicts, Seen
+from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.row import Conflicts, Seen
+from gossipkv.core.protocol.messages import Delta, Envelope, RowCopy
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.tables import TableSettings
-from gossipkv.core.write import Operation, Written
+from gossipkv.core.store.tables import TableSettings
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.rows.limits import COPIES_MAX, LIFE_MS_MAX
 from gossipkv.settings import Settings, SettingsError, check_each

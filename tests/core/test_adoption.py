@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from gossipkv.core.address import SYSTEM, TABLES_TABLE, USER, address_of
-from gossipkv.core.causality import Context
-from gossipkv.core.fingerprint import leaf_of
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Forget, Received, Write
-from gossipkv.core.member import DEAD
-from gossipkv.core.messages import Delta, RowCopy
-from gossipkv.core.peer import Peer
-from gossipkv.core.row import Conflicts, Row
-from gossipkv.core.tables import TableSettings
-from gossipkv.core.write import Operation
+from gossipkv.core.membership.peer import Peer
+from gossipkv.core.model.address import SYSTEM, TABLES_TABLE, USER, address_of
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.fingerprint import leaf_of
+from gossipkv.core.model.member import DEAD
+from gossipkv.core.model.row import Conflicts, Row
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Delta, RowCopy
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.tables import TableSettings
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.test_collection import AGE_MS, ROW, clustered, live, start
 

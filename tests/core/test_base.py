@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.base import NO_BASE, Abridged, Base
-from gossipkv.core.causality import Context, Dot
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.protocol.base import NO_BASE, Abridged, Base
 
 DOTS = st.builds(Dot, st.integers(1, 12), st.integers(0, 5))
 ENTRIES = st.lists(DOTS, max_size=10, unique=True).map(tuple)

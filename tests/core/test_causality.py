@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.causality import Context, Dot
+from gossipkv.core.model.causality import Context, Dot
 
 CONTEXTS = st.dictionaries(st.integers(0, 4), st.integers(0, 6)).map(Context)
 

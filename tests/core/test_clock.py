@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.clock import HybridClock, milliseconds, timestamp_at
+from gossipkv.core.model.clock import HybridClock, milliseconds, timestamp_at
 
 SKEW_MS_MAX = 1_000
 NOW_MS = 1_700_000_000_000

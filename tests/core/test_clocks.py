@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.clock import milliseconds
-from gossipkv.core.clocks import COMPARED_INTERVALS, ClockOffError, Clocks
 from gossipkv.core.inputs import Forget, Leave, Write
-from gossipkv.core.member import ALIVE
-from gossipkv.core.membership import Membership
-from gossipkv.core.write import Operation
+from gossipkv.core.membership.clocks import COMPARED_INTERVALS, ClockOffError, Clocks
+from gossipkv.core.membership.membership import Membership
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.clock import milliseconds
+from gossipkv.core.model.member import ALIVE
+from gossipkv.core.model.write import Operation
 from tests.core.cluster import Cluster
 
 MINUTE_MS = 60_000

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.forgotten import Forgotten, forgotten_in
 from gossipkv.core.inputs import Discovered, Forget, Leave
-from gossipkv.core.messages import Delta, Range, RowCopy, Unlisted
-from gossipkv.core.row import Row, Version, without_collected
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import (
+    FORGOTTEN_TABLE,
+    MEMBERS_TABLE,
+    RETIRED_TABLE,
+    SYSTEM,
+    USER,
+    address_of,
+    table_of,
+)
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import Row, Version, without_collected
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Delta, Range, RowCopy, Unlisted
+from gossipkv.core.store.forgotten import Forgotten, forgotten_in
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member, endpoint_of
 

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.collected import Proof
-from gossipkv.core.messages import Range, RowCopy, WalkRows
-from gossipkv.core.names import Names
-from gossipkv.core.row import (
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.collected import Proof
+from gossipkv.core.model.row import (
     Conflicts,
     InconsistentRowError,
     Row,
@@ -23,9 +21,11 @@ from gossipkv.core.row import (
     written,
     written_beside,
 )
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.tally import DOT_COLLISION
-from gossipkv.core.write import Operation
+from gossipkv.core.model.tally import DOT_COLLISION
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Range, RowCopy, WalkRows
+from gossipkv.core.protocol.names import Names
+from gossipkv.core.store.tables import TableSettings, settings_address
 from tests.core.disks import NOW_MS, Disk, at
 from tests.core.histories import History, histories
 

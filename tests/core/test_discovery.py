@@ -6,11 +6,11 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, address_of
 from gossipkv.core.inputs import Discovered
-from gossipkv.core.member import ALIVE, LEFT, MemberRecord
-from gossipkv.core.storage import StorageError
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, address_of
+from gossipkv.core.model.member import ALIVE, LEFT, MemberRecord
+from gossipkv.core.model.write import Operation
+from gossipkv.core.store.storage import StorageError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.replica_settings import ReplicaSettings
 

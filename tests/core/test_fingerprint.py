@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipkv.core.causality import Dot
-from gossipkv.core.fingerprint import EMPTY, LEAVES, NODES, FingerprintTable, Pair, Sums, leaf_of, term_of
-from gossipkv.core.row import Version
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.fingerprint import EMPTY, LEAVES, NODES, FingerprintTable, Pair, Sums, leaf_of, term_of
+from gossipkv.core.model.row import Version
 
 VERSIONS = st.builds(
     lambda replica, sequence, is_value: Version(Dot(replica, sequence), 1, b"" if is_value else None),

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.clock import milliseconds, timestamp_at
 from gossipkv.core.inputs import Write
-from gossipkv.core.lacking import ELSEWHERE, Lack
-from gossipkv.core.row import Conflicts, Row, Seen, Version, known_part
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import CONTEXT_AHEAD, CONTEXT_UNKNOWN, Declined, Operation, Result, Written
+from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.clock import milliseconds, timestamp_at
+from gossipkv.core.model.lacking import ELSEWHERE, Lack
+from gossipkv.core.model.row import Conflicts, Row, Seen, Version, known_part
+from gossipkv.core.model.write import CONTEXT_AHEAD, CONTEXT_UNKNOWN, Declined, Operation, Result, Written
+from gossipkv.core.store.tables import TableSettings, settings_address
 from tests.core.cluster import Cluster
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, TABLE, Disk, at
 from tests.core.test_replica import settled

@@ -7,21 +7,21 @@ from typing import cast
 
 import pytest
 
-from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.causality import Context
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Received, Tick, Write
-from gossipkv.core.member import SUSPECT
-from gossipkv.core.messages import Covered, Envelope, Ping
-from gossipkv.core.room import Usage
-from gossipkv.core.rumours import Life, Rumour
-from gossipkv.core.shortage import OUTAGE_QUIET_MS
-from gossipkv.core.snapshot import ReplicaSnapshot
-from gossipkv.core.solitude import SILENT_INTERVALS
+from gossipkv.core.membership.solitude import SILENT_INTERVALS
+from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.member import SUSPECT
+from gossipkv.core.model.room import Usage
+from gossipkv.core.model.write import NotMatched, Operation, Written
+from gossipkv.core.protocol.messages import Covered, Envelope, Ping
+from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.core.store.shortage import OUTAGE_QUIET_MS
+from gossipkv.core.store.snapshot import ReplicaSnapshot
+from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.group_commit import Batch, StepFailedError
 from gossipkv.rows.invalid import InvalidInputError
 from tests.core.cluster import Cluster, Member, endpoint_of

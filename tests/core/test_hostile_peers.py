@@ -7,17 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.clock import timestamp_at
-from gossipkv.core.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, PROOFS_MAX, Proof
 from gossipkv.core.effects import Arrival, Send
-from gossipkv.core.endpoint import host_of, is_endpoint
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Answered, Discovered, Failed, Forget, Received, Write
-from gossipkv.core.lacking import LackedRow
-from gossipkv.core.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
-from gossipkv.core.messages import (
+from gossipkv.core.model.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.clock import timestamp_at
+from gossipkv.core.model.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, PROOFS_MAX, Proof
+from gossipkv.core.model.endpoint import host_of, is_endpoint
+from gossipkv.core.model.lacking import LackedRow
+from gossipkv.core.model.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import (
     Delta,
     Digest,
     Envelope,
@@ -33,13 +35,11 @@ from gossipkv.core.messages import (
     WalkFetchRows,
     WalkRows,
 )
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import Life, Rumour
-from gossipkv.core.storage import StorageFullError
-from gossipkv.core.store import Intake
-from gossipkv.core.tally import Notice
-from gossipkv.core.walk import WalkFaultError
-from gossipkv.core.write import Operation
+from gossipkv.core.protocol.rumours import Life, Rumour
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.storage import StorageFullError
+from gossipkv.core.store.store import Intake
+from gossipkv.core.transfer.walk import WalkFaultError
 from gossipkv.metrics import Metrics
 from tests.core.cluster import START_MS, Cluster, Member, sent
 from tests.core.disks import at

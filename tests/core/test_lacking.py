@@ -8,14 +8,14 @@ from typing import Unpack
 import pytest
 
 from gossipkv.codec import decode, encode
-from gossipkv.core import lacking
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.answers import Receipt
-from gossipkv.core.causality import Context, Dot
 from gossipkv.core.inputs import Await, Write
-from gossipkv.core.lacking import Lack, held_below, lack_of
-from gossipkv.core.messages import Envelope
-from gossipkv.core.write import Operation, Written
+from gossipkv.core.model import lacking
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.lacking import Lack, held_below, lack_of
+from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.simulation.refusal import refusing
 from tests.core import cluster as joined_by_hand
 from tests.core.cluster import LIMITS, Cluster
@@ -236,7 +236,7 @@ def test_no_tombstone_goes_while_a_member_lacks_a_row_and_status_names_it(refuse
 def test_more_rows_than_can_be_noted_hold_back_their_origins(
     refused: Refusing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gossipkv.core.shard.LACKING_ROWS_MAX", 2)
+    monkeypatch.setattr("gossipkv.core.store.shard.LACKING_ROWS_MAX", 2)
     cluster = joined("a", "b")
     before = cluster.members["b"].context()
     refused.addresses = [address_of("t", b"bad%d" % number) for number in range(3)]

@@ -9,17 +9,17 @@ from typing import Any, Unpack
 import pytest
 
 from gossipkv.codec import encode
-from gossipkv.core import parcel
-from gossipkv.core.address import SYSTEM, USER, address_of
-from gossipkv.core.answers import Receipt
-from gossipkv.core.causality import Context
 from gossipkv.core.effects import Send
-from gossipkv.core.envelope_room import FRAME_BYTES_MAX
-from gossipkv.core.fetch import Fetching
-from gossipkv.core.fingerprint import leaf_of
 from gossipkv.core.inputs import Answered, Await, Failed, Read, Received, Write
-from gossipkv.core.lacking import CLOCK_SKEW
-from gossipkv.core.messages import (
+from gossipkv.core.model.address import SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.fingerprint import leaf_of
+from gossipkv.core.model.lacking import CLOCK_SKEW
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, Written
+from gossipkv.core.protocol import parcel
+from gossipkv.core.protocol.envelope_room import FRAME_BYTES_MAX
+from gossipkv.core.protocol.messages import (
     Delta,
     Envelope,
     FetchValue,
@@ -32,11 +32,11 @@ from gossipkv.core.messages import (
     WalkFetchRows,
     WalkList,
 )
-from gossipkv.core.parcel import outlined
-from gossipkv.core.quorum import Direct
-from gossipkv.core.row import Row
-from gossipkv.core.tables import settings_address
-from gossipkv.core.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, Written
+from gossipkv.core.protocol.parcel import outlined
+from gossipkv.core.store.tables import settings_address
+from gossipkv.core.transfer.fetch import Fetching
+from gossipkv.core.waits.answers import Receipt
+from gossipkv.core.waits.quorum import Direct
 from tests.core.cluster import Cluster, Member, sent
 from tests.core.replica_settings import ReplicaSettings
 

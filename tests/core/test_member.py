@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.member import INCARNATION_END, MemberRecord
+from gossipkv.core.model.member import INCARNATION_END, MemberRecord
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 RECORDS = st.builds(

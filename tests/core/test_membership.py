@@ -6,9 +6,7 @@ import random
 
 import pytest
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.member import ALIVE, DEAD, LEFT, MemberRecord
-from gossipkv.core.membership import (
+from gossipkv.core.membership.membership import (
     CROSSING_ROUNDS,
     DEAD_ROUNDS,
     FANOUT_MARGIN,
@@ -16,11 +14,13 @@ from gossipkv.core.membership import (
     UNFOUND_MAX,
     Membership,
 )
+from gossipkv.core.membership.peer import Peer
+from gossipkv.core.membership.swim import Swim
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.member import ALIVE, DEAD, LEFT, MemberRecord
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.peer import Peer
-from gossipkv.core.swim import Swim
-from gossipkv.core.tally import Tally
-from gossipkv.core.walk import Walk
+from gossipkv.core.transfer.walk import Walk
 
 OPTIONS = ReplicaOptions(
     member="self", endpoints={"gossip": "http://self:1"}, gossip_interval_ms=1_000, retry_ms_max=30_000, fanout=0

@@ -9,18 +9,18 @@ import pytest
 import xxhash
 
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.clock import timestamp_at
 from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
-from gossipkv.core.member import MemberRecord
-from gossipkv.core.messages import Delta, Envelope, FetchValue, LargeRow, Outline, ValuePart
-from gossipkv.core.namesakes import Namesakes, Process
+from gossipkv.core.membership.namesakes import Namesakes, Process
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.clock import timestamp_at
+from gossipkv.core.model.member import MemberRecord
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.protocol.messages import Delta, Envelope, FetchValue, LargeRow, Outline, ValuePart
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.tally import Notice
-from gossipkv.core.write import Operation
 from gossipkv.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.replica_settings import ReplicaSettings

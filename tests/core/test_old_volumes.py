@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Forget, Watch
-from gossipkv.core.messages import Range, RowCopy
-from gossipkv.core.row import Row, Version
-from gossipkv.core.store import Intake
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import BeginAnewError, Footing, Tail, standing
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Range, RowCopy
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.store import Intake
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import BeginAnewError, Footing, Tail, standing
 from gossipkv.storage.encoding import decode_collected
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Context
-from gossipkv.core.messages import Cursor, Delta, FetchValue, Pull, Range, RowCopy, TooFar
-from gossipkv.core.parcel import Parcel, row_bytes
-from gossipkv.core.pull import Pulling, is_walk_cheaper, push, serve
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Context
+from gossipkv.core.protocol.messages import Cursor, Delta, FetchValue, Pull, Range, RowCopy, TooFar
+from gossipkv.core.protocol.parcel import Parcel, row_bytes
+from gossipkv.core.transfer.pull import Pulling, is_walk_cheaper, push, serve
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, Disk, at, values
 
 WIDE = 2**20

@@ -6,16 +6,16 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.address import SYSTEM, USER, address_of
-from gossipkv.core.answers import Found, Receipt
-from gossipkv.core.causality import Context
-from gossipkv.core.fingerprint import leaf_of
-from gossipkv.core.forgotten import all_forgotten, forgetting
 from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Withdraw, Write
-from gossipkv.core.messages import Envelope, RowCopy
-from gossipkv.core.quarantine import readable_row
-from gossipkv.core.shard import Shard
-from gossipkv.core.storage import (
+from gossipkv.core.model.address import SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.fingerprint import leaf_of
+from gossipkv.core.model.write import Declined, Operation, Result, Written
+from gossipkv.core.protocol.messages import Envelope, RowCopy
+from gossipkv.core.store.forgotten import all_forgotten, forgetting
+from gossipkv.core.store.quarantine import readable_row
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.storage import (
     EXPIRIES,
     FIRST_DEADLINE,
     TOMBSTONES,
@@ -24,9 +24,9 @@ from gossipkv.core.storage import (
     StorageFailedError,
     UnreadableRowError,
 )
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.watching import BeginAnewError, Tail
-from gossipkv.core.write import Declined, Operation, Result, Written
+from gossipkv.core.store.tables import TableSettings, settings_address
+from gossipkv.core.waits.answers import Found, Receipt
+from gossipkv.core.watch.watching import BeginAnewError, Tail
 from gossipkv.group_commit import GroupCommit
 from gossipkv.rows.limits import TIME_MS_MAX
 from gossipkv.storage.memory import MemoryStorage

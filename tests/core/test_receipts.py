@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.answers import Coverage, Receipt
 from gossipkv.core.inputs import Await, Tick
-from gossipkv.core.messages import Delta, WalkFetchRows
-from gossipkv.core.write import Operation, Written
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.protocol.messages import Delta, WalkFetchRows
+from gossipkv.core.waits.answers import Coverage, Receipt
 from tests.core.cluster import Cluster, endpoint_of
 from tests.core.replica_settings import ReplicaSettings
 

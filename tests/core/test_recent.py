@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from gossipkv.core.address import SYSTEM, USER, address_of
-from gossipkv.core.causality import Context
 from gossipkv.core.inputs import Write
-from gossipkv.core.messages import Cursor, Delta, Envelope, FetchValue, Pull, Range, TooFar, WalkBegin
-from gossipkv.core.parcel import row_bytes
-from gossipkv.core.pull import Pulling
-from gossipkv.core.recent import SHARE, newest, serve
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import Cursor, Delta, Envelope, FetchValue, Pull, Range, TooFar, WalkBegin
+from gossipkv.core.protocol.parcel import row_bytes
+from gossipkv.core.transfer.pull import Pulling
+from gossipkv.core.transfer.recent import SHARE, newest, serve
 from tests.core.cluster import Cluster
 from tests.core.disks import NOW_MS, Disk, at, values
 

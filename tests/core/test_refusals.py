@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.refusals import QUIET_INTERVALS, Refusals
+from gossipkv.core.sync.refusals import QUIET_INTERVALS, Refusals
 
 OPTIONS = ReplicaOptions()
 QUIET_MS = QUIET_INTERVALS * OPTIONS.gossip_interval_ms + OPTIONS.retry_ms_max

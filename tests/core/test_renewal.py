@@ -8,17 +8,17 @@ from collections.abc import Sequence
 import pytest
 
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core import store
-from gossipkv.core.address import SYSTEM, USER, address_of
-from gossipkv.core.causality import Dot
 from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick, Write
-from gossipkv.core.messages import Envelope
-from gossipkv.core.names import Names
+from gossipkv.core.model.address import SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.row import Conflicts, Version
+from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.row import Conflicts, Version
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import Operation
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.protocol.names import Names
+from gossipkv.core.store import store
+from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.disks import Disk, at

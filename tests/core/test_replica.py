@@ -8,15 +8,15 @@ from typing import Any, Unpack
 
 import pytest
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.causality import Context
 from gossipkv.core.inputs import Answered, Discovered, Failed, Leave, Received, Tick, Write
-from gossipkv.core.member import MemberRecord
-from gossipkv.core.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.member import MemberRecord
+from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.protocol.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
 from gossipkv.core.replica import RefusedEnvelopeError
-from gossipkv.core.storage import StorageError, StorageFullError
-from gossipkv.core.write import Operation
+from gossipkv.core.store.storage import StorageError, StorageFullError
 from gossipkv.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import START_MS, Cluster, Member, endpoint_of, sent

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.address import NAMESPACES, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
-from gossipkv.core.base import Abridged
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.forgotten import Forgotten
 from gossipkv.core.inputs import Discovered, Forget, Write
-from gossipkv.core.member import ALIVE, DEAD
-from gossipkv.core.messages import Covered, Envelope, RowCopy
-from gossipkv.core.peer import Peer
-from gossipkv.core.retired import Retired, Retirement
-from gossipkv.core.row import Row, Version
-from gossipkv.core.shard import Shard
-from gossipkv.core.storage import Reader
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import Footing, Tail, standing
-from gossipkv.core.write import Operation
+from gossipkv.core.membership.peer import Peer
+from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.member import ALIVE, DEAD
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.base import Abridged
+from gossipkv.core.protocol.messages import Covered, Envelope, RowCopy
+from gossipkv.core.store.forgotten import Forgotten
+from gossipkv.core.store.retired import Retired, Retirement
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.storage import Reader
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import Footing, Tail, standing
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member, endpoint_of
 

@@ -9,16 +9,16 @@ from unittest.mock import patch
 
 import pytest
 
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.answers import Coverage, Receipt
-from gossipkv.core.causality import Dot
 from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Withdraw, Write
-from gossipkv.core.messages import Delta, Digest, Envelope, FetchValue, Pull, Range, RowCopy, WalkBegin
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.room import NO_ROOM, Room, Usage, room_of
+from gossipkv.core.model.write import Declined, Operation, Written
+from gossipkv.core.protocol.messages import Delta, Digest, Envelope, FetchValue, Pull, Range, RowCopy, WalkBegin
 from gossipkv.core.replica import Replica
-from gossipkv.core.room import NO_ROOM, Room, Usage, room_of
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.core.storage import Identity, PutDelayedError, StorageError, StorageFullError
-from gossipkv.core.write import Declined, Operation, Written
+from gossipkv.core.store.storage import Identity, PutDelayedError, StorageError, StorageFullError
+from gossipkv.core.waits.answers import Coverage, Receipt
 from gossipkv.simulation.disk import Disk
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import (
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import (
     Conflicts,
     InconsistentRowError,
     Row,

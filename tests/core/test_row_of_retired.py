@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Row, Version, merge, superseding, without_retired, without_settled
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import Row, Version, merge, superseding, without_retired, without_settled
 
 GONE, P, Q = 1, 2, 3
 OLD = Version(Dot(GONE, 5), 10, b"old", None, 0)

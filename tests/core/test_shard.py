@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gossipkv.core.address import USER, key_of, table_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.fingerprint import FingerprintTable
-from gossipkv.core.storage import Counts
-from gossipkv.core.write import Operation
+from gossipkv.core.model.address import USER, key_of, table_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.fingerprint import FingerprintTable
+from gossipkv.core.model.write import Operation
+from gossipkv.core.store.storage import Counts
 from tests.core.disks import NOW_MS, Disk, at
 
 PLACES = st.integers(0, 2)

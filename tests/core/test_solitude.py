@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.address import address_of
 from gossipkv.core.inputs import Discovered, Inspect, Leave
-from gossipkv.core.solitude import SILENT_INTERVALS
-from gossipkv.core.write import Operation
+from gossipkv.core.membership.solitude import SILENT_INTERVALS
+from gossipkv.core.model.address import address_of
+from gossipkv.core.model.write import Operation
 from tests.core.cluster import Cluster, endpoint_of
 
 ROW = address_of("table", b"row")

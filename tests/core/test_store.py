@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.clock import milliseconds, timestamp_at
-from gossipkv.core.messages import Range, RefusedRow, RowCopy
-from gossipkv.core.row import Row, Seen, Version
-from gossipkv.core.store import SIBLINGS_MAX, Intake
-from gossipkv.core.write import CONTEXT_AHEAD, Declined, NotMatched, Operation, Written
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.clock import milliseconds, timestamp_at
+from gossipkv.core.model.row import Row, Seen, Version
+from gossipkv.core.model.write import CONTEXT_AHEAD, Declined, NotMatched, Operation, Written
+from gossipkv.core.protocol.messages import Range, RefusedRow, RowCopy
+from gossipkv.core.store.store import SIBLINGS_MAX, Intake
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, TABLE, Disk, at, values
 
 

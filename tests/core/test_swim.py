@@ -7,14 +7,14 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.member import ALIVE, DEAD, INCARNATION_END, LEFT, SUSPECT
-from gossipkv.core.messages import Ack, Ping, PingRequest
+from gossipkv.core.membership.probe import Request
+from gossipkv.core.membership.suspicion import LONGEST, Suspicion
+from gossipkv.core.membership.swim import HEALTH_MAX, KNOCK_PERIODS, Swim
+from gossipkv.core.model.member import ALIVE, DEAD, INCARNATION_END, LEFT, SUSPECT
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.probe import Request
-from gossipkv.core.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour, Rumours, rank
-from gossipkv.core.suspicion import LONGEST, Suspicion
-from gossipkv.core.swim import HEALTH_MAX, KNOCK_PERIODS, Swim
-from gossipkv.core.tally import Tally
+from gossipkv.core.protocol.messages import Ack, Ping, PingRequest
+from gossipkv.core.protocol.rumours import RUMOURS_PER_MESSAGE_MAX, Life, Rumour, Rumours, rank
 from tests.core.replica_settings import ReplicaSettings
 
 PERIOD_MS = 1_000

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from gossipkv.core.address import SYSTEM, USER, address_of
 from gossipkv.core.inputs import Discovered, Write
-from gossipkv.core.row import Conflicts, Row
-from gossipkv.core.storage import StorageFullError
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import CONTEXT_UNKNOWN, Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.model.address import SYSTEM, USER, address_of
+from gossipkv.core.model.row import Conflicts, Row
+from gossipkv.core.model.write import CONTEXT_UNKNOWN, Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.store.storage import StorageFullError
+from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, endpoint_of
 from tests.core.disks import NOW_MS, Disk, at

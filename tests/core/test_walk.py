@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Context
-from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, leaf_of
-from gossipkv.core.messages import (
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Context
+from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, leaf_of
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.messages import (
     Message,
     Position,
     RefusedRow,
@@ -25,9 +26,8 @@ from gossipkv.core.messages import (
     WalkRows,
     WalkSums,
 )
-from gossipkv.core.store import Intake
-from gossipkv.core.walk import Walk, WalkFaultError, serve
-from gossipkv.core.write import Operation
+from gossipkv.core.store.store import Intake
+from gossipkv.core.transfer.walk import Walk, WalkFaultError, serve
 from tests.core.disks import Disk, at, values
 
 WIDE = 2**20

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.row import Row, Version
-from gossipkv.core.watch_position import ANEW, DOTS_MAX, EVENT_ID_LENGTH_MAX, WatchPosition
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.watch.watch_position import ANEW, DOTS_MAX, EVENT_ID_LENGTH_MAX, WatchPosition
 
 replicas = st.integers(0, 2**64 - 1)
 sequences = st.integers(1, SEQUENCE_MAX)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.fingerprint import leaf_of
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import ShardRecord, UnreadableRowError
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import (
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.fingerprint import leaf_of
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.changes import Changes
+from gossipkv.core.store.storage import ShardRecord, UnreadableRowError
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import (
     LOOSE_ROWS_MAX,
     RECOVERY_BATCHES,
     BeginAnewError,
     CatchUp,
-    Changes,
     Footing,
     Snapshot,
     Tail,

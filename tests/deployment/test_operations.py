@@ -10,11 +10,11 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from gossipkv.core.clocks import ClockStatus
-from gossipkv.core.shortage import RoomStatus
+from gossipkv.core.membership.clocks import ClockStatus
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.status import MemberStatus, ReplicaStatus, ShardStatus
-from gossipkv.core.storage import Counts, Identity
-from gossipkv.core.tally import Tally
+from gossipkv.core.store.shortage import RoomStatus
+from gossipkv.core.store.storage import Counts, Identity
 from gossipkv.intake.bound import Bound
 from gossipkv.metrics import Metrics
 from gossipkv.settings import Settings

@@ -11,7 +11,7 @@ import structlog
 
 from gossipkv import node as node_module
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import StorageFullError
+from gossipkv.core.store.storage import StorageFullError
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node

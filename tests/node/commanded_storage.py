@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
-from gossipkv.core.address import USER
-from gossipkv.core.row import Row
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.row import Row
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction, MemoryView
 
 GATE_SECONDS = 30.0

@@ -9,10 +9,10 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.address import USER, address_of
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import Replica
-from gossipkv.core.write import Operation, Result
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions

@@ -20,7 +20,7 @@ from gossipkv import (
     UnavailableError,
     UnresolvedSiblingsError,
 )
-from gossipkv.core.storage import StorageError, View
+from gossipkv.core.store.storage import StorageError, View
 from gossipkv.node import Node as Driver
 from gossipkv.settings import SettingsError
 from tests.node.member_settings import MemberSettings

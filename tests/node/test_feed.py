@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.base import Abridged
-from gossipkv.core.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import Told
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.protocol.base import Abridged
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import Told
 from gossipkv.feed import FeedOptions, Signal, Watcher, Word
 from gossipkv.node import Node, NodeOptions
 

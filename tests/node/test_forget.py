@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from gossipkv.committer import StoppedError
-from gossipkv.core.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.forgotten import Forgotten
-from gossipkv.core.member import MemberRecord
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.member import MemberRecord
+from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.feed import Signal, Word
 from gossipkv.node import Node
 from gossipkv.storage.memory import MemoryStorage

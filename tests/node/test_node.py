@@ -8,10 +8,10 @@ import pytest
 
 from gossipkv.codec import PROTOCOL_VERSION, encode
 from gossipkv.committer import Frame, StoppedError
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.messages import Envelope
-from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
-from gossipkv.core.write import NotMatched, Operation, Written
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.write import NotMatched, Operation, Written
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.node import Node, NodeOptions, OverloadedError
 from gossipkv.storage.memory import MemoryTransaction
 from tests.node.conftest import LocalCluster, eventually, fingerprints, get, put

@@ -8,10 +8,10 @@ from typing import Unpack
 import pytest
 
 from gossipkv.consistency import TooFewAnswersError, TooFewCopiesError, TooFewMembersError, TooManyAskedError
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.answers import Receipt
-from gossipkv.core.member import DEAD
-from gossipkv.core.write import Operation, Written
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.member import DEAD
+from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.node import Node
 from tests.core.replica_settings import ReplicaSettings
 from tests.node.conftest import LocalCluster, eventually, get, replica_of

@@ -12,13 +12,13 @@ from unittest.mock import patch
 import pytest
 
 from gossipkv.committer import Committer
-from gossipkv.core.address import SYSTEM, USER
 from gossipkv.core.effects import Effects
+from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.write import Operation
 from gossipkv.core.replica import Replica
-from gossipkv.core.storage import StorageFullError
-from gossipkv.core.store import Store
-from gossipkv.core.tables import TableSettings, settings_address
-from gossipkv.core.write import Operation
+from gossipkv.core.store.storage import StorageFullError
+from gossipkv.core.store.store import Store
+from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.group_commit import GroupCommit
 from gossipkv.node import Node
 from gossipkv.storage.memory import MemoryTransaction

@@ -10,13 +10,13 @@ import pytest
 
 from gossipkv.committer import StoppedError
 from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.address import USER, address_of
-from gossipkv.core.answers import Receipt
 from gossipkv.core.inputs import Tick
-from gossipkv.core.member import DEAD
+from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.member import DEAD
+from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.storage import StorageError, StorageFailedError
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.store.storage import StorageError, StorageFailedError
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.metrics import Metrics
 from gossipkv.node import Node, NodeOptions

@@ -13,14 +13,14 @@ import pytest
 from aiohttp import web
 
 from gossipkv.codec import Limits, decode, encode
-from gossipkv.core.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.clock import timestamp_at
-from gossipkv.core.collected import Proof
-from gossipkv.core.member import GOSSIP, INCARNATION_END, LEFT, MemberRecord
-from gossipkv.core.messages import Covered, Delta, Digest, Envelope, Message, Ping, Range, RowCopy, State
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import Life, Rumour
+from gossipkv.core.model.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.clock import timestamp_at
+from gossipkv.core.model.collected import Proof
+from gossipkv.core.model.member import GOSSIP, INCARNATION_END, LEFT, MemberRecord
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol.messages import Covered, Delta, Digest, Envelope, Message, Ping, Range, RowCopy, State
+from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.node import wall_clock_ms
 from gossipkv.transport.http import CONTENT_TYPE, PATH
 from tests.processes.members import Member, Members, eventually

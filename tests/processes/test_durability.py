@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.core.tally import ANOMALIES
+from gossipkv.core.model.tally import ANOMALIES
 from tests.processes.members import Member, Members, eventually
 
 pytestmark = pytest.mark.timeout(240)

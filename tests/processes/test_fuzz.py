@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gossipkv.codec import encode
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.messages import (
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol.messages import (
     Delta,
     Digest,
     Envelope,
@@ -31,8 +32,7 @@ from gossipkv.core.messages import (
     WalkNodes,
     WalkRows,
 )
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import Life, Rumour
+from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.transport.http import CONTENT_TYPE, PATH
 from tests.processes.command import free_ports
 from tests.processes.conftest import Start

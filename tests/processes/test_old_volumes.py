@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.core.watch_position import ANEW
+from gossipkv.core.watch.watch_position import ANEW
 from tests.processes.members import Member, Members, eventually
 from tests.processes.test_forget import SETTINGS, logged
 

@@ -26,13 +26,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gossipkv.core import messages
-from gossipkv.core.address import USER, address_of, key_of, table_of
-from gossipkv.core.causality import ReplicaId
 from gossipkv.core.inputs import Discovered, Write
-from gossipkv.core.messages import Cursor, Envelope, Message, RowCopy
-from gossipkv.core.row import Row
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.address import USER, address_of, key_of, table_of
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.protocol import messages
+from gossipkv.core.protocol.messages import Cursor, Envelope, Message, RowCopy
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, endpoint_of
 

@@ -14,42 +14,46 @@ from unittest.mock import patch
 
 import xxhash
 
-from gossipkv.core import fingerprint, pull, receipts, recent, row, store, walk, watching
-from gossipkv.core import shard as shard_module
-from gossipkv.core.address import USER
-from gossipkv.core.adoption import Adopter
-from gossipkv.core.answers import Receipt
-from gossipkv.core.backoff import Backoff
-from gossipkv.core.base import Abridged, Base
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.collected import Proof, Proofs
-from gossipkv.core.collection import Collector
 from gossipkv.core.effects import Effects
-from gossipkv.core.expiry import Expirer
-from gossipkv.core.fetch import Fetching
-from gossipkv.core.fingerprint import FingerprintTable, leaf_of
-from gossipkv.core.gossip import Gossip
-from gossipkv.core.member import ALIVE, DEAD, LEFT
-from gossipkv.core.membership import Membership
-from gossipkv.core.messages import Covered, Cursor, Delta, Message, OfShard, Pull, Range, RefusedRow, WalkRows
-from gossipkv.core.namesakes import Namesakes
-from gossipkv.core.peer import Peer
-from gossipkv.core.quorum import Quorum
-from gossipkv.core.receipts import Receipts
+from gossipkv.core.membership.membership import Membership
+from gossipkv.core.membership.namesakes import Namesakes
+from gossipkv.core.membership.peer import Peer
+from gossipkv.core.membership.suspicion import Suspicion
+from gossipkv.core.membership.swim import Swim
+from gossipkv.core.model import fingerprint, row
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.backoff import Backoff
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.collected import Proof, Proofs
+from gossipkv.core.model.fingerprint import FingerprintTable, leaf_of
+from gossipkv.core.model.member import ALIVE, DEAD, LEFT
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.protocol.base import Abridged, Base
+from gossipkv.core.protocol.messages import Covered, Cursor, Delta, Message, OfShard, Pull, Range, RefusedRow, WalkRows
+from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.core.replica import Replica
-from gossipkv.core.restamping import Inquiry, Restamper
-from gossipkv.core.retirement import Retirer
-from gossipkv.core.row import Row, Version
-from gossipkv.core.rumours import Life, Rumour
-from gossipkv.core.shard import Shard
-from gossipkv.core.storage import FIRST_DEADLINE, TOMBSTONES, JournalEntry, Reader, StorageError, Transaction
-from gossipkv.core.store import Intake, Store
-from gossipkv.core.suspicion import Suspicion
-from gossipkv.core.swim import Swim
-from gossipkv.core.walk import Walk
-from gossipkv.core.watch_position import WatchPosition
-from gossipkv.core.watching import CatchUp, Told
-from gossipkv.core.witnesses import Witnesses
+from gossipkv.core.store import shard as shard_module
+from gossipkv.core.store import store
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.storage import FIRST_DEADLINE, TOMBSTONES, JournalEntry, Reader, StorageError, Transaction
+from gossipkv.core.store.store import Intake, Store
+from gossipkv.core.sync.gossip import Gossip
+from gossipkv.core.sync.witnesses import Witnesses
+from gossipkv.core.transfer import pull, recent, walk
+from gossipkv.core.transfer.fetch import Fetching
+from gossipkv.core.transfer.walk import Walk
+from gossipkv.core.upkeep.adoption import Adopter
+from gossipkv.core.upkeep.collection import Collector
+from gossipkv.core.upkeep.expiry import Expirer
+from gossipkv.core.upkeep.restamping import Inquiry, Restamper
+from gossipkv.core.upkeep.retirement import Retirer
+from gossipkv.core.waits import receipts
+from gossipkv.core.waits.answers import Receipt
+from gossipkv.core.waits.quorum import Quorum
+from gossipkv.core.waits.receipts import Receipts
+from gossipkv.core.watch import watching
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import CatchUp, Told
 from gossipkv.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis

@@ -10,8 +10,8 @@ from typing import get_args
 
 import pytest
 
-from gossipkv.core.messages import Message
-from gossipkv.core.retirement import Retirer
+from gossipkv.core.protocol.messages import Message
+from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.simulation import Outcome, replacements, run_seed
 from gossipkv.simulation.checkers import CHECKERS
 from gossipkv.simulation.command import run, total

@@ -13,10 +13,10 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.fingerprint import FingerprintTable
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.fingerprint import FingerprintTable
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.storage.directory import DataDirectory
 from gossipkv.storage.encoding import FORMAT_VERSION
 from gossipkv.storage.lmdb import LmdbStorage, LmdbTransaction

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.room import Usage
-from gossipkv.core.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.model.room import Usage
+from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.storage.memory import MemoryStorage
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from gossipkv.core.causality import Context
-from gossipkv.core.storage import Identity, StorageError
+from gossipkv.core.model.causality import Context
+from gossipkv.core.store.storage import Identity, StorageError
 from gossipkv.storage import set_aside as module
 from gossipkv.storage.account import ACCOUNT_FILE, Account
 from gossipkv.storage.lmdb import LmdbStorage

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Row, Version
-from gossipkv.core.shard import Shard
-from gossipkv.core.storage import Quarantined, StorageError, UnreadableRowError
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.storage import Quarantined, StorageError, UnreadableRowError
 from gossipkv.storage.encoding import decode_row, encode_row
 from gossipkv.storage.lmdb import LmdbStorage
 from tests.contracts.storages import MAP_SIZE_BYTES, addresses_in, committing, put_one_of_each, put_rows

@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gossipkv.core.causality import Dot, ReplicaId
-from gossipkv.core.row import Row, Version
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.causality import Dot, ReplicaId
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.rows import restamped
 from gossipkv.simulation.disk import Commit, Disk

@@ -6,7 +6,7 @@ And nothing hangs: the driver concludes every exchange that the core waits for.
 from __future__ import annotations
 
 from gossipkv.core.inputs import Answered, Failed
-from gossipkv.core.messages import Envelope
+from gossipkv.core.protocol.messages import Envelope
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.host import Host
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gossipkv.core.messages import Envelope
-from gossipkv.core.row import Row
-from gossipkv.core.tally import Notice
-from gossipkv.core.watching import Told
-from gossipkv.core.write import Operation, Result
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Operation, Result
+from gossipkv.core.protocol.messages import Envelope
+from gossipkv.core.watch.watching import Told
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host

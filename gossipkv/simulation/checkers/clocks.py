@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.core.tally import Notice
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host

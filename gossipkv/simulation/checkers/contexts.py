@@ -7,8 +7,8 @@ After that, the rank of what the replica holds never falls, which I1 checks.
 
 from __future__ import annotations
 
-from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.messages import (
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.protocol.messages import (
     Ack,
     Covered,
     Delta,

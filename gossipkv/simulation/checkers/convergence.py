@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.core.address import NAMESPACES, RETIRED_TABLE, table_of
-from gossipkv.core.row import Row, Version
+from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, table_of
+from gossipkv.core.model.row import Row, Version
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History

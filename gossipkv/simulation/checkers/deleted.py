@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from gossipkv.core.address import SYSTEM, USER
-from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.collected import NOTHING_COLLECTED
-from gossipkv.core.forgotten import forgotten_in
-from gossipkv.core.lacking import Lacking
-from gossipkv.core.messages import RowCopy
-from gossipkv.core.row import Row
+from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.collected import NOTHING_COLLECTED
+from gossipkv.core.model.lacking import Lacking
+from gossipkv.core.model.row import Row
+from gossipkv.core.protocol.messages import RowCopy
+from gossipkv.core.store.forgotten import forgotten_in
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.checkers.rows import restamped

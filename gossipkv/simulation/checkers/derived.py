@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import xxhash
 
-from gossipkv.core.address import NAMESPACES, key_of, table_of
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, FingerprintTable, Sums
-from gossipkv.core.row import Row, Version
-from gossipkv.core.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts
+from gossipkv.core.model.address import NAMESPACES, key_of, table_of
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, FingerprintTable, Sums
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Dot, ReplicaId
-from gossipkv.core.row import Version
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Dot, ReplicaId
+from gossipkv.core.model.row import Version
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.disk import Commit

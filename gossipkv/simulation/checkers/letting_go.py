@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.core.member import LEFT
+from gossipkv.core.model.member import LEFT
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.host import Host
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.core.member import ALIVE, DEAD, SUSPECT
-from gossipkv.core.rumours import Life
-from gossipkv.core.tally import Notice
+from gossipkv.core.model.member import ALIVE, DEAD, SUSPECT
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.protocol.rumours import Life
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host

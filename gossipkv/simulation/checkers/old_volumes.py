@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gossipkv.core.address import USER, table_of
-from gossipkv.core.causality import Dot, ReplicaId
-from gossipkv.core.row import Row
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.address import USER, table_of
+from gossipkv.core.model.causality import Dot, ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.rows import restamped
 from gossipkv.simulation.client import BESIDE

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gossipkv.core.address import USER
-from gossipkv.core.answers import Coverage
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.row import Row
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.waits.answers import Coverage
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History, WriteRecord

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.row import Row
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.row import Row
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host

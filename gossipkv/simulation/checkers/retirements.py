@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from gossipkv.core.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, table_of
-from gossipkv.core.causality import ReplicaId
-from gossipkv.core.member import MemberRecord
+from gossipkv.core.model.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, table_of
+from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.member import MemberRecord
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gossipkv.core.address import USER
-from gossipkv.core.messages import Envelope, Pull, Unlisted, WalkBegin
+from gossipkv.core.model.address import USER
+from gossipkv.core.protocol.messages import Envelope, Pull, Unlisted, WalkBegin
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.history import History

@@ -3,8 +3,8 @@ names one write, forever."""
 
 from __future__ import annotations
 
-from gossipkv.core.address import USER
-from gossipkv.core.row import Row, Version
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.row import Row, Version
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from gossipkv.core.causality import Context, Dot, ReplicaId
-from gossipkv.core.row import Row
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from gossipkv.core.address import SYSTEM, USER, table_of
-from gossipkv.core.causality import Context, Dot
-from gossipkv.core.row import Row, Version
-from gossipkv.core.tables import settings_address, settings_in
+from gossipkv.core.model.address import SYSTEM, USER, table_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import Row, Version
+from gossipkv.core.store.tables import settings_address, settings_in
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.disk import Commit, Disk

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gossipkv.core.address import USER, table_of
-from gossipkv.core.causality import Context, ReplicaId
-from gossipkv.core.row import Row
-from gossipkv.core.tally import Notice
-from gossipkv.core.write import Operation, Result, Written
+from gossipkv.core.model.address import USER, table_of
+from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.tally import Notice
+from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.siblings import knew_the_setting
 from gossipkv.simulation.client import BESIDE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gossipkv.core.address import USER
-from gossipkv.core.causality import Dot
-from gossipkv.core.row import Row
-from gossipkv.core.watching import Told
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.row import Row
+from gossipkv.core.watch.watching import Told
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History

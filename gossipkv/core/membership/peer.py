@@ -1,0 +1,102 @@
+"""What a member knows of one other member: its name, its address, and whether it is alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gossipkv.core.membership.standing import Standing
+from gossipkv.core.model.causality import Dot, ReplicaId
+from gossipkv.core.model.member import ALIVE, LEFT, SUSPECT, MemberRecord
+from gossipkv.core.model.room import Room
+from gossipkv.core.transfer.conversation import Conversation
+
+
+@dataclass(slots=True)
+class Peer:
+    """One other member. Until it has answered, only its endpoint is known."""
+
+    endpoint: str
+    """Empty: no host of it may be dialled."""
+    member: str | None = None
+    record: MemberRecord | None = None
+    record_dot: Dot | None = None
+    """The write that the record came with."""
+    standing: Standing = field(default_factory=Standing)
+    """Its status according to the failure detector; a contact counts as alive."""
+    replica: ReplicaId | None = None
+    """The replica id of the data that the conversation is about."""
+    incarnation: int = 0
+    """The greatest incarnation heard of; decides between two replica ids under one name."""
+    last_heard: int = 0
+    """The last exchange that had been begun here when this replica was last heard from."""
+    exchange: int | None = None
+    """The exchange under way with it: at most one."""
+    failures: int = 0
+    """Number of failed exchanges since the last successful one."""
+    retry_at_ms: int = 0
+    has_answered: bool = False
+    is_told_unreached: bool = False
+    """Whether the log says that it is not reached, and not yet that this has ended. Its failures are forgotten when it
+    moves or starts again; what the log says is not."""
+    is_unvouched: bool = False
+    """Whether its record names a host that discovery has not found, so that it is not dialled there."""
+    is_let_go: bool = False
+    """Whether it is known not to exist any more, despite its record. No exchange is begun with it then."""
+
+    is_ready: bool = False
+    """Whether it last reported that it has been brought up to date since it started."""
+    is_informed: bool = False
+    """Whether it last reported that it knows the settings of tables from others."""
+    clock_ahead_ms: int = 0
+    room: Room = Room.AMPLE
+    """The room that it last reported."""
+
+    conversation: Conversation = field(default_factory=Conversation)
+
+    @property
+    def status(self) -> str:
+        return LEFT if self.is_let_go else self.standing.status
+
+    @property
+    def zone(self) -> str | None:
+        return self.record.zone if self.record is not None else None
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it counts as alive. A suspect does until its suspicion times out, because most suspicions are
+        refuted."""
+        return self.status in (ALIVE, SUSPECT)
+
+    @property
+    def is_answering(self) -> bool:
+        return self.has_answered and self.failures == 0 and self.is_living
+
+    def is_idle(self, now_ms: int) -> bool:
+        """Whether an exchange with it may begin."""
+        return bool(self.endpoint) and not self.is_let_go and self.exchange is None and now_ms >= self.retry_at_ms
+
+    def takes_values(self, now_ms: int) -> bool:
+        """Whether to send it rows with values: it has reported room, and has not refused any recently."""
+        return self.room < Room.SPENT and not self.conversation.pushes.is_waiting(now_ms)
+
+    def learn_room(self, room: Room) -> None:
+        """Note the room that it reports. A single input that did not fit means nothing for others."""
+        if room is not Room.NONE:
+            self.room = room
+
+    def clock_set_back(self, by_ms: int) -> None:
+        """The clock was set back: shorten the pauses accordingly."""
+        self.retry_at_ms -= by_ms
+        self.conversation.clock_set_back(by_ms)
+
+    def become_replica(self, replica: ReplicaId, incarnation: int) -> None:
+        """Note that the peer runs as this incarnation. If it now has other data, under another replica id, drop what
+        was known of the old data."""
+        if incarnation < self.incarnation:
+            return
+        self.incarnation = incarnation
+        if replica == self.replica:
+            return
+        self.replica = replica
+        self.room = Room.AMPLE
+        self.conversation.begin_again()

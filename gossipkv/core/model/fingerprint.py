@@ -1,0 +1,173 @@
+"""The two-level fingerprint table.
+
+The fingerprint of a set of row versions is the sum, modulo 2^64, of one *term* for each version: a hash of the address
+and of everything that the version holds, its value included. So equal fingerprints mean equal contents, even if two
+processes have given one dot to two writes. The sum does not depend on order and follows each write in constant time.
+Rows fall into 256 x 256 leaves by the hash of their address; a leaf, a
+node (256 leaves) and the root each carry two sums, over visible versions and over tombstones. Two members that compare
+sums level by level find the leaves they differ in without looking at a row.
+
+Sums are persisted in pages of 64 leaves, 1 KiB each: small enough that one write costs one page, few enough that a
+start reads them at once.
+
+Source: Merkle, "A Digital Signature Based on a Conventional Encryption Function", 1987, with the sum of Bellare,
+Micciancio, "A New Paradigm for Collision-Free Hashing: Incrementality at Reduced Cost", 1997 (against accidents here,
+not against attackers).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import xxhash
+
+from gossipkv.core.model.row import Version
+
+NODES = 256
+LEAVES_PER_NODE = 256
+LEAVES = NODES * LEAVES_PER_NODE
+LEAVES_PER_PAGE = 64
+PAGES = LEAVES // LEAVES_PER_PAGE
+PAGE_BYTES = 16 * LEAVES_PER_PAGE
+
+_MASK = 2**64 - 1
+_HEAD = struct.Struct(">BQQQ").pack
+_LONG_HEAD = struct.Struct(">BQQQQQ").pack
+_IS_VALUE, _HAS_EXPIRY, _KEEPS_SIBLINGS = 1, 2, 4
+_SWAPS_BYTES = sys.byteorder == "big"
+
+
+class Sums(NamedTuple):
+    """The two sums over one set of rows."""
+
+    visible: int
+    tombstones: int
+
+
+EMPTY = Sums(0, 0)
+
+Pair = tuple[int, int]
+"""Visible and tombstone sums, where there are many, as in walks: a plain tuple is cheaper to create."""
+
+_hash = xxhash.xxh3_64_intdigest
+
+
+def leaf_of(address: bytes) -> int:
+    """The leaf, 0 to 65,535, that a row belongs to; the node is `leaf >> 8`."""
+    return _hash(address) >> 48
+
+
+def term_of(address: bytes, version: Version) -> int:
+    """The term of one version of a row. The hash of all but the value seeds the hash of the value, so that no value is
+    copied. The first byte tells which fields follow it, so that no two versions are hashed from the same bytes."""
+    (replica, sequence), timestamp, value, expires_ms, siblings_above = version
+    if expires_ms is None and siblings_above is None:
+        head = _HEAD(value is not None, replica, sequence, timestamp)
+    else:
+        kind = _IS_VALUE * (value is not None)
+        kind |= _HAS_EXPIRY * (expires_ms is not None) | _KEEPS_SIBLINGS * (siblings_above is not None)
+        head = _LONG_HEAD(kind, replica, sequence, timestamp, expires_ms or 0, siblings_above or 0)
+    seed = _hash(head + address)
+    return seed if value is None else _hash(value, seed)
+
+
+class FingerprintTable:
+    """Sums of one shard, kept in step with its rows by `replace`."""
+
+    __slots__ = ("_dirty", "_leaves", "_nodes", "_root")
+
+    def __init__(self) -> None:
+        # Visible and tombstone sums alternate: leaf i has its sums at 2i and 2i + 1, and so have nodes.
+        self._leaves = array("Q", bytes(16 * LEAVES))
+        self._nodes = array("Q", bytes(16 * NODES))
+        self._root = [0, 0]
+        self._dirty: set[int] = set()
+
+    @property
+    def root(self) -> Sums:
+        return Sums(*self._root)
+
+    def node(self, node: int) -> Sums:
+        return Sums(self._nodes[2 * node], self._nodes[2 * node + 1])
+
+    def leaf(self, leaf: int) -> Sums:
+        return Sums(self._leaves[2 * leaf], self._leaves[2 * leaf + 1])
+
+    def nodes(self) -> list[Pair]:
+        """The sums of all 256 nodes."""
+        return _alternating(self._nodes)
+
+    def leaves_of(self, node: int) -> list[Pair]:
+        """The sums of the 256 leaves of a node."""
+        first = 2 * LEAVES_PER_NODE * node
+        return _alternating(self._leaves[first : first + 2 * LEAVES_PER_NODE])
+
+    def replace(self, address: bytes, old: Iterable[Version], new: Iterable[Version]) -> int:
+        """Follow one row from its old versions to its new ones; returns the row's leaf."""
+        leaf = leaf_of(address)
+        visible = tombstones = 0
+        for version in new:
+            if version.value is None:
+                tombstones += term_of(address, version)
+            else:
+                visible += term_of(address, version)
+        for version in old:
+            if version.value is None:
+                tombstones -= term_of(address, version)
+            else:
+                visible -= term_of(address, version)
+        for which, amount in ((0, visible), (1, tombstones)):
+            if amount:
+                leaves, nodes, root = self._leaves, self._nodes, self._root
+                place = 2 * leaf + which
+                leaves[place] = (leaves[place] + amount) & _MASK
+                place = 2 * (leaf >> 8) + which
+                nodes[place] = (nodes[place] + amount) & _MASK
+                root[which] = (root[which] + amount) & _MASK
+        self._dirty.add(leaf // LEAVES_PER_PAGE)
+        return leaf
+
+    def set_leaf(self, leaf: int, sums: Sums) -> None:
+        """Give a leaf the sums of the rows that it still has."""
+        held = self.leaf(leaf)
+        for which in (0, 1):
+            amount = sums[which] - held[which]
+            self._leaves[2 * leaf + which] = sums[which]
+            place = 2 * (leaf >> 8) + which
+            self._nodes[place] = (self._nodes[place] + amount) & _MASK
+            self._root[which] = (self._root[which] + amount) & _MASK
+        self._dirty.add(leaf // LEAVES_PER_PAGE)
+
+    def take_dirty_pages(self) -> list[tuple[int, bytes]]:
+        """`(page, bytes)` of the pages that changed since the last call, in order of page."""
+        pages = [(page, self._page(page)) for page in sorted(self._dirty)]
+        self._dirty.clear()
+        return pages
+
+    def _page(self, page: int) -> bytes:
+        first = 2 * LEAVES_PER_PAGE * page
+        sums = self._leaves[first : first + 2 * LEAVES_PER_PAGE]
+        if _SWAPS_BYTES:
+            sums.byteswap()
+        return sums.tobytes()
+
+    def load_page(self, page: int, stored: bytes) -> None:
+        """Take in a page as `take_dirty_pages` gave it, into a table where it is still empty."""
+        sums = array("Q", stored)
+        if _SWAPS_BYTES:
+            sums.byteswap()
+        first = 2 * LEAVES_PER_PAGE * page
+        self._leaves[first : first + 2 * LEAVES_PER_PAGE] = sums
+        node = page * LEAVES_PER_PAGE // LEAVES_PER_NODE
+        for which in (0, 1):
+            total = sum(sums[which::2])
+            self._nodes[2 * node + which] = (self._nodes[2 * node + which] + total) & _MASK
+            self._root[which] = (self._root[which] + total) & _MASK
+
+
+def _alternating(sums: array[int]) -> list[Pair]:
+    return list(zip(sums[::2], sums[1::2], strict=True))

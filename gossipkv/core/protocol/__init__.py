@@ -1,0 +1,1 @@
+"""The messages that members exchange, and how much fits into one."""

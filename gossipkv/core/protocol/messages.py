@@ -1,0 +1,421 @@
+"""The messages between members.
+
+Communication is in exchanges: one member asks with an envelope of messages, the other answers with another envelope.
+Every message is idempotent and safe to lose, repeat, delay and reorder.
+
+| asked | answered |
+| --- | --- |
+| Digest | Digest alone when in sync, else Digest and State |
+| Pull | Delta, or TooFar and a Delta of the newest rows |
+| Delta | Covered |
+| Covered, Offer, State | nothing |
+| WalkBegin | WalkRoot |
+| WalkNodes | WalkSums |
+| WalkList | WalkEntries |
+| WalkFetch, WalkFetchRows | WalkRows |
+| FetchValue | ValuePart |
+| Ping, PingRequest | Ack |
+| Ack | nothing |
+
+What a question says of its sender's coverage is a claim that anyone can make in a member's name. It is asked for with a
+round; only answers count.
+
+Contexts are sent without the entries of retired replicas (`core/base.py`). Each names what it omits. The receiver puts
+the entries back before it handles a message; a context that it cannot complete is a lower bound.
+
+A sender that is not listed as a member gets the answer Unlisted when it asks for rows of `usr`, or sends some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.collected import NOTHING_COLLECTED, Collected, Proofs
+from gossipkv.core.model.fingerprint import Pair
+from gossipkv.core.model.lacking import LackedRow
+from gossipkv.core.model.room import Room
+from gossipkv.core.model.row import Row
+from gossipkv.core.protocol.rumours import Rumour
+
+
+class Range(NamedTuple):
+    """All of one origin's writes with `after < sequence <= through`."""
+
+    after: int
+    through: int
+
+
+class Cursor(NamedTuple):
+    """The progress of a pull: all journal entries of smaller origins, and of this origin up to the sequence."""
+
+    origin: ReplicaId
+    sequence: int
+
+
+class Position(NamedTuple):
+    """The progress of a walk reply in the requested list: entries before `place` are served, and of the entry at
+    `place` the addresses up to `after`."""
+
+    place: int
+    after: bytes
+
+
+class RowCopy(NamedTuple):
+    address: bytes
+    row: Row
+
+
+class Outline(NamedTuple):
+    """A version without its value."""
+
+    dot: Dot
+    timestamp: int
+    size: int | None
+    """The bytes of the value; None: a tombstone."""
+    digest: int
+    """xxh3_64 of the value; 0 for a tombstone."""
+    expires_ms: int | None = None
+    siblings_above: int | None = None
+
+
+class LargeRow(NamedTuple):
+    """The outline of a row that is too large for a message. The receiver fetches the values that it lacks."""
+
+    address: bytes
+    versions: tuple[Outline, ...]
+    context: Context
+
+
+class RefusedRow(NamedTuple):
+    """A row that arrived and could not be taken in. It holds back the ranges of `origins`; None: of all origins,
+    because its context could not be read."""
+
+    origins: tuple[ReplicaId, ...] | None
+    reason: str
+    """One of a few fixed words: it labels a metric."""
+    address: bytes | None = None
+    context: Context | None = None
+    """The address, if it could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A summary of a shard. Two members are in sync if context hashes and fingerprints are equal."""
+
+    shard: str
+    context_hash: int
+    fingerprint: int
+    """The root sum over visible versions."""
+    rows: int
+    tombstones: int
+    is_ahead: bool
+    """The sender holds rows whose dots its context does not cover yet: its fingerprint may differ legitimately from
+    one of equal context."""
+    proofs_hash: int
+    """Of the proofs of what has been collected; see `core/collected.py`."""
+    is_withholding: bool = False
+    """Whether the sender still withholds writes of its own (`core/names.py`). A peer that has everything it mentions is
+    then not in sync with it."""
+    is_lacking: bool = False
+    """Whether the sender lacks rows that it covers; its State says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole context of the sender's shard. As a question, it tells a peer that its data are outdated."""
+
+    shard: str
+    context: Context
+    proofs: Proofs = ()
+    """Of what has been collected; left out if the receiver has the same."""
+    lineage: tuple[ReplicaId, ...] = ()
+    """Of the sender's data."""
+    lacking: Context = field(default_factory=Context)
+    """The sender covers writes up to here that it may lack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The sender durably covers this much, and perhaps more."""
+
+    shard: str
+    context: Context
+    lacking: Context = field(default_factory=Context)
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A request for what this context lacks, from the cursor on."""
+
+    shard: str
+    context: Context
+    cursor: Cursor | None = None
+    lacking: Context = field(default_factory=Context)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The current copies of all journal entries above each range's `after`, those above its `through` included.
+
+    With a cursor the rows are a part; the ranges then hold only once all parts have been taken in.
+    """
+
+    shard: str
+    ranges: dict[ReplicaId, Range]
+    rows: tuple[RowCopy, ...]
+    cursor: Cursor | None = None
+    large: tuple[LargeRow, ...] = ()
+    """Rows like the others: the ranges hold only once these have been fetched and taken in."""
+    lacking: tuple[LackedRow, ...] = ()
+    """Rows that the sender lacks, inside the ranges or not."""
+    refused: tuple[RefusedRow, ...] = field(default=())
+    """Rows that the receiver's decoder refused; never sent."""
+    base: int = 0
+    """The base of the sender (`core/base.py`): what the contexts of rows omit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer: the receiver lacks more than fits into a push, and should pull."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooFar:
+    """The sender's journal cannot tell, or not cheaply, what the receiver lacks. The receiver should walk."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """A refusal: rows of this shard are exchanged only with listed members, and the sender does not know the receiver
+    as one. They must sync `sys` first."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalkBegin:
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRoot:
+    """The sender's context now, and the sums of its 256 nodes."""
+
+    shard: str
+    context: Context
+    nodes: tuple[Pair, ...]
+    collected: Collected = NOTHING_COLLECTED
+    """The sender's proofs of collected tombstones."""
+    lacking: tuple[LackedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WalkNodes:
+    """A request for the leaf sums of these nodes."""
+
+    shard: str
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkSums:
+    """The sums of 256 leaves for each node asked for, one after the other."""
+
+    shard: str
+    nodes: tuple[int, ...]
+    leaves: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkList:
+    """A request for the addresses, dots and contents in these leaves."""
+
+    shard: str
+    leaves: tuple[int, ...]
+    after: bytes = b""
+    """Start behind this address in the first leaf."""
+
+
+class LeafVersion(NamedTuple):
+    """A version by its name and by what it holds."""
+
+    dot: Dot
+    term: int
+    """Its term in the fingerprint: versions of one dot and other contents differ in it."""
+
+
+class LeafEntry(NamedTuple):
+    address: bytes
+    versions: tuple[LeafVersion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkEntries:
+    shard: str
+    entries: tuple[LeafEntry, ...]
+    resume: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalkFetch:
+    """A request for all rows of these leaves."""
+
+    shard: str
+    leaves: tuple[int, ...]
+    after: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkFetchRows:
+    """A request for these rows."""
+
+    shard: str
+    addresses: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRows:
+    shard: str
+    rows: tuple[RowCopy, ...]
+    resume: Position | None
+    large: tuple[LargeRow, ...] = ()
+    base: int = 0
+    """See `Delta`."""
+    refused: tuple[RefusedRow, ...] = field(default=())
+    """Rows that the receiver's decoder refused; never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchValue:
+    """A request for the value of one version of a large row, from an offset on."""
+
+    shard: str
+    address: bytes
+    dot: Dot
+    digest: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePart:
+    """Bytes of the requested value. If there are none, the sender's row no longer holds that version. `rows` or `large`
+    then has the current row, or neither if there is no row."""
+
+    shard: str
+    address: bytes
+    dot: Dot
+    offset: int
+    data: bytes
+    rows: tuple[RowCopy, ...] = ()
+    large: tuple[LargeRow, ...] = ()
+    base: int = 0
+    """See `Delta`."""
+    refused: tuple[RefusedRow, ...] = field(default=())
+    """Rows that the receiver's decoder refused; never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping, with rumours about members."""
+
+    rumours: tuple[Rumour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest:
+    """A request to ping that member, which does not answer the sender. An Ack reports its answer."""
+
+    member: str
+    rumours: tuple[Rumour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A report that the member has answered; in an answer, the member is the sender itself."""
+
+    member: str
+    rumours: tuple[Rumour, ...] = ()
+
+
+OfShard = (
+    Digest
+    | State
+    | Covered
+    | Pull
+    | Delta
+    | Offer
+    | TooFar
+    | Unlisted
+    | WalkBegin
+    | WalkRoot
+    | WalkNodes
+    | WalkSums
+    | WalkList
+    | WalkEntries
+    | WalkFetch
+    | WalkFetchRows
+    | WalkRows
+    | FetchValue
+    | ValuePart
+)
+"""Messages about the rows of a shard."""
+
+Message = OfShard | Ping | PingRequest | Ack
+
+
+def with_contexts(
+    message: Message, change: Callable[[str, Context], Context], change_proofs: Callable[[str, Proofs], Proofs]
+) -> Message:
+    """The message with other contexts and proofs, made of its shard and those that it has."""
+    match message:
+        case State(shard=shard, context=context, proofs=proofs):
+            return replace(message, context=change(shard, context), proofs=change_proofs(shard, proofs))
+        case Covered(shard=shard, context=context) | Pull(shard=shard, context=context):
+            return replace(message, context=change(shard, context))
+        case WalkRoot(shard=shard, context=context, collected=collected):
+            collected = collected._replace(proofs=change_proofs(shard, collected.proofs))
+            return replace(message, context=change(shard, context), collected=collected)
+        case _:
+            return message
+
+
+def with_base(message: Message, base_of: Callable[[str], int]) -> Message:
+    """The message with what the contexts of its rows leave out."""
+    if isinstance(message, Delta | WalkRows | ValuePart) and message.rows and (base := base_of(message.shard)):
+        return replace(message, base=base)
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One direction of an exchange. `now_ms` is the sender's wall clock, for measuring skew."""
+
+    cluster: str
+    member: str
+    replica: ReplicaId
+    incarnation: int
+    now_ms: int
+    messages: tuple[Message, ...]
+    is_ready: bool = True
+    """Whether the sender has been brought up to date since it started. Only a sync with such a sender makes another
+    member ready."""
+    started: int = 0
+    """The incarnation of the sender when its process began."""
+    token: int = 0
+    """The random token of the sender's process; 0: none."""
+    born: ReplicaId = 0
+    """The replica id of the sender when its process began."""
+    endpoint: str = ""
+    """The endpoint of the sender; for people to read."""
+    is_informed: bool = True
+    """Whether the sender knows the settings of tables: it has learned them from others, or had met others before its
+    process began."""
+    room: Room = Room.AMPLE
+    """The level of the sender's storage; in an answer, `NONE` if what was sent did not fit."""

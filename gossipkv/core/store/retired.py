@@ -1,0 +1,162 @@
+"""Retired replicas, in `sys.retired`: replicas that are gone and whose writes all listed members cover, in order.
+
+A retired replica is not forbidden to come back. Its listing only lets contexts omit it (`core/base.py`). So a replica
+that comes back has an entry again, and is listed once more when it is gone again. Each row holds up to
+`REPLICAS_PER_ROW` replicas with their last write per shard. The rows are numbered; new replicas are appended to the
+last one.
+
+A member omits a replica from what it sends about a shard if it covers what the row lists, and
+
+- it knows that every listed member has the row, so that all of them recognise the base;
+- or a member that it hears from omits the replica.
+
+Replicas are omitted in order, so a base stands for the first n of them. If two members add to a row at the same time,
+one addition is lost and made again later. Until then, some bases are not recognised.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, SYSTEM, address_of, key_of, table_of
+from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
+from gossipkv.core.model.row import Row
+from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.base import NO_BASE, Base
+from gossipkv.core.protocol.messages import RowCopy
+from gossipkv.core.store.storage import Reader
+
+REPLICAS_PER_ROW = 32
+"""A compromise: a row is rewritten for each replica added to it, and a new member fetches all rows."""
+
+_KEY = re.compile(rb"[0-9a-f]{8}")
+_ENTRY = re.compile(r"([0-9a-f]{16})\.([0-9]{1,19})\.([0-9]{1,19})")
+"""The replica, and its last write in `sys` and in `usr`."""
+
+
+class Retirement(NamedTuple):
+    """One replica that is gone."""
+
+    replica: ReplicaId
+    sequences: dict[str, int]
+    """Per shard, its last write, which all listed members covered."""
+
+
+class _Listing(NamedTuple):
+    """One row."""
+
+    retirements: tuple[Retirement, ...]
+    dot: Dot
+    """The write that made the row."""
+
+
+def _listing_in(row: Row) -> _Listing | None:
+    """The replicas that a row of `sys.retired` lists; None if no member can have written the row."""
+    try:
+        found = [_ENTRY.fullmatch(entry) for entry in json.loads(row.winner.value or b"")]
+    except (ValueError, TypeError, RecursionError):
+        return None
+    retirements = [
+        Retirement(int(m[1], 16), dict(zip(NAMESPACES, (int(m[2]), int(m[3])), strict=True))) for m in found if m
+    ]
+    if len(retirements) != len(found) or any(max(each.sequences.values()) > SEQUENCE_MAX for each in retirements):
+        return None
+    return _Listing(tuple(retirements), row.winner.dot)
+
+
+def last_writes(copies: Iterable[RowCopy], replica: ReplicaId) -> dict[str, int]:
+    """The last write of a replica per shard, according to rows of `sys.retired`."""
+    latest: dict[str, int] = {}
+    for address, row in copies:
+        listing = _listing_in(row) if table_of(address) == RETIRED_TABLE else None
+        for retirement in listing.retirements if listing is not None else ():
+            if retirement.replica == replica:
+                for name, sequence in retirement.sequences.items():
+                    latest[name] = max(sequence, latest.get(name, 0))
+    return latest
+
+
+class Retired:
+    """All retired replicas that a member knows of, in order."""
+
+    def __init__(self) -> None:
+        self._listings: dict[int, _Listing] = {}
+        self.order: list[Retirement] = []
+        self._dots: list[Dot] = []
+        """For each of them, the write that it came with."""
+
+    def load(self, reader: Reader) -> None:
+        """Replace what is known by what is stored."""
+        self._listings, self.order, self._dots = {}, [], []
+        prefix = address_of(RETIRED_TABLE, b"")
+        self.follow(RowCopy(*each) for each in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
+
+    def follow(self, changed: Iterable[RowCopy]) -> bool:
+        """Learn from the current rows of `sys`; returns whether anything has changed."""
+        has_changed = False
+        for address, row in changed:
+            if table_of(address) == RETIRED_TABLE and _KEY.fullmatch(key_of(address)):
+                listing = _listing_in(row)
+                if listing is not None:
+                    self._listings[int(key_of(address), 16)] = listing
+                    has_changed = True
+        if has_changed:
+            listings = [self._listings[number] for number in sorted(self._listings)]
+            self.order = [each for listing in listings for each in listing.retirements]
+            self._dots = [listing.dot for listing in listings for _ in listing.retirements]
+        return has_changed
+
+    def added(self, retirements: Sequence[Retirement]) -> list[Operation]:
+        """The operations that append these replicas."""
+        number = max(self._listings, default=0)
+        listed = list(self._listings[number].retirements) if number in self._listings else []
+        operations = []
+        left = list(retirements)
+        while left:
+            room = max(0, REPLICAS_PER_ROW - len(listed))
+            listed += left[:room]
+            del left[:room]
+            if room:
+                operations.append(_writing(number, listed))
+            number, listed = number + 1, []
+        return operations
+
+    def latest(self) -> dict[ReplicaId, dict[str, int]]:
+        """The last write of each replica when it was last retired."""
+        return {each.replica: each.sequences for each in self.order}
+
+    def base(self, shard: str, former: Base) -> Base:
+        """What is known now, and left out as before."""
+        return former.of_entries(tuple([Dot(each.replica, each.sequences[shard]) for each in self.order]))
+
+    def settled_length(self, shard: str, base: Base, context: Context, all_hold: Callable[[str, Dot], bool]) -> int:
+        """How many replicas may be left out of a context of the shard; `all_hold`: whether all members hold a
+        write."""
+        length = base.length
+        while (
+            length < len(self.order)
+            and all_hold(SYSTEM, self._dots[length])
+            and context.get(self.order[length].replica, 0) >= self.order[length].sequences[shard]
+        ):
+            length += 1
+        return length
+
+
+def _writing(number: int, listed: Sequence[Retirement]) -> Operation:
+    entries = [
+        ".".join([f"{each.replica:016x}", *(str(each.sequences[name]) for name in NAMESPACES)]) for each in listed
+    ]
+    return Operation(address_of(RETIRED_TABLE, b"%08x" % number), json.dumps(entries).encode())
+
+
+def stored_base(reader: Reader, shard: str, retired: Retired | None = None) -> Base:
+    """The base that the stored records of a shard rest on."""
+    if retired is None:
+        retired = Retired()
+        retired.load(reader)
+    base = retired.base(shard, NO_BASE)
+    settled = reader.settled(shard)
+    return base.of_length(len(base.entries)).within(settled) if settled else base

@@ -1,0 +1,1 @@
+"""Anti-entropy: what to say to each peer, and what to make of what peers say."""

@@ -1,0 +1,344 @@
+"""What the watchers of a shard are sent, and in what order.
+
+A watcher is sent the current state of a row whenever the row has a version that was not sent before. If a row changes
+several times in one commit, or while a watcher is behind, only its last state is sent. A context covers a write only if
+the replica holds the write or something that superseded it (I2). So the position of a watcher that has been sent
+everything is the replica's context, plus the versions that rows hold ahead of it.
+
+- The `Tail` is the position of all watchers that are up to date. It advances by the changes of each commit.
+- `CatchUp` reads the journal from a watcher's position to the position that the tail had at the start. The journal has
+  an entry for each live version, even below its floors. `Snapshot` reads the rows, up to the same position.
+- A watch may resume at a member where `standing` says so: where everything that the watcher has been sent is held or
+  superseded. Otherwise a row could go back to an older state.
+
+While a watcher is sent many rows, its position must be short, and still correct if the watch breaks off. It names the
+last few rows by their dots, and those before by a context, in the order of the journal. Such a context may cover a
+write whose superseding write is sent later, as the ranges of a pull may. Once all rows are sent, the context is exact
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from gossipkv.core.model.causality import Context, Dot, ReplicaId
+from gossipkv.core.model.lacking import held_below
+from gossipkv.core.model.row import Row
+from gossipkv.core.store.changes import Changes
+from gossipkv.core.store.retired import stored_base
+from gossipkv.core.store.storage import Reader
+from gossipkv.core.watch.watch_position import WatchPosition
+
+AHEAD_ROWS_MAX = 10_000
+"""Maximum number of rows ahead of the context that a tail tracks. If there are more, as when a transfer begins with
+many rows, watchers start over and are sent rows when the context covers them."""
+RECOVERY_BATCHES = 16
+"""Number of batches after which the tail checks whether there are fewer again."""
+LOOSE_ROWS_MAX = 32
+"""Maximum number of rows that a position names by their dots."""
+
+EXAMINED_PER_PAGE = 1_000
+BYTES_PER_PAGE = 256 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Told:
+    """A row for watchers; shared by all that are sent it."""
+
+    address: bytes
+    row: Row
+    event_id: str
+    """The position of a watcher after this row; empty within a snapshot, which only counts as a whole."""
+    text: bytes = b""
+    """A cache in which the caller may keep the formatted event."""
+
+    @property
+    def size_bytes(self) -> int:
+        return 200 + len(self.address) + sum(len(version.value or b"") for version in self.row.versions)
+
+
+class BeginAnewError(Exception):
+    """Watchers cannot resume from their position; the message says why."""
+
+
+class Footing(Enum):
+    """How a watcher's position relates to what a replica holds."""
+
+    HELD = "held"
+    """Everything that was sent is held here, or superseded."""
+    AHEAD = "ahead"
+    """Some of it is not held here yet."""
+    FORGOTTEN = "forgotten"
+    """The position can never be reached here: later deletions may have been collected."""
+
+
+def _everything(_: bytes) -> bool:
+    return True
+
+
+class Tail:
+    """The position of all watchers of a shard that are up to date."""
+
+    def __init__(self, reader: Reader, shard: str, ahead_rows_max: int = AHEAD_ROWS_MAX) -> None:
+        self._shard = shard
+        self.ahead_rows_max = ahead_rows_max
+        self.recover(reader)
+
+    def recover(self, reader: Reader) -> None:
+        """Start from the current state. Raises StorageError, and changes nothing then."""
+        context = _context_of(reader, self._shard)
+        ahead = _rows_ahead(reader, self._shard, context, self.ahead_rows_max)
+        self._revision = reader.revision()
+        self._batches = 0
+        self.base = stored_base(reader, self._shard)
+        self._ahead = ahead
+        """The versions that run ahead of the context, by row; None where there are too many."""
+        self.position = self._position_at(context)
+        """The position; a new object after each change."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it knows all versions that run ahead of the context."""
+        return self._ahead is not None
+
+    @property
+    def is_recovery_due(self) -> bool:
+        return self._ahead is None and self._batches >= RECOVERY_BATCHES
+
+    def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
+        """Advance over a batch. Returns the rows to send for the watched addresses, or None if watchers must read the
+        journal up to the new position. Raises BeginAnewError; if the replica holds less than before, the tail must
+        recover then."""
+        before, context = self.position, changes.context
+        self._batches += 1
+        self.base = changes.base
+        if changes.revision <= self._revision:
+            return []
+        is_less = changes.has_dropped or not context.covers_all(before.context) or self._has_ahead(changes.unreadable)
+        if not (is_less or changes.rows) and context == before.context:
+            return []
+        if is_less:
+            self._ahead = None
+            self._batches = RECOVERY_BATCHES
+            raise BeginAnewError("this member has given up rows that it had sent, or cannot read one any more")
+        if self._ahead is None:
+            self.position = WatchPosition(context, base=self.base)
+            return None
+        self._move_ahead(self._ahead, changes, before)
+        if len(self._ahead) > self.ahead_rows_max:
+            self._ahead, self._batches = None, 0
+            self.position = WatchPosition(context, base=self.base)
+            raise BeginAnewError("too many rows run ahead of what this member covers")
+        self.position = self._position_at(Context(context))
+        return _in_order(before, self.position, {a: row for a, row in changes.rows.items() if is_watched(a)})
+
+    def _has_ahead(self, unreadable: frozenset[bytes]) -> bool:
+        """Whether the position names a row that cannot be read any more. A watcher that has begun since was not sent
+        it, and would seem to have been when it comes back."""
+        return bool(unreadable) and self._ahead is not None and not unreadable.isdisjoint(self._ahead)
+
+    def _move_ahead(self, ahead: dict[bytes, list[Dot]], changes: Changes, before: WatchPosition) -> None:
+        advanced = set(changes.context.missing_from(before.context))
+        if before.dots and any(dot.replica in advanced for dot in before.dots):
+            for address in list(ahead):
+                _note(ahead, address, [dot for dot in ahead[address] if not changes.context.covers(dot)])
+        for address, row in changes.rows.items():
+            _note(ahead, address, _dots_above(row, changes.context))
+
+    def _position_at(self, context: Context) -> WatchPosition:
+        ahead = self._ahead or {}
+        return WatchPosition(context, [dot for dots in ahead.values() for dot in dots], self.base)
+
+
+def _note(ahead: dict[bytes, list[Dot]], address: bytes, dots: list[Dot]) -> None:
+    if dots:
+        ahead[address] = dots
+    else:
+        ahead.pop(address, None)
+
+
+def _dots_above(row: Row, context: Context) -> list[Dot]:
+    return [version.dot for version in row.versions if not context.covers(version.dot)]
+
+
+def _rows_ahead(reader: Reader, shard: str, context: Context, rows_max: int) -> dict[bytes, list[Dot]] | None:
+    ahead: dict[bytes, list[Dot]] = {}
+    for origin in sorted(reader.journal_heads(shard)):
+        for entry in reader.journal(shard, origin, context.get(origin, 0)):
+            _note(ahead, entry.address, _dots_above(_row_of(reader, shard, entry.address), context))
+            if len(ahead) > rows_max:
+                return None
+    return ahead
+
+
+def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row]) -> list[Told]:
+    """The order of rows: by the first of a row's writes that the context newly covers, then the rows ahead of it."""
+    due: list[tuple[tuple[bool, Dot], bytes, Row]] = []
+    for address, row in rows.items():
+        if before.covers_row(row):
+            continue
+        covered = [
+            Dot(*entry)
+            for entry in row.context.items()
+            if before.context.get(entry[0], 0) < entry[1] <= after.context.get(entry[0], 0)
+        ]
+        dot = min(covered, default=row.winner.dot)
+        due.append(((not covered, dot), address, row))
+    due.sort(key=lambda one: one[:2])
+    running = _Running(before, after)
+    told = []
+    for (is_ahead, dot), address, row in due:
+        running.tell(row, None if is_ahead else dot)
+        told.append(Told(address, row, running.position.event_id()))
+    if told:
+        told[-1].event_id = after.event_id()
+    return told
+
+
+class _Running:
+    """The position of a watcher in the middle of a catch-up, in the order of the journal."""
+
+    def __init__(self, position: WatchPosition, through: WatchPosition) -> None:
+        self.position = WatchPosition(position.context, position.dots, through.base)
+        self._through = through.context
+        self._origins = self._through.missing_from(position.context)
+        self._loose_rows = 0
+
+    def tell(self, row: Row, place: Dot | None) -> None:
+        """A row is sent at this place in the journal; None: after everything that is covered."""
+        self.position.add(row)
+        self._loose_rows += 1
+        if self._loose_rows > LOOSE_ROWS_MAX:
+            self._reach(place)
+
+    def _reach(self, place: Dot | None) -> None:
+        self._loose_rows = 0
+        reached = Context()
+        while self._origins and (place is None or self._origins[0] < place.replica):
+            origin = self._origins.pop(0)
+            reached[origin] = self._through[origin]
+        if place is not None and place.replica in self._through:
+            reached[place.replica] = min(place.sequence, self._through[place.replica])
+        self.position.reach(reached)
+
+
+class CatchUp:
+    """Reads the journal from a watcher's position, which must be held here, to a tail's."""
+
+    def __init__(self, position: WatchPosition, target: WatchPosition, prefix: bytes) -> None:
+        self.is_finished = False
+        self._target = target
+        self._running = _Running(position, target)
+        self._prefix = prefix
+        self._ends: list[Dot] | None = None
+        """The last entry of each origin to read, as of the start."""
+        self._after: dict[ReplicaId, int] = dict(position.context)
+
+    @property
+    def position(self) -> WatchPosition:
+        """The position after the rows sent so far."""
+        return self._target if self.is_finished else self._running.position
+
+    def page(self, reader: Reader, shard: str) -> list[Told]:
+        """The next rows; call it until finished. Rows that have changed again beyond the target are left to the events
+        that follow."""
+        if self._ends is None:
+            heads = sorted(reader.journal_heads(shard).items())
+            self._ends = [Dot(*head) for head in heads if head[1] > self._after.get(head[0], 0)]
+        told: list[Told] = []
+        room = BYTES_PER_PAGE
+        examined = 0
+        while self._ends:
+            origin, end = self._ends[0]
+            for entry in reader.journal(shard, origin, self._after.get(origin, 0)):
+                if entry.sequence > end:
+                    break
+                if examined >= EXAMINED_PER_PAGE or room <= 0:
+                    return told
+                examined += 1
+                self._after[origin] = entry.sequence
+                if entry.address.startswith(self._prefix):
+                    row = _row_of(reader, shard, entry.address)
+                    if self._is_due(row, origin):
+                        self._running.tell(row, Dot(origin, entry.sequence))
+                        told.append(Told(entry.address, row, self._running.position.event_id()))
+                        room -= told[-1].size_bytes
+            del self._ends[0]
+        self.is_finished = True
+        return told
+
+    def _is_due(self, row: Row, origin: ReplicaId) -> bool:
+        """Whether the row is sent at an entry of this origin: a version of another origin is sent at its own entry."""
+        position = self._running.position
+        return any(
+            version.dot.replica == origin and not position.covers(version.dot) for version in row.versions
+        ) and self._target.covers_row(row)
+
+
+class Snapshot:
+    """Reads the visible rows, for a watcher that is new or cannot resume. Rows that have changed again beyond the
+    target are left to the events that follow."""
+
+    def __init__(self, target: WatchPosition, prefix: bytes, now_ms: int) -> None:
+        self.position = target
+        """When it is finished."""
+        self.is_finished = False
+        self._prefix = prefix
+        self._next = prefix
+        self._now_ms = now_ms
+
+    def page(self, reader: Reader, shard: str) -> list[Told]:
+        told: list[Told] = []
+        room = BYTES_PER_PAGE
+        rows = reader.rows(shard, self._next, end_of_prefix(self._prefix))
+        for examined, (address, row) in enumerate(rows):
+            if examined >= EXAMINED_PER_PAGE or room <= 0:
+                self._next = address
+                return told
+            if row.is_visible_at(self._now_ms) and self.position.covers_row(row):
+                told.append(Told(address, row, ""))
+                room -= told[-1].size_bytes
+        self.is_finished = True
+        return told
+
+
+def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Footing:
+    """Whether a watch can resume here from a position. The entries of retired replicas are put back into the position.
+    FORGOTTEN if tombstones have been collected that the position does not cover. The watcher is then sent all current
+    rows, and must drop all others."""
+    if not position.complete(tail.base):
+        return Footing.AHEAD
+    collected = reader.collected(shard)
+    if collected is not None and not position.context.covers_all(collected.marks):
+        return Footing.FORGOTTEN
+    if not tail.position.context.covers_all(position.context):
+        return Footing.AHEAD
+    unknown = [dot for dot in sorted(position.dots) if not tail.position.covers(dot)]
+    is_held = tail.is_complete and all(_is_superseded(reader, shard, dot) for dot in unknown)
+    return Footing.HELD if is_held or not unknown else Footing.AHEAD
+
+
+def _is_superseded(reader: Reader, shard: str, dot: Dot) -> bool:
+    """Whether the journal names the write, and the row something that came after it."""
+    entry = next(reader.journal(shard, dot.replica, dot.sequence - 1), None)
+    if entry is None or entry.sequence != dot.sequence:
+        return False
+    return all(version.dot != dot for version in _row_of(reader, shard, entry.address).versions)
+
+
+def _context_of(reader: Reader, shard: str) -> Context:
+    record = reader.shard_record(shard)
+    return Context() if record is None else held_below(record.context, reader.lacking(shard))
+
+
+def _row_of(reader: Reader, shard: str, address: bytes) -> Row:
+    row = reader.row(shard, address)
+    assert row is not None, "a journal entry names a row that is not there"
+    return row
+
+
+def end_of_prefix(prefix: bytes) -> bytes:
+    """The least address above all that begin with a prefix; neither UTF-8 nor the zero behind a table is byte 255."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
