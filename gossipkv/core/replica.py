@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from gossipkv.core.effects import Arrival, Effects, Send
 from gossipkv.core.membership.clocks import Clocks, ClockStatus
+from gossipkv.core.membership.exchanges import Exchanges
 from gossipkv.core.membership.membership import AHEAD, ENDPOINT, MEMBER_FORGOTTEN, TOO_MANY
 from gossipkv.core.membership.namesakes import Namesakes, Process, Sighting
 from gossipkv.core.membership.peer import Peer
@@ -117,6 +118,7 @@ class Replica:
         self._membership = self._probing.membership
         self._store.members = self._membership.recorded
         self._namesakes = Namesakes(options, self._process(), now_ms)
+        self._exchanges = Exchanges()
         self._gossip = Gossip(
             options,
             self._store,
@@ -124,11 +126,12 @@ class Replica:
             self.tally,
             rng,
             now_ms,
+            self._exchanges,
             self._follow_members,
             self._namesakes.run_as,
         )
         may_hand_over = self._gossip.progress.may_hand_over
-        self._quorum = Quorum(self._membership, self._gossip, self.tally, options, may_hand_over)
+        self._quorum = Quorum(self._membership, self._exchanges, self._gossip, self.tally, options, may_hand_over)
         self._outdone_ms: int | None = None
         """When the record of another process that runs under this name was first seen in place of this one's."""
         self._outdone_by = 0
@@ -146,7 +149,9 @@ class Replica:
         self._was_in_touch = False
         """Whether it has been in touch with others for some time, as of the last tick."""
         self._clocks = Clocks(options.clock_skew_ms_max, options.gossip_interval_ms, now_ms)
-        self._restamper = Restamper(self._store, self._membership, self._clocks, self.tally, options, may_hand_over)
+        self._restamper = Restamper(
+            self._store, self._membership, self._exchanges, self._clocks, self.tally, options, may_hand_over
+        )
         self._refusals = Refusals(options, now_ms)
         self._notices: list[Notice] = []
         self._heard = LastingNotices()
@@ -224,7 +229,7 @@ class Replica:
     def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> Envelope:
         """Answer an exchange that another member began. Raises RefusedEnvelopeError."""
         self._check_cluster(envelope)
-        self._namesakes.asked(envelope.member, _process_of(envelope), self._gossip.last_exchange)
+        self._namesakes.asked(envelope.member, _process_of(envelope), self._exchanges.last)
         self._part_from_twin(transaction, envelope, now_ms)
         self._check_name(envelope)
         if envelope.replica == self.identity.replica:
@@ -242,8 +247,7 @@ class Replica:
         try:
             self._check_cluster(envelope)
             if exchange > 0:
-                last_exchange = self._gossip.last_exchange
-                self._namesakes.answered(envelope.member, _process_of(envelope), exchange, last_exchange)
+                self._namesakes.answered(envelope.member, _process_of(envelope), exchange, self._exchanges.last)
                 self._part_from_twin(transaction, envelope, now_ms)
             self._check_name(envelope)
             self._check_process(envelope)
@@ -259,28 +263,27 @@ class Replica:
         if self._gossip.speaks_of_unknown_names(transaction, envelope):
             self._renew(transaction, now_ms)
         self._probing.advance(now_ms)
-        if self._probing.answered(exchange, envelope, now_ms):
+        begun = self._exchanges.end(exchange)
+        if begun is None:
             return
-        if exchange in self._quorum.exchanges:
-            self._quorum.answered(transaction, exchange, envelope, now_ms)
-        elif exchange in self._restamper.exchanges:
-            self._restamper.answered(exchange, envelope)
+        if begun.owner is self._probing:
+            self._probing.answered(begun.subject, envelope, now_ms)
+        elif begun.owner is self._quorum:
+            self._quorum.answered(transaction, begun.subject, envelope, now_ms)
+        elif begun.owner is self._restamper:
+            self._restamper.answered(begun.subject, envelope)
         else:
-            self._gossip.answered(transaction, exchange, envelope, now_ms)
+            self._gossip.answered(transaction, exchange, begun.subject, envelope, now_ms)
 
     def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
         """An exchange that this member began has come to nothing, or may have. `was_answered`: by a member, in a way
         that cannot be read."""
         self._clocks.ended([exchange])
         self._probing.advance(now_ms)
-        if self._probing.failed(exchange):
-            return
-        if exchange in self._quorum.exchanges:
-            self._quorum.failed(exchange)
-        elif exchange in self._restamper.exchanges:
-            self._restamper.failed(exchange)
-        else:
-            self._gossip.failed(exchange, reason, now_ms, was_answered=was_answered)
+        begun = self._exchanges.end(exchange)
+        if begun is not None:
+            begun.owner.failed(begun.subject, reason, now_ms, was_answered=was_answered)
+        if begun is None or begun.owner is self._gossip:
             self._membership.has_been_answered |= was_answered
 
     def discovered(
@@ -394,17 +397,13 @@ class Replica:
         is_fenced = self._gossip.is_outdated or self._obeys_forgetting()
         if self._allowance.room < Room.NONE:
             self._notices += self._shortage.tell(self._allowance.room, self._crowded(), self._gossip.waits(), now_ms)
-        # Saving may fail for want of room. Exchanges begin after it: the driver must hear of each that has begun.
+        # Saving may fail for want of room, and composing on a row that cannot be read. Exchanges begin after both: the
+        # driver must hear of each that has begun.
         self._store.save(transaction)
         resolved = self._resolved(transaction, is_fenced=is_fenced)
-        outgoing = self._gossip.compose(transaction, now_ms)
-        outgoing += self._quorum.compose(transaction, self._gossip.next_exchange)
-        outgoing += self._restamper.compose(self._gossip.next_exchange)
-        sends = [Send(each.exchange, each.endpoint, self._envelope(each.messages, now_ms)) for each in outgoing]
-        sends += [
-            Send(probe.exchange, probe.endpoint, self._envelope(probe.messages, now_ms), probe.timeout_ms)
-            for probe in self._probing.compose()
-        ]
+        outgoing = self._gossip.compose(transaction, now_ms) + self._quorum.compose(transaction)
+        outgoing += self._restamper.compose() + self._probing.compose()
+        envelopes = [self._envelope(each.messages, now_ms) for each in outgoing]
         notices = self._notices + self._store.notices + self._gossip.notices
         notices += [each for each in self._membership.notices if each.event == MEMBER_FORGOTTEN]
         notices += self._take_heard_notices() + self._adopter.notices + self._restamper.notices
@@ -413,6 +412,10 @@ class Replica:
         self._adopter.notices, self._gossip.witnesses.notices, self._restamper.notices = [], [], []
         changes = self._store.take_changes(transaction.revision())
         snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
+        sends = [
+            Send(self._exchanges.begin(each), each.endpoint, envelope, each.timeout_ms)
+            for each, envelope in zip(outgoing, envelopes, strict=True)
+        ]
         for send in sends:
             self._clocks.began(send.exchange, now_ms)
         return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
@@ -482,15 +485,16 @@ class Replica:
         self.tally.has_new_conflicts = False
         self._store.replica = identity.replica
         self._store.load(reader)
-        self._gossip.forget_batch(exchanges)
-        self._probing.forget(exchanges)
+        self._exchanges.forget(exchanges)
+        self._gossip.forget_batch()
+        self._probing.forget_batch()
         self._namesakes.forget_batch()
         self._namesakes.be_renewed(identity.replica)
         self._clocks.ended(exchanges)
         self._clocks.notices.forget_batch()
         self._heard.forget_batch()
-        self._quorum.forget_batch(exchanges)
-        self._restamper.forget_batch(exchanges)
+        self._quorum.forget_batch()
+        self._restamper.forget_batch()
         self._receipts.forget_batch()
         self._notices.clear()
         self._adopter.notices.clear()
@@ -548,7 +552,7 @@ class Replica:
     @property
     def direct_exchanges(self) -> dict[int, Direct | Asking]:
         """Those beside the peers' agendas, by number; not to be changed."""
-        return {**self._quorum.exchanges, **self._restamper.exchanges}
+        return self._exchanges.of(self._quorum, self._restamper)
 
     @property
     def peers(self) -> list[Peer]:

@@ -647,7 +647,7 @@ def test_watchers_are_told_it_when_it_is_back(cluster: Cluster) -> None:
 def test_more_rows_than_a_message_names_are_all_lacking_and_no_range_is_covered_by_hearsay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("shard", "gossip"):
+    for module in ("store.shard", "sync.gossip"):
         monkeypatch.setattr(f"gossipkv.core.{module}.LACKING_ROWS_MAX", 2)
     cluster = joined("one", "two", "three")
     storage = cluster.members["three"].storage
@@ -683,7 +683,7 @@ def test_more_rows_than_a_message_names_are_all_lacking_and_no_range_is_covered_
 def test_a_push_of_a_member_with_more_than_a_message_names_claims_what_lies_above(
     monkeypatch: pytest.MonkeyPatch, cluster: Cluster
 ) -> None:
-    for module in ("shard", "gossip"):
+    for module in ("store.shard", "sync.gossip"):
         monkeypatch.setattr(f"gossipkv.core.{module}.LACKING_ROWS_MAX", 2)
     run(cluster, 2)
     meet(cluster, "one", *KEYS)

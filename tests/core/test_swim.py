@@ -338,7 +338,9 @@ def test_helpers_that_answer_show_that_the_fault_is_not_here() -> None:
 
 def test_a_probe_whose_exchange_was_never_begun_accuses_no_one() -> None:
     swim = detector("a")
-    swim.forget(wait(swim, 100))
+    for request in wait(swim, 100):
+        swim.forget(request)
+    swim.forget_batch()
     wait(swim, 700)
     assert status(swim, "a") == ALIVE
 

@@ -15,6 +15,7 @@ from unittest.mock import patch
 import xxhash
 
 from gossipkv.core.effects import Effects
+from gossipkv.core.membership.exchanges import Exchanges
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.namesakes import Namesakes
 from gossipkv.core.membership.peer import Peer
@@ -250,7 +251,6 @@ def _load_and_forget_a_sequence(loaded: Store, reader: Any) -> None:
 
 _await_commit = Process._await_commit
 _commit = GroupCommit.commit
-_forget_batch = Gossip.forget_batch
 
 
 def _send_before_commit(process: Process, prepared: Prepared, concluding: Any) -> None:
@@ -271,8 +271,8 @@ def _take_failure_for_success(driver: GroupCommit, prepared: Prepared) -> Batch:
         return prepared.batch
 
 
-def _keep_exchanges(gossip: Gossip, exchanges: Any) -> None:
-    _forget_batch(gossip, ())
+def _keep_exchanges(exchanges: Exchanges, numbers: Any) -> None:
+    """Leave all of them under way."""
 
 
 # Knowledge of others
@@ -533,7 +533,7 @@ MUTANTS = (
         Emphasis.NEWCOMERS,
     ),
     Mutant("rows ahead of the context are not told of", Shard, "is_ahead", _false, "anomalies"),
-    Mutant("exchanges of a failed batch stay open", Gossip, "forget_batch", _keep_exchanges, "bounds"),
+    Mutant("exchanges of a failed batch stay open", Exchanges, "forget", _keep_exchanges, "bounds"),
     Mutant("no rounds are begun", Membership, "sync_partner", _never, "rounds", Emphasis.NEWCOMERS),
     Mutant(
         "a clock set back stops the rounds",

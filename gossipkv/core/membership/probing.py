@@ -1,28 +1,16 @@
-"""Sends the failure detector's messages as separate exchanges, in addition to each peer's agenda of gossip.
-
-The numbers of these exchanges count downwards from -1, which tells them apart from gossip. A peer may have several
-under way, so that a long transfer does not make the member look dead.
-"""
+"""Sends the failure detector's messages as exchanges of their own, in addition to each peer's agenda of gossip."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import NamedTuple
 
+from gossipkv.core.membership.exchanges import Outgoing
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.probe import Request
 from gossipkv.core.membership.swim import HEALTH_MAX, Swim
 from gossipkv.core.model.tally import Notice, Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Ack, Envelope, Message, Ping, PingRequest
-
-
-class Outgoing(NamedTuple):
-    exchange: int
-    endpoint: str
-    messages: tuple[Message, ...]
-    timeout_ms: int
 
 
 class Probing:
@@ -35,8 +23,6 @@ class Probing:
         self.swim.begin_life(incarnation)
         self.membership = Membership(options, rng, self.swim)
         self._options = options
-        self._exchanges: dict[int, Request] = {}
-        self._last_exchange = 0
         self._told: list[Notice] = []
         """The notices of the batch under way."""
 
@@ -57,24 +43,20 @@ class Probing:
                 answers += [] if answer is None else [answer]
         return answers
 
-    def answered(self, exchange: int, envelope: Envelope, now_ms: int) -> bool:
-        """Take the end of an exchange that was begun here; returns whether the exchange was a probe."""
-        request = self._exchanges.pop(exchange, None)
-        if request is None:
-            return exchange < 0
+    def began(self, request: Request, exchange: int) -> None:
+        """The request has been sent."""
+
+    def answered(self, request: Request, envelope: Envelope, now_ms: int) -> None:
+        """Take the answer to a request."""
         acks = [message for message in envelope.messages if isinstance(message, Ack)]
         self.swim.answered(request, envelope.member, acks)
         peer = self.membership.member(envelope.member)
         if peer is not None and envelope.member == request.target:
             self.membership.heard_from(peer, now_ms)
-        return True
 
-    def failed(self, exchange: int) -> bool:
-        """Like `answered`, for a failed exchange."""
-        request = self._exchanges.pop(exchange, None)
-        if request is not None:
-            self.swim.failed(request)
-        return exchange < 0
+    def failed(self, request: Request, reason: str, now_ms: int, *, was_answered: bool) -> None:  # noqa: ARG002
+        """A request has not been answered in time."""
+        self.swim.failed(request)
 
     def compose(self) -> list[Outgoing]:
         """The exchanges to begin now."""
@@ -83,16 +65,18 @@ class Probing:
         for request in requests:
             peer = self.membership.member(request.target)
             if peer is not None and peer.endpoint and not peer.is_let_go:
-                self._last_exchange -= 1
-                self._exchanges[self._last_exchange] = request
                 # The probe is over by then, even if local health is poor.
                 timeout_ms = self._options.protocol_period_ms * (1 + HEALTH_MAX)
-                outgoing.append(Outgoing(self._last_exchange, peer.endpoint, (request.message,), timeout_ms))
+                outgoing.append(Outgoing(self, request, peer.endpoint, (request.message,), timeout_ms, is_probe=True))
         return outgoing
 
-    def forget(self, exchanges: Sequence[int]) -> None:
-        """The batch in which exchanges began or ended was not committed."""
-        self.swim.forget([self._exchanges.pop(number) for number in exchanges if number in self._exchanges])
+    def forget(self, request: Request) -> None:
+        """The batch in which the request was made or answered was not committed."""
+        self.swim.forget(request)
+
+    def forget_batch(self) -> None:
+        """The batch was not committed."""
+        self.swim.forget_batch()
         # Conclusions about members still hold, so their notices are kept.
         self.swim.notices = self._told + self.swim.notices
         self._told = []

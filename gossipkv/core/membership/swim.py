@@ -338,10 +338,13 @@ class Swim:
         if probe is not None and is_own and not probe.is_acked and not probe.asked:
             self._ask_others(probe)
 
-    def forget(self, requests: list[Request]) -> None:
-        """These requests were not sent, or their results are lost: conclude nothing from the probe."""
-        if self._probe is not None and any(request.probe == self._probe.number for request in requests):
+    def forget(self, request: Request) -> None:
+        """The request was not sent, or its result is lost: conclude nothing from the probe."""
+        if self._probe is not None and request.probe == self._probe.number:
             self._probe = None
+
+    def forget_batch(self) -> None:
+        """The batch was not committed: send nothing of what it asked for."""
         self.requests.clear()
 
     def _words_for(self, member: str, has_accused: bool = False) -> tuple[Rumour, ...]:

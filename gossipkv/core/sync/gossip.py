@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from gossipkv.core.membership.exchanges import Exchanges, Outgoing
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import SYSTEM, USER, key_of, table_of
@@ -82,12 +83,6 @@ _RANGES_BYTES_MAX = 3 * MEBIBYTE // 8
 """For all that a message holds besides rows."""
 
 
-class Outgoing(NamedTuple):
-    exchange: int
-    endpoint: str
-    messages: tuple[Message, ...]
-
-
 UNPROVEN_AT_ONCE = 16
 """Exchanges under way with peers that have never answered."""
 
@@ -103,6 +98,7 @@ class Gossip:
         tally: Tally,
         rng: random.Random,
         now_ms: int,
+        exchanges: Exchanges,
         learn: Callable[[list[RowCopy]], None],
         runs_twice: Callable[[str], bool],
     ) -> None:
@@ -120,8 +116,7 @@ class Gossip:
         self.witnesses = Witnesses(store, membership, options, tally, now_ms)
         self._pushes = Pushes(store, membership, self.progress, tally, options)
         self._rng = rng
-        self._exchanges: dict[int, Peer] = {}
-        self._last_exchange = 0
+        self._exchanges = exchanges
         self._ticked_ms = now_ms
         self._next_round_ms = now_ms
         self._next_audit_ms = now_ms + options.audit_interval_ms
@@ -170,24 +165,17 @@ class Gossip:
         for peer in self._membership.peers():
             peer.clock_set_back(set_back_ms)
 
-    def next_exchange(self) -> int:
-        self._last_exchange += 1
-        return self._last_exchange
-
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
         """The envelopes to send now."""
         for shard_name in sorted(self._written):
             self._pushes.freshen(shard_name, [self._store.replica], self._membership.push_targets())
         self._written.clear()
         agendas = [(peer, self._agenda(reader, peer, now_ms)) for peer in self._addressed(now_ms)]
-        # Only what cannot fail comes after the first exchange has been marked as begun.
-        outgoing = []
-        for peer, messages in agendas:
-            if messages:
-                peer.exchange = exchange = self.next_exchange()
-                self._exchanges[exchange] = peer
-                outgoing.append(Outgoing(exchange, peer.endpoint, messages))
-        return outgoing
+        return [Outgoing(self, peer, peer.endpoint, messages) for peer, messages in agendas if messages]
+
+    def began(self, peer: Peer, exchange: int) -> None:
+        """The peer is sent its agenda."""
+        peer.exchange = exchange
 
     def _addressed(self, now_ms: int) -> list[Peer]:
         """The peers to which something may be sent now. Of those that have never answered only some at a time: anyone
@@ -195,7 +183,7 @@ class Gossip:
         idle = [peer for peer in self._membership.peers() if peer.is_idle(now_ms)]
         proven = [peer for peer in idle if peer.has_answered]
         unproven = [peer for peer in idle if not peer.has_answered]
-        under_way = sum(not peer.has_answered for peer in self._exchanges.values())
+        under_way = sum(not peer.has_answered for peer in self._exchanges.of(self).values())
         count = min(len(unproven), max(0, UNPROVEN_AT_ONCE - under_way))
         return proven + (unproven if count == len(unproven) else self._rng.sample(unproven, count))
 
@@ -334,7 +322,7 @@ class Gossip:
             else:
                 peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
                 peer.learn_room(envelope.room)
-                peer.last_heard = self._last_exchange
+                peer.last_heard = self._exchanges.last
                 self._membership.heard_from(peer, now_ms)
         questions = [message for message in envelope.messages if not isinstance(message, Ping | PingRequest | Ack)]
         # What brings or compares comes before what asks for rows: that takes the room that is left.
@@ -551,15 +539,8 @@ class Gossip:
 
     # Exchanges begun here
 
-    @property
-    def last_exchange(self) -> int:
-        """The number of the last exchange that was begun."""
-        return self._last_exchange
-
-    def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
-        dialled = self._exchanges.pop(exchange, None)
-        if dialled is None:
-            return
+    def answered(self, transaction: Transaction, exchange: int, dialled: Peer, envelope: Envelope, now_ms: int) -> None:
+        """Take the answer to an exchange that was begun with a peer."""
         dialled.exchange = None
         asked, dialled.conversation.asked = dialled.conversation.asked, Asked()
         if not dialled.endpoint:
@@ -585,7 +566,7 @@ class Gossip:
         if peer.replica != envelope.replica:
             # From before the member lost its disk: what it covered then must not be taken for what it covers now.
             return
-        peer.last_heard = self._last_exchange
+        peer.last_heard = self._exchanges.last
         peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
         self._judge_pushed(peer, asked, envelope.room, now_ms)
         peer.clock_ahead_ms = envelope.now_ms - now_ms
@@ -898,11 +879,8 @@ class Gossip:
             is_end, peer.is_told_unreached = peer.is_told_unreached, False
             self._note_lasting("member_reached", peer, is_warning=is_end, endpoint=peer.endpoint, status=ALIVE)
 
-    def failed(self, exchange: int, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
-        """`was_answered`: in a way that cannot be read."""
-        peer = self._exchanges.pop(exchange, None)
-        if peer is None:
-            return
+    def failed(self, peer: Peer, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
+        """The exchange with the peer has failed. `was_answered`: in a way that cannot be read."""
         peer.exchange = None
         peer.conversation.is_unreadable = was_answered
         if peer.conversation.asked.contexts:
@@ -921,14 +899,13 @@ class Gossip:
                 remedy=_CONTACT_REMEDY if peer.member is None else _REMEDY,
             )
 
-    def forget_batch(self, exchanges: Sequence[int]) -> None:
-        """The batch in which these exchanges began or ended was not committed: they are not under way, and transfers
-        that took its rows for granted are given up."""
-        for exchange in exchanges:
-            peer = self._exchanges.pop(exchange, None)
-            if peer is not None:
-                peer.exchange = None
-                peer.conversation.asked = Asked()
+    def forget(self, peer: Peer) -> None:
+        """The batch in which the exchange with the peer began or ended was not committed."""
+        peer.exchange = None
+        peer.conversation.asked = Asked()
+
+    def forget_batch(self) -> None:
+        """The batch was not committed: transfers that took its rows for granted are given up."""
         for peer in self._membership.peers():
             peer.conversation.abandon_transfers()
             peer.conversation.is_sync_due = True

@@ -36,6 +36,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from gossipkv.core.membership.clocks import Clocks
+from gossipkv.core.membership.exchanges import Exchanges, Outgoing
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
@@ -47,7 +48,6 @@ from gossipkv.core.protocol.messages import Delta, Envelope, WalkFetchRows, Walk
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Reader, Transaction
 from gossipkv.core.store.store import Store
-from gossipkv.core.sync.gossip import Outgoing
 
 ROWS_AT_ONCE = 100
 """Maximum number of rows that the others are asked for at a time."""
@@ -96,16 +96,16 @@ class Restamper:
         self,
         store: Store,
         membership: Membership,
+        exchanges: Exchanges,
         clocks: Clocks,
         tally: Tally,
         options: ReplicaOptions,
         may_exchange: MayExchange,
     ) -> None:
-        self.exchanges: dict[int, Asking] = {}
-        """Under way, by number."""
         self.notices: list[Notice] = []
         self._store = store
         self._membership = membership
+        self._exchanges = exchanges
         self._clocks = clocks
         self._tally = tally
         self._skew_ms_max = options.clock_skew_ms_max
@@ -197,25 +197,27 @@ class Restamper:
         )
 
     def _ask(self, inquiry: Inquiry, peers: Sequence[Peer]) -> None:
-        asked = {each.peer.member for each in self.exchanges.values() if each.inquiry.shard == inquiry.shard}
+        asked = {each.peer.member for each in self._exchanges.of(self).values() if each.inquiry.shard == inquiry.shard}
         for peer in peers:
             is_open = peer.member not in asked and inquiry.answered.get(peer.member or "") != peer.replica
             if is_open and peer.replica is not None and not peer.is_let_go and peer.is_answering:
                 self._due.append(Asking(peer, peer.replica, inquiry))
 
-    def compose(self, next_exchange: Callable[[], int]) -> list[Outgoing]:
+    def compose(self) -> list[Outgoing]:
         """The exchanges to begin."""
         due, self._due = self._due, []
-        outgoing = []
-        for asking in due:
-            exchange = next_exchange()
-            self.exchanges[exchange] = asking
-            question = WalkFetchRows(asking.inquiry.shard, tuple(asking.inquiry.dots))
-            outgoing.append(Outgoing(exchange, asking.peer.endpoint, (question,)))
-        return outgoing
+        return [
+            Outgoing(self, asking, asking.peer.endpoint, (WalkFetchRows(inquiry.shard, tuple(inquiry.dots)),))
+            for asking in due
+            for inquiry in [asking.inquiry]
+        ]
 
-    def answered(self, exchange: int, envelope: Envelope) -> None:
-        peer, replica, inquiry = self.exchanges.pop(exchange)
+    def began(self, asking: Asking, exchange: int) -> None:
+        """The question has been sent."""
+
+    def answered(self, asking: Asking, envelope: Envelope) -> None:
+        """Take the answer to a question."""
+        peer, replica, inquiry = asking
         if (envelope.member, envelope.replica) != (peer.member, replica):
             return
         for message in envelope.messages:
@@ -249,13 +251,14 @@ class Restamper:
             # The rest did not fit. It is asked for with the next inquiry.
             inquiry.held.update(list(inquiry.dots)[answer.resume.place :])
 
-    def failed(self, exchange: int) -> None:
-        del self.exchanges[exchange]
+    def failed(self, asking: Asking, reason: str, now_ms: int, *, was_answered: bool) -> None:
+        """The question has failed: the peer is asked again."""
 
-    def forget_batch(self, exchanges: Sequence[int]) -> None:
-        """The batch in which these exchanges began or ended was not committed."""
-        for exchange in exchanges:
-            self.exchanges.pop(exchange, None)
+    def forget(self, asking: Asking) -> None:
+        """The question is not under way."""
+
+    def forget_batch(self) -> None:
+        """The batch was not committed."""
         self._due.clear()
         self._inquiries.clear()
         self.notices.clear()

@@ -21,10 +21,11 @@ A failed direct exchange does not count against the peer: only ordinary rounds j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from gossipkv.core.membership.exchanges import Exchanges, Outgoing
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
@@ -38,7 +39,6 @@ from gossipkv.core.protocol.parcel import Parcel
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Reader, Transaction
 from gossipkv.core.store.store import Intake
-from gossipkv.core.sync.gossip import Outgoing
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.waits.answers import Found, Resolved
 
@@ -133,10 +133,15 @@ class Comparison(NamedTuple):
 
 class Quorum:
     def __init__(
-        self, membership: Membership, taking: Taking, tally: Tally, options: ReplicaOptions, may_exchange: MayExchange
+        self,
+        membership: Membership,
+        exchanges: Exchanges,
+        taking: Taking,
+        tally: Tally,
+        options: ReplicaOptions,
+        may_exchange: MayExchange,
     ) -> None:
-        self.exchanges: dict[int, Direct] = {}
-        """Under way, by number."""
+        self._exchanges = exchanges
         self._membership = membership
         self._taking = taking
         self._tally = tally
@@ -169,7 +174,7 @@ class Quorum:
         """Hand rows to a peer, unless these are already being handed to it."""
         is_under_way = any(
             direct.peer is peer and isinstance(direct.purpose, Handover) and direct.purpose.handed is handover.handed
-            for direct in [*self._due, *self.exchanges.values()]
+            for direct in self._open()
         )
         if not is_under_way:
             self._begin(peer, handover)
@@ -180,7 +185,7 @@ class Quorum:
             self._ask(reading)
 
     def _ask(self, reading: Reading) -> None:
-        asked = {id(d.peer) for d in [*self._due, *self.exchanges.values()] if d.purpose is reading}
+        asked = {id(d.peer) for d in self._open() if d.purpose is reading}
         for peer in self._membership.members():
             if peer.status != LEFT and peer.member not in reading.answered and id(peer) not in asked:
                 self._begin(peer, reading)
@@ -189,7 +194,7 @@ class Quorum:
         """Ask for lacking rows again: due once per round, each time from another peer."""
         self._shards = shards
         self._recalls += 1
-        purposes = [direct.purpose for direct in [*self._due, *self.exchanges.values()]]
+        purposes = [direct.purpose for direct in self._open()]
         asked = {(each.shard, each.address) for each in purposes if isinstance(each, Recall)}
         for name, shard in shards.items():
             addresses = sorted(shard.lacking)
@@ -222,17 +227,18 @@ class Quorum:
 
     # Exchanges
 
-    def compose(self, reader: Reader, next_exchange: Callable[[], int]) -> list[Outgoing]:
+    def _open(self) -> list[Direct]:
+        """The exchanges under way, and those that are about to begin."""
+        return [*self._due, *self._exchanges.of(self).values()]
+
+    def compose(self, reader: Reader) -> list[Outgoing]:
         """The exchanges to begin."""
         due, self._due = self._due, []
         prepared = [(direct, self._messages(reader, direct)) for direct in due]
-        outgoing = []
-        for direct, messages in prepared:
-            if messages:
-                exchange = next_exchange()
-                self.exchanges[exchange] = direct
-                outgoing.append(Outgoing(exchange, direct.peer.endpoint, messages))
-        return outgoing
+        return [Outgoing(self, direct, direct.peer.endpoint, messages) for direct, messages in prepared if messages]
+
+    def began(self, direct: Direct, exchange: int) -> None:
+        """The exchange has begun."""
 
     def _messages(self, reader: Reader, direct: Direct) -> tuple[Message, ...]:
         if direct.fetching is not None:
@@ -256,8 +262,8 @@ class Quorum:
                 break
         return Delta(shard, {}, parcel.copies(), None, parcel.large())
 
-    def answered(self, transaction: Transaction, exchange: int, envelope: Envelope, now_ms: int) -> None:
-        direct = self.exchanges.pop(exchange)
+    def answered(self, transaction: Transaction, direct: Direct, envelope: Envelope, now_ms: int) -> None:
+        """Take the answer to a direct exchange."""
         peer, purpose = direct.peer, direct.purpose
         if (envelope.member, envelope.replica) != (peer.member, direct.replica) or isinstance(purpose, Repair):
             return
@@ -298,7 +304,7 @@ class Quorum:
         purpose = direct.purpose
         assert isinstance(purpose, Reading | Recall), "large rows are fetched for reads"
         if not fetching.is_finished:
-            others = [each.fetching for each in [*self._due, *self.exchanges.values()]]
+            others = [each.fetching for each in self._open()]
             is_over = isinstance(purpose, Reading) and purpose.is_over
             if not is_over and all(other is None for other in others):
                 self._begin(direct.peer, purpose, fetching, dots)
@@ -327,18 +333,18 @@ class Quorum:
             del self._heard[key]
             self._taking.recalled(recall.shard, recall.address, direct.peer)
 
-    def failed(self, exchange: int) -> None:
-        del self.exchanges[exchange]
+    def failed(self, direct: Direct, reason: str, now_ms: int, *, was_answered: bool) -> None:
+        """The exchange has failed: a read asks again at the next tick."""
+
+    def forget(self, direct: Direct) -> None:
+        """The exchange is not under way."""
 
     def note_committed(self) -> None:
         """The batch is durable."""
         self._resolved.clear()
 
-    def forget_batch(self, exchanges: Sequence[int]) -> None:
-        """The batch in which these exchanges began or ended was not committed. It held the rows of the answers, so all
-        are asked again."""
-        for exchange in exchanges:
-            self.exchanges.pop(exchange, None)
+    def forget_batch(self) -> None:
+        """The batch was not committed. It held the rows of the answers, so all are asked again."""
         self._due.clear()
         self._heard.clear()
         self._comparisons.clear()
