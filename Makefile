@@ -1,4 +1,4 @@
-# Everything a developer runs. `make dev` and `make test` need only Python >= 3.11, make and git on the machine.
+# Everything that a developer runs. `make dev` and `make test` need only Python >= 3.11, make and git.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,23 +22,23 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 dev: $(INSTALLED) ## Run a local cluster of three members until Ctrl-C (ARGS="--nodes 5 --http-port 9000")
 	$(BIN)/gossipkv dev $(ARGS)
 
-test: $(INSTALLED) ## Run all tests (ARGS="-k walk")
+test: $(INSTALLED) ## Run all tests, except those on Kubernetes (ARGS="-k walk")
 	$(BIN)/pytest -n $(TEST_PROCESSES) $(ARGS)
 
 test-fast: $(INSTALLED) ## Run the tests of core, codec, rows, storage and the API (under 90 seconds)
 	$(BIN)/pytest -n $(TEST_PROCESSES) tests/core tests/codec tests/api tests/storage tests/contracts $(ARGS)
 
-test-kubernetes: $(INSTALLED) ## Image, chart, alerts and a real cluster; with KUBECONFIG and GOSSIPKV_TEST_IMAGE, on that one (ARGS="-k rolling")
+test-kubernetes: $(INSTALLED) ## Test image, chart, alerts and a real cluster; KUBECONFIG and GOSSIPKV_TEST_IMAGE choose another (ARGS="-k rolling")
 	$(BIN)/python -m tests.kubernetes.cluster tools
 	$(BIN)/pytest tests/kubernetes $(ARGS)
 
-check: $(INSTALLED) ## Format, lint, types, import layers
+check: $(INSTALLED) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED) ## Rewrite the sources as `make check` wants them
+format: $(INSTALLED) ## Rewrite the sources in the format that `make check` wants
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -51,5 +51,5 @@ lock: $(INSTALLED) ## Resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-find-links --output-file requirements-dev.lock
 
-clean: ## Remove what the other targets made
+clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
-"""A member inside a program of one's own: `python examples/embedded_member.py`.
+"""Run a member inside your own program: `python examples/embedded_member.py`.
 
-It holds all rows itself, so it reads them at memory speed, and goes on when no other member can be reached.
+The member holds all rows, so the program reads them at memory speed. It continues when no other member can be reached.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ def free_port() -> int:
 
 
 async def main() -> None:
-    # Two members in one program, for the sake of the example. A real one has a directory that lasts, a fixed port, and
-    # the gossip URLs of members elsewhere as its peers.
+    # The example has two members in one program. A real program has one member, with a permanent directory, a fixed
+    # port, and the gossip URLs of other members as its peers.
     directory = Path(tempfile.mkdtemp())
     ports = [free_port(), free_port()]
     peers = [f"http://127.0.0.1:{port}" for port in ports]
@@ -27,7 +27,7 @@ async def main() -> None:
     second = Node(data_dir=directory / "b", member="b", cluster="example", gossip_port=ports[1], peers=peers)
     async with first, second:
         await first.table("flags").put("dark-mode", b"on")
-        print("written, and on the first member's disk")
+        print("the row is on the first member's disk")
 
         async with asyncio.timeout(60):
             while (row := second.table("flags").get("dark-mode")) is None:

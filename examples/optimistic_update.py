@@ -1,8 +1,9 @@
-"""Change a row without losing what others write to it meanwhile.
+"""Change a row without losing what other clients write to it meanwhile.
 
-Run `make dev`, then `python examples/optimistic_update.py [URL ...]`. `update` reads the row, asks for the new value,
-and writes it on condition that the row is still as it was read, on the member that was read; else it begins anew.
-Between two members it is no lock: their concurrent writes are settled as the table's `conflicts` setting says.
+Run `make dev`, then `python examples/optimistic_update.py [URL ...]`. `update` reads the row and asks for the new
+value. It writes that value on condition that the row has not changed since, at the member that was read. Otherwise it
+begins again. This is no lock between two members: the table's `conflicts` setting decides between their concurrent
+writes.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ async def main() -> None:
         assert json.loads(row.value or b"") == {"visits": 10}
         print("ten updates at once, none lost")
 
-        # The same by hand: an etag names the version that was read.
+        # The same without `update`: an ETag names the version that was read.
         await table.put("page", b"{}", if_match=row.etag)
         try:
             await table.put("page", b"{}", if_match=row.etag)

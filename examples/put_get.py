@@ -6,7 +6,7 @@ from gossipkv import Choice, SyncClient
 
 SERVERS = sys.argv[1:] or ["http://127.0.0.1:7080"]
 
-# All requests go to one server while it answers, so this program reads what it has written.
+# All requests go to the same server while it answers, so this program reads what it has written.
 with SyncClient(SERVERS, choice=Choice.IN_ORDER) as client:
     flags = client.table("flags")
 

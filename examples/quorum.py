@@ -1,7 +1,7 @@
-"""Ask for more than one member's word, and follow a write to all of them.
+"""Ask several members for copies and answers, and follow a write to all members.
 
 Run `make dev`, then `python examples/quorum.py [URL ...]`. With three members, a write with w=2 and a read with r=2
-meet in at least one of them: the read sees the write, whichever members are asked.
+have at least one member in common. So the read sees the write, whichever members are asked.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ async def main() -> None:
         try:
             written = await orders.put("1001", b"paid", w=2, write_wait="5s")
         except TooFewMembersError:
-            sys.exit("nothing was stored: the order can be tried again")
+            sys.exit("nothing was stored: you can try again")
         except TooFewCopiesError as error:
-            sys.exit(f"stored on {error.copies} member, and goes on: it must not be tried again; see {error.receipt}")
+            sys.exit(f"stored on {error.copies} member, and still replicating: do not try again; see {error.receipt}")
         row = await orders.get("1001", r=2)
         assert row is not None
-        print(f"two members have it, and two together answer {row.value!r}")
+        print(f"two members have the order, and two members together answer {row.value!r}")
 
         assert written.receipt is not None
         coverage = await client.receipt(written.receipt, wait="all", within="30s")
-        print(f"by now {coverage['copies']} members have it")
+        print(f"now {coverage['copies']} members have it")
 
         try:
             await orders.put("1002", b"paid", w=100)
         except RefusedError as error:
-            print(f"refused, as there are not so many: {error}")
+            print(f"refused, because there are fewer than 100 members: {error}")
 
 
 asyncio.run(main())

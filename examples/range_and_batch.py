@@ -14,7 +14,7 @@ ROWS = 5_000
 
 
 def packages() -> Iterator[Put | Delete]:
-    """May as well be lines of a file that fits into no memory: they are taken as they are sent."""
+    """Yield the operations. They are read as they are sent, so they could come from a file larger than memory."""
     for number in range(ROWS):
         yield Put(f"package-{number:05}", f"1.0.{number}".encode())
     yield Delete("package-00000")
@@ -24,7 +24,8 @@ async def main() -> None:
     async with Client(SERVERS, choice=Choice.IN_ORDER) as client:
         table = client.table("packages")
 
-        # Written twice, these rows are the same as written once: so a request whose answer is lost is sent again.
+        # Writing these rows twice has the same result as writing them once. So a request whose answer is lost may be
+        # sent again.
         stored = 0
         async for outcome in table.batch(packages(), idempotent=True):
             if outcome.error is None:

@@ -1,8 +1,7 @@
-"""Fill one cart from two clients at once, and lose nothing of it.
+"""Fill one cart from two clients at once, and lose nothing.
 
-Run `make dev`, then `python examples/siblings_cart.py [URL ...]`. A table that keeps siblings holds writes of clients
-that did not know of each other side by side. A function makes one value of them, and a write with the context of the
-read replaces exactly what was read.
+Run `make dev`, then `python examples/siblings_cart.py [URL ...]`. A table that keeps siblings keeps concurrent writes
+side by side. A function merges them into one value. A write with the context of a read replaces what was read.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ def cart_of(*items: str) -> bytes:
 
 
 def union(carts: Sequence[bytes]) -> bytes:
-    """Must come to the same whatever the order, as every client resolves for itself."""
+    """Merge carts. The result must not depend on their order, because every client merges for itself."""
     return cart_of(*(item for cart in carts for item in json.loads(cart)))
 
 
@@ -36,14 +35,14 @@ async def main() -> None:
             while (await laptop.describe() or {}).get("settings", {}).get("conflicts") != "siblings":
                 await asyncio.sleep(0.01)
 
-        # Neither knows of the other: both carts stay.
+        # The writes are concurrent, so both carts stay.
         await asyncio.gather(phone.put("ada", cart_of("tea")), laptop.put("ada", cart_of("bread")))
         async with asyncio.timeout(30):
             while (row := await phone.get("ada")) is None or len(row.siblings) < 2:
                 await asyncio.sleep(0.01)
         print(f"side by side: {sorted(row.siblings)}; resolved: {row.value!r}")
 
-        # Reads the cart, adds to it, and writes it with the context of what it has read.
+        # `update` reads the cart, adds to it, and writes it with the context of the read.
         await phone.update("ada", lambda cart: add("milk", cart), w=len(set(SERVERS)))
         row = await laptop.get("ada")
         assert row is not None

@@ -1,6 +1,6 @@
-"""Keep a copy of a table in step with it. Run `make dev`, then `python examples/watch.py [URL ...]`.
+"""Keep a copy of a table up to date. Run `make dev`, then `python examples/watch.py [URL ...]`.
 
-Kill the member that serves the watch: it goes on at another one, and the copy misses nothing.
+If the member that serves the watch is killed, the watch resumes at another one, and the copy misses nothing.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def main() -> None:
                     case Kind.DELETE | Kind.EXPIRED:
                         copy.pop(change.row, None)
                     case Kind.CURRENT:
-                        # From here on the copy is whole. What is put now comes as a change of its own.
+                        # The copy is now complete. Later writes arrive as changes of their own.
                         await settings.put("colour", b"green")
                         await settings.put("size", b"large")
                 if copy == {"colour": b"green", "size": b"large"}:

@@ -1,11 +1,11 @@
 """The settings of a member: one table, four sources.
 
-A value comes from the first source that has one: flag, environment (`GOSSIPKV_` and the setting's name in
-capitals), file (TOML, keys as the settings are named), default. An empty environment variable counts as not set.
-A key in the file that is no setting is an error. A variable in the environment that is no setting is not:
-Kubernetes makes up `GOSSIPKV_SERVICE_HOST` and the like for a Service of that name.
+A value comes from the first source that has one: flag, environment (`GOSSIPKV_` and the setting's name in capitals),
+file (TOML; the keys are the names of the settings), default. An empty environment variable counts as not set. An
+unknown key in the file is an error. An unknown variable in the environment is not, because Kubernetes sets
+`GOSSIPKV_SERVICE_HOST` and the like for a Service named gossipkv.
 
-This module reads no environment by itself: it is handed one.
+This module does not read the environment. Its callers pass one.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Value = str | int | float
 
 
 class SettingsError(Exception):
-    """Names the setting, where its value comes from, and what is allowed."""
+    """The error of a wrong setting: its name, the source of its value, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a setting means and what it may be; `field.metadata["rule"]`."""
+    """The meaning of a setting and the values it may have; `field.metadata["rule"]`."""
 
     help: str
     unit: str = ""
@@ -49,11 +49,11 @@ class Rule:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     bytes_max: int | None = None
-    """Of text, in UTF-8."""
+    """The maximum size of a text, in UTF-8."""
     default_text: str = ""
-    """Shown in place of a default that is worked out at start."""
+    """The text shown in place of a default that is computed at start."""
     metrics: tuple[str, ...] = ()
-    """What /metrics has of a bound: how much of it is in use, or what was refused or cut off because of it."""
+    """The metrics of a bound: how much of it is in use, or what was refused or cut off because of it."""
 
     def allowed(self, kind: type[Value]) -> str:
         if self.choices:
@@ -78,7 +78,7 @@ class Rule:
                 return False
             return not self.pattern or not value or re.fullmatch(self.pattern, value) is not None
         if self.minimum is not None and not value >= self.minimum:
-            # Written so that what is not a number is not permitted either.
+            # Written so that NaN is not permitted either.
             return False
         if self.maximum is not None and value > self.maximum:
             return False
@@ -140,17 +140,17 @@ class Settings:
     gossip_port: int = _port(7081, "Port of gossip between members.")
     advertise_host: str = _text(
         "",
-        "Host name or address at which others reach this member.",
+        "Host name or address at which other members reach this member.",
         default_text="the address served on; that of the host name if it is 0.0.0.0",
     )
 
     discovery: str = _choice("static", ("static", "dns", "kubernetes"), "Where addresses of other members come from.")
     peers: str = _text(
-        "", "Gossip URLs of members, comma separated; may include this member's own.", default_text="none"
+        "", "Gossip URLs of members, separated by commas; may include this member's own.", default_text="none"
     )
     discovery_dns_name: str = _text(
         "",
-        "DNS name that resolves to the members: for discovery by DNS, and when the Kubernetes API cannot be asked.",
+        "DNS name that resolves to the members. Used by discovery by DNS, and if the Kubernetes API cannot be asked.",
         default_text="none",
     )
     discovery_service: str = _text(
@@ -165,12 +165,12 @@ class Settings:
     dialled_hosts: str = _choice(
         "auto",
         ("auto", "discovered", "recorded"),
-        "Which hosts in records of members are dialled. discovered: those that discovery has found; recorded: all; "
+        "Which hosts in records of members are dialled. discovered: those that discovery has found. recorded: all. "
         "auto: discovered as soon as discovery has named all members (Kubernetes), otherwise recorded.",
     )
     discovery_interval_s: float = _number(
         5.0,
-        "Interval between look-ups of members; Kubernetes is watched instead.",
+        "Interval between look-ups of members. Discovery by Kubernetes watches instead.",
         "seconds",
         minimum=0.1,
         maximum=3600,
@@ -192,14 +192,15 @@ class Settings:
     )
     bootstrap_timeout_ms: int = _number(
         10_000,
-        "A member that has had no answer for this long is ready on its own.",
+        "A member that has received no answer for this long after its start is ready on its own.",
         "milliseconds",
         maximum=_HOUR_MS,
         metrics=("gossipkv_ready",),
     )
     forget_silence_ms: int = _number(
         600_000,
-        "A member that was heard within this time is forgotten only by force; others wait for so long even then.",
+        "A member that was heard within this time is forgotten only by force. Even then, other members wait until they "
+        "have not heard it for this long.",
         "milliseconds",
         minimum=0,
         maximum=86_400_000,
@@ -213,30 +214,38 @@ class Settings:
     )
     protocol_period_ms: int = _number(
         1_000,
-        "Interval between probes of whether another member is alive.",
+        "Interval between probes that check whether another member is alive.",
         "milliseconds",
         minimum=50,
         maximum=_HOUR_MS,
     )
     probe_timeout_ms: int = _number(
         500,
-        "A member that does not answer a probe in this time is probed through others; less than a protocol period.",
+        "A member that does not answer a probe in this time is probed through others. Must be less than a protocol "
+        "period.",
         "milliseconds",
         minimum=10,
         maximum=_HOUR_MS,
         metrics=("gossipkv_probes_total",),
     )
-    indirect_probes: int = _number(3, "Other members to probe it through.", "members", minimum=0, maximum=16)
+    indirect_probes: int = _number(
+        3,
+        "Number of other members through which a member that does not answer is probed.",
+        "members",
+        minimum=0,
+        maximum=16,
+    )
     suspicion_multiplier: int = _number(
         4,
-        "A suspected member is declared dead after this times log10(members + 1) protocol periods, or up to six times "
-        "as long while few others confirm the suspicion.",
+        "A suspected member is declared dead after this many times log10(members + 1) protocol periods. It takes up to "
+        "six times as long while few others confirm the suspicion.",
         minimum=1,
         maximum=100,
     )
     clock_skew_ms_max: int = _number(
         600_000,
-        "Rows stamped further ahead of the local clock are refused.",
+        "Rows stamped further ahead of the local clock are refused. A member whose clock differs from the median by "
+        "more refuses writes.",
         "milliseconds",
         maximum=86_400_000,
         metrics=(
@@ -247,13 +256,13 @@ class Settings:
     )
     tombstone_age_ms_min: int = _number(
         _HOUR_MS,
-        "Minimum age at which tombstones are collected; more than clock_skew_ms_max and message_life_ms together.",
+        "Minimum age at which tombstones are collected. Must exceed clock_skew_ms_max and message_life_ms together.",
         "milliseconds",
         maximum=365 * 24 * _HOUR_MS,
     )
     message_life_ms: int = _number(
         60_000,
-        "Maximum time from sending a message between members to its arrival; more than exchange_timeout_s.",
+        "Maximum time from sending a message between members to its arrival. Must exceed exchange_timeout_s.",
         "milliseconds",
         maximum=_HOUR_MS,
     )
@@ -267,8 +276,8 @@ class Settings:
     )
     context_origins_max: int = _number(
         8_192,
-        "Number of replicas that messages may name, per shard, beyond which only writes of members are accepted; "
-        "replicas that are retired do not count.",
+        "Maximum number of replicas that messages name, per shard; retired replicas do not count. Beyond it, only "
+        "writes of listed members are accepted.",
         "replicas",
         minimum=64,
         maximum=14_000,
@@ -283,7 +292,7 @@ class Settings:
     )
     fanout: int = _number(
         0,
-        "Members to push a write to directly; 0: as many as are needed to reach all.",
+        "Number of members that a write is pushed to directly; 0: as many as are needed to reach all.",
         minimum=0,
         maximum=1_000,
     )
@@ -327,7 +336,7 @@ class Settings:
     )
     value_bytes_max: int = _number(
         _MIB,
-        "Longest value that a client may put here.",
+        "Maximum size of a value that a client may put at this member.",
         "bytes",
         maximum=4 * _MIB,
         metrics=('gossipkv_http_requests_total{status="413"}',),
@@ -363,7 +372,7 @@ class Settings:
     )
     inbox_frames_bytes_max: int = _number(
         16 * _MIB,
-        "Maximum size of messages from other members that wait for the storage; more are refused, and come again.",
+        "Maximum size of messages from other members that wait for the storage; more are refused, and sent again.",
         "bytes",
         minimum=4 * _MIB,
         maximum=1024 * _MIB,
@@ -371,8 +380,7 @@ class Settings:
     )
     http_bodies_bytes_max: int = _number(
         24 * _MIB,
-        "Maximum size of the bodies of all requests that are under way, lines of batches included; more are answered "
-        "503.",
+        "Maximum size of the bodies of all requests under way, lines of batches included; more are answered 503.",
         "bytes",
         minimum=8 * _MIB,
         maximum=4096 * _MIB,
@@ -403,7 +411,7 @@ class Settings:
     gossip_bodies_bytes_max: int = _number(
         16 * _MIB,
         "Maximum size of the messages from other members that are being received or answered; more are refused, and "
-        "come again.",
+        "sent again.",
         "bytes",
         minimum=4 * _MIB,
         maximum=1024 * _MIB,
@@ -433,7 +441,7 @@ class Settings:
     )
     gossip_requests_max: int = _number(
         128,
-        "Maximum number of messages from other members that are answered at once; more are refused, and come again.",
+        "Maximum number of messages from other members that are answered at once; more are refused, and sent again.",
         "messages",
         minimum=8,
         maximum=65_536,
@@ -452,7 +460,7 @@ class Settings:
     )
     answer_timeout_s: float = _number(
         30.0,
-        "A client that reads less than 1 KiB per second of an answer for this long is cut off.",
+        "A client that reads an answer more slowly than 1 KiB per second for this long is cut off.",
         "seconds",
         minimum=0.1,
         maximum=600,
@@ -491,8 +499,8 @@ class Settings:
     )
     watch_buffers_bytes_max: int = _number(
         32 * _MIB,
-        "Maximum size of the events buffered for all watchers; an event that several wait for counts once. Beyond it, "
-        "slow watchers are dropped.",
+        "Maximum size of the events buffered for all watchers. An event that several watchers wait for counts once. "
+        "Beyond it, slow watchers are dropped.",
         "bytes",
         minimum=4 * _MIB,
         maximum=4096 * _MIB,
@@ -508,7 +516,7 @@ class Settings:
     )
     drain_s: float = _number(
         1.0,
-        "How long a stopping member still takes requests, one per connection. It stops earlier when no connection is "
+        "How long a stopping member still takes requests, one per connection. It ends earlier if no connection is "
         "open, and after at most a quarter of stop_timeout_s.",
         "seconds",
         minimum=0,
@@ -529,7 +537,7 @@ class Settings:
 
 
 def rules() -> dict[str, tuple[type[Value], Value, Rule]]:
-    """Per setting, in order: its type, its default, its rule."""
+    """Return the type, default and rule of each setting, in order."""
     table = {}
     for each in dataclasses.fields(Settings):
         default: Any = each.default
@@ -548,8 +556,8 @@ def flag_of(name: str) -> str:
 def load(
     flags: Mapping[str, str | None], environment: Mapping[str, str], config: str | None = None
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings from all sources, and the source of each. `flags` has the text given for each, or None; `config`
-    is the file given by a flag. Raises SettingsError."""
+    """Return the settings from all sources, and the source of each. `flags` has the text given for each flag, or None.
+    `config` is the file given by a flag. Raises SettingsError."""
     path = config or environment.get(CONFIG_VARIABLE) or None
     from_file = _read_file(Path(path)) if path else {}
     values: dict[str, Any] = {}
@@ -573,13 +581,13 @@ def load(
 
 
 def check_each(settings: Settings, source: str) -> None:
-    """Hold each setting that a program gives to its rule. Raises SettingsError."""
+    """Check each setting that a program gives against its rule. Raises SettingsError."""
     for name, (kind, _, rule) in rules().items():
         _typed(name, getattr(settings, name), source, kind, rule)
 
 
 def check_together(settings: Settings) -> None:
-    """Hold what settings have to do with each other. Raises SettingsError."""
+    """Check rules between settings. Raises SettingsError."""
     if not settings.cluster:
         raise SettingsError("cluster is empty, but must be a name: it tells messages of different clusters apart")
     life_ms, skew_ms = settings.message_life_ms, settings.clock_skew_ms_max
@@ -624,7 +632,7 @@ def _parsed(name: str, text: str, source: str, kind: type[Value], rule: Rule) ->
 
 
 def _typed(name: str, value: Any, source: str, kind: type[Value], rule: Rule) -> Value:
-    """A value that TOML has given a type. Peers may be a list there."""
+    """Check a value that TOML has given a type. Peers may be a list in TOML."""
     if name == "peers" and isinstance(value, list) and all(isinstance(peer, str) for peer in value):
         value = ",".join(value)
     if kind is float and type(value) is int:
@@ -643,7 +651,7 @@ def _refused(name: str, value: object, source: str, kind: type[Value], rule: Rul
 
 
 def to_toml(values: Mapping[str, Value]) -> str:
-    """A settings file. TOML's basic strings are JSON's."""
+    """Compose a settings file. TOML's basic strings are JSON's."""
     lines = []
     for name, value in values.items():
         text = json.dumps(value) if isinstance(value, str) else str(value)
@@ -655,13 +663,13 @@ _MARKDOWN_HEAD = """# Settings
 
 <!-- Written by `gossipkv settings --markdown`, from gossipkv/settings.py; a test holds the two in step. -->
 
-A value comes from the first of: flag of `gossipkv serve`, environment, file (TOML, by `--config FILE` or
-`GOSSIPKV_CONFIG`; keys as in the first column), default. `gossipkv settings` shows the values in force and where each
-comes from.
+A value comes from the first source that has one: flag of `gossipkv serve`, environment, file, default. The file is
+TOML, with the names of the first column as keys. `--config FILE` or `GOSSIPKV_CONFIG` names it. `gossipkv settings`
+shows the values in force and the source of each.
 
 The metric shows how much of a bound is in use, or how often something was refused or cut off because of it. For a bound
-on a single request it counts the answers with the status. `gossipkv_intake_used` and `gossipkv_intake_refused_total`
-have the setting in the label `bound` or `cause`, and `gossipkv_intake_limit` has the limit. What to do about refusals:
+on a single request, it counts the answers with the status. `gossipkv_intake_used` and `gossipkv_intake_refused_total`
+have the setting in the label `bound` or `cause`. `gossipkv_intake_limit` has the limit. What to do about refusals:
 [operations.md](operations.md#requests-are-refused-with-503-overloaded-or-connections-are-refused).
 
 | setting | environment | default | allowed | meaning | metric |
@@ -670,7 +678,7 @@ have the setting in the label `bound` or `cause`, and `gossipkv_intake_limit` ha
 
 
 def to_markdown() -> str:
-    """docs/settings.md."""
+    """Compose docs/settings.md."""
     lines = [_MARKDOWN_HEAD]
     for name, (kind, default, rule) in rules().items():
         shown = rule.default_text or (f"`{default}`" if kind is str else f"{default:,}")

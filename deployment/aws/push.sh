@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the image, pushes it to ECR under a tag that names its commit, and writes the digest to image.env.
 #
-# Tags are immutable there, so one tag is one image for ever; what is installed is named by digest all the same, since a
-# digest needs no one's word. A commit that is in ECR already is not built again. Needs aws, docker and git.
+# Tags are immutable in ECR, so a tag always names the same image. The chart is installed by digest all the same, because a
+# digest can be verified. A commit that is already in ECR is not built again. Needs aws, docker and git.
 set -eu
 
 : "${REGION:?name the region: make push REGION=...}"
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
 if [ -n "$(git -C "$root" status --porcelain)" ]; then
-    echo "push: there are changes that no commit names; commit them first, so that the tag says what is in the image" >&2
+    echo "push: there are uncommitted changes; commit them first, so that the tag names what is in the image" >&2
     exit 1
 fi
 
@@ -28,7 +28,7 @@ account=$(aws sts get-caller-identity --query Account --output text)
 registry="$account.dkr.ecr.$REGION.amazonaws.com"
 
 if digest=$(digest_of "$tag" 2>/dev/null); then
-    echo "push: $tag is in ECR already"
+    echo "push: $tag is already in ECR"
 else
     aws ecr get-login-password --region "$REGION" | docker login --username AWS --password-stdin "$registry"
     docker build --platform "$PLATFORM" --tag "$registry/$ECR_REPOSITORY:$tag" \

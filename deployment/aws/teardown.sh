@@ -1,12 +1,12 @@
 #!/bin/sh
-# Deletes the cluster, and the volumes only when told so. Needs aws, eksctl, helm and kubectl.
+# Deletes the cluster, and the volumes only if you say so. Needs aws, eksctl, helm and kubectl.
 #
-# KEEP_DATA=yes keeps the volumes in the account, where they go on costing. KEEP_DATA=no deletes them, after the cluster's
-# name has been typed (or given as CONFIRM). Without a choice nothing is done.
+# KEEP_DATA=yes keeps the volumes in the account, where they still cost money. KEEP_DATA=no deletes them, after you have
+# typed the cluster's name (or given it as CONFIRM). Without a choice, the script does nothing.
 #
-# The order matters. Load balancers go while the controller that made them still runs, and volumes while the driver that
-# made them still runs: without the cluster no one would know of either. A step that fails ends the script before the
-# cluster is gone; run it again.
+# The order matters. Load balancers are deleted while the controller that created them still runs, and volumes while the
+# driver that created them still runs. Without the cluster, nothing would delete either. A step that fails ends the script
+# before the cluster is deleted: run it again.
 set -eu
 
 : "${CLUSTER:?name the cluster: make teardown CLUSTER=...}"
@@ -24,12 +24,12 @@ end() {
 case $KEEP_DATA in
 yes | no) ;;
 *)
-    echo "teardown: say what becomes of the rows: KEEP_DATA=yes keeps the volumes, which go on costing; KEEP_DATA=no deletes them for good" >&2
+    echo "teardown: say what to do with the rows: KEEP_DATA=yes keeps the volumes, which still cost money; KEEP_DATA=no deletes them for good" >&2
     exit 2
     ;;
 esac
 
-# The file may be stale, or another cluster's: it is written anew from the name.
+# The file may be stale, or of another cluster. So it is written again from the name.
 aws eks update-kubeconfig --name "$CLUSTER" --region "$REGION" --kubeconfig "$KUBECONFIG"
 
 echo "teardown: volume claims in the cluster:"
@@ -41,7 +41,7 @@ printf '%s\n' "${volumes:-none}"
 
 if [ "$KEEP_DATA" = no ] && [ -n "$volumes" ]; then
     if [ -z "${CONFIRM:-}" ]; then
-        printf 'teardown: all of these are deleted for good. Type the name of the cluster to go on: '
+        printf 'teardown: all of these volumes will be deleted for good. Type the name of the cluster to continue: '
         read -r CONFIRM || CONFIRM=
     fi
     if [ "$CONFIRM" != "$CLUSTER" ]; then
@@ -51,7 +51,7 @@ if [ "$KEEP_DATA" = no ] && [ -n "$volumes" ]; then
 fi
 
 if [ "$KEEP_DATA" = yes ]; then
-    # Before anything is deleted: from here on a deleted claim no longer takes its volume along.
+    # This comes before anything is deleted. From here on, deleting a claim no longer deletes its volume.
     printf '%s\n' "$volumes" | while read -r volume _; do
         [ -z "$volume" ] ||
             kubectl patch persistentvolume "$volume" --patch '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
@@ -65,7 +65,7 @@ services=$(kubectl get services --all-namespaces \
 printf '%s\n' "$services" | while read -r namespace service; do
     [ -z "$service" ] ||
         kubectl delete service "$service" --namespace "$namespace" --timeout 5m ||
-        end "the load balancer of $namespace/$service does not go; is the AWS Load Balancer Controller running?"
+        end "the load balancer of $namespace/$service was not deleted; is the AWS Load Balancer Controller running?"
 done
 
 echo "teardown: the release"
@@ -73,19 +73,19 @@ helm uninstall gossipkv --namespace "$NAMESPACE" --ignore-not-found --wait --tim
 
 if [ "$KEEP_DATA" = no ] && [ -n "$volumes" ]; then
     echo "teardown: volumes"
-    # A claim that a pod still uses stays until the pod is gone: other releases are yours to uninstall.
+    # A claim that a pod still uses stays until the pod is gone. You must uninstall other releases yourself.
     kubectl delete persistentvolumeclaims --all --all-namespaces --timeout 5m ||
-        end "a claim does not go: uninstall what still uses it (kubectl get pods --all-namespaces)"
+        end "a claim was not deleted: uninstall what still uses it (kubectl get pods --all-namespaces)"
     printf '%s\n' "$volumes" | while read -r volume identifier _; do
         kubectl wait --for delete "persistentvolume/$volume" --timeout 5m ||
-            end "the volume $volume ($identifier) does not go; kubectl describe persistentvolume $volume says why"
+            end "the volume $volume ($identifier) was not deleted; kubectl describe persistentvolume $volume says why"
     done
 fi
 
 echo "teardown: the cluster, which takes about ten minutes"
 eksctl delete cluster --config-file "$here/cluster.yaml" --wait
 
-echo "teardown: what is left and costs:"
+echo "teardown: what is left and costs money:"
 aws ec2 describe-volumes --region "$REGION" --filters "Name=tag:kubernetes.io/cluster/$CLUSTER,Values=owned" \
     --query 'Volumes[].[VolumeId,AvailabilityZone,Size]' --output text
 aws resourcegroupstaggingapi get-resources --region "$REGION" --tag-filters "Key=elbv2.k8s.aws/cluster,Values=$CLUSTER" \

@@ -22,7 +22,7 @@ _COMMANDS = {
     "Members": {
         "serve": "Run one member.",
         "dev": "Run a local cluster of real processes, with a live table.",
-        "settings": "Show settings, where each comes from, and what each means.",
+        "settings": "Show the settings, their sources and their meaning.",
     },
     "Data": {
         "put": "Store a value.",
@@ -30,19 +30,19 @@ _COMMANDS = {
         "delete": "Delete a row.",
         "receipt": "Show which members have a write, and wait for it.",
         "list": "List the rows of a table.",
-        "watch": "Write what changes in a table, as it changes.",
-        "tables": "List tables and what they hold.",
-        "import": "Put rows from a file, and go on where it was interrupted.",
+        "watch": "Write the changes in a table as they happen.",
+        "tables": "List tables with their rows; `tables set` changes settings of one.",
+        "import": "Put rows from a file; an interrupted import resumes.",
         "export": "Write all rows of a table to a file.",
     },
     "Cluster": {
-        "members": "List members and where they are reached; `members forget`: strike one off.",
+        "members": "List members and their addresses; `members forget` removes one for good.",
         "status": "Compare the members: rows, fingerprints, lag.",
-        "set-aside": "List data that were set aside; `set-aside merge`: put back what only they hold.",
+        "set-aside": "List set-aside data; `set-aside merge` puts back rows that only they hold.",
     },
     "Development": {
-        "demo": "Show what happens to a cluster, with real processes.",
-        "simulate": "Run the cluster in virtual time, with faults, from a seed.",
+        "demo": "Demonstrate replication and failures with real processes.",
+        "simulate": "Simulate a cluster in virtual time, with faults chosen by a seed.",
     },
 }
 
@@ -58,11 +58,11 @@ _MODULES = {
     "status": "cluster",
     "set-aside": "set_aside",
 }
-"""Where the module is not named like its command."""
+"""The modules of commands that are not named like their module."""
 
 
 class _LazyGroup(click.Group):
-    """Imports a command when it is called; lists them without."""
+    """The group of all commands. It imports a command when the command is called, not to list it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [name for section in _COMMANDS.values() for name in section]
@@ -84,13 +84,15 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="gossipkv", message="%(version)s")
-@click.option("-s", "--server", "servers", multiple=True, metavar="URL", help="As after a command that has it.")
+@click.option(
+    "-s", "--server", "servers", multiple=True, metavar="URL", help="Same as the --server option of the commands."
+)
 @click.pass_context
 def group(context: click.Context, servers: tuple[str, ...]) -> None:
     """A key-value store that replicates by gossip.
 
-    A first try: `gossipkv dev` in one terminal; in another `gossipkv put colours sky blue`, then
-    `gossipkv --help`.
+    To try it, run `gossipkv dev` in one terminal, and in another `gossipkv put colours sky blue` and `gossipkv get
+    colours sky`.
     """
     if context.obj is None:
         context.obj = dict(os.environ)
@@ -130,7 +132,7 @@ def _terminated(*_: object) -> None:
 
 
 def _fault(error: Exception) -> str:
-    """A bug in this program as one line, with its place in the source."""
+    """Describe a bug in this program in one line, with its place in the source."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
     return f"this is a fault of gossipkv, please report it: {what}"

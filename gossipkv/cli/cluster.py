@@ -29,17 +29,17 @@ def members_command(context: click.Context, output: str, servers: tuple[str, ...
 
 @members_command.command("forget")
 @click.argument("member")
-@click.option("--force", is_flag=True, help="Also if it was heard lately, or discovery lists it.")
+@click.option("--force", is_flag=True, help="Forget it even if it was heard lately, or discovery lists it.")
 @server_options
 @click.pass_obj
 def forget_command(environment: dict[str, str], member: str, force: bool, servers: tuple[str, ...]) -> None:
     """Remove MEMBER, which is gone for good, from the list of members.
 
-    Nothing waits for it any more: deleted rows that it kept the others remembering are forgotten. What it alone holds
+    Afterwards nothing waits for the member: other members forget deleted rows that they kept for it. What only it holds
     is lost to the cluster. If it comes back, it sets its data aside and joins as a new replica.
 
-    A member that answers is not forgotten. Without --force, neither is one that was heard within 10 minutes, or that
-    discovery lists: it may only be restarting.
+    A member that answers is not forgotten. Without --force, a member that was heard within 10 minutes, or that
+    discovery lists, is not forgotten either, because it may only be restarting.
     """
 
     async def forgotten(client: Client) -> None:
@@ -85,15 +85,15 @@ def _record_in(row: Row) -> dict[str, Any]:
 
 
 @click.command("status")
-@click.option("--all", "with_left", is_flag=True, help="Show members that have left, too.")
+@click.option("--all", "with_left", is_flag=True, help="Also show members that have left.")
 @output_option
 @server_options
 @click.pass_context
 def status_command(context: click.Context, output: str, servers: tuple[str, ...], with_left: bool) -> None:
-    """Compare the members. Each is asked itself, for its own figures.
+    """Compare the members. Each member is asked for its own figures.
 
-    The last line is the verdict. Exit code 0: all members answer and hold the same rows, and none reports trouble. 6:
-    anything else.
+    The last line is the verdict. Exit code 0 means that all members answer and hold the same rows, and that none
+    reports trouble. Otherwise the exit code is 6.
     """
     found = ask(servers, context.obj, lambda client: survey(client, with_left=with_left))
     verdict = found.verdict

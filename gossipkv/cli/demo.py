@@ -33,15 +33,19 @@ _DEMOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
 @click.command("demo")
 @click.argument("name", type=click.Choice(list(_DEMOS)))
 @click.option(
-    "--http-port", type=click.IntRange(1, 60_000), default=7180, show_default=True, help="Of the first member."
+    "--http-port",
+    type=click.IntRange(1, 60_000),
+    default=7180,
+    show_default=True,
+    help="HTTP port of the first member; the others follow.",
 )
 @click.pass_obj
 def demo_command(environment: dict[str, str], name: str, http_port: int) -> None:
-    """Show something with three real processes, which end with it.
+    """Run a demonstration with three real processes, which end with it.
 
-    quorum: writes that must be on two members, while one and then two are down. siblings: a cart that is filled on two
-    sides of a split network. read-repair: a read finds a member behind. membership: a member is killed, found out, and
-    comes back. partition: the network splits, and heals.
+    quorum: writes that need two members, while one and then two members are down. siblings: two clients fill one cart
+    on two sides of a split network. read-repair: a read finds a member that is behind, and repairs it. membership: a
+    member is killed, detected as dead, and comes back. partition: the network splits, and heals.
     """
     for index in range(_NODES):
         gossip_port = http_port + GOSSIP_PORT_OFFSET + index

@@ -20,7 +20,7 @@ _PORT_MAX = 65_535
 
 
 @click.command("dev")
-@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=3, show_default=True, help="How many members.")
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=3, show_default=True, help="Number of members.")
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -38,9 +38,9 @@ _PORT_MAX = 65_535
 @click.option("--restart", is_flag=True, help="Start a member again when it ends.")
 @click.pass_obj
 def dev_command(environment: dict[str, str], nodes: int, data_dir: Path, http_port: int, restart: bool) -> None:
-    """Run a local cluster of real processes until Ctrl-C, which stops it gracefully; a second one kills it.
+    """Run a local cluster of real processes until Ctrl-C. The first Ctrl-C stops it gracefully, a second one kills it.
 
-    Kill members as you like: their data stay, and this says how to start one again.
+    You can kill members at any time. Their data stay, and the command prints how to start them again.
     """
     members = plan.plan(nodes, data_dir, http_port)
     for member in members:

@@ -33,7 +33,7 @@ _PAGE_ROWS = 1_000
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Read the data in this directory, which no member uses: those of one that is stopped, or data set aside.",
+    help="Read this data directory instead: of a stopped member, or of set-aside data. No member may use it.",
 )
 @server_options
 @click.pass_obj
@@ -48,8 +48,8 @@ def export_command(
 ) -> None:
     """Write all rows of TABLE to FILE, or to standard output, in order of their keys.
 
-    FILE appears, or is replaced, only once it is complete. A new file has the permissions of the umask, and one that
-    is replaced keeps its own. Rows that are written meanwhile may or may not be in it.
+    FILE appears, or is replaced, only once it is complete. A new file gets the permissions of the umask. A replaced
+    file keeps its permissions. Rows that are written during the export may or may not be included.
     """
     if data_dir is not None and servers:
         raise Failure("rows come from --server or from --data-dir, not from both", ExitCode.USAGE)

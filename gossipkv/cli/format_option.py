@@ -19,5 +19,5 @@ def format_option(command: Command) -> Command:
         type=click.Choice(["auto", *FORMATS]),
         default="auto",
         show_default=True,
-        help="auto: by the file's name, then by its first line, otherwise ndjson.",
+        help="Format of the file. auto: by its name, then by its first line, otherwise ndjson.",
     )(command)

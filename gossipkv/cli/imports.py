@@ -43,13 +43,18 @@ class _Input:
     help="Continue where an interrupted import of the same file stopped, or start over.  [--resume]",
 )
 @click.option("--state", metavar="FILE", help="File that records the progress.  [next to the input]")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Skip this many lines, for standard input.")
+@click.option(
+    "--skip",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Skip this many lines; for standard input, which has no progress file.",
+)
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
     default=8,
     show_default=True,
-    help="How often a batch is sent again, with growing pauses, when no server takes it.",
+    help="How often a batch is sent again, with growing pauses, if no server takes it.",
 )
 @server_options
 @click.pass_obj
@@ -66,13 +71,13 @@ def import_command(
 ) -> None:
     r"""Put the rows of FILE, or of standard input, into TABLE.
 
-    NDJSON: {"row": "…", "value": "…"} on each line, {"base64": "…"} for a value that is not UTF-8; of a row that was
-    exported with siblings the value is taken, which is that of the last write. TSV: row, tab, value; \t, \n, \r and \\
+    NDJSON: {"row": "…", "value": "…"} on each line, with {"base64": "…"} for a value that is not UTF-8. For a row that
+    was exported with siblings, "value" is put, which is that of the last write. TSV: row, tab, value; \t, \n, \r and \\
     stand for tab, line feed, carriage return and backslash.
 
-    An interrupted import continues where it stopped when the same command is run again. When a server fails, it
-    continues with the next. A batch whose answer is lost is sent again: a row that others change in the meantime may be
-    set back to the value in FILE. Rejected lines are reported with their number; the exit code is then 1.
+    To continue an interrupted import, run the same command again. If a server fails, the import continues with the next
+    one. A batch whose answer is lost is sent again, so a row that others change in the meantime may be set back to the
+    value in FILE. Rejected lines are reported with their numbers, and the exit code is then 1.
     """
     with _opened(file) as source:
         if source.size_bytes is None:

@@ -16,8 +16,10 @@ Command = Callable[..., Any]
 
 
 def copies_options(command: Command) -> Command:
-    wait = click.option("--write-wait", metavar="TIME", help="How long to wait for them, such as 500ms or 2s.")
-    copies = click.option("-w", type=click.IntRange(min=1), help="Succeed once this many members have it on disk.")
+    wait = click.option("--write-wait", metavar="TIME", help="How long to wait for -w members, such as 500ms or 2s.")
+    copies = click.option(
+        "-w", type=click.IntRange(min=1), help="Succeed once this many members have the write on disk."
+    )
     return copies(wait(command))
 
 

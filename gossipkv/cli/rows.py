@@ -23,12 +23,16 @@ from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 @click.option(
     "--file", "-f", "path", metavar="FILE", help="Take the value from a file, byte for byte; - for standard input."
 )
-@click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
-@click.option("--if-absent", is_flag=True, help="Only if there is no such row.")
-@click.option("--context", metavar="CONTEXT", help="Replace what was read with this context, as get -o json gives it.")
+@click.option("--if-match", metavar="ETAG", help="Succeed only if the row has this ETag; * for any.")
+@click.option("--if-absent", is_flag=True, help="Succeed only if there is no such row.")
+@click.option(
+    "--context", metavar="CONTEXT", help="Replace the values that were read with this context, as get -o json shows it."
+)
 @click.option("--ttl", metavar="DURATION", help="Let the row expire after this time: 500ms, 30s, 5m, 1h, 7d.")
 @copies_options
-@click.option("--wait", metavar="all|N", callback=checked_wait, help="Then wait until this many members have it.")
+@click.option(
+    "--wait", metavar="all|N", callback=checked_wait, help="After the write, wait until this many members have it."
+)
 @namespace_option
 @server_options
 @click.pass_obj
@@ -103,11 +107,11 @@ def get_command(
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Write the value of ROW of TABLE to standard output, byte for byte. On a terminal a line end is added, and
+    """Write the value of ROW of TABLE to standard output, byte for byte. On a terminal, a line end is added, and
     control characters are shown as escapes.
 
-    A row with several values is written as with -o json, all of them under "siblings", and the exit code is 9:
-    put what you make of them with --context.
+    A row with several values is written as with -o json, with all values under "siblings", and the exit code is 9.
+    Merge the values, and put the result with --context.
     """
 
     async def got(client: Client) -> Row | None:
@@ -130,8 +134,10 @@ def get_command(
 @click.command("delete")
 @click.argument("table")
 @click.argument("row")
-@click.option("--if-match", metavar="ETAG", help="Only if the row has this ETag; * for any.")
-@click.option("--context", metavar="CONTEXT", help="Delete what was read with this context, as get -o json gives it.")
+@click.option("--if-match", metavar="ETAG", help="Succeed only if the row has this ETag; * for any.")
+@click.option(
+    "--context", metavar="CONTEXT", help="Delete the values that were read with this context, as get -o json shows it."
+)
 @copies_options
 @namespace_option
 @server_options
@@ -159,11 +165,11 @@ def delete_command(
 
 @click.command("list")
 @click.argument("table")
-@click.option("--prefix", metavar="TEXT", help="Only rows whose key begins so.")
-@click.option("--start", metavar="ROW", help="From this key on.")
-@click.option("--end", metavar="ROW", help="Up to this key, which is left out.")
+@click.option("--prefix", metavar="TEXT", help="List only rows whose keys begin with this text.")
+@click.option("--start", metavar="ROW", help="First key to list.")
+@click.option("--end", metavar="ROW", help="Key to stop before.")
 @click.option("--limit", type=click.IntRange(min=1), help="List at most this many rows.  [all]")
-@click.option("--keys-only", is_flag=True, help="Keys without values.")
+@click.option("--keys-only", is_flag=True, help="List keys without values.")
 @namespace_option
 @output_option
 @server_options
@@ -225,7 +231,7 @@ def _shown_value(row: Row) -> str:
 @server_options
 @click.pass_context
 def tables_command(context: click.Context, namespace: str, output: str, servers: tuple[str, ...]) -> None:
-    """List tables, with the rows and bytes that the server asked holds; `tables set` changes settings of one."""
+    """List tables, with the rows and bytes that the server holds. `tables set` changes settings of a table."""
     environment: dict[str, str] = context.obj
     if context.invoked_subcommand is not None:
         return
@@ -240,9 +246,13 @@ def tables_command(context: click.Context, namespace: str, output: str, servers:
 
 @tables_command.command("set")
 @click.argument("table")
-@click.option("--conflicts", type=click.Choice(["lww", "siblings"]), help="What becomes of concurrent writes.")
-@click.option("--w", type=click.IntRange(min=1), help="Durable copies before a write is answered.")
-@click.option("--r", type=click.IntRange(min=1), help="Members asked for a read.")
+@click.option(
+    "--conflicts",
+    type=click.Choice(["lww", "siblings"]),
+    help="Of concurrent writes, keep the last one (lww), or all of them (siblings).",
+)
+@click.option("--w", type=click.IntRange(min=1), help="Number of durable copies before a write is answered.")
+@click.option("--r", type=click.IntRange(min=1), help="Number of members that a read asks.")
 @server_options
 @click.pass_obj
 def set_command(
@@ -253,7 +263,7 @@ def set_command(
     r: int | None,
     servers: tuple[str, ...],
 ) -> None:
-    """Change settings of TABLE; other settings stay. Writes the table as JSON."""
+    """Change settings of TABLE. Other settings stay. Writes the table as JSON."""
     if conflicts is None and w is None and r is None:
         raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
 

@@ -48,14 +48,14 @@ log = structlog.get_logger("gossipkv")
 @click.option(
     "--stop-with-stdin",
     is_flag=True,
-    help="Stop also when standard input is closed: then this process does not outlive the one that holds it open.",
+    help="Also stop when standard input is closed, so that this process does not outlive the one that started it.",
 )
 @setting_options
 @click.pass_obj
 def serve_command(
     environment: dict[str, str], /, stop_with_stdin: bool, config: str | None, **flags: str | None
 ) -> None:
-    """Run one member until SIGTERM or Ctrl-C. docs/settings.md has more on each setting."""
+    """Run one member until SIGTERM or Ctrl-C. docs/settings.md describes each setting."""
     settings, _ = loaded(flags, environment, config)
     # Whatever this process writes is for its user alone.
     os.umask(0o077)

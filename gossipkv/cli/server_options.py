@@ -37,8 +37,8 @@ def server_options(command: Command) -> Command:
         "servers",
         multiple=True,
         metavar="URL",
-        help=f"Server to ask; may be given several times, and the first that answers is used. "
-        f"[{SERVER_VARIABLE}, comma separated; {SERVER_DEFAULT}]",
+        help=f"Server to ask; may be given several times. The first one that answers is used. "
+        f"[{SERVER_VARIABLE}, separated by commas; {SERVER_DEFAULT}]",
     )(command)
 
 
@@ -49,7 +49,7 @@ def namespace_option(command: Command) -> Command:
         type=click.Choice(["usr", "sys"]),
         default="usr",
         show_default=True,
-        help="usr: the users' rows; sys: the store's own, for reading.",
+        help="usr: the users' rows; sys: the store's own rows, read-only.",
     )(command)
 
 

@@ -27,7 +27,7 @@ from gossipkv.unshared_rows import UnsharedRow, time_text, unshared_rows
 
 @click.group("set-aside")
 def set_aside_command() -> None:
-    """Data that a member has set aside, because the cluster was told to forget them or had gone on without them."""
+    """Show and merge data that a member has set aside, because it was forgotten or its data were outdated."""
 
 
 @set_aside_command.command("list")
@@ -35,12 +35,12 @@ def set_aside_command() -> None:
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help=f"The data directory of the member, which may run.  [{variable_of('data_dir')}]",
+    help=f"Data directory of the member. The member may run.  [{variable_of('data_dir')}]",
 )
 @output_option
 @click.pass_obj
 def list_command(environment: dict[str, str], data_dir: Path | None, output: str) -> None:
-    """List each set: when and why it was set aside, and how many rows no other member was known to have."""
+    """List each set: when and why it was set aside, and the number of rows that no other member was known to have."""
     directory = data_dir or Path(environment.get(variable_of("data_dir"), Settings().data_dir))
     sets: list[dict[str, Any]] = []
     for path in all_set_aside(directory):
@@ -70,16 +70,16 @@ def list_command(environment: dict[str, str], data_dir: Path | None, output: str
 
 @set_aside_command.command("merge")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and put nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be put, and put nothing.")
 @server_options
 @click.pass_obj
 def merge_command(environment: dict[str, str], directory: Path, dry_run: bool, servers: tuple[str, ...]) -> None:
     """Put back rows that only the set in DIRECTORY holds. Replaces and deletes nothing.
 
-    A row that the cluster lacks is put; in a table that keeps siblings, also a value that a row lacks. A row with
-    another value, or one that was deleted only in the set, is not changed but named, and the exit code is then 10.
-    Writes that a member knows of are skipped, because their rows may have been deleted since. A second run changes
-    nothing.
+    The command puts each row that the cluster lacks. In a table that keeps siblings, it also puts each value that a row
+    lacks. It names a row that has another value in the cluster, or that was deleted only in the set, and does not
+    change it. The exit code is then 10. Writes that a member knows of are skipped, because their rows may have been
+    deleted since. A second run changes nothing.
     """
     with _opened(directory) as (storage, account):
         rows = sum(map(len, unshared_rows(storage, account)))

@@ -12,8 +12,10 @@ from gossipkv.cli.setting_options import loaded, setting_options
 
 
 @click.command("settings")
-@click.option("--markdown", is_flag=True, help="Write docs/settings.md.")
-@click.option("--toml", "as_toml", is_flag=True, help="Write the values in force as a settings file.")
+@click.option("--markdown", is_flag=True, help="Write the page docs/settings.md to standard output.")
+@click.option(
+    "--toml", "as_toml", is_flag=True, help="Write the values in force as a settings file to standard output."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @setting_options
 @click.pass_obj

@@ -24,7 +24,7 @@ from gossipkv.cli.output import echo
 @click.option(
     "--replacements",
     type=click.IntRange(min=1),
-    help="Replace members N times, and print what grows with it.",
+    help="Replace members N times, and print what grows.",
     metavar="N",
 )
 @click.pass_context

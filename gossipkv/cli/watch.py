@@ -13,9 +13,9 @@ from gossipkv.client import Change, Client, value_to_json
 
 @click.command("watch")
 @click.argument("table")
-@click.option("--prefix", metavar="TEXT", help="Only rows whose key begins so.")
-@click.option("--since", metavar="ID", help="Go on behind the event with this id, as -o json gives it.")
-@click.option("--snapshot", is_flag=True, help="Without --since: the rows as they are first.")
+@click.option("--prefix", metavar="TEXT", help="Watch only rows whose keys begin with this text.")
+@click.option("--since", metavar="ID", help="Resume after the event with this id, as -o json shows it.")
+@click.option("--snapshot", is_flag=True, help="Write the current rows first. Has no effect with --since.")
 @namespace_option
 @output_option
 @server_options
@@ -30,10 +30,10 @@ def watch_command(
     output: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Write the changes in TABLE as they happen, until Ctrl-C; with -o json, one line of JSON per event.
+    """Write the changes in TABLE as they happen, until Ctrl-C. With -o json, write one line of JSON per event.
 
-    When the server goes away, the watch resumes at the next one; nothing is missed or shown twice. If that is not
-    possible, there is a `reset` event, followed by the current rows and a `current` event.
+    When the server goes away, the watch resumes at the next one. Nothing is missed or shown twice. If that is not
+    possible, the watch writes a `reset` event, the current rows, and a `current` event.
     """
 
     async def watched(client: Client) -> None:

@@ -1,7 +1,7 @@
 """The chart's README, written from the comments of its values.yaml by `python -m tests.chart.values_readme`.
 
-A value is documented by the comment right above its key, and `## ` begins a section. A key without a comment is a group
-of documented values, or a part of the documented value that it stands in.
+The comment right above a key documents its value, and `## ` begins a section. A key without a comment is a group of
+documented values, or a part of the documented value that contains it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HEAD = """# Helm chart of gossipkv
 
 <!-- Written by `python -m tests.chart.values_readme` from values.yaml; a test holds the two in step. -->
 
-A StatefulSet of members that all hold the whole store, a Service for clients, and what members need to find each other.
-It needs Kubernetes 1.30 or newer.
+The chart installs a StatefulSet of members that all hold the whole store, a Service for clients, and what members need
+to find each other. It needs Kubernetes 1.30 or newer.
 
 ```console
 $ helm install gossipkv helm/gossipkv --namespace gossipkv --create-namespace
@@ -34,9 +34,7 @@ $ helm test gossipkv --namespace gossipkv        # writes on one member, reads o
 $ helm upgrade gossipkv helm/gossipkv --namespace gossipkv --reset-then-reuse-values --set replicaCount=5
 ```
 
-What is where:
-
-| object | made |
+| object | created |
 | --- | --- |
 | StatefulSet, Service, headless Service | always |
 | ServiceAccount, PodDisruptionBudget | unless switched off |
@@ -44,9 +42,9 @@ What is where:
 | Ingress, HTTPRoute, NetworkPolicy | if switched on |
 | ServiceMonitor, PrometheusRule, ConfigMaps with dashboards | if switched on |
 
-A value that is unknown or cannot be is refused by its name before anything is installed (values.schema.json). All pods
-meet the restricted Pod Security Standard. Secrets are never made, only named: `image.pullSecrets`, `ingress.tls`,
-`extraEnvFrom`.
+An unknown or invalid value is refused by its name before anything is installed (values.schema.json). All pods meet the
+restricted Pod Security Standard. The chart creates no Secrets, it only names existing ones: `image.pullSecrets`,
+`ingress.tls`, `extraEnvFrom`.
 """
 
 
@@ -58,7 +56,7 @@ class Documented:
 
 
 def documented_values(source: str) -> Iterator[Documented]:
-    """The documented values of a values file, in its order."""
+    """Yield the documented values of a values file, in its order."""
     section = ""
     comment: list[str] = []
     path: list[str] = []

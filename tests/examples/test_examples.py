@@ -20,7 +20,7 @@ LAST_LINES = {
     "optimistic_update.py": "refused, as it should be: ",
     "siblings_cart.py": 'the cart is ["bread", "milk", "tea"]',
     "watch.py": "the copy is {'colour': b'green', 'size': b'large'}",
-    "quorum.py": "refused, as there are not so many: ",
+    "quorum.py": "refused, because there are fewer than 100 members: ",
     "embedded_member.py": "the second member has it, too: b'on', version ",
 }
 

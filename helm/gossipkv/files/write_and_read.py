@@ -1,7 +1,7 @@
-"""Write a row on one member, read it on another, delete it again.
+"""Write a row on one member, read it on another, and delete it.
 
-Arguments: URL of the member to write on, URL of the one to read on, row, seconds until it must be there. Exit code 0:
-it arrived.
+Arguments: URL of the member to write on, URL of the member to read on, row key, seconds until the row must be there.
+Exit code 0: the row arrived.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ PAUSE_S = 0.1
 
 
 async def repeated(attempt: Callable[[], Awaitable[bool]], deadline: float) -> None:
-    """Until it holds. Raises the last error, or TimeoutError, once the deadline has passed."""
+    """Repeat the attempt until it succeeds. Raises the last error, or TimeoutError, once the deadline has passed."""
     while True:
         try:
             if await attempt():

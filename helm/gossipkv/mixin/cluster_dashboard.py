@@ -1,5 +1,5 @@
-"""The dashboard of a whole cluster. Series are kept apart by `cluster`, `namespace` and `pod`, so that releases that
-are shown together do not mix."""
+"""The dashboard of a whole cluster. It keeps series apart by `cluster`, `namespace` and `pod`, so that releases shown
+together do not mix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERVIEW = Section(
         ),
         Panel(
             "Not ready",
-            "Members that run and have not completed a first sync since they started.",
+            "Members that run and have not completed a sync since they started.",
             (Query("count(gossipkv_ready{SELECTED}) - sum(gossipkv_ready{SELECTED})"),),
             kind="stat",
             thresholds=((1, "orange"),),
@@ -34,8 +34,8 @@ OVERVIEW = Section(
         ),
         Panel(
             "Different contents",
-            "How many different fingerprints the members of a release show for the users' rows. 1: all hold the same. "
-            "More is normal for moments while rows are written.",
+            "Number of different fingerprints among the members of a release, for the users' rows. 1: all members hold "
+            "the same rows. More is briefly normal while rows are written.",
             (
                 Query(
                     "max(count by (cluster, namespace, job) (count_values by (cluster, namespace, job) "
@@ -49,7 +49,7 @@ OVERVIEW = Section(
         ),
         Panel(
             "Rows behind, worst member",
-            "Writes that others are known to have and the worst member has not.",
+            "Writes that the worst member lacks and that others are known to have.",
             (Query("max(gossipkv_rows_behind{SELECTED})"),),
             kind="stat",
             thresholds=((1, "orange"), (10_000, "red")),
@@ -58,7 +58,7 @@ OVERVIEW = Section(
         ),
         Panel(
             "Storage used, fullest member",
-            "Share of the room on volume or in the map, whichever has less. Between 55 % and 75 %, puts are refused.",
+            "Share of the room in use: of the volume or of storage_bytes_max. From 55 % to 75 % on, puts are refused.",
             (Query("max(gossipkv_storage_used_ratio{SELECTED})"),),
             kind="stat",
             unit="percentunit",
@@ -69,7 +69,7 @@ OVERVIEW = Section(
         ),
         Panel(
             "Requests answered 5xx",
-            "Share of HTTP requests, readiness probes apart, that members could not serve.",
+            "Share of HTTP requests, without readiness probes, that members could not serve.",
             (
                 Query(
                     '(sum(rate(gossipkv_http_requests_total{SELECTED,route!="/readyz",status=~"5.."}[$__rate_interval]))'
@@ -95,11 +95,11 @@ _FORGED = (
     "proofs_refused_total{SELECTED}",
     "origins_refused_total{SELECTED}",
 )
-"""Counters of what no sound member sends, as in the alert GossipkvForgedMessages."""
+"""The counters of messages that no sound member sends, as in the alert GossipkvForgedMessages."""
 
 
 def _forged(aggregation: str, function: str, interval: str) -> str:
-    """The sum of these counters."""
+    """Return the expression for the sum of these counters."""
     return " + ".join(f"{aggregation} ({function}(gossipkv_{counter}[{interval}]))" for counter in _FORGED)
 
 
@@ -108,7 +108,7 @@ LIMITS = Section(
     (
         Panel(
             "Members whose clock is off",
-            "Members that refuse writes, because their clock differs from the median by more than clock_skew_ms_max.",
+            "Members that refuse writes because their clocks differ from the median by more than clock_skew_ms_max.",
             (Query("sum(gossipkv_clock_off{SELECTED})"),),
             kind="stat",
             thresholds=((1, "red"),),
@@ -160,7 +160,7 @@ LIMITS = Section(
         ),
         Panel(
             "Forged or malformed, last hour",
-            "Frames, records, rumours, proofs and contexts refused that no sound member sends. Above 0: a stranger "
+            "Refused frames, records, rumours, proofs and contexts that no sound member sends. Above 0: a stranger "
             "reaches the gossip port, or a clock is far ahead.",
             (Query(_forged("sum", "increase", "1h")),),
             kind="stat",
@@ -178,7 +178,8 @@ LIMITS = Section(
         ),
         Panel(
             "Refused by bounds",
-            "What each member refuses or cuts off in a second because of a bound or a deadline. The member dashboard "
+            "Requests and connections that a member refuses or cuts off per second because of a bound or a deadline. "
+            "The member dashboard "
             "has it by cause, and how much of each bound is held.",
             (
                 Query(
@@ -191,7 +192,7 @@ LIMITS = Section(
         ),
         Panel(
             "Forged or malformed input",
-            "What each member refuses in a second of frames, records, rumours, proofs and contexts.",
+            "Frames, records, rumours, proofs and contexts that each member refuses per second.",
             (Query(_forged("sum by (cluster, namespace, pod)", "rate", "$__rate_interval"), "{{pod}}"),),
             unit="ops",
         ),
@@ -203,7 +204,7 @@ MEMBERS = Section(
     (
         Panel(
             "Members by state, as each sees them",
-            "Every member counts itself. Lines that disagree for long mean a split membership.",
+            "Every member counts itself. If lines disagree for long, the membership is split.",
             (
                 Query(
                     "sum by (cluster, namespace, pod, status) (gossipkv_members{SELECTED})",
@@ -214,7 +215,7 @@ MEMBERS = Section(
         ),
         Panel(
             "Members",
-            "Who runs: name, cluster, zone and version, as each member gives them.",
+            "The running members: name, cluster, zone and version, as each member reports them.",
             (Query("gossipkv_member_info{SELECTED}"),),
             kind="table",
             width=12,
@@ -226,13 +227,13 @@ MEMBERS = Section(
         ),
         Panel(
             "Discovery failures",
-            "Looks for other members that failed. Members that are known stay known.",
+            "Look-ups of other members that failed. Known members stay known.",
             (Query("rate(gossipkv_discovery_failures_total{SELECTED}[$__rate_interval])", "{{pod}}"),),
             unit="ops",
         ),
         Panel(
             "Clocks: greatest distance from a peer",
-            "How far the clock of any peer was from the member's own when last heard. Rows stamped further ahead than "
+            "Distance of any peer's clock from the member's own when last heard. Rows stamped further ahead than "
             "clock_skew_ms_max are refused.",
             (
                 Query(
@@ -266,7 +267,7 @@ CONVERGENCE = Section(
         ),
         Panel(
             "Gossip lag of all members",
-            "How many rows arrived with which delay.",
+            "Number of rows that arrived, by delay.",
             (
                 Query(
                     "sum by (le) (increase(gossipkv_replication_delay_seconds_bucket{SELECTED}[$__rate_interval]))",
@@ -278,7 +279,7 @@ CONVERGENCE = Section(
         ),
         Panel(
             "Rows behind",
-            "Writes that others are known to have and the member has not.",
+            "Writes that the member lacks and that others are known to have.",
             (
                 Query(
                     "sum by (cluster, namespace, pod, shard) (gossipkv_rows_behind{SELECTED})",
@@ -287,7 +288,7 @@ CONVERGENCE = Section(
             ),
         ),
         Panel(
-            "Since the last sync with anyone",
+            "Since the last sync with any member",
             "Age of the latest completed sync. It stays near the gossip interval.",
             (
                 Query(
@@ -300,7 +301,7 @@ CONVERGENCE = Section(
         ),
         Panel(
             "In-sync share of rounds",
-            "Share of sync rounds that found nothing to exchange. Low under constant writes, 100 % at rest.",
+            "Share of sync rounds that found nothing to exchange. It is low under constant writes, and 100 % at rest.",
             (
                 Query(
                     'sum by (cluster, namespace, pod) (rate(gossipkv_sync_rounds_total{SELECTED,result="in_sync"}'
@@ -314,7 +315,7 @@ CONVERGENCE = Section(
         ),
         Panel(
             "Walks",
-            "Rounds that compared fingerprints in full: a new member, one far behind, or a repair.",
+            "Rounds that compared fingerprints in full, for a new member, a member far behind, or a repair.",
             (
                 Query(
                     "sum by (cluster, namespace, pod) "
@@ -346,7 +347,7 @@ CONVERGENCE = Section(
         ),
         Panel(
             "Anomalies",
-            "Equal contexts with unequal fingerprints. Each is repaired by a walk; any at all deserves a look.",
+            "Equal contexts with unequal fingerprints. A walk repairs each. Any at all deserves a look.",
             (Query("gossipkv_anomalies_total{SELECTED}", "{{pod}}, {{kind}}"),),
             thresholds=((1, "red"),),
         ),
@@ -358,7 +359,7 @@ REQUESTS = Section(
     (
         Panel(
             "Requests by member",
-            "HTTP requests answered, those of probes and of Prometheus included.",
+            "HTTP requests answered, including those of probes and of Prometheus.",
             (
                 Query(
                     "sum by (cluster, namespace, pod) (rate(gossipkv_http_requests_total{SELECTED}[$__rate_interval]))",
@@ -400,7 +401,7 @@ DATA = Section(
     (
         Panel(
             "Rows",
-            "Visible rows. Equal at all members but for what is on its way.",
+            "Visible rows. Equal at all members, except for writes on their way.",
             (Query("sum by (cluster, namespace, pod, shard) (gossipkv_rows{SELECTED})", "{{pod}}, {{shard}}"),),
         ),
         Panel(
@@ -411,12 +412,13 @@ DATA = Section(
         ),
         Panel(
             "Tombstones",
-            "Deleted rows that are still remembered, so that no one brings them back.",
+            "Deleted rows that are still remembered, so that no member brings them back.",
             (Query("sum by (cluster, namespace, pod, shard) (gossipkv_tombstones{SELECTED})", "{{pod}}, {{shard}}"),),
         ),
         Panel(
-            "Tombstones collected, and who blocks it",
-            "Deleted rows forgotten in a second, and at how many members they wait for one that has not heard of them.",
+            "Tombstones collected, and members that block it",
+            "Deleted rows forgotten per second. Per peer: number of members at which deleted rows wait for it to "
+            "hear of them.",
             (
                 Query(
                     "sum by (cluster, namespace, pod) (rate(gossipkv_tombstones_collected_total{SELECTED}"
@@ -431,7 +433,7 @@ DATA = Section(
         ),
         Panel(
             "Commit time (p99)",
-            "A batch through core and fsync. It bounds the latency of writes.",
+            "Time of a batch through the core and the fsync. No write is faster.",
             (
                 Query(
                     "histogram_quantile(0.99, sum by (cluster, namespace, pod, le) "
@@ -444,7 +446,7 @@ DATA = Section(
         ),
         Panel(
             "Gossip traffic",
-            "Bytes of gossip frames, before TLS and HTTP headers.",
+            "Bytes of gossip frames, without HTTP headers.",
             (
                 Query(
                     "sum by (cluster, namespace, pod, direction) "
@@ -456,7 +458,7 @@ DATA = Section(
         ),
         Panel(
             "Storage used",
-            "Share of the room on volume or in the map, whichever has less. Between 55 % and 75 %, puts are refused.",
+            "Share of the room in use: of the volume or of storage_bytes_max. From 55 % to 75 % on, puts are refused.",
             (Query("gossipkv_storage_used_ratio{SELECTED}", "{{pod}}"),),
             unit="percentunit",
             thresholds=((0.45, "orange"), (0.55, "red")),
@@ -468,7 +470,7 @@ DATA = Section(
 CLUSTER = Dashboard(
     "cluster",
     "gossipkv / cluster",
-    "Whether the members of a gossipkv cluster are there, hold the same rows, and answer in time.",
+    "Whether the members of a gossipkv cluster run, hold the same rows, and answer in time.",
     MATCHERS,
     VARIABLES,
     (OVERVIEW, LIMITS, MEMBERS, CONVERGENCE, REQUESTS, DATA),

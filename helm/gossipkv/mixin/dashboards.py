@@ -1,7 +1,7 @@
-"""Writes the dashboards: `python -m helm.gossipkv.mixin.dashboards`, from the root of the repository.
+"""Write the dashboards: `python -m helm.gossipkv.mixin.dashboards`, from the root of the repository.
 
-What the panels show is in `cluster_dashboard.py` and `member_dashboard.py`; the JSON beside them is what the chart
-ships, and a test holds the two in step.
+`cluster_dashboard.py` and `member_dashboard.py` define the panels. The chart ships the JSON beside them, and a test
+holds the two in step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DIRECTORY = Path(__file__).parent / "dashboards"
 
 
 def files() -> dict[Path, str]:
-    """Content by path."""
+    """Return the content of each file, by path."""
     return {
         DIRECTORY / f"{dashboard.name}.json": json.dumps(dashboard_json(dashboard), indent=2) + "\n"
         for dashboard in (CLUSTER, MEMBER)

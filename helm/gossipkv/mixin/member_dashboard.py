@@ -12,7 +12,7 @@ STATE = Section(
     (
         Panel(
             "Ready",
-            "1 once it has been brought up to date, or no one else was found.",
+            "1 once the member has completed a sync, or has found no other member for long enough.",
             (Query("min(gossipkv_ready{SELECTED})"),),
             kind="stat",
             width=4,
@@ -20,7 +20,7 @@ STATE = Section(
         ),
         Panel(
             "Up for",
-            "Since the process began.",
+            "Time since the process began.",
             (Query("time() - max(process_start_time_seconds{SELECTED})"),),
             kind="stat",
             unit="s",
@@ -37,7 +37,7 @@ STATE = Section(
         ),
         Panel(
             "Rows behind",
-            "Writes that others are known to have and this member has not.",
+            "Writes that this member lacks and that others are known to have.",
             (Query("sum(gossipkv_rows_behind{SELECTED})"),),
             kind="stat",
             thresholds=((1, "orange"), (10_000, "red")),
@@ -46,7 +46,7 @@ STATE = Section(
         ),
         Panel(
             "Storage used",
-            "Share of the room on volume or in the map, whichever has less. Between 55 % and 75 %, puts are refused.",
+            "Share of the room in use: of the volume or of storage_bytes_max. From 55 % to 75 % on, puts are refused.",
             (Query("max(gossipkv_storage_used_ratio{SELECTED})"),),
             kind="stat",
             unit="percentunit",
@@ -57,7 +57,7 @@ STATE = Section(
         ),
         Panel(
             "Loops started again",
-            "Loops of the program that died and were started again, since it began. The log has the reason.",
+            "Loops of the program that have died and been started again since it began. The log has the reason.",
             (Query("sum(gossipkv_loop_restarts_total{SELECTED})"),),
             kind="stat",
             thresholds=((1, "orange"),),
@@ -66,7 +66,7 @@ STATE = Section(
         ),
         Panel(
             "Identity",
-            "Name, cluster, zone and version as the member gives them.",
+            "Name, cluster, zone and version, as the member reports them.",
             (Query("gossipkv_member_info{SELECTED}"),),
             kind="table",
             width=24,
@@ -86,7 +86,7 @@ PEERS = Section(
         ),
         Panel(
             "Writes that peers lack",
-            "Writes covered here that the peer has not said to cover.",
+            "Writes that this member covers and that the peer has not reported to cover.",
             (Query("gossipkv_peer_rows_behind{SELECTED}", "{{peer}}, {{shard}}"),),
         ),
         Panel(
@@ -97,13 +97,13 @@ PEERS = Section(
         ),
         Panel(
             "Clock of peers",
-            "How far the peer's clock was ahead of this one's when last heard; travel time makes it less.",
+            "How far the peer's clock was ahead of this member's when last heard. Travel time makes it less.",
             (Query("gossipkv_peer_clock_ahead_seconds{SELECTED}", "{{peer}}"),),
             unit="s",
         ),
         Panel(
             "Replication delay by origin",
-            "From a write on its origin until it is durable here.",
+            "Time from a write at its origin until it is durable here.",
             tuple(
                 Query(
                     f"histogram_quantile({quantile}, sum by (origin, le) (rate("
@@ -128,14 +128,14 @@ PEERS = Section(
         ),
         Panel(
             "Probes",
-            "Probes of members by how they ended. Many that are indirect: some path loses messages.",
+            "Probes of members, by result. If many are indirect, some path loses messages.",
             (Query("sum by (result) (rate(gossipkv_probes_total{SELECTED}[$__rate_interval]))", "{{result}}"),),
             unit="ops",
             is_stacked=True,
         ),
         Panel(
             "Suspicions and pauses",
-            "Suspicions of members by fate, those of this member that it refuted, and pauses of this member.",
+            "Suspicions of members by fate, suspicions of this member that it refuted, and pauses of this member.",
             (
                 Query("increase(gossipkv_suspicions_total{SELECTED}[$__rate_interval])", "{{fate}}"),
                 Query("increase(gossipkv_refutations_total{SELECTED}[$__rate_interval])", "refuted by this member"),
@@ -158,7 +158,7 @@ CLOCK = Section(
     (
         Panel(
             "Clock ahead of the median",
-            "How far this member's clock is ahead of the median of the clocks compared; below 0: behind it. Beyond "
+            "How far this member's clock is ahead of the median of the clocks compared. Below 0: behind it. Beyond "
             "clock_skew_ms_max it refuses writes.",
             (Query("gossipkv_clock_ahead_seconds{SELECTED}", "ahead"),),
             unit="s",
@@ -172,7 +172,7 @@ CLOCK = Section(
         ),
         Panel(
             "Writes stamped again",
-            "Writes made while the clock was too far ahead, stamped with the present since. Rows refused by others for "
+            "Writes made while the clock was too far ahead, and stamped again since. Rows refused by others for "
             "clock_skew end with it.",
             (Query("increase(gossipkv_writes_stamped_again_total{SELECTED}[$__rate_interval])", "writes"),),
         ),
@@ -184,7 +184,7 @@ BOUNDS = Section(
     (
         Panel(
             "Share of each bound",
-            "How much of each bound is held. Beyond it, requests, connections or messages are refused.",
+            "Share of each bound in use. Beyond the bound, requests, connections or messages are refused.",
             (Query("gossipkv_intake_used{SELECTED} / gossipkv_intake_limit{SELECTED}", "{{bound}}"),),
             unit="percentunit",
             maximum=1,
@@ -200,7 +200,7 @@ BOUNDS = Section(
         ),
         Panel(
             "Connections, messages and writes held",
-            "Of connections per address, those of the address that has most. The limits are dashed.",
+            "Numbers held, and their limits (dashed). For connections per address: those of the address with the most.",
             (
                 Query('gossipkv_intake_used{SELECTED,bound!~".+_bytes_max"}', "{{bound}}"),
                 Query('gossipkv_intake_limit{SELECTED,bound!~".+_bytes_max"}', "{{bound}}, limit", is_limit=True),
@@ -208,14 +208,16 @@ BOUNDS = Section(
         ),
         Panel(
             "Refused or cut off, by cause",
-            "Requests, connections, watches and messages, by the bound or the deadline. The log has the remedy.",
+            "Requests, connections, watches and messages refused or cut off, by bound or deadline. The log has the "
+            "remedy.",
             (Query("sum by (cause) (rate(gossipkv_intake_refused_total{SELECTED}[$__rate_interval]))", "{{cause}}"),),
             unit="ops",
             is_stacked=True,
         ),
         Panel(
             "Open files",
-            "File descriptors, connections included, and how many the system allows. With none left, new connections "
+            "Open file descriptors, connections included, and the number that the system allows. If none is left, "
+            "new connections "
             "wait.",
             (
                 Query("process_open_fds{SELECTED}", "open"),
@@ -224,7 +226,8 @@ BOUNDS = Section(
         ),
         Panel(
             "Replicas that messages name",
-            "Beyond context_origins_max, only writes of members are accepted.",
+            "Replicas that messages of this member name. Beyond context_origins_max, only writes of members are "
+            "accepted.",
             (Query("gossipkv_context_entries{SELECTED}", "{{shard}}"),),
         ),
     ),
@@ -245,13 +248,14 @@ REFUSED = Section(
         ),
         Panel(
             "Frames that cannot be decoded",
-            "Frames received and not answered. Reason protocol is normal during an upgrade across protocol versions; "
+            "Frames received and not answered. The reason protocol is normal during an upgrade across protocol "
+            "versions; "
             "no member sends the others.",
             (Query("increase(gossipkv_frames_refused_total{SELECTED}[$__rate_interval])", "{{reason}}"),),
         ),
         Panel(
             "Records, rumours, proofs and contexts",
-            "What was said of members and not believed, by kind and reason. The log names the members.",
+            "Claims about members that were not believed, by kind and reason. The log names the members.",
             (
                 Query(
                     "increase(gossipkv_member_records_refused_total{SELECTED}[$__rate_interval])", "records, {{reason}}"
@@ -270,7 +274,7 @@ GOSSIP = Section(
     (
         Panel(
             "Sync rounds",
-            "Rounds that this member began, by what they led to.",
+            "Rounds that this member began, by result.",
             (
                 Query(
                     "sum by (result) (rate(gossipkv_sync_rounds_total{SELECTED}[$__rate_interval]))",
@@ -309,7 +313,7 @@ GOSSIP = Section(
         ),
         Panel(
             "Rows lacking and unreadable",
-            "Rows known of and not taken in, and rows in quarantine. Above 0 for long: the log names them.",
+            "Rows that the member knows of and could not take in, and rows in quarantine. The log names them.",
             (
                 Query("gossipkv_rows_lacking{SELECTED}", "lacking, {{shard}}"),
                 Query("gossipkv_rows_unreadable{SELECTED}", "unreadable, {{shard}}"),
@@ -317,7 +321,8 @@ GOSSIP = Section(
         ),
         Panel(
             "Discovery",
-            "Addresses of others at the last look, those where no member has ever answered, and looks that failed.",
+            "Addresses of others at the last look, addresses at which no member has ever answered, and failed "
+            "look-ups.",
             (
                 Query("gossipkv_discovered_endpoints{SELECTED}", "endpoints"),
                 Query("gossipkv_endpoints_unreached{SELECTED}", "never reached"),
@@ -374,7 +379,7 @@ REQUESTS = Section(
         ),
         Panel(
             "Concurrent writes lost, by table",
-            "Concurrent versions that gave way to a later write. A table where it grows may want conflicts: siblings.",
+            "Concurrent versions that lost against a later write. If a table loses many, consider conflicts: siblings.",
             (
                 Query(
                     "sum by (exported_namespace, table) (rate(gossipkv_conflicts_total{SELECTED}[$__rate_interval]))",
@@ -385,7 +390,8 @@ REQUESTS = Section(
         ),
         Panel(
             "Reads repaired, and rows with many siblings",
-            "Copies that reads of several members found behind, and merges that left more siblings than a writer may.",
+            "Copies that reads of several members found behind, and merges that left more siblings than a writer may "
+            "leave.",
             (
                 Query("rate(gossipkv_reads_repaired_total{SELECTED}[$__rate_interval])", "copies behind"),
                 Query("rate(gossipkv_siblings_over_limit_total{SELECTED}[$__rate_interval])", "above siblings_max"),
@@ -399,13 +405,14 @@ REQUESTS = Section(
         ),
         Panel(
             "Events of watches",
-            "Events told to watchers, heartbeats included.",
+            "Events sent to watchers, heartbeats included.",
             (Query("rate(gossipkv_watch_events_total{SELECTED}[$__rate_interval])", "events"),),
             unit="ops",
         ),
         Panel(
             "Watches dropped or reset",
-            "Watches ended because their client was slow, and watches that had to be sent the current rows.",
+            "Watches ended because their clients were slow, and watches that could not resume and were sent the "
+            "current rows.",
             (
                 Query("increase(gossipkv_watches_dropped_total{SELECTED}[$__rate_interval])", "dropped"),
                 Query("increase(gossipkv_watch_resets_total{SELECTED}[$__rate_interval])", "reset"),
@@ -419,14 +426,14 @@ STORAGE = Section(
     (
         Panel(
             "Commit time",
-            "How many batches took how long through core and fsync.",
+            "Number of batches, by time through the core and the fsync.",
             (Query("sum by (le) (increase(gossipkv_commit_seconds_bucket{SELECTED}[$__rate_interval]))"),),
             kind="heatmap",
             unit="s",
         ),
         Panel(
             "Commits",
-            "Batches made durable or dropped, and how many inputs a batch held on average.",
+            "Batches made durable or dropped, and the average number of inputs of a batch.",
             (
                 Query(
                     "sum by (result) (rate(gossipkv_commits_total{SELECTED}[$__rate_interval]))",
@@ -441,12 +448,12 @@ STORAGE = Section(
         ),
         Panel(
             "Operations that wait",
-            "Writes that wait for their commit. At inbox_operations_max more are answered 503.",
+            "Writes that wait for their commit. Beyond inbox_operations_max, writes are answered 503.",
             (Query("gossipkv_inbox_operations{SELECTED}", "waiting"),),
         ),
         Panel(
             "Rows and tombstones",
-            "Visible rows, and deleted ones that are still remembered.",
+            "Visible rows, and deleted rows that are still remembered.",
             (
                 Query("gossipkv_rows{SELECTED}", "rows, {{shard}}"),
                 Query("gossipkv_tombstones{SELECTED}", "tombstones, {{shard}}"),
@@ -464,13 +471,13 @@ STORAGE = Section(
         ),
         Panel(
             "Memory",
-            "Resident memory. Pages of the store that the kernel keeps in memory count in.",
+            "Resident memory, including pages of the store that the kernel keeps in memory.",
             (Query("process_resident_memory_bytes{SELECTED}", "resident"),),
             unit="bytes",
         ),
         Panel(
             "Processor",
-            "Cores in use.",
+            "Processor cores in use.",
             (Query("rate(process_cpu_seconds_total{SELECTED}[$__rate_interval])", "cores"),),
         ),
         Panel(
@@ -481,7 +488,8 @@ STORAGE = Section(
         ),
         Panel(
             "Anomalies",
-            "Equal contexts with unequal fingerprints, or one name for two writes. Each is repaired; find out why.",
+            "Equal contexts with unequal fingerprints, or one name for two writes. Each is repaired. Find out why it "
+            "happened.",
             (Query("gossipkv_anomalies_total{SELECTED}", "{{kind}}"),),
             thresholds=((1, "red"),),
         ),

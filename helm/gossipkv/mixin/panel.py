@@ -1,8 +1,8 @@
 """Dashboards as data, and the JSON that Grafana takes.
 
-A dashboard has no uid and no id: Grafana gives it one, so two releases, or an older copy, never overwrite each other.
-In expressions, `SELECTED` stands for the matchers that the dashboard's variables set. An `All` is the expression `.*`,
-which also matches series without the label: a Prometheus without a `cluster` label is served as well.
+A dashboard has no uid and no id. Grafana assigns them, so two releases, or an older copy, never overwrite each other.
+In expressions, `SELECTED` stands for the matchers that the dashboard's variables set. `All` is the expression `.*`,
+which also matches series without the label. So the dashboards work with a Prometheus that has no `cluster` label.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SCHEMA_VERSION = 39
-"""Of Grafana 10.4; later ones migrate it by themselves."""
+"""The schema version of Grafana 10.4. Later versions migrate it by themselves."""
 GRID_WIDTH = 24
 DATASOURCE = {"type": "prometheus", "uid": "$datasource"}
 
@@ -24,7 +24,7 @@ class Query:
     expression: str
     legend: str = ""
     is_limit: bool = False
-    """Whether it is the limit of another one of the panel: its line is dashed."""
+    """Whether the query is the limit of another query of the panel. Its line is dashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Panel:
     description: str
     queries: tuple[Query, ...]
     kind: str = "timeseries"
-    """timeseries, stat, table or heatmap."""
+    """The kind of panel: timeseries, stat, table or heatmap."""
     unit: str = "short"
     thresholds: tuple[tuple[float, str], ...] = ()
-    """Each colour from its value on; green below the first."""
+    """The colours, each from its value on. Values below the first are green."""
     width: int = 8
     height: int = 8
     is_stacked: bool = False
@@ -61,17 +61,17 @@ class Variable:
 @dataclass(frozen=True, slots=True)
 class Dashboard:
     name: str
-    """Of its file."""
+    """The name of the dashboard's file."""
     title: str
     description: str
     matchers: str
-    """What SELECTED stands for."""
+    """The matchers that SELECTED stands for."""
     variables: tuple[Variable, ...]
     sections: tuple[Section, ...]
 
 
 def dashboard_json(dashboard: Dashboard) -> Json:
-    """What Grafana imports."""
+    """Build the JSON that Grafana imports."""
     return {
         "id": None,
         "uid": None,
@@ -124,7 +124,7 @@ def _variable(variable: Variable) -> Json:
 
 
 def _placed(dashboard: Dashboard) -> Iterator[Json]:
-    """Rows and panels from left to right and top to bottom, numbered in this order."""
+    """Yield rows and panels from left to right and top to bottom, numbered in this order."""
     number = top = 0
     for section in dashboard.sections:
         number += 1
@@ -173,7 +173,7 @@ def _panel(panel: Panel, matchers: str) -> Json:
 
 
 def _reference(index: int) -> str:
-    """Names a query within its panel."""
+    """Return the name of a query within its panel."""
     return chr(ord("A") + index)
 
 

@@ -1,4 +1,4 @@
-{{/* The image: by its digest where one is given, else by its tag. */}}
+{{/* The image: by its digest if one is given, otherwise by its tag. */}}
 {{- define "gossipkv.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}

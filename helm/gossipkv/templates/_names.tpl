@@ -1,9 +1,9 @@
 {{/*
 Names and labels.
 
-- The name of the StatefulSet ends up, with a hash, in a label of at most 63 characters: so a full name has at most 52. A
-  longer one is cut and given a hash of the whole, so that two long release names do not meet.
-- Selectors never change: they are made of the name and the release alone.
+- Kubernetes puts the name of the StatefulSet, with a hash, into a label of at most 63 characters. So a full name has at
+  most 52. A longer one is cut and gets a hash of the whole, so that two long release names stay different.
+- Selectors never change. They consist of the name and the release only.
 - Labels of the chart's version are on no pod and on no volume claim: the former would restart members for nothing, and
   the latter cannot be changed.
 */}}
@@ -16,7 +16,7 @@ Names and labels.
 {{- $name := include "gossipkv.name" . -}}
 {{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
 {{- $full = .Values.fullnameOverride | default $full -}}
-{{- /* Release names may have dots, names of Services may not. */ -}}
+{{- /* Release names may contain dots, names of Services may not. */ -}}
 {{- $full = replace "." "-" $full -}}
 {{- if gt (len $full) 52 -}}
 {{- $full = printf "%s-%s" ($full | trunc 43 | trimSuffix "-") (sha256sum $full | trunc 8) -}}
@@ -45,13 +45,13 @@ app.kubernetes.io/name: {{ include "gossipkv.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* Of the pod of `helm test`, which no Service of the members may select. */}}
+{{/* Labels of the pod of `helm test`. No Service of the members may select it. */}}
 {{- define "gossipkv.testLabels" -}}
 app.kubernetes.io/name: {{ include "gossipkv.name" . }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* Of all resources. What comes last goes before what comes first. */}}
+{{/* Labels of all resources. Later ones override earlier ones. */}}
 {{- define "gossipkv.labels" -}}
 {{- $own := dict
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63)
@@ -61,13 +61,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- mergeOverwrite (dict) .Values.commonLabels $own (include "gossipkv.selectorLabels" . | fromYaml) | toYaml -}}
 {{- end -}}
 
-{{/* Of a Service: of two with the same selector each has a component of its own. */}}
+{{/* Labels of a Service. Each of the two Services with the same selector has a component of its own. */}}
 {{- define "gossipkv.componentLabels" -}}
 {{- $component := dict "app.kubernetes.io/component" (index . 1) -}}
 {{- mergeOverwrite (include "gossipkv.labels" (index . 0) | fromYaml) $component | toYaml -}}
 {{- end -}}
 
-{{/* Of the members' pods. */}}
+{{/* Labels of the members' pods. */}}
 {{- define "gossipkv.podLabels" -}}
 {{- mergeOverwrite (dict) .Values.commonLabels .Values.podLabels (include "gossipkv.selectorLabels" . | fromYaml) | toYaml -}}
 {{- end -}}

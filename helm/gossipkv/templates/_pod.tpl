@@ -9,9 +9,9 @@ metadata:
   {{- end }}
 spec:
   serviceAccountName: {{ include "gossipkv.serviceAccountName" . }}
-  # The token is for the watch of EndpointSlices.
+  # Members need the token to watch EndpointSlices.
   automountServiceAccountToken: {{ eq .Values.discovery.kind "kubernetes" }}
-  # The variables that Kubernetes makes up for a Service named gossipkv look like settings.
+  # The variables that Kubernetes sets for a Service named gossipkv look like settings.
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "gossipkv.terminationGracePeriodSeconds" . }}
   {{- with include "gossipkv.pullSecrets" . }}
@@ -101,7 +101,7 @@ priorityClassName: {{ . }}
   readinessProbe:
     {{- include "gossipkv.probe" (list "/readyz" .Values.probes.readiness) | nindent 4 }}
   {{- if gt (int .Values.preStopSleepSeconds) 0 }}
-  # Services take a while to learn that this member ends; until then it serves whom they send.
+  # Services take a while to learn that this member ends. Until then it serves the clients that they send.
   lifecycle:
     preStop:
       sleep:

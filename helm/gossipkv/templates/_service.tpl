@@ -1,4 +1,4 @@
-{{/* Of both Services. */}}
+{{/* The IP families of both Services. */}}
 {{- define "gossipkv.ipFamilies" -}}
 {{- with .Values.ipFamilyPolicy }}
 ipFamilyPolicy: {{ . }}

@@ -1,8 +1,8 @@
 {{/*
-The settings of a member, as variables of its environment.
+The settings of a member, as environment variables.
 
-- Nothing here depends on `replicaCount`: scaling restarts no member.
-- What `settings` gives goes before what is worked out here.
+- Nothing here depends on `replicaCount`, so scaling restarts no member.
+- The value `settings` overrides what is computed here.
 */}}
 
 {{- define "gossipkv.environment" -}}
@@ -51,7 +51,7 @@ The settings of a member, as variables of its environment.
 {{- toYaml $settings -}}
 {{- end -}}
 
-{{/* A value as text. Whole numbers of a values file arrive as floats, and would come out as 6.5e+10. */}}
+{{/* A value as text. Whole numbers of a values file arrive as floats, and would be written as 6.5e+10. */}}
 {{- define "gossipkv.text" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}
 {{- int64 . -}}
@@ -61,9 +61,9 @@ The settings of a member, as variables of its environment.
 {{- end -}}
 
 {{/*
-90 % of the volume, in whole pages of 4,096 bytes: a file system takes a part of its volume for itself, and an emptyDir
-that outgrows its limit costs the pod its life. A member sees how full its file system is by itself, but not every
-provisioner makes volumes as small as they were asked for, nor does a limit of an emptyDir show there.
+90 % of the volume, in whole pages of 4,096 bytes. A file system takes a part of its volume for itself, and Kubernetes
+kills a pod whose emptyDir outgrows its limit. A member sees by itself how full its file system is. But some provisioners
+make volumes larger than requested, and a file system does not show the limit of an emptyDir.
 */}}
 {{- define "gossipkv.storageBytesMax" -}}
 {{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
@@ -73,12 +73,12 @@ provisioner makes volumes as small as they were asked for, nor does a limit of a
 {{- mul $pages 4096 -}}
 {{- end -}}
 
-{{/* Where commands in the pod reach its member. */}}
+{{/* The URL at which commands in the pod reach its member. */}}
 {{- define "gossipkv.loopbackUrl" -}}
 http://{{ contains ":" .Values.listenHost | ternary "[::1]" "127.0.0.1" }}:7080
 {{- end -}}
 
-{{/* Seconds from SIGTERM, or from the preStop before it, to SIGKILL: more than a clean leave can take. */}}
+{{/* Seconds from SIGTERM, or from the preStop hook before it, to SIGKILL. More than a clean leave can take. */}}
 {{- define "gossipkv.terminationGracePeriodSeconds" -}}
 {{- $stop := .Values.settings.stop_timeout_s | default 20 | float64 | ceil | int -}}
 {{- $needed := add .Values.preStopSleepSeconds $stop -}}
