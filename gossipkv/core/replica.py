@@ -16,7 +16,7 @@ from types import MappingProxyType
 from gossipkv.core.effects import Arrival, Effects, Send
 from gossipkv.core.membership.clocks import Clocks, ClockStatus
 from gossipkv.core.membership.exchanges import Exchanges
-from gossipkv.core.membership.membership import AHEAD, ENDPOINT, MEMBER_FORGOTTEN, TOO_MANY
+from gossipkv.core.membership.membership import AHEAD, ENDPOINT, TOO_MANY
 from gossipkv.core.membership.namesakes import Namesakes, Process, Sighting
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.membership.probing import Probing
@@ -27,7 +27,7 @@ from gossipkv.core.model.causality import Context
 from gossipkv.core.model.clock import milliseconds
 from gossipkv.core.model.endpoint import ENDPOINT_REFUSED, is_endpoint
 from gossipkv.core.model.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
-from gossipkv.core.model.notices import LastingNotices
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
 from gossipkv.core.model.row import Row
 from gossipkv.core.model.tally import Notice, Tally
@@ -93,6 +93,7 @@ class Replica:
         self.options = options
         self.identity = identity
         self.tally = Tally()
+        self._outbox = Outbox()
         self.is_ready = False
         self.zone = options.zone
         self._rng = rng
@@ -111,19 +112,21 @@ class Replica:
             options.clock_skew_ms_max,
             options.siblings_max,
             self.tally,
+            self._outbox,
             options.member,
             options.context_origins_max,
         )
-        self._probing = Probing(options, self.tally, rng, identity.incarnation, now_ms)
+        self._probing = Probing(options, self.tally, rng, self._outbox, identity.incarnation, now_ms)
         self._membership = self._probing.membership
         self._store.members = self._membership.recorded
-        self._namesakes = Namesakes(options, self._process(), now_ms)
+        self._namesakes = Namesakes(options, self._process(), self._outbox, now_ms)
         self._exchanges = Exchanges()
         self._gossip = Gossip(
             options,
             self._store,
             self._membership,
             self.tally,
+            self._outbox,
             rng,
             now_ms,
             self._exchanges,
@@ -140,7 +143,7 @@ class Replica:
         self._expirer = Expirer(self._store, self._membership, options.member)
         self._retirer = Retirer(self._store, self._membership, options)
         self._collector = Collector(self._store, self._membership, options)
-        self._adopter = Adopter(self._store, self._membership, options)
+        self._adopter = Adopter(self._store, self._membership, self._outbox, options)
         self._conflicts: Mapping[tuple[str, str], int] = MappingProxyType({})
         """As the last snapshot has them."""
         self._solitude = Solitude(self._membership, options.gossip_interval_ms, now_ms)
@@ -148,13 +151,18 @@ class Replica:
         """Whether the records of members that were forgotten count again."""
         self._was_in_touch = False
         """Whether it has been in touch with others for some time, as of the last tick."""
-        self._clocks = Clocks(options.clock_skew_ms_max, options.gossip_interval_ms, now_ms)
+        self._clocks = Clocks(options.clock_skew_ms_max, options.gossip_interval_ms, self._outbox, now_ms)
         self._restamper = Restamper(
-            self._store, self._membership, self._exchanges, self._clocks, self.tally, options, may_hand_over
+            self._store,
+            self._membership,
+            self._exchanges,
+            self._clocks,
+            self.tally,
+            self._outbox,
+            options,
+            may_hand_over,
         )
         self._refusals = Refusals(options, now_ms)
-        self._notices: list[Notice] = []
-        self._heard = LastingNotices()
         self._allowance = Allowance()
         self._shortage = Shortage(now_ms)
         self._promised: bool | None = None
@@ -334,8 +342,7 @@ class Replica:
                 self._gossip.wrote(shard)
         self._receipts.tick()
         self._quorum.tick()
-        self._heard.add(self._solitude.tick(now_ms))
-        self._heard.add(self._refusals.tick(self.tally.rows_refused, now_ms))
+        self._outbox.say_lasting(*self._solitude.tick(now_ms), *self._refusals.tick(self.tally.rows_refused, now_ms))
         self._started_ms = min(self._started_ms, now_ms)
 
     def _keep_up(self, transaction: Transaction, now_ms: int) -> None:
@@ -396,7 +403,8 @@ class Replica:
         self._judge_readiness(now_ms)
         is_fenced = self._gossip.is_outdated or self._obeys_forgetting()
         if self._allowance.room < Room.NONE:
-            self._notices += self._shortage.tell(self._allowance.room, self._crowded(), self._gossip.waits(), now_ms)
+            waits = self._gossip.waits()
+            self._outbox.say(*self._shortage.tell(self._allowance.room, self._crowded(), waits, now_ms))
         # Saving may fail for want of room, and composing on a row that cannot be read. Exchanges begin after both: the
         # driver must hear of each that has begun.
         self._store.save(transaction)
@@ -404,12 +412,6 @@ class Replica:
         outgoing = self._gossip.compose(transaction, now_ms) + self._quorum.compose(transaction)
         outgoing += self._restamper.compose() + self._probing.compose()
         envelopes = [self._envelope(each.messages, now_ms) for each in outgoing]
-        notices = self._notices + self._store.notices + self._gossip.notices
-        notices += [each for each in self._membership.notices if each.event == MEMBER_FORGOTTEN]
-        notices += self._take_heard_notices() + self._adopter.notices + self._restamper.notices
-        self._notices, self._store.notices, self._gossip.notices = [], [], []
-        notices += self._gossip.witnesses.notices
-        self._adopter.notices, self._gossip.witnesses.notices, self._restamper.notices = [], [], []
         changes = self._store.take_changes(transaction.revision())
         snapshot = self._snapshot(now_ms, is_fenced=is_fenced)
         sends = [
@@ -418,7 +420,7 @@ class Replica:
         ]
         for send in sends:
             self._clocks.began(send.exchange, now_ms)
-        return Effects(sends, notices, self._arrivals(changed), resolved, changes, is_fenced, snapshot)
+        return Effects(sends, self._outbox.take(), self._arrivals(changed), resolved, changes, is_fenced, snapshot)
 
     def _obeys_forgetting(self) -> bool:
         """Whether this replica is to be forgotten, as far as that is believed: see `core/forgotten.py`."""
@@ -435,7 +437,7 @@ class Replica:
         replica = self.identity.replica
         self._membership.remember(replica)
         self.tally.forgettings_refused += 1
-        self._notices.append(Notice("forgetting_denied", {"reason": _DENIED}, is_warning=True))
+        self._outbox.say(Notice("forgetting_denied", {"reason": _DENIED}, is_warning=True))
         self.write(transaction, SYSTEM, [withdrawal(replica)], now_ms)
         self._refute(transaction, now_ms)
 
@@ -475,7 +477,18 @@ class Replica:
 
     def reload(self, reader: Reader, durable: ReplicaSnapshot, exchanges: Sequence[int]) -> None:
         """Return to what is committed, of which `durable` is the snapshot: the batch in which these exchanges began or
-        ended has not happened."""
+        ended has not happened. Durable state is read again. Conversations and waits go on from there: what they took
+        from the batch is dropped. What is known of others survives: which of them are alive, and how clocks differ."""
+        self._outbox.forget_batch()
+        self._load(reader, durable)
+        self._exchanges.forget(exchanges)
+        self._clocks.ended(exchanges)
+        for part in (self._gossip, self._probing, self._quorum, self._restamper, self._receipts):
+            part.forget_batch()
+        self._shortage.retract()
+        self._load_members(reader)
+
+    def _load(self, reader: Reader, durable: ReplicaSnapshot) -> None:
         identity = reader.identity()
         assert identity is not None, "a replica writes its identity before anything else"
         self.identity = identity
@@ -485,50 +498,21 @@ class Replica:
         self.tally.has_new_conflicts = False
         self._store.replica = identity.replica
         self._store.load(reader)
-        self._exchanges.forget(exchanges)
-        self._gossip.forget_batch()
-        self._probing.forget_batch()
-        self._namesakes.forget_batch()
         self._namesakes.be_renewed(identity.replica)
-        self._clocks.ended(exchanges)
-        self._clocks.notices.forget_batch()
-        self._heard.forget_batch()
-        self._quorum.forget_batch()
-        self._restamper.forget_batch()
-        self._receipts.forget_batch()
-        self._notices.clear()
-        self._adopter.notices.clear()
-        self._shortage.retract()
-        self._membership.notices = [each for each in self._membership.notices if each.event != MEMBER_FORGOTTEN]
-        self._load_members(reader)
 
     def note_committed(self) -> None:
         """The batch is durable."""
         self._receipts.note_committed()
         self._quorum.note_committed()
-        self._note_heard_told()
+        self._outbox.note_told()
         self._shortage.note_told()
 
     def take_lasting_notices(self) -> list[Notice]:
         """What has been concluded of other members by what was heard, and not from the storage: it holds although the
         batch has failed, and a member whose storage takes nothing must not be silent about it."""
-        notices = self._take_heard_notices()
-        self._note_heard_told()
+        notices = self._outbox.take_lasting()
+        self._outbox.note_told()
         return notices
-
-    def _take_heard_notices(self) -> list[Notice]:
-        """Of conclusions from what was heard."""
-        self._heard.add(self._gossip.lasting)
-        self._heard.add([each for each in self._membership.notices if each.event != MEMBER_FORGOTTEN])
-        self._gossip.lasting, self._membership.notices = [], []
-        notices = self._probing.take_notices() + self._namesakes.take_notices()
-        return notices + self._clocks.notices.take() + self._heard.take()
-
-    def _note_heard_told(self) -> None:
-        self._probing.note_told()
-        self._namesakes.note_told()
-        self._clocks.notices.note_told()
-        self._heard.note_told()
 
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int, *, has_ticked: bool) -> None:
         """After `reload`: the storage has failed for want of room, and these answers may be why; or the upkeep of the
@@ -615,7 +599,7 @@ class Replica:
                     self._named.add(("forgotten", str(replica)))
                     name = self._membership.names().get(replica, "unknown")
                     fields: dict[str, object] = {"peer": name, "reason": "it answers this member"}
-                    self._notices.append(Notice("forgetting_not_believed", fields, is_warning=True))
+                    self._outbox.say(Notice("forgetting_not_believed", fields, is_warning=True))
         for replica in withdrawn_in(changed):
             self._must_relearn |= self._membership.remember(replica)
         for address, row in changed:
@@ -641,7 +625,7 @@ class Replica:
         if named not in self._named and len(self._named) < RECORDS_NAMED_MAX:
             self._named.add(named)
             fields: dict[str, object] = {"peer": member, "reason": _WHY_REFUSED[reason], "remedy": _REFUSED_REMEDY}
-            self._notices.append(Notice("member_refused", fields, is_warning=True))
+            self._outbox.say(Notice("member_refused", fields, is_warning=True))
 
     def _learn_member(self, address: bytes, row: Row, *, is_again: bool = False) -> None:
         value = row.winner.value
@@ -653,7 +637,7 @@ class Replica:
         try:
             record = MemberRecord.from_json(value)
         except ValueError as error:
-            self._notices.append(Notice("member_record_unreadable", {"peer": member, "reason": str(error)}))
+            self._outbox.say(Notice("member_record_unreadable", {"peer": member, "reason": str(error)}))
             self._must_refute |= member == self.options.member
             return
         if member == self.options.member:
@@ -681,7 +665,7 @@ class Replica:
             if not is_again:
                 self._refuse_record(member, reason)
         elif self._membership.learn_record(member, record, row.winner.dot):
-            self._notices.append(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
+            self._outbox.say(Notice("member_joined", {"peer": member, "endpoints": record.endpoints}))
 
     def _is_forged(self, record: MemberRecord) -> bool:
         """Whether a record that bears this process's token says what the process has not said."""
@@ -727,7 +711,7 @@ class Replica:
         self._store.renew(transaction, self.identity.replica)
         self._namesakes.be_renewed(self.identity.replica)
         self._read_of_twin = None
-        self._notices.append(
+        self._outbox.say(
             Notice(
                 "data_are_an_old_copy",
                 {"renounced": f"{renounced:016x}", "replica": f"{self.identity.replica:016x}"},
@@ -756,7 +740,7 @@ class Replica:
                 by = f"replica {theirs.replica:016x}"
             elif row is None or row.is_visible:
                 by = "something that cannot be read"
-            self._notices.append(Notice("own_record_outdone", {"by": by}))
+            self._outbox.say(Notice("own_record_outdone", {"by": by}))
         self._announce(transaction, now_ms)
 
     def _may_refute(self, now_ms: int) -> bool:
@@ -850,7 +834,7 @@ class Replica:
         if sender not in self._refused and len(self._refused) < REFUSED_SENDERS_MAX:
             self._refused.add(sender)
             fields = {"peer": envelope.member, "reason": detail}
-            self._heard.add([Notice("envelope_refused", {**fields}, is_warning=True)])
+            self._outbox.say_lasting(Notice("envelope_refused", {**fields}, is_warning=True))
         raise RefusedEnvelopeError(reason, detail)
 
     # Room
@@ -904,7 +888,7 @@ class Replica:
         waited = now_ms - self._started_ms >= self.options.bootstrap_timeout_ms
         if self._gossip.progress.is_brought_up_to_date() or (waited and self._gossip.progress.can_expect_nothing()):
             self.is_ready = True
-            self._notices.append(Notice("ready", {"alone": not self._membership.has_been_answered}))
+            self._outbox.say(Notice("ready", {"alone": not self._membership.has_been_answered}))
 
     def _arrivals(self, changed: dict[str, list[RowCopy]]) -> list[Arrival]:
         """Versions written since this process began: older ones tell of its absence, not of replication,

@@ -224,14 +224,14 @@ class Arena:
 
     def _count(self, healthy: Set[str]) -> None:
         for machine in self.machines.values():
-            if not machine.swim.notices:
+            notices = machine.swim.outbox.take()
+            if not notices:
                 continue
-            for notice in machine.swim.notices:
+            for notice in notices:
                 if notice.fields["peer"] in healthy:
                     self.findings.suspicions += notice.event == f"member_{SUSPECT}"
                     self.findings.false_deaths += notice.event == f"member_{DEAD}"
                     self.findings.at_healthy += notice.event == f"member_{DEAD}" and machine.name in healthy
-            machine.swim.notices.clear()
             dead = sum(name in healthy for name in machine.dead())
             self.findings.dead_most = max(self.findings.dead_most, dead)
 

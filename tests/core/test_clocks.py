@@ -10,6 +10,7 @@ from gossipkv.core.membership.membership import Membership
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.clock import milliseconds
 from gossipkv.core.model.member import ALIVE
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.write import Operation
 from tests.core.cluster import Cluster
 
@@ -21,7 +22,7 @@ OTHER = address_of("table", b"other")
 
 def compared(*ahead_ms: int) -> Clocks:
     """The clocks of a member whose peers' clocks are ahead by this much."""
-    clocks = Clocks(10 * MINUTE_MS, 1_000, 0)
+    clocks = Clocks(10 * MINUTE_MS, 1_000, Outbox(), 0)
     for exchange, each in enumerate(ahead_ms):
         clocks.began(exchange, 5_000)
         clocks.answered(exchange, f"peer-{exchange}", 5_000 + each, 5_000)
@@ -50,7 +51,7 @@ def test_a_member_is_off_if_it_differs_from_the_lower_median(ahead_min: tuple[in
 
 
 def test_a_slow_answer_says_no_more_than_it_can() -> None:
-    clocks = Clocks(10 * MINUTE_MS, 1_000, 0)
+    clocks = Clocks(10 * MINUTE_MS, 1_000, Outbox(), 0)
     clocks.began(1, 0)
     clocks.answered(1, "a", 1_000, AHEAD_MS)
     assert not clocks.is_off, "this member may have been paused"
@@ -96,7 +97,7 @@ def test_a_member_that_reaches_nobody_is_not_off() -> None:
     clocks = compared(-AHEAD_MS)
     assert is_off_at(clocks, 5_000 + COMPARED_INTERVALS * 1_000)
     assert not is_off_at(clocks, 5_001 + COMPARED_INTERVALS * 1_000)
-    assert [notice.event for notice in clocks.notices.take()] == ["clock_off", "clock_no_longer_off"]
+    assert [notice.event for notice in clocks.outbox.take()] == ["clock_off", "clock_no_longer_off"]
 
 
 def answers(clocks: Clocks, now_ms: int, **ahead_ms: int) -> list[str]:
@@ -104,11 +105,11 @@ def answers(clocks: Clocks, now_ms: int, **ahead_ms: int) -> list[str]:
     for exchange, (peer, each) in enumerate(ahead_ms.items()):
         clocks.began(exchange, now_ms)
         clocks.answered(exchange, peer, now_ms + each, now_ms)
-    return [notice.event for notice in clocks.notices.take()]
+    return [notice.event for notice in clocks.outbox.take()]
 
 
 def test_a_member_whose_clock_falls_behind_does_not_blame_the_first_peer_that_answers() -> None:
-    clocks = Clocks(10 * MINUTE_MS, 1_000, 0)
+    clocks = Clocks(10 * MINUTE_MS, 1_000, Outbox(), 0)
     assert answers(clocks, 0, a=AHEAD_MS) == []
     assert answers(clocks, 1_000, a=AHEAD_MS, b=AHEAD_MS) == ["clock_off"]
     assert answers(clocks, 11_000, a=AHEAD_MS, b=AHEAD_MS) == []
@@ -116,7 +117,7 @@ def test_a_member_whose_clock_falls_behind_does_not_blame_the_first_peer_that_an
 
 
 def test_a_peer_that_stays_off_is_named_once_however_the_own_clock_goes() -> None:
-    clocks = Clocks(10 * MINUTE_MS, 1_000, 0)
+    clocks = Clocks(10 * MINUTE_MS, 1_000, Outbox(), 0)
     assert answers(clocks, 0, a=AHEAD_MS, b=0) == []
     assert answers(clocks, 9_999, a=AHEAD_MS, b=0) == []
     assert answers(clocks, 10_000, a=AHEAD_MS, b=0) == ["peer_clock_off"]
@@ -132,7 +133,7 @@ def test_a_clock_behind_that_is_put_forward_is_off_until_it_is_compared() -> Non
     clocks.tick(5_000 + AHEAD_MS)
     assert clocks.is_off
     assert clocks.compared("peer-0") is None
-    clocks.notices.take()
+    clocks.outbox.take()
     assert answers(clocks, 6_000 + AHEAD_MS, a=0) == ["clock_right_again"]
 
 

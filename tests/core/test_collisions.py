@@ -208,7 +208,12 @@ def test_the_owner_of_a_dot_writes_both_of_its_writes_again(kind: Conflicts) -> 
     for copies in (theirs.copies(), ours.copies(), theirs.copies()):
         third.take_in(copies)
     assert third.rows()[at("k")] == held
-    assert ours.store.notices[0].fields == {"namespace": "usr", "table": "table", "row": "k", "dot": f"{1:016x}-1"}
+    assert ours.store.outbox.take()[0].fields == {
+        "namespace": "usr",
+        "table": "table",
+        "row": "k",
+        "dot": f"{1:016x}-1",
+    }
 
 
 def test_the_owner_writes_a_row_again_that_it_does_not_hold_and_that_bears_one_of_its_dots() -> None:
@@ -230,7 +235,7 @@ def test_a_collision_is_counted_and_logged_once_while_its_copies_go_on_arriving(
         third.take_in(ours.copies())
         third.take_in(theirs.copies())
     assert third.store._tally.anomalies == {DOT_COLLISION: 1}
-    assert [notice.event for notice in third.store.notices] == ["dot_collision"]
+    assert [notice.event for notice in third.store.outbox.take()] == ["dot_collision"]
     assert values(third, "k") == [b"theirs"]
 
 

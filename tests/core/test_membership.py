@@ -18,6 +18,7 @@ from gossipkv.core.membership.peer import Peer
 from gossipkv.core.membership.swim import Swim
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.member import ALIVE, DEAD, LEFT, MemberRecord
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.transfer.walk import Walk
@@ -29,7 +30,8 @@ OPTIONS = ReplicaOptions(
 
 def membership(options: ReplicaOptions = OPTIONS) -> Membership:
     rng = random.Random(1)
-    return Membership(options, rng, Swim(options, rng, Tally(), 0))
+    outbox = Outbox()
+    return Membership(options, rng, Swim(options, rng, Tally(), 0, outbox=outbox), outbox)
 
 
 DOT = Dot(1, 1)
@@ -383,7 +385,7 @@ FOUND = [f"http://m{number:02}:1" for number in range(3)]
 
 
 def events(known: Membership) -> list[tuple[str, object]]:
-    return [(notice.event, notice.fields["peer"]) for notice in known.notices]
+    return [(notice.event, notice.fields["peer"]) for notice in known.outbox.take()]
 
 
 def test_a_member_that_does_not_exist_any_more_is_let_go_at_once() -> None:

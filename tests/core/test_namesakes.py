@@ -16,6 +16,7 @@ from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
 from gossipkv.core.model.member import MemberRecord
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
@@ -273,7 +274,7 @@ def process(started: int, replica: int = 7) -> Process:
 
 @pytest.fixture
 def seen() -> Namesakes:
-    found = Namesakes(ReplicaOptions(member="self"), process(50), 0)
+    found = Namesakes(ReplicaOptions(member="self"), process(50), Outbox(), 0)
     found.advance(1)
     return found
 
@@ -313,7 +314,8 @@ def test_a_disk_lost_while_the_clock_was_set_back_is_one_process_after_another(s
 
 def test_the_word_is_said_again_if_its_batch_was_not_committed(seen: Namesakes) -> None:
     seen.read(process(60))
-    assert [notice.event for notice in seen.take_notices()] == ["member_runs_twice"]
-    seen.forget_batch()
-    assert [notice.is_warning for notice in seen.take_notices()] == [True]
-    assert seen.take_notices() == []
+    assert [notice.event for notice in seen.outbox.take()] == ["member_runs_twice"]
+    seen.outbox.forget_batch()
+    assert [notice.is_warning for notice in seen.outbox.take()] == [True]
+    seen.outbox.note_told()
+    assert seen.outbox.take() == []

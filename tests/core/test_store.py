@@ -180,7 +180,7 @@ def test_a_merge_beyond_the_limit_of_siblings_is_counted_and_told_of_when_it_is_
         version = Version(Dot(9, number), timestamp_at(NOW_MS), b"", None, 0)
         disk.take_in([RowCopy(at("a"), Row((version._replace(dot=Dot(9 + number, 1)),), Context({9 + number: 1})))])
     assert disk.store._tally.siblings_over_limit == 1
-    assert [notice.event for notice in disk.store.notices] == ["siblings_over_limit"]
+    assert [notice.event for notice in disk.store.outbox.take()] == ["siblings_over_limit"]
 
 
 def test_what_a_writer_has_seen_cannot_drag_the_clock() -> None:

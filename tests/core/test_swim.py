@@ -269,7 +269,7 @@ def test_a_rumour_about_a_start_ahead_of_the_clock_is_refused_counted_and_named_
         for rumoured in (DEAD, LEFT):
             swim.receive("a", Ping((Rumour(member, rumoured, Life(101, 0)),)))
     assert (swim.life, status(swim, "a"), swim.tally.rumours_refused) == (Life(10, 0), ALIVE, 6)
-    assert [(notice.event, notice.fields["peer"]) for notice in swim.notices] == [
+    assert [(notice.event, notice.fields["peer"]) for notice in swim.outbox.take()] == [
         ("rumour_refused", "self"),
         ("rumour_refused", "a"),
     ]

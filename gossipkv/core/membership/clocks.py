@@ -36,7 +36,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gossipkv.core.model.notices import LastingNotices
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice
 
 COMPARED_INTERVALS = 10
@@ -69,7 +69,7 @@ class ClockStatus:
 class Clocks:
     """The comparisons of one member."""
 
-    def __init__(self, skew_ms_max: int, gossip_interval_ms: int, now_ms: int) -> None:
+    def __init__(self, skew_ms_max: int, gossip_interval_ms: int, outbox: Outbox, now_ms: int) -> None:
         self.is_off = False
         self.has_compared = False
         """Whether any clock has been compared since the process began."""
@@ -91,7 +91,7 @@ class Clocks:
         """Since when each peer has differed from this clock by more than the limit."""
         self._peers_off: set[str] = set()
         """Peers that the log calls off."""
-        self.notices = LastingNotices()
+        self.outbox = outbox
 
     # Comparisons
 
@@ -182,7 +182,7 @@ class Clocks:
             self._note(Notice("peer_clock_off", fields, is_warning=True))
 
     def _note(self, notice: Notice) -> None:
-        self.notices.add([notice])
+        self.outbox.say_lasting(notice)
 
     def _is_beyond(self, ahead_ms: int, *, was_beyond: bool) -> bool:
         limit_ms = self._skew_ms_max * (1 - RETURN_SHARE) if was_beyond else self._skew_ms_max

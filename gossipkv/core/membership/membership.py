@@ -32,6 +32,7 @@ from gossipkv.core.membership.swim import Swim
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.endpoint import host_of
 from gossipkv.core.model.member import DEAD, GOSSIP, LEFT, MemberRecord
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.options import DISCOVERED, RECORDED, ReplicaOptions
 
@@ -79,8 +80,9 @@ ENDPOINT = "endpoint"
 class Membership:
     """The peers of one member."""
 
-    def __init__(self, options: ReplicaOptions, rng: random.Random, swim: Swim) -> None:
+    def __init__(self, options: ReplicaOptions, rng: random.Random, swim: Swim, outbox: Outbox) -> None:
         self._swim = swim
+        self.outbox = outbox
         self._rounds = 0
         self.zone = options.zone
         """This member's own."""
@@ -101,7 +103,6 @@ class Membership:
         self.has_been_answered = False
         self.has_looked = False
         """Whether discovery has told anything yet."""
-        self.notices: list[Notice] = []
         self._existing: frozenset[str] | None = None
         """All members that exist, as discovery last said; None while it cannot tell."""
         self._forgotten: set[ReplicaId] = set()
@@ -249,8 +250,8 @@ class Membership:
     def _note_unvouched(self, peer: Peer, endpoint: str) -> None:
         if endpoint and not peer.is_unvouched:
             peer.is_unvouched = True
-            reason = "discovery has not found its host"
-            self.notices.append(Notice("member_not_dialled", {"peer": peer.member, "host": endpoint, "reason": reason}))
+            fields = {"peer": peer.member, "host": endpoint, "reason": "discovery has not found its host"}
+            self.outbox.say_lasting(Notice("member_not_dialled", {**fields}))
 
     def refusal_of(self, member: str, record: MemberRecord) -> str | None:
         """Why the record of another member is refused; None if it is not. While any is refused, `lists_all` is not
@@ -285,7 +286,7 @@ class Membership:
         """Where the log says that it is not reached, this is the end of that."""
         is_end, peer.is_told_unreached = peer.is_told_unreached, False
         fields: dict[str, object] = {"peer": peer.member or peer.endpoint, "reason": "it does not exist any more"}
-        self.notices.append(Notice("member_let_go", fields, is_warning=is_end))
+        self.outbox.say_lasting(Notice("member_let_go", fields, is_warning=is_end))
 
     def _exists(self, peer: Peer) -> bool:
         """Whether discovery lists it, as far as it can tell."""
@@ -303,7 +304,7 @@ class Membership:
                 self._swim.take_back(peer.member)
             peer.conversation.is_sync_due = True
             peer.retry_at_ms = min(peer.retry_at_ms, retry_at_ms)
-            self.notices.append(Notice("member_taken_back", {"peer": peer.member}))
+            self.outbox.say_lasting(Notice("member_taken_back", {"peer": peer.member}))
 
     def lists(self, peer: Peer | None, covered: Context) -> bool:
         """Whether its record, which this context of the shard `sys` must cover, names the replica that it is."""
@@ -382,7 +383,7 @@ class Membership:
                 peer.conversation.abandon_transfers()
                 self._swim.let_go(peer.member)
                 fields: dict[str, object] = {"peer": peer.member, "replica": f"{replica:016x}"}
-                self.notices.append(Notice(MEMBER_FORGOTTEN, fields, is_warning=peer.is_told_unreached))
+                self.outbox.say(Notice(MEMBER_FORGOTTEN, fields, is_warning=peer.is_told_unreached))
 
     def learn_record(self, member: str, record: MemberRecord, dot: Dot) -> Peer | None:
         """Take in what `sys.members` says of a member; returns it if that is the first word of it."""

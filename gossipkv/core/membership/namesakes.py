@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gossipkv.core.model.causality import ReplicaId
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.options import ReplicaOptions
 
@@ -93,7 +94,7 @@ class Speaker:
 class Namesakes:
     """What one member knows of the processes of all members."""
 
-    def __init__(self, options: ReplicaOptions, own: Process, now_ms: int) -> None:
+    def __init__(self, options: ReplicaOptions, own: Process, outbox: Outbox, now_ms: int) -> None:
         self.own = own
         self.sightings: dict[str, Sighting] = {}
         """By member."""
@@ -104,8 +105,7 @@ class Namesakes:
         self._now_ms = now_ms
         self._time_ms = 0
         self._speakers: dict[str, Speaker] = {}
-        self._notices: list[Notice] = []
-        self._told: list[Notice] = []
+        self.outbox = outbox
 
     def advance(self, now_ms: int) -> None:
         """Advance the time, and end sightings without recent evidence."""
@@ -192,16 +192,5 @@ class Namesakes:
     # Notices for the log
 
     def _note(self, event: str, member: str, fields: dict[str, object]) -> None:
-        self._notices.append(Notice(event, {"peer": member, **fields}, is_warning=event == "member_runs_twice"))
-
-    def take_notices(self) -> list[Notice]:
-        self._told, self._notices = self._notices, []
-        return self._told
-
-    def note_told(self) -> None:
-        """The notices taken last have been logged."""
-        self._told = []
-
-    def forget_batch(self) -> None:
-        """The batch under way was not committed. The conclusions still hold, so their notices are kept."""
-        self._notices, self._told = self._told + self._notices, []
+        is_warning = event == "member_runs_twice"
+        self.outbox.say_lasting(Notice(event, {"peer": member, **fields}, is_warning=is_warning))

@@ -8,7 +8,8 @@ from gossipkv.core.membership.exchanges import Outgoing
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.probe import Request
 from gossipkv.core.membership.swim import HEALTH_MAX, Swim
-from gossipkv.core.model.tally import Notice, Tally
+from gossipkv.core.model.outbox import Outbox
+from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Ack, Envelope, Message, Ping, PingRequest
 
@@ -17,14 +18,12 @@ class Probing:
     """The failure detector of a replica, connected to its table of members."""
 
     def __init__(
-        self, options: ReplicaOptions, tally: Tally, rng: random.Random, incarnation: int, now_ms: int
+        self, options: ReplicaOptions, tally: Tally, rng: random.Random, outbox: Outbox, incarnation: int, now_ms: int
     ) -> None:
-        self.swim = Swim(options, rng, tally, now_ms)
+        self.swim = Swim(options, rng, tally, now_ms, outbox=outbox)
         self.swim.begin_life(incarnation)
-        self.membership = Membership(options, rng, self.swim)
+        self.membership = Membership(options, rng, self.swim, outbox)
         self._options = options
-        self._told: list[Notice] = []
-        """The notices of the batch under way."""
 
     def advance(self, now_ms: int) -> None:
         """Advance the time; call this before any other method."""
@@ -77,14 +76,3 @@ class Probing:
     def forget_batch(self) -> None:
         """The batch was not committed."""
         self.swim.forget_batch()
-        # Conclusions about members still hold, so their notices are kept.
-        self.swim.notices = self._told + self.swim.notices
-        self._told = []
-
-    def take_notices(self) -> list[Notice]:
-        self._told, self.swim.notices = self.swim.notices, []
-        return self._told
-
-    def note_told(self) -> None:
-        """The notices taken last have been logged."""
-        self._told = []

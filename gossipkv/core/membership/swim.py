@@ -34,6 +34,7 @@ from gossipkv.core.membership.probe import Probe, Request
 from gossipkv.core.membership.standing import Standing
 from gossipkv.core.membership.suspicion import Suspicion, confirmations_needed, shortest_ms
 from gossipkv.core.model.member import ALIVE, DEAD, INCARNATION_AHEAD, INCARNATION_END, LEFT, SUSPECT
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice, Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Ack, Ping, PingRequest
@@ -63,7 +64,7 @@ class Swim:
     health: int = 0
     """0 at best, HEALTH_MAX at worst."""
     standings: dict[str, Standing] = field(default_factory=dict)
-    notices: list[Notice] = field(default_factory=list)
+    outbox: Outbox = field(default_factory=Outbox)
     requests: list[Request] = field(default_factory=list)
     """Requests to send; the caller takes them."""
     _told_ahead: set[str] = field(default_factory=set)
@@ -399,7 +400,7 @@ class Swim:
         self.tally.rumours_refused += 1
         if rumour.member in self.standings | {self.options.member: None} and rumour.member not in self._told_ahead:
             self._told_ahead.add(rumour.member)
-            self.notices.append(Notice("rumour_refused", {"peer": rumour.member, "reason": INCARNATION_AHEAD}))
+            self.outbox.say_lasting(Notice("rumour_refused", {"peer": rumour.member, "reason": INCARNATION_AHEAD}))
 
     def _defend(self, rumour: Rumour) -> bool:
         """Refute a rumour against this member; returns whether it was one."""
@@ -454,7 +455,7 @@ class Swim:
         if before in (SUSPECT, DEAD) and status == ALIVE and life.start == was.start:
             self.tally.suspicions["refuted" if before == SUSPECT else "false_dead"] += 1
         fields = {"peer": member, "before": before, "incarnation": life.start, "refutations": life.refutations}
-        self.notices.append(Notice(f"member_{status}", fields))
+        self.outbox.say_lasting(Notice(f"member_{status}", fields))
         self._count()
 
     def _shortest_suspicion_ms(self) -> int:

@@ -17,6 +17,7 @@ from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.clock import HybridClock, milliseconds, timestamp_at
 from gossipkv.core.model.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, Proof, Proofs, is_outdated
 from gossipkv.core.model.lacking import CLOCK_SKEW, ELSEWHERE, TOO_MANY_ORIGINS, LackedRow, held_below, lack_of
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.room import NO_ROOM, Room
 from gossipkv.core.model.row import (
     InconsistentRowError,
@@ -112,6 +113,7 @@ class Store:
         clock_skew_ms_max: int,
         siblings_max: int = SIBLINGS_MAX,
         tally: Tally | None = None,
+        outbox: Outbox | None = None,
         own_member: str = "",
         origins_max: int = ORIGINS_MAX,
     ) -> None:
@@ -129,7 +131,7 @@ class Store:
         self.retired = Retired()
         self._bases_heard: dict[str, int] = {}
         """Per shard, what a peer has last left out."""
-        self.notices: list[Notice] = []
+        self.outbox = outbox or Outbox()
         self._siblings_max = siblings_max
         self._tally = tally or Tally()
         self._telling: set[str] = set()
@@ -158,7 +160,6 @@ class Store:
         self.retired.load(reader)
         for name, shard in self.shards.items():
             shard.load_base(stored_base(reader, name, self.retired))
-        self.notices.clear()
         # What told of the settings may have been in the batch that failed. The next sync tells it again.
         self.knows_settings = False
         if not self._is_loaded:
@@ -598,7 +599,7 @@ class Store:
             self._collisions.clear()
         self._collisions.add(collision)
         self._tally.anomalies[DOT_COLLISION] += 1
-        self.notices.append(
+        self.outbox.say(
             Notice(
                 "dot_collision",
                 {"namespace": shard_name, "table": table_of(address), "row": _text(address), "dot": str(dot)},
@@ -675,7 +676,7 @@ class Store:
         if len(merged.versions) > self._siblings_max >= len(current.versions):
             # Members accept writes apart from each other, so a merge may hold up to `siblings_max` of each.
             self._tally.siblings_over_limit += 1
-            self.notices.append(
+            self.outbox.say(
                 Notice(
                     "siblings_over_limit",
                     {"table": table_of(address), "row": _text(address), "siblings": len(merged.versions)},
@@ -753,7 +754,7 @@ class Store:
         if shard.name not in self._told_full:
             self._told_full.add(shard.name)
             fields: dict[str, object] = {"namespace": shard.name, "origins": shard.entries, "reason": _CONTEXT_FULL}
-            self.notices.append(Notice("context_full", fields, is_warning=True))
+            self.outbox.say(Notice("context_full", fields, is_warning=True))
         return False
 
     def _proofs_fit(self, shard: Shard, proofs: Proofs) -> bool:
@@ -770,13 +771,9 @@ class Store:
     def save(self, transaction: Transaction) -> None:
         for name, shard in self.shards.items():
             shard.save(transaction)
-            self.notices += [
-                Notice(
-                    "unreadable_row_replaced",
-                    {"namespace": name, "table": table_of(address), "row": key_of(address).decode()},
-                )
-                for address in shard.replaced
-            ]
+            for address in shard.replaced:
+                fields: dict[str, object] = {"namespace": name, "table": table_of(address)}
+                self.outbox.say(Notice("unreadable_row_replaced", {**fields, "row": key_of(address).decode()}))
             shard.replaced.clear()
 
     def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: Row) -> None:

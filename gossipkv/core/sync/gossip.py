@@ -24,6 +24,7 @@ from gossipkv.core.model.clock import timestamp_at
 from gossipkv.core.model.collected import Collected, is_outdated
 from gossipkv.core.model.lacking import LACKING_ROWS_MAX, RECALLS_PER_ROUND, LackedRow, unnamed
 from gossipkv.core.model.member import ALIVE
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.room import Room
 from gossipkv.core.model.tally import FINGERPRINTS_DIFFER, Notice, Tally
 from gossipkv.core.options import ReplicaOptions
@@ -96,6 +97,7 @@ class Gossip:
         store: Store,
         membership: Membership,
         tally: Tally,
+        outbox: Outbox,
         rng: random.Random,
         now_ms: int,
         exchanges: Exchanges,
@@ -113,16 +115,14 @@ class Gossip:
         self._membership = membership
         self._tally = tally
         self.progress = Progress(store, membership)
-        self.witnesses = Witnesses(store, membership, options, tally, now_ms)
+        self.witnesses = Witnesses(store, membership, options, tally, outbox, now_ms)
         self._pushes = Pushes(store, membership, self.progress, tally, options)
         self._rng = rng
         self._exchanges = exchanges
         self._ticked_ms = now_ms
         self._next_round_ms = now_ms
         self._next_audit_ms = now_ms + options.audit_interval_ms
-        self.notices: list[Notice] = []
-        self.lasting: list[Notice] = []
-        """Notices of what was heard of peers, which holds although a batch fails."""
+        self._outbox = outbox
         self._written: set[str] = set()
         """Shards written to since `compose` was last called."""
         self.is_outdated = False
@@ -523,7 +523,7 @@ class Gossip:
         fields["row"] = key_of(address).decode()
         fields["reason"] = self._store.shards[shard_name].lacking[address].reason
         fields["peer"] = "unknown" if peer is None else peer.member or peer.endpoint
-        self.notices.append(Notice(event, fields, is_warning=True))
+        self._outbox.say(Notice(event, fields, is_warning=True))
 
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
         """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
@@ -910,9 +910,7 @@ class Gossip:
             peer.conversation.abandon_transfers()
             peer.conversation.is_sync_due = True
         self._written.clear()
-        self.notices.clear()
         self.changed.clear()
-        self.witnesses.notices.clear()
 
     def speaks_of_unknown_names(self, reader: Reader, envelope: Envelope) -> bool:
         """Whether it names writes of this replica that others cannot have heard of from it. To be asked before
@@ -939,10 +937,11 @@ class Gossip:
         peer.conversation.compared[shard_name] = max(own, peer.conversation.compared.get(shard_name, 0))
 
     def _note(self, event: str, peer: Peer, **fields: object) -> None:
-        self.notices.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
+        self._outbox.say(Notice(event, {"peer": peer.member or peer.endpoint, **fields}))
 
     def _note_lasting(self, event: str, peer: Peer, *, is_warning: bool = True, **fields: object) -> None:
-        self.lasting.append(Notice(event, {"peer": peer.member or peer.endpoint, **fields}, is_warning=is_warning))
+        notice = Notice(event, {"peer": peer.member or peer.endpoint, **fields}, is_warning=is_warning)
+        self._outbox.say_lasting(notice)
 
 
 _REMEDY = "see whether it runs, and whether its gossip port can be reached from here; if it is gone for good: " + (

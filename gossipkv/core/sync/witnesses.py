@@ -27,6 +27,7 @@ from gossipkv.core.model.address import SYSTEM
 from gossipkv.core.model.causality import Context
 from gossipkv.core.model.collected import Proofs
 from gossipkv.core.model.member import LEFT
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice, Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.store import Store
@@ -36,7 +37,7 @@ class Witnesses:
     """What other members have to say of the proofs of one."""
 
     def __init__(
-        self, store: Store, membership: Membership, options: ReplicaOptions, tally: Tally, now_ms: int
+        self, store: Store, membership: Membership, options: ReplicaOptions, tally: Tally, outbox: Outbox, now_ms: int
     ) -> None:
         self._store = store
         self._membership = membership
@@ -46,7 +47,7 @@ class Witnesses:
         self._ticked_ms = now_ms
         self._doubted: set[str] = set()
         """Members whose proofs have been logged as not believed."""
-        self.notices: list[Notice] = []
+        self._outbox = outbox
 
     def tick(self, now_ms: int) -> None:
         """Advance the time; a clock that is set takes nothing away from the wait."""
@@ -94,7 +95,7 @@ class Witnesses:
         if name not in self._doubted:
             self._doubted.add(name)
             fields: dict[str, object] = {"peer": name, "shard": shard_name, "reason": _REASON}
-            self.notices.append(Notice("proof_not_believed", fields, is_warning=True))
+            self._outbox.say(Notice("proof_not_believed", fields, is_warning=True))
 
 
 _REASON = "it says that this member's data are outdated, and no other member confirms it; no rows are taken from it"

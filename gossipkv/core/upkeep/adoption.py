@@ -31,6 +31,7 @@ from __future__ import annotations
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import Context, ReplicaId
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.row import Row
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.options import ReplicaOptions
@@ -48,7 +49,7 @@ LOOKS_PER_LIFE = 4
 class Adopter:
     """The adoption of one replica, for all its shards."""
 
-    def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
+    def __init__(self, store: Store, membership: Membership, outbox: Outbox, options: ReplicaOptions) -> None:
         self._store = store
         self._membership = membership
         self._member = options.member
@@ -58,7 +59,7 @@ class Adopter:
         """Time spent running since the last look."""
         self._ahead_ms: dict[tuple[str, ReplicaId], int] = {}
         """By shard and origin that is gone, how long rows have been running ahead."""
-        self.notices: list[Notice] = []
+        self._outbox = outbox
 
     def tick(self, transaction: Transaction, now_ms: int) -> list[str]:
         """Advance the time; returns the shards in which writes were adopted."""
@@ -105,7 +106,7 @@ class Adopter:
                 shard.drop_entry(transaction, address, row, origin)
         if adopted:
             fields = {"shard": shard.name, "origin": f"{origin:016x}", "rows": adopted}
-            self.notices.append(Notice("writes_adopted", fields))
+            self._outbox.say(Notice("writes_adopted", fields))
         return adopted > 0
 
     def _is_everywhere(self, shard: Shard, row: Row) -> bool:

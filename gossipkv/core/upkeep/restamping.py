@@ -41,6 +41,7 @@ from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.clock import milliseconds
+from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.row import Row
 from gossipkv.core.model.tally import Notice, Tally
 from gossipkv.core.options import ReplicaOptions
@@ -99,10 +100,11 @@ class Restamper:
         exchanges: Exchanges,
         clocks: Clocks,
         tally: Tally,
+        outbox: Outbox,
         options: ReplicaOptions,
         may_exchange: MayExchange,
     ) -> None:
-        self.notices: list[Notice] = []
+        self._outbox = outbox
         self._store = store
         self._membership = membership
         self._exchanges = exchanges
@@ -261,7 +263,6 @@ class Restamper:
         """The batch was not committed."""
         self._due.clear()
         self._inquiries.clear()
-        self.notices.clear()
 
     # What was found out
 
@@ -284,5 +285,5 @@ class Restamper:
             restamped += 1
         if restamped:
             fields = {"shard": shard.name, "rows": restamped, "reason": "they were written while the clock was ahead"}
-            self.notices.append(Notice("writes_stamped_again", fields))
+            self._outbox.say(Notice("writes_stamped_again", fields))
         return restamped > 0
