@@ -1,4 +1,4 @@
-"""The layout of messages, and envelopes to frames and back."""
+"""The layout of messages, and the encoding of envelopes as frames."""
 
 from __future__ import annotations
 
@@ -48,13 +48,14 @@ from gossipkv.core.protocol.messages import (
 from gossipkv.core.protocol.rumours import STATUSES, Rumour
 
 _ENDPOINT_LENGTH_MAX = 63
-"""Number of characters that always fit into a text."""
+"""The number of characters that always fit into a text."""
 
 Written = list[Any]
 
 
 def encode(envelope: Envelope) -> bytes:
-    """The frame of an envelope. Nothing is checked here: the envelope must satisfy the invariants of its types."""
+    """Return the frame of an envelope. Nothing is checked here: the envelope must satisfy the invariants of its
+    types."""
     items: Written = [
         envelope.cluster,
         envelope.member,
@@ -83,7 +84,8 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def decode(frame: bytes, limits: Limits) -> Envelope:
-    """Raises DecodeError."""
+    """Return the envelope of a frame; the rows that were left out are in its messages' `refused`. Raises
+    DecodeError."""
     if len(frame) > limits.frame_bytes_max:
         raise DecodeError(TOO_LARGE, f"{len(frame)} bytes are more than {limits.frame_bytes_max}")
     if not frame:
@@ -142,18 +144,20 @@ def _is_consistent(message: Message) -> bool:
 
 
 class _Kind(NamedTuple):
-    """How a field is written and read."""
+    """The functions that write and read a field."""
 
     write: Callable[[Written, Any], None]
     read: Callable[[Reader], Any]
 
 
 class _Layout(NamedTuple):
+    """The layout of a message."""
+
     tag: int
-    """Never changes within a protocol version."""
+    """The number of the message, which never changes within a protocol version."""
     message: type[Any]
     fields: dict[str, _Kind]
-    """In the order in which they follow the tag."""
+    """The fields, in the order in which they follow the tag."""
 
 
 def _write_position(items: Written, position: Position | None) -> None:

@@ -1,7 +1,7 @@
 """The items of a frame, unpacked as they are read.
 
 A frame of 2 MiB may hold 2 million items, and an item takes up to 60 bytes in memory. So only a few are unpacked ahead,
-and a frame that is not an envelope is refused before the rest of it is looked at.
+and a frame that is not an envelope is refused before the rest of it is unpacked.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 
 _TEXT_BYTES_MAX = 255
 _AHEAD = 8192
-"""Number of items to unpack at once."""
+"""The number of items to unpack at once."""
 _NIL = b"\xc0"
 
 
 class Items:
-    """Reads a frame's items in order. Each method raises DecodeError."""
+    """The reader of a frame's items, in order. Each method raises DecodeError."""
 
     __slots__ = ("_bytes_max", "_unpacker", "at", "unpacked")
 
     def __init__(self, frame: bytes, limits: Limits) -> None:
-        # A value may be longer here than its limit, so that a value that is too large refuses only its row.
+        # A value may be longer here than its limit, so that a value that is too large refuses its row, not the frame.
         self._unpacker = msgpack.Unpacker(
             raw=False,
             strict_map_key=True,
@@ -46,6 +46,7 @@ class Items:
         """The place of the next item in `unpacked`."""
 
     def next(self) -> object:
+        """Return the next item, a msgpack scalar."""
         at = self.at
         if at == len(self.unpacked):
             self.unpack(1)
@@ -54,7 +55,7 @@ class Items:
         return self.unpacked[at]
 
     def unpack(self, count: int) -> None:
-        """Have at least this many items in `unpacked` from `at` on, which becomes 0."""
+        """Unpack until `unpacked` holds at least this many items from `at` on; then `at` is 0."""
         left = self.unpacked[self.at :]
         self.unpacked, self.at = left, 0
         try:
@@ -66,20 +67,20 @@ class Items:
 
     @property
     def count_max(self) -> int:
-        """No more items than this can follow: each takes a byte."""
+        """The maximum number of items that can follow: each takes at least a byte."""
         return len(self.unpacked) - self.at + self.left_bytes
 
     @property
     def left_bytes(self) -> int:
-        """The size of what is not unpacked yet."""
+        """The number of bytes that are not unpacked yet."""
         return self._bytes_max - int(self._unpacker.tell())
 
     def end(self) -> None:
-        """Check that no item follows, and that none is cut short."""
+        """Check that no item follows, and that no item is cut short."""
         if self.at < len(self.unpacked):
             raise DecodeError(MALFORMED, "items behind the last message")
-        # An unpacker does not tell a stream that ended from one cut short in an item. Given one nil more, it finds that
-        # nil next only in the first case: in the other it takes the byte for a part of the item.
+        # An unpacker cannot tell a stream that ended from one that is cut short within an item. So feed it one more
+        # nil. It unpacks that nil only if the stream ended; otherwise the byte becomes a part of the item.
         try:
             self._unpacker.feed(_NIL)
             is_whole = list(islice(self._unpacker, 2)) == [None]

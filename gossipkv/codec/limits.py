@@ -16,12 +16,12 @@ MALFORMED = "malformed"
 
 
 class DecodeError(ValueError):
-    """A peer's frame breaks the protocol."""
+    """The error for a peer's frame that breaks the protocol."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
-        """`protocol`, `too_large` or `malformed`: it labels a metric."""
+        """The label in a metric: `protocol`, `too_large` or `malformed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Limits:
 
     value_bytes_max: int = VALUE_BYTES_MAX
     row_bytes_max: int = CARRIED_ROW_BYTES_MAX
-    """Maximum size of a large row with its values. A frame holds only its outline, or a fragment of a value."""
+    """The maximum size of a large row with its values. A frame holds only its outline, or a fragment of a value."""
     frame_bytes_max: int = FRAME_BYTES_MAX
     messages_max: int = 256
     context_entries_max: int = 16_384
-    """Maximum number of entries of a context in a message. A row's context is bounded only by the frame."""
+    """The maximum number of entries of a context in a message. Only the frame bounds a row's context."""

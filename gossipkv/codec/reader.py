@@ -1,4 +1,4 @@
-"""Takes the fields of messages off a frame's items and checks them."""
+"""The reader of a frame's fields, which checks each of them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ ID = struct.Struct(">Q")
 RUN = struct.Struct(">I")
 
 _ADDRESSES_MAX = ADDRESS_BYTES_PER_MESSAGE // 6
-"""The shortest address takes 6 bytes of what a message may name."""
+"""The shortest address counts as 6 bytes against the limit of a message."""
 _INTEGER_64_MAX = 2**64 - 1
 _COUNT_MAX = 2**63 - 1
 
 
 class Reader:
-    """Takes fields off a frame's items, one after the other. Each method raises DecodeError."""
+    """The reader of a frame's fields, one after the other. Each method raises DecodeError."""
 
     __slots__ = ("_items", "_limits", "_rows_max", "item", "refused")
 
@@ -55,45 +55,49 @@ class Reader:
         self._items = items
         self._limits = limits
         self._rows_max = rows_max
-        """A count of more rows than the frame has room for makes a bad frame, not many bad rows."""
+        """The number of rows that the frame still has room for. A larger count is a bad frame, not many bad rows."""
         self.item = items.next
         self.refused: list[RefusedRow] = []
-        """Rows of the message under way that were left out."""
+        """The rows of the present message that were left out."""
 
     def end(self) -> None:
         """Check that the frame ends here."""
         self._items.end()
 
     def integer(self, largest: int = _INTEGER_64_MAX) -> int:
+        """Read an integer of 0 to `largest`, by default of 64 bits."""
         item = self.item()
         if type(item) is not int or not 0 <= item <= largest:
             raise DecodeError(MALFORMED, f"not an integer of 0 to {largest}")
         return item
 
     def count(self) -> int:
+        """Read an integer of 0 to 2^63 - 1."""
         return self.integer(_COUNT_MAX)
 
     def length(self, largest: int | None = None) -> int:
-        """How many elements of a list follow; each is one item at least."""
+        """Read how many elements of a list follow. Each element takes at least one item, which bounds the length."""
         length = self.integer(_INTEGER_64_MAX if largest is None else largest)
         if length > self._items.count_max:
             raise DecodeError(MALFORMED, "fewer items than counted")
         return length
 
     def boolean(self) -> bool:
+        """Read true or false; integers are refused."""
         item = self.item()
         if type(item) is not bool:
             raise DecodeError(MALFORMED, "not a boolean")
         return item
 
     def text(self) -> str:
+        """Read a text of at least one character."""
         item = self.item()
         if type(item) is not str or not item:
             raise DecodeError(MALFORMED, "not a name")
         return item
 
     def optional_text(self) -> str:
-        """Empty where there is none."""
+        """Read a text; an empty one if it is absent."""
         item = self.item()
         if item is None:
             return ""
@@ -102,7 +106,8 @@ class Reader:
         return item
 
     def rumours(self) -> tuple[Rumour, ...]:
-        # One on the receiver and one on the sender come on top of the others.
+        """Read the rumours of a probe."""
+        # Besides the others there may be one rumour about the receiver and one about the sender.
         return tuple([self._rumour() for _ in range(self.length(RUMOURS_PER_MESSAGE_MAX + 2))])
 
     def _rumour(self) -> Rumour:
@@ -117,21 +122,23 @@ class Reader:
         return Rumour(member, status, life, accuser)
 
     def shard(self) -> str:
+        """Read the name of one of the shards."""
         item = self.item()
         if type(item) is not str or item not in NAMESPACES:
             raise DecodeError(MALFORMED, "not a shard")
         return item
 
     def address(self) -> bytes:
+        """Read the address of a row, in its valid form."""
         return _address(self.item())
 
     def start(self) -> bytes:
-        """An address to begin behind; empty: begin at the beginning."""
+        """Read an address after which to begin; an empty one means the beginning."""
         item = self.item()
         return b"" if item == b"" else _address(item)
 
     def packed(self, item_bytes: int, count_max: int | None = None) -> bytes:
-        """Fixed-size numbers in one `bin`."""
+        """Read the bytes of at most `count_max` numbers or groups, each of `item_bytes`."""
         item = self.item()
         if type(item) is not bytes or len(item) % item_bytes:
             raise DecodeError(MALFORMED, f"not bytes in groups of {item_bytes}")
@@ -140,6 +147,7 @@ class Reader:
         return item
 
     def context(self) -> Context:
+        """Read a context; Abridged if the message leaves out a base."""
         base = self.integer()
         context = self._entries()
         return Abridged(context, base) if base else context
@@ -151,6 +159,7 @@ class Reader:
         return context
 
     def dot(self) -> Dot:
+        """Read a dot, whose sequence is at least 1."""
         item = self.item()
         if type(item) is not bytes or len(item) != PAIR.size:
             raise DecodeError(MALFORMED, "not a dot")
@@ -160,12 +169,14 @@ class Reader:
         return dot
 
     def data(self) -> bytes:
+        """Read bytes, bounded only by the frame."""
         item = self.item()
         if type(item) is not bytes:
             raise DecodeError(MALFORMED, "not bytes")
         return item
 
     def proofs(self) -> Proofs:
+        """Read the proofs of collected tombstones."""
         return tuple([self._proof() for _ in range(self.length(PROOFS_MAX))])
 
     def _proof(self) -> Proof:
@@ -178,12 +189,14 @@ class Reader:
         return AbridgedIds(ids, base, runs) if base else ids
 
     def lineage(self) -> tuple[ReplicaId, ...]:
+        """Read the replicas that the sender's data descend from."""
         lineage = self._ids()
         if len(lineage) > LINEAGE_MAX:
             raise DecodeError(MALFORMED, "a lineage of too many replicas")
         return lineage
 
     def collected(self) -> Collected:
+        """Read the record of what the sender has collected."""
         return Collected(self.proofs(), self.integer(), self.lineage())
 
     def _ids(self) -> tuple[ReplicaId, ...]:
@@ -193,6 +206,7 @@ class Reader:
         return ids
 
     def ranges(self) -> dict[int, Range]:
+        """Read ranges of sequences by origin; each origin occurs once."""
         packed = self.packed(TRIPLE.size)
         ranges = {origin: Range(after, through) for origin, after, through in TRIPLE.iter_unpack(packed)}
         if TRIPLE.size * len(ranges) != len(packed) or len(ranges) > self._limits.context_entries_max:
@@ -202,6 +216,7 @@ class Reader:
         return ranges
 
     def cursor(self) -> Cursor | None:
+        """Read the progress of a pull; None if the message names none."""
         item = self.item()
         if item is None:
             return None
@@ -213,6 +228,7 @@ class Reader:
         return cursor
 
     def position(self) -> Position | None:
+        """Read the progress of a reply in a walk; None if the reply is complete."""
         place = self.item()
         if place is None:
             return None
@@ -221,24 +237,31 @@ class Reader:
         return Position(place, self.start())
 
     def sums(self) -> tuple[Pair, ...]:
+        """Read at most `LEAVES` pairs of sums."""
         return tuple(PAIR.iter_unpack(self.packed(PAIR.size, LEAVES)))
 
     def lacking(self) -> tuple[LackedRow, ...]:
+        """Read the rows that the sender lacks, and up to where."""
         return tuple([LackedRow(self.address(), self._entries()) for _ in range(self.length(LACKING_ROWS_MAX))])
 
     def nodes(self) -> tuple[int, ...]:
+        """Read the numbers of at most `NODES` nodes of the fingerprint."""
         return tuple(self.packed(1, NODES))
 
     def leaves(self) -> tuple[int, ...]:
+        """Read the numbers of at most `LEAVES` leaves of the fingerprint."""
         return tuple([leaf for (leaf,) in LEAF.iter_unpack(self.packed(LEAF.size, LEAVES))])
 
     def addresses(self) -> tuple[bytes, ...]:
+        """Read the addresses of rows to fetch."""
         return tuple([self.address() for _ in range(self.length(_ADDRESSES_MAX))])
 
     def entries(self) -> tuple[LeafEntry, ...]:
+        """Read the rows of leaves: each address with the dots and terms of its versions."""
         return tuple([LeafEntry(self.address(), self.leaf_versions()) for _ in range(self.length())])
 
     def leaf_versions(self) -> tuple[LeafVersion, ...]:
+        """Read the dots and terms of a row's versions; at least one."""
         packed = self.packed(TRIPLE.size)
         versions = [LeafVersion(Dot(replica, sequence), term) for replica, sequence, term in TRIPLE.iter_unpack(packed)]
         if not versions or not all(1 <= version.dot.sequence <= SEQUENCE_MAX for version in versions):
@@ -246,6 +269,7 @@ class Reader:
         return tuple(versions)
 
     def rows(self) -> tuple[RowCopy, ...]:
+        """Read rows. A row that breaks a rule is left out and added to `refused`."""
         copies = []
         for _ in range(self._rows_length()):
             row = read_row(self._row_items(VERSION_ITEMS), self._limits)
@@ -256,6 +280,7 @@ class Reader:
         return tuple(copies)
 
     def large(self) -> tuple[LargeRow, ...]:
+        """Read the outlines of large rows. An outline that breaks a rule is left out and added to `refused`."""
         outlines = []
         for _ in range(self._rows_length()):
             row = read_large(self._row_items(OUTLINE_ITEMS), self._limits)
@@ -271,7 +296,7 @@ class Reader:
         return length
 
     def _row_items(self, version_items: int) -> list[object]:
-        # Reads the number of versions in place: `length` would cost as much as the rest of the row.
+        # Read the number of versions in place: `length` would cost as much as the rest of the row.
         items = self._items
         at = items.at
         unpacked = items.unpacked

@@ -1,7 +1,7 @@
-"""`account.json`, next to set-aside data: why they were set aside, and what was known then of other members' copies.
+"""`account.json`, next to set-aside data: why they were set aside, and what other members were then known to cover.
 
-It is on disk before the data are moved, so a crash at any time leaves no set-aside data without it. Sets made by
-version 0.1.0 have no such file: then nothing is known.
+The file is written before the data are moved, so a crash at any time leaves no set-aside data without it. Sets made by
+version 0.1.0 have no such file; then nothing is known of other members.
 """
 
 from __future__ import annotations
@@ -23,23 +23,26 @@ _UNKNOWN = "not known"
 
 @dataclass(frozen=True, slots=True)
 class Account:
+    """The account of one set of data that was set aside."""
+
     replica: ReplicaId
     reason: str
     set_aside_ms: int
     covered: Mapping[str, Context] = field(default_factory=dict)
-    """Per shard, what other members were known to cover."""
+    """The contexts that other members were known to cover, by shard."""
     ambiguous_after: Mapping[str, int] = field(default_factory=dict)
-    """See `Fence`."""
+    """The sequences by shard above which the replica's own names are ambiguous; see `Fence`."""
 
     @classmethod
     def of(cls, replica: ReplicaId, fence: Fence | None, now_ms: int) -> Account:
+        """Return the account of a replica's data; without a fence, nothing is known of other members."""
         if fence is None:
             return cls(replica, _UNKNOWN, now_ms)
         return cls(replica, fence.reason, now_ms, fence.covered, fence.ambiguous_after)
 
     @classmethod
     def read(cls, directory: Path, replica: ReplicaId) -> Account:
-        """The account of a set of data of this replica; an empty one if the file is absent or damaged."""
+        """Return the account next to a replica's data; an empty one if the file is absent or damaged."""
         try:
             return cls._from_json(json.loads((directory / ACCOUNT_FILE).read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -54,15 +57,15 @@ class Account:
             os.fsync(file.fileno())
 
     def knows_others(self, shard: str) -> bool:
-        """Whether anything is known of others' copies of a shard."""
+        """Return whether anything is known of others' copies of a shard."""
         return bool(self.covered.get(shard))
 
     def is_ambiguous(self, shard: str, replica: ReplicaId, sequence: int) -> bool:
-        """Whether the name of a write may stand for another write elsewhere."""
+        """Return whether the name of a write may stand for another write elsewhere."""
         return replica == self.replica and sequence > self.ambiguous_after.get(shard, sequence)
 
     def covered_through(self, shard: str, origin: ReplicaId) -> int:
-        """The sequence up to which others are known to have the writes of an origin."""
+        """Return the sequence up to which others are known to have the writes of an origin; 0 if nothing is known."""
         through = self.covered.get(shard, Context()).get(origin, 0)
         return min(through, self.ambiguous_after.get(shard, through)) if origin == self.replica else through
 

@@ -3,9 +3,9 @@
 A process holds an exclusive lock on the directory's `lock` file while it runs, so that two processes never write the
 same data. The kernel releases the lock when the process ends, for any reason.
 
-Data are for the user of the process alone: directories that are created here have mode 0700, and files 0600, whatever
-the umask is. Files of earlier versions, which had 0644, are changed when they are opened. The mode of a directory that
-exists is left alone: it may be a mounted volume, to which a group gives access.
+Only the user of the process may read the data. Directories that are created here have mode 0700, and files 0600,
+regardless of the umask. Files of earlier versions had 0644, and are changed when they are opened. The mode of an
+existing directory stays as it is: it may be a mounted volume, to which a group gives access.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _FILES = (DATA_FILE, "lock.mdb", "lock")
 
 
 def open_private(path: Path, mode: str) -> IO[Any]:
-    """Open a file for writing, in place of what it held, that only the user of the process may read. Raises OSError."""
+    """Open a file for writing that only the user of the process may read; earlier contents are lost. Raises OSError."""
     assert mode in ("w", "wb")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     return os.fdopen(descriptor, mode)
 
 
 class DataDirectory:
-    """The directory, created if absent. Raises StorageError if it cannot be used, or another process uses it."""
+    """The locked directory, created if absent. Raises StorageError if it cannot be used, or if another process uses
+    it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,14 +52,15 @@ class DataDirectory:
                 raise StorageError(f"the data directory {path} is in use by another process") from error
             raise StorageError(f"the data directory {path} cannot be locked: {error.strerror}") from error
         for name in _FILES:
-            # It may be absent, or belong to another user whose group this process is in.
+            # The file may be absent, or belong to another user whose group this process is in.
             with suppress(OSError):
                 (path / name).chmod(FILE_MODE)
 
     def free_bytes(self) -> int:
-        """What the volume still has room for."""
+        """Return the number of bytes that the volume has room for. Raises OSError."""
         volume = os.statvfs(self.path)
         return volume.f_bavail * volume.f_frsize
 
     def close(self) -> None:
+        """Release the lock. The directory stays."""
         os.close(self._descriptor)

@@ -6,17 +6,17 @@ reading rows is what a store does most. A row is
     [versions, replica, sequence, timestamp, value, expires_ms, ..., replica, sequence, ...]
 
 the number of versions, five fields for each of them, then the row's context as pairs. The pairs are left out
-where the context is just the dot of a lone version, as it is for most rows. A tombstone's value is nil, as is
-an absent expiry. Where any version keeps siblings the number of versions is negative, and each has six fields: the
-last one is `siblings_above`.
+if the context is just the dot of a lone version, as in most rows. A tombstone's value is nil, and so is
+an absent expiry. If any version keeps siblings, the number of versions is negative, and each version has a sixth
+field, `siblings_above`.
 
 Decoding checks what is read as strictly as the codec checks a peer: a row that is read can be shown, merged and sent.
-Two kinds of rows that version 0.1.0 acknowledged through its embedded member are read as what their writer meant: a
-value stored as text is its UTF-8 bytes, and an expiry beyond what a message can hold is the latest that it can. They
-are stored in the right form with their next write.
+Version 0.1.0 acknowledged two kinds of invalid rows through its embedded member. They are read as their writer meant
+them: a value stored as text is its UTF-8 bytes, and an expiry beyond what a message can hold is the latest that it
+can. The next write of such a row stores it in the right form.
 
-`FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps
-it beside the data, refuses what is newer than itself, and brings what is older up to date (`storage/upgrade.py`).
+`FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps the number
+beside the data, refuses data that are newer than itself, and brings older data up to date (`storage/upgrade.py`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _INTEGER_MAX = 2**64 - 1
 _VERSION_FIELDS = 5
 _LONE_VERSION_LENGTH = 1 + _VERSION_FIELDS
 _LONE_SIBLING_LENGTH = _LONE_VERSION_LENGTH + 1
-"""The length of a row with one version whose context is just its dot; no other row has this length."""
+"""The lengths of rows with one version whose context is just its dot. No other rows have these lengths."""
 
 _pack: Callable[[object], bytes] = msgpack.packb
 _unpack: Callable[[bytes], Any] = msgpack.unpackb
@@ -50,10 +50,11 @@ _new = tuple.__new__
 
 
 class UndecodableRecordError(StorageError):
-    """The bytes are not a record of this format: the volume or another program has damaged them."""
+    """The error for bytes that are not a record of this format: the volume or another program has damaged them."""
 
 
 def encode_row(row: Row) -> bytes:
+    """Return the stored form of a row, which must satisfy the invariants of its type."""
     versions, context = row
     if row.keeps_siblings:
         if len(versions) == 1:
@@ -78,7 +79,7 @@ def encode_row(row: Row) -> bytes:
 
 
 def decode_row(stored: bytes) -> Row:
-    """The row that `encode_row` was given. Raises UndecodableRecordError."""
+    """Return the row that `encode_row` was given. Raises UndecodableRecordError."""
     try:
         fields = _unpack(stored)
         if len(fields) == _LONE_VERSION_LENGTH and fields[0] == 1:
@@ -153,11 +154,12 @@ def _time_of(expires_ms: object) -> int:
 
 
 def encode_identity(identity: Identity) -> bytes:
+    """Return the stored form of a store's identity."""
     return _pack(identity)
 
 
 def decode_identity(stored: bytes) -> Identity:
-    """Raises UndecodableRecordError."""
+    """Return the identity of a store. Raises UndecodableRecordError."""
     try:
         identity = Identity(*_unpack(stored))
         _check_types(identity, str, str, int, int)
@@ -167,11 +169,12 @@ def decode_identity(stored: bytes) -> Identity:
 
 
 def encode_counts(counts: Counts) -> bytes:
+    """Return the stored form of a table's counts."""
     return _pack(counts)
 
 
 def decode_counts(stored: bytes) -> Counts:
-    """Raises UndecodableRecordError."""
+    """Return the counts of a table. Raises UndecodableRecordError."""
     try:
         fields = _unpack(stored)
         _check_types(fields, int, int, int)
@@ -181,15 +184,16 @@ def decode_counts(stored: bytes) -> Counts:
 
 
 def encode_shard_record(record: ShardRecord) -> bytes:
-    """Begins with the number of pairs of the context; negative if the two numbers of `core/names.py` come before
-    them."""
+    """Return the stored form of a shard's record. It begins with the number of pairs of the context, with all bits
+    inverted (so negative) if the two numbers of `core/protocol/names.py` follow."""
     context, floors, told, certain = record
     head = [len(context)] if told is None or certain is None else [~len(context), told, certain]
     return _pack([*head, *_pairs(context), *_pairs(floors)])
 
 
 def decode_shard_record(stored: bytes) -> ShardRecord:
-    """Raises UndecodableRecordError."""
+    """Return the record of a shard; `told` and `certain` are None in data of format 3. Raises
+    UndecodableRecordError."""
     try:
         length, *fields = _unpack(stored)
         names: list[int | None] = [None, None]
@@ -202,11 +206,12 @@ def decode_shard_record(stored: bytes) -> ShardRecord:
 
 
 def encode_context(context: Context) -> bytes:
+    """Return the stored form of a context: replicas and sequences in turn."""
     return _pack(list(_pairs(context)))
 
 
 def decode_context(stored: bytes) -> Context:
-    """Raises UndecodableRecordError."""
+    """Return a context. Raises UndecodableRecordError."""
     try:
         return _context_of(_unpack(stored))
     except (ValueError, TypeError) as error:
@@ -214,6 +219,7 @@ def decode_context(stored: bytes) -> Context:
 
 
 def encode_collected(collected: Collected) -> bytes:
+    """Return the stored form of what a replica has collected."""
     fields: list[int] = [collected.timestamp, len(collected.lineage), *collected.lineage]
     for marks, listed, known in collected.proofs:
         fields += (len(marks), *_pairs(marks), len(listed), *sorted(listed), len(known), *sorted(known))
@@ -221,7 +227,7 @@ def encode_collected(collected: Collected) -> bytes:
 
 
 def decode_collected(stored: bytes) -> Collected:
-    """Raises UndecodableRecordError."""
+    """Return what a replica has collected, also from the form of version 0.1.0. Raises UndecodableRecordError."""
     try:
         timestamp, length, *fields = _unpack(stored)
         _check_types((timestamp,), int)
@@ -248,12 +254,12 @@ def decode_collected(stored: bytes) -> Collected:
 
 
 def encode_quarantined(held: Quarantined, stored: bytes) -> bytes:
-    """A quarantine record, with the bytes of the row for a manual repair."""
+    """Return a quarantine record, which includes the bytes of the row for a manual repair."""
     return _pack([held.reason, stored, *_pairs(held.context)])
 
 
 def decode_quarantined(stored: bytes) -> Quarantined:
-    """Raises UndecodableRecordError."""
+    """Return what is known of a quarantined row, without its bytes. Raises UndecodableRecordError."""
     try:
         reason, _, *pairs = _unpack(stored)
         _check_types((reason,), str)
@@ -263,12 +269,13 @@ def decode_quarantined(stored: bytes) -> Quarantined:
 
 
 def _check_types(fields: Iterable[object], *kinds: type) -> None:
-    """Raises ValueError."""
+    """Check that the fields are exactly of these types. Raises ValueError."""
     if [type(field) for field in fields] != list(kinds):
         raise ValueError("a field is of another type")
 
 
 def encode_lacking(lacking: Lacking) -> bytes:
+    """Return the stored form of the rows that a replica lacks."""
     fields: list[Any] = []
     for address, (through, after, reason) in lacking.items():
         fields += (address, reason, len(through), *_pairs(through), len(after), *_pairs(after))
@@ -276,7 +283,7 @@ def encode_lacking(lacking: Lacking) -> bytes:
 
 
 def decode_lacking(stored: bytes) -> Lacking:
-    """Raises UndecodableRecordError."""
+    """Return the rows that a replica lacks. Raises UndecodableRecordError."""
     try:
         fields, lacking = _unpack(stored), Lacking()
         place = 0

@@ -1,24 +1,24 @@
 """Storage on a volume, with LMDB.
 
-What holds:
+Rules:
 
 - Durable means fsync: LMDB runs with its default flags, the only ones that survive a power loss at any
-  moment. Many writes share a commit instead.
+  moment. For speed, many writes share a commit instead.
 - One process uses a data directory, by an exclusive lock on its `lock` file. The environment must not be used
   after a fork: run children by exec.
-- The write transaction is used by one thread from `begin` to its end; views by any one thread each. Reads
-  never wait.
+- One thread uses the write transaction from `begin` to its end. Any one thread uses a view. Reads never wait.
 - Iterators walk LMDB's pages as they are asked. Use them before their view ends, and write nothing in a
   transaction while an iterator of it is in use.
 - A full map or volume fails only the transaction. Any other failure of a write stops all writing
-  until the process starts again: after a failed fsync the kernel forgets which pages it did not write, and
-  trying again succeeds without having written them.
+  until the process starts again. After a failed fsync the kernel forgets which pages it did not write, so
+  a second fsync succeeds without having written them.
 
 Every key begins with its shard and a zero byte, then:
 
     meta      "record"                  the shard's record; without a shard: "format", "identity"
-              "settled"                 what the record leaves out: entries of replicas that are gone
-              "collected"               what is remembered of collected tombstones
+              "settled"                 the part of the context that the record leaves out: replicas that are gone
+              "collected"               the record of collected tombstones
+              "lacking"                 the rows that are covered and not held
     counts    table                     Counts
     rows      address                   Row
     journal   origin, sequence          address; both as 8 bytes, big-endian
@@ -67,19 +67,19 @@ from gossipkv.storage.upgrade import rebuild_fingerprints
 log = structlog.get_logger(__name__)
 
 MAP_SIZE_BYTES_DEFAULT = 64 * 2**30
-"""Default size of the map. This is address space, neither memory nor disk, and costs nothing until it is used."""
+"""The default size of the map. This is address space, neither memory nor disk, and costs nothing until it is used."""
 
 _READERS_MAX = 512
-"""Maximum number of open views."""
+"""The maximum number of open views."""
 
 UNREADABLE_NOTED_MAX = 1_000
-"""Maximum number of unreadable rows noted by scans until they are quarantined; others are met again."""
+"""The maximum number of unreadable rows that scans note. Later scans meet the others, once these are quarantined."""
 
 _SPARE_TRANSACTIONS = 8
-"""Maximum number of read transactions kept for reuse, which makes opening a view cheap."""
+"""The maximum number of read transactions kept for reuse, which makes opening a view cheap."""
 
 _VOLUME_FREE_BYTES_MIN = 2**20
-"""With less free space than this, a failed write is attributed to a full volume."""
+"""If there is less free space than this, a failed write is attributed to a full volume."""
 
 _FORMAT_KEY = b"format"
 _IDENTITY_KEY = b"identity"
@@ -93,7 +93,7 @@ _unpack_short = struct.Struct(">H").unpack_from
 
 
 class _Databases(NamedTuple):
-    """Handles of the named databases."""
+    """The handles of the named databases."""
 
     meta: Any
     counts: Any
@@ -114,7 +114,7 @@ def _prefix(shard: str) -> bytes:
 
 
 def _prefix_end(prefix: bytes) -> bytes:
-    """The least key that is greater than all that begin with a prefix of `_prefix`."""
+    """Return the least key that is greater than all that begin with a prefix of `_prefix`."""
     return prefix[:-1] + b"\1"
 
 
@@ -140,7 +140,7 @@ class _LmdbReader:
     def _items(
         self, database: Any, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """The items with `start <= key < end`."""
+        """Return the items with `start <= key < end`, ascending unless reversed; lazily."""
         try:
             cursor = self._transaction.cursor(database)
             if not reverse:
@@ -149,7 +149,7 @@ class _LmdbReader:
                         if item[0] >= end:
                             return
                         yield item
-            # The cursor stands on the first key that is not wanted, or there is none.
+            # `set_range` puts the cursor on the first key that is not wanted, and fails if there is none.
             elif cursor.prev() if cursor.set_range(end) else cursor.last():
                 for item in cursor.iterprev():
                     if item[0] < start:
@@ -159,35 +159,43 @@ class _LmdbReader:
             raise StorageError(f"records cannot be read: {error}") from error
 
     def revision(self) -> int:
+        """Return the number of LMDB's transaction."""
         revision: int = self._transaction.id()
         return revision
 
     def format_version(self) -> int:
+        """Return the number of the format that the data have."""
         stored = self._found(_FORMAT_KEY, self._databases.meta)
         assert stored is not None, "a store that is open has a format"
         return int(stored)
 
     def identity(self) -> Identity | None:
+        """Return the identity of the store; None before it is first put."""
         stored = self._found(_IDENTITY_KEY, self._databases.meta)
         return None if stored is None else encoding.decode_identity(stored)
 
     def shard_record(self, shard: str) -> ShardRecord | None:
+        """Return the record, joined with the settled entries; None before it is first put."""
         stored = self._found(_prefix(shard) + b"record", self._databases.meta)
         return None if stored is None else encoding.decode_shard_record(stored).resting_on(self.settled(shard))
 
     def settled(self, shard: str) -> Context:
+        """Return the settled entries; empty if none were put."""
         stored = self._found(_prefix(shard) + b"settled", self._databases.meta)
         return Context() if stored is None else encoding.decode_context(stored)
 
     def collected(self, shard: str) -> Collected | None:
+        """Return what was put; None if nothing was."""
         stored = self._found(_prefix(shard) + b"collected", self._databases.meta)
         return None if stored is None else encoding.decode_collected(stored)
 
     def lacking(self, shard: str) -> Lacking:
+        """Return what was put; empty if nothing was."""
         stored = self._found(_prefix(shard) + b"lacking", self._databases.meta)
         return {} if stored is None else encoding.decode_lacking(stored)
 
     def table_counts(self, shard: str) -> dict[str, Counts]:
+        """Return the counts by table. Raises UndecodableRecordError."""
         prefix = _prefix(shard)
         items = self._items(self._databases.counts, prefix, _prefix_end(prefix))
         try:
@@ -198,6 +206,7 @@ class _LmdbReader:
             ) from error
 
     def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
+        """Iterate over the fingerprint pages, in order of their numbers. Raises UndecodableRecordError."""
         prefix = _prefix(shard)
         for key, content in self._items(self._databases.pages, prefix, _prefix_end(prefix)):
             if len(key) != len(prefix) + 2:
@@ -205,6 +214,8 @@ class _LmdbReader:
             yield _unpack_short(key, len(prefix))[0], content
 
     def row(self, shard: str, address: bytes) -> Row | None:
+        """Return the row; None if there is none. A row that cannot be decoded is noted in `unreadable`. Raises
+        UnreadableRowError."""
         stored = self._found(_prefix(shard) + address, self._rows)
         if stored is None:
             return None
@@ -218,16 +229,20 @@ class _LmdbReader:
         return UnreadableRowError(shard, address, reason)
 
     def quarantined_row(self, shard: str, address: bytes) -> Quarantined | None:
+        """Return what is known of a quarantined row; None if the row is not quarantined."""
         stored = self._found(_prefix(shard) + address, self._databases.quarantine)
         return None if stored is None else encoding.decode_quarantined(stored)
 
     def quarantined(self, shard: str, start: bytes = b"", end: bytes = b"\xff") -> Iterator[tuple[bytes, Quarantined]]:
+        """Iterate over quarantined rows with `start <= address < end`; by default, over all of the shard."""
         prefix = _prefix(shard)
         last = _prefix_end(prefix) if end == b"\xff" else prefix + end
         for key, stored in self._items(self._databases.quarantine, prefix + start, last):
             yield key[len(prefix) :], encoding.decode_quarantined(stored)
 
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
+        """Iterate over rows with `start <= address < end`. Rows that cannot be decoded are left out and noted in
+        `unreadable`."""
         prefix = _prefix(shard)
         skipped = len(prefix)
         for key, stored in self._items(self._rows, prefix + start, prefix + end, reverse=reverse):
@@ -247,6 +262,7 @@ class _LmdbReader:
             self._unreadable[shard, address] = reason
 
     def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
+        """Iterate over the entries of an origin with `sequence > after`."""
         prefix = _prefix(shard)
         sequence_at = len(prefix) + 8
         start = prefix + _pack_pair(origin, after + 1)
@@ -255,6 +271,7 @@ class _LmdbReader:
             yield JournalEntry(int.from_bytes(key[sequence_at:], "big"), address)
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
+        """Return the greatest sequence of each origin, by two seeks per origin."""
         prefix = _prefix(shard)
         journal = self._databases.journal
         heads: dict[ReplicaId, int] = {}
@@ -267,6 +284,7 @@ class _LmdbReader:
         return heads
 
     def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
+        """Iterate over the entries of the index that are greater than `after` and not later than `until_ms`."""
         prefix = _prefix(shard)
         at = len(prefix) + 8
         start = prefix + _pack_long(after.at_ms) + after.address + b"\0"
@@ -274,22 +292,23 @@ class _LmdbReader:
             yield Deadline(_unpack_long(key, len(prefix))[0], key[at:])
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
+        """Iterate over the addresses of a leaf that are greater than `after`."""
         prefix = _prefix(shard) + _pack_short(leaf)
         skipped = len(prefix)
-        # The key after `after` is a zero byte longer; addresses begin with a table's name, which is ASCII.
+        # The least key above `after` is one zero byte longer. Addresses begin with a table's name, which is ASCII.
         start, end = prefix + after + b"\0", prefix + b"\xff"
         for key, _ in self._items(self._databases.leaves, start, end):
             yield key[skipped:]
 
 
 def _journal_end(prefix: bytes, origin: ReplicaId) -> bytes:
-    """The least key that is greater than those of an origin: sequences end at 2^63 - 1."""
+    """Return the least key that is greater than those of an origin: sequences end at 2^63 - 1."""
     return prefix + _pack_pair(origin, 2**64 - 1)
 
 
 class LmdbView(_LmdbReader):
-    """The committed state as it was when the view was opened. Hold it for milliseconds: no page that it can
-    see is reused before it ends."""
+    """The committed state at the time when the view was opened. Hold a view for milliseconds: no page that it can see
+    is reused before it ends."""
 
     __slots__ = ()
 
@@ -298,13 +317,14 @@ class LmdbView(_LmdbReader):
 
     def __exit__(self, *_: object) -> None:
         self._transaction.abort()
-        # An ended read transaction keeps its slot among the readers until nothing refers to it any more, and the
-        # traceback of an exception may refer to this view for long.
+        # An ended read transaction keeps its slot among the readers as long as anything refers to it, and the
+        # traceback of an exception may refer to this view for a long time.
         del self._transaction, self._get
 
 
 class LmdbTransaction(_LmdbReader):
-    """The one open write transaction. A write that raises ends it; only `abort` may follow, to no effect."""
+    """The one open write transaction. A write that raises ends it; afterwards only `abort` may be called, and does
+    nothing."""
 
     __slots__ = ("_is_open", "_put", "_storage")
 
@@ -315,7 +335,7 @@ class LmdbTransaction(_LmdbReader):
         self._put = transaction.put
 
     def _write(self, key: bytes, value: bytes, database: Any, *, overwrite: bool = True) -> bool:
-        """Put an item; returns False if the key exists and must not be overwritten."""
+        """Put an item. Returns False if the key exists and must not be overwritten."""
         assert self._is_open, "write after the end of the transaction"
         try:
             return bool(self._put(key, value, True, overwrite, False, database))
@@ -330,30 +350,37 @@ class LmdbTransaction(_LmdbReader):
             self._fail(error)
 
     def _fail(self, error: lmdb.Error) -> NoReturn:
-        # Determine the cause before the abort frees the room that the transaction took.
+        # Find the cause before the abort frees the room that the transaction took.
         failure = self._storage.failure_of(error)
         self.abort()
         raise failure from error
 
     def put_format_version(self, version: int) -> None:
+        """Store the number of the data's format. Only an upgrade does this."""
         self._write(_FORMAT_KEY, b"%d" % version, self._databases.meta)
 
     def put_identity(self, identity: Identity) -> None:
+        """Store the identity, which belongs to no shard."""
         self._write(_IDENTITY_KEY, encoding.encode_identity(identity), self._databases.meta)
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
+        """Store the record as it is given; settled entries should not be in it."""
         self._write(_prefix(shard) + b"record", encoding.encode_shard_record(record), self._databases.meta)
 
     def put_settled(self, shard: str, settled: Context) -> None:
+        """Store the settled entries in place of earlier ones."""
         self._write(_prefix(shard) + b"settled", encoding.encode_context(settled), self._databases.meta)
 
     def put_collected(self, shard: str, collected: Collected) -> None:
+        """Store the record of collected tombstones in place of the earlier one."""
         self._write(_prefix(shard) + b"collected", encoding.encode_collected(collected), self._databases.meta)
 
     def put_lacking(self, shard: str, lacking: Lacking) -> None:
+        """Store all lacking rows of the shard in place of the earlier ones."""
         self._write(_prefix(shard) + b"lacking", encoding.encode_lacking(lacking), self._databases.meta)
 
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
+        """Store the counts of a table; delete the record if all counts are zero."""
         key = _prefix(shard) + table.encode()
         if any(counts):
             self._write(key, encoding.encode_counts(counts), self._databases.counts)
@@ -361,20 +388,24 @@ class LmdbTransaction(_LmdbReader):
             self._delete(key, self._databases.counts)
 
     def put_page(self, shard: str, page: int, content: bytes) -> None:
+        """Store a page of the fingerprint."""
         self._write(_prefix(shard) + _pack_short(page), content, self._databases.pages)
 
     def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+        """Store a row, and list a new row in its leaf."""
         prefix = _prefix(shard)
         self._write(prefix + address, encoding.encode_row(row), self._rows)
         if is_new:
             self._write(prefix + _pack_short(leaf) + address, b"", self._databases.leaves)
 
     def delete_row(self, shard: str, address: bytes, leaf: int) -> None:
+        """Delete a row, and take it out of its leaf."""
         prefix = _prefix(shard)
         self._delete(prefix + address, self._rows)
         self._delete(prefix + _pack_short(leaf) + address, self._databases.leaves)
 
     def quarantine(self, shard: str, address: bytes, leaf: int, held: Quarantined) -> None:
+        """Move the bytes of a row into the quarantine, and take the row out of its leaf."""
         key = _prefix(shard) + address
         stored = self._found(key, self._rows)
         if stored is not None:
@@ -382,9 +413,11 @@ class LmdbTransaction(_LmdbReader):
         self.delete_row(shard, address, leaf)
 
     def release(self, shard: str, address: bytes) -> None:
+        """Delete a row's record in the quarantine."""
         self._delete(_prefix(shard) + address, self._databases.quarantine)
 
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
+        """Set an entry. Returns the other address that it named before, if any; a new entry takes a single write."""
         key = _prefix(shard) + _pack_pair(origin, sequence)
         if self._write(key, address, self._databases.journal, overwrite=False):
             return None
@@ -395,19 +428,23 @@ class LmdbTransaction(_LmdbReader):
         return named
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
+        """Delete the entry if it names this row."""
         key = _prefix(shard) + _pack_pair(origin, sequence)
         if self._found(key, self._databases.journal) == address:
             self._delete(key, self._databases.journal)
 
     def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        """Add an entry to an index by time."""
         key = _prefix(shard) + _pack_long(deadline.at_ms) + deadline.address
         self._write(key, b"", getattr(self._databases, index))
 
     def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        """Delete an entry of an index by time; succeeds if there is none."""
         key = _prefix(shard) + _pack_long(deadline.at_ms) + deadline.address
         self._delete(key, getattr(self._databases, index))
 
     def commit(self) -> None:
+        """Write everything durably, with one fsync. Raises StorageError."""
         assert self._is_open, "commit after the end of the transaction"
         try:
             self._transaction.commit()
@@ -416,6 +453,7 @@ class LmdbTransaction(_LmdbReader):
         self._end()
 
     def abort(self) -> None:
+        """Undo everything. Does nothing after the end of the transaction."""
         if self._is_open:
             self._transaction.abort()
             self._end()
@@ -426,11 +464,11 @@ class LmdbTransaction(_LmdbReader):
 
 
 class LmdbStorage:
-    """The store in a data directory, which is created when it is absent.
+    """The store in a data directory, which is created if absent.
 
-    `map_size_bytes` is the most that the store can grow to, a multiple of 4,096. Where `must_exist`, nothing is
-    created. Raises StorageError when the directory cannot be used or is in use, and when the data are damaged, of a
-    newer format, or not there as they must be.
+    `map_size_bytes` is the size to which the store can grow, a multiple of 4,096. If `must_exist` is set, nothing is
+    created. Raises StorageError if the directory cannot be used or is in use, and if the data are damaged, of a newer
+    format, or absent although they must exist.
     """
 
     def __init__(self, path: Path, map_size_bytes: int = MAP_SIZE_BYTES_DEFAULT, *, must_exist: bool = False) -> None:
@@ -484,7 +522,7 @@ class LmdbStorage:
             return _Databases(meta, *(self._environment.open_db(name.encode(), transaction) for name in names))
 
     def _upgrade(self) -> None:
-        """Bring data of an older format to the present one. Where they must exist they are only read, which needs
+        """Convert data of an older format to the present one. Data that must exist are only read, and reading needs
         nothing that has changed."""
         with self.view() as view:
             stored = view.format_version()
@@ -501,13 +539,14 @@ class LmdbStorage:
         log.info("data_upgrade_finished", new_format=encoding.FORMAT_VERSION, rows=rows)
 
     def view(self) -> LmdbView:
-        """Raises StorageError when too many views are open."""
+        """Open a view of the committed state. Raises StorageError if too many views are open."""
         try:
             return LmdbView(self._environment.begin(), self._databases, self.unreadable)
         except lmdb.Error as error:
             raise StorageError(f"the store cannot be read: {error}") from error
 
     def begin(self) -> LmdbTransaction:
+        """Start the write transaction. Raises StorageFailedError for good after a failed write."""
         if self._failure is not None:
             raise StorageFailedError(self._failure)
         assert self._transaction is None, "a transaction is open"
@@ -520,10 +559,11 @@ class LmdbStorage:
 
     @property
     def usage(self) -> Usage:
-        """The bytes of pages in use, of those that map and volume have room for, whichever has less.
+        """The bytes of pages in use, and the bytes for which there is room in all: in the map or on the volume,
+        whichever has less.
 
-        Pages free for reuse count as room. Writes can fail before all is used: each commit, of deletes too, needs free
-        pages for copies of those it changes, and a large value needs its pages in a row. Keep a reserve.
+        Pages free for reuse count as room. Writes can fail before all room is used. Each commit, of deletes too, needs
+        free pages for copies of those that it changes, and a large value needs its pages in a row. Keep a reserve.
         """
         try:
             with self._environment.begin() as transaction:
@@ -538,23 +578,24 @@ class LmdbStorage:
         return Usage(pages * tables[0]["psize"], capacity_bytes)
 
     def close(self) -> None:
-        """Give up the data directory. An open transaction is aborted; views must have ended."""
+        """Close the store and release the data directory. An open transaction is aborted; views must have ended."""
         if self._transaction is not None:
             self._transaction.abort()
         self._environment.close()
         self._directory.close()
 
     def forget_transaction(self) -> None:
-        """For the transaction of this storage."""
+        """Note that the transaction has ended. Only the transaction of this storage calls this."""
         self._transaction = None
 
     def failure_of(self, error: lmdb.Error) -> StorageError:
-        """For the transaction of this storage: what a failed write means."""
+        """Return the error that a failed write means; a failure of the volume stops all writing. Only this storage and
+        its transaction call this."""
         if isinstance(error, lmdb.MapFullError | lmdb.TxnFullError):
             return StorageFullError(f"no room in the map of {self._path}: {error}")
         if isinstance(error, lmdb.BadValsizeError):
             return StorageError(f"a key is too long: {error}")
-        # What the binding itself raises, not LMDB, has no code.
+        # An error that the binding raises, not LMDB, has no code.
         code = getattr(error, "code", None)
         if code in (errno.ENOSPC, errno.EDQUOT) or (code == errno.EIO and self._is_volume_full()):
             return StorageFullError(f"no room on the volume of {self._path}: {error}")
@@ -562,6 +603,6 @@ class LmdbStorage:
         return StorageFailedError(self._failure)
 
     def _is_volume_full(self) -> bool:
-        # LMDB reports a write that a full volume cut short as EIO. Were it a true EIO, no harm is done:
+        # LMDB reports a write that a full volume cut short as EIO. Mistaking a true EIO for that does no harm:
         # the next transaction writes all of its pages again, and LMDB stops by itself when its root fails.
         return self._directory.free_bytes() < _VOLUME_FREE_BYTES_MIN

@@ -1,7 +1,7 @@
 """Set-aside data: kept on the volume, but no longer used by a member.
 
-A member whose data are outdated, because the cluster was told to forget its replica, starts again without them. They
-stay on its volume for inspection, and are never removed by the program:
+If the cluster was told to forget a member's replica, the member's data are outdated, and it starts again without them.
+The data stay on its volume for inspection. The program never removes them:
 
     DIRECTORY/data.mdb                                        the data in use
     DIRECTORY/set-aside/20260102T030405Z-9258018b7fc8043c/    each set of outdated data: the time, the replica
@@ -9,8 +9,8 @@ stay on its volume for inspection, and are never removed by the program:
         data.mdb        the data
         rows.ndjson     the rows that no other member was known to have (`unshared_rows.py`), made of the two
 
-One rename moves the data. So at any time they are either in their old place, and found outdated again at the next
-start, or set aside. The directory is locked during this, and set-aside data are never overwritten.
+One rename moves the data. So at any time they are either set aside, or still in their old place; then the next
+start finds again that they are outdated. The directory is locked during the move. Set-aside data are never overwritten.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ SET_ASIDE = "set-aside"
 
 
 def set_aside(data_dir: Path, account: Account) -> Path:
-    """Move the data of a closed store aside; returns their directory, which `gossipkv export --data-dir` reads. Raises
-    StorageError; then they may be where they were."""
+    """Move the data of a closed store aside. Returns their new directory, which `gossipkv export --data-dir` reads.
+    Raises StorageError; the data may then still be where they were."""
     directory = DataDirectory(data_dir)
     try:
         target = _new_directory(data_dir / SET_ASIDE, account.replica, account.set_aside_ms)
         account.write(target)
-        # The new directory must be on disk before the data are moved into it.
+        # The new directory must be durable before the data are moved into it.
         _sync(data_dir / SET_ASIDE)
         _sync(data_dir)
         (data_dir / DATA_FILE).rename(target / DATA_FILE)
@@ -48,12 +48,14 @@ def set_aside(data_dir: Path, account: Account) -> Path:
 
 
 def all_set_aside(data_dir: Path) -> list[Path]:
-    """Every set of data that was set aside in a data directory and is still there, oldest first."""
+    """Return the directories of all sets of data that were set aside in a data directory and still exist, oldest
+    first."""
     return sorted(data.parent for data in (data_dir / SET_ASIDE).glob(f"*/{DATA_FILE}"))
 
 
 def _new_directory(parent: Path, replica: ReplicaId, now_ms: int) -> Path:
-    """A directory of this name; a later number where one was begun in the same second, or by a clock set back."""
+    """Create a directory named for the time and the replica. A number is appended if that name is taken: by another set
+    of the same second, or because the clock was set back."""
     parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     name = f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y%m%dT%H%M%SZ}-{replica:016x}"
     number = 1

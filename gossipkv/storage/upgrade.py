@@ -1,9 +1,9 @@
 """Converts data of an older format to the current one, before anything else uses them.
 
 Up to format 3, the fingerprint was computed from dots only; since format 4 it includes the contents of versions
-(`core/fingerprint.py`). Rows, journal and records have not changed, so only the fingerprint pages are computed again.
-They and the format number are written in one transaction: if the process dies before, the data still have the old
-format, and the next start repeats the conversion.
+(`core/model/fingerprint.py`). Rows, journal and records have not changed, so only the fingerprint pages are computed
+again. One transaction writes the pages and the format number. If the process dies before the commit, the data still
+have the old format, and the next start repeats the conversion.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from gossipkv.core.model.fingerprint import FingerprintTable
 from gossipkv.core.store.storage import Transaction
 
 ROWS_PER_REPORT = 100_000
-"""Number of rows after which the progress is logged."""
+"""The progress is logged each time this many rows are done."""
 
 _AFTER_ALL = b"\x7f"
-"""After every address: table names are ASCII."""
+"""A key that is greater than every address: table names are ASCII."""
 
 log = structlog.get_logger(__name__)
 
 
 def rebuild_fingerprints(transaction: Transaction) -> int:
-    """Compute the fingerprint pages from the rows and write them; returns the number of rows. The caller writes the
+    """Compute the fingerprint pages from the rows and write them. Returns the number of rows. The caller writes the
     format number and commits."""
     rows = 0
     for shard in NAMESPACES:
