@@ -1,4 +1,4 @@
-"""Why a request to the Kubernetes API failed, in texts that say what to do about it."""
+"""The reasons why a request to the Kubernetes API failed, in texts that say what to do about them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ _USER = re.compile(r'User "system:serviceaccount:([^:"]+):([^:"]+)"')
 
 
 class ApiFaultError(Exception):
-    """A request that failed or was refused. The text is the same for the same cause: it is logged when it changes."""
+    """The error of a request that failed or was refused. The same cause has the same text, which is logged when it
+    changes."""
 
     def __init__(self, text: str, *, retry_after_seconds: float = 0.0, needs_new_client: bool = False) -> None:
         super().__init__(text)
         self.retry_after_seconds = retry_after_seconds
         self.needs_new_client = needs_new_client
-        """Whether credentials or certificate authorities may be out of date, and should be read again."""
+        """Whether credentials or certificate authorities may be out of date, so they should be read again."""
 
 
 class ExpiredError(Exception):
-    """The server no longer has the requested version; list again."""
+    """The error for a version that the server no longer has. List again."""
 
 
 def refusal(verb: str, namespace: str, status: int, body: bytes, retry_after: str | None) -> ApiFaultError:
-    """The error for an answer other than 200 and 410 to `verb` on EndpointSlices."""
+    """Return the error for an answer other than 200 and 410 to `verb` on EndpointSlices."""
     message = _message(body)
     after_seconds = _seconds(retry_after)
     if status == 401:
@@ -56,7 +57,7 @@ def _forbidden(verb: str, namespace: str, message: str) -> str:
 
 
 def _message(body: bytes) -> str:
-    """The message of a Status object; empty if a proxy has answered instead."""
+    """Return the message of a Status object; an empty one if a proxy has answered instead."""
     try:
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -65,7 +66,7 @@ def _message(body: bytes) -> str:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """A date, which the header may hold as well, counts as nothing."""
+    """Return the seconds of a Retry-After header. A date, which the header may also hold, counts as 0."""
     if retry_after is None or not retry_after.isascii() or not retry_after.isdigit():
         return 0.0
     return min(float(retry_after), RETRY_AFTER_SECONDS_MAX)

@@ -10,7 +10,7 @@ from gossipkv.discovery.interval import Interval
 
 
 class DnsDiscovery(Discovery):
-    """Looks up all IPv4 and IPv6 addresses of a name; every member listens on the same gossip port."""
+    """A discovery that looks up all IPv4 and IPv6 addresses of a name. Every member listens on the same gossip port."""
 
     def __init__(self, name: str, gossip_port: int, interval_seconds: float = 5.0) -> None:
         self._name = name
@@ -18,11 +18,12 @@ class DnsDiscovery(Discovery):
         self._interval = Interval(interval_seconds)
 
     async def find(self) -> Found:
+        """Look the name up, after the interval except the first time. Raises DiscoveryError."""
         await self._interval.wait()
         return Found(await self.look_up())
 
     async def look_up(self) -> tuple[str, ...]:
-        """Gossip URLs, without a pause. Raises DiscoveryError."""
+        """Look the name up without a pause, and return the gossip URLs. Raises DiscoveryError."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(self._name, self._gossip_port, type=socket.SOCK_STREAM)

@@ -1,11 +1,11 @@
 """The EndpointSlices of one Service, and the members that they show.
 
-A Service has any number of slices, each of one address family, and an endpoint may be in two of them while it is moved.
+A Service has any number of slices, each of one address family. An endpoint may be in two of them while it is moved.
 All endpoints count, whether their pods are ready, terminating or neither: members find each other before they are
 ready, and a member that is slow to stop is still a member.
 
 The slices list all existing members only if every endpoint has a name and this member's own is among them. If its own
-is missing, the slices are stale, or belong to another cluster, and do not show that a member is gone.
+name is missing, the slices are stale or belong to another cluster. Then they do not show that a member is gone.
 """
 
 from __future__ import annotations
@@ -19,39 +19,44 @@ GOSSIP_PORT_NAME = "gossip"
 
 
 class SliceError(ValueError):
-    """This is no EndpointSlice."""
+    """The error for an object that is not an EndpointSlice."""
 
 
 class Endpoint(NamedTuple):
+    """An address of a member. `member` and `zone` are None if the slice does not tell them."""
+
     url: str
     member: str | None
     zone: str | None
 
 
 class EndpointSlices:
+    """The slices of one Service, by name, as last listed or watched."""
+
     def __init__(self, member: str, gossip_port: int) -> None:
         self._member = member
         self._gossip_port = gossip_port
-        """The gossip port, if a slice names none."""
+        """The gossip port of slices that name none."""
         self._slices: dict[str, tuple[Endpoint, ...]] = {}
 
     def replace_all(self, items: list[Any]) -> None:
-        """Replace all slices by a complete list. Raises SliceError; nothing has changed then."""
+        """Replace all slices by a complete list. Raises SliceError; then nothing has changed."""
         self._slices = dict(self._parsed(item) for item in items)
 
     def put(self, item: Any) -> bool:
-        """Store a new or changed slice; returns whether anything has changed. Raises SliceError."""
+        """Store a new or changed slice. Returns whether anything has changed. Raises SliceError."""
         name, endpoints = self._parsed(item)
         is_new = self._slices.get(name) != endpoints
         self._slices[name] = endpoints
         return is_new
 
     def remove(self, item: Any) -> bool:
-        """Drop a slice; returns whether it was known. Raises SliceError."""
+        """Drop a slice. Returns whether the slice was known. Raises SliceError."""
         name, _ = self._parsed(item)
         return self._slices.pop(name, None) is not None
 
     def found(self) -> Found:
+        """Return what the slices show. The names of members are given only if the slices list all of them."""
         endpoints = [endpoint for slice_ in self._slices.values() for endpoint in slice_]
         names = {endpoint.member for endpoint in endpoints}
         zones = {endpoint.zone for endpoint in endpoints if endpoint.member == self._member and endpoint.zone}
@@ -85,7 +90,7 @@ class EndpointSlices:
 
 
 def _member_of(endpoint: dict[str, Any]) -> str | None:
-    """The name of a member: that of its pod, otherwise the host name."""
+    """Return the name of a member: the name of its pod, otherwise its host name, otherwise None."""
     target = endpoint.get("targetRef") or {}
     name = target.get("name") if target.get("kind") == "Pod" else None
     found = name or endpoint.get("hostname")

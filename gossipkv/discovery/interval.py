@@ -1,4 +1,4 @@
-"""The pause between two look-ups, for a source that must be polled."""
+"""The pause between two look-ups of a source that must be polled."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import random
 from asyncio import sleep
 
 JITTER = 0.2
-"""Jitter, so that members which start at the same time do not stay synchronised."""
+"""The share by which an interval varies, so that members that start at the same time do not stay synchronised."""
 
 
 class Interval:
+    """A pause of this many seconds, with jitter. The first time there is none."""
+
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._is_first = True

@@ -1,9 +1,9 @@
 """The members of a cluster, from the EndpointSlices of its headless Service.
 
-It lists, then watches from the version of the list, and lists again at intervals, so that a missed event is noticed.
-Bookmarks advance the version while nothing happens. A watch that ends as scheduled is resumed. A watch that breaks is
-followed by a list, after a growing pause. A version that the server no longer has (410) is followed by a list, the
-first time without a pause. If a request fails, the last known state stays, and no member is reported as gone.
+The discovery lists, then watches from the version of the list, and lists again at intervals, so that a missed event is
+noticed. Bookmarks advance the version while nothing happens. A watch that ends as scheduled is resumed. A watch that
+breaks is followed by a list, after a growing pause. A version that the server no longer has (410) is followed by a
+list, the first time without a pause. If a request fails, the last known state stays, and no member is reported as gone.
 
 The Kubernetes client is imported when it is first needed, off the event loop: it is large, and members that run outside
 of Kubernetes do not need it. Answers are read as JSON, because the client's models take fifteen times as long.
@@ -34,30 +34,30 @@ PAGE_BYTES_MAX = 64 * 1024 * 1024
 REFUSAL_BYTES_MAX = 64 * 1024
 
 BREAKS_TOLERATED = 2
-"""Number of watches in a row that may break off before this counts as a failure: a restart of the server breaks one,
-and the list that follows shows what was missed."""
+"""The number of watches in a row that may break off before this counts as a failure. A restart of the server breaks
+one watch, and the list that follows shows what was missed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchPace:
-    """How often the API is asked."""
+    """The intervals and deadlines of requests to the API."""
 
     watch_seconds: float = 60.0
-    """Time after which the server ends a watch; at least one second."""
+    """The time after which the server ends a watch; at least one second."""
     stall_seconds: float = 5.0
-    """Time after that at which a watch counts as stalled."""
+    """The time after that end at which a watch counts as stalled."""
     relist_seconds: float = 300.0
     list_timeout_seconds: float = 15.0
     pause_seconds_min: float = 0.5
     pause_seconds_max: float = 30.0
     """The shortest and the longest pause; pauses double while requests fail."""
     steady_seconds: float = 1.0
-    """A watch that was shorter is followed by a pause, however it ended."""
+    """A watch that was shorter than this is followed by a pause, however it ended."""
 
 
 def in_cluster_client() -> ApiClient:
-    """A client for the API of the cluster that this process is a pod of; its token is read again as it rotates.
-    Raises ApiFaultError."""
+    """Return a client for the API of the cluster in which this process is a pod. The client reads its token again as it
+    rotates. Raises ApiFaultError."""
     from kubernetes.aio import client, config
 
     configuration = client.Configuration()
@@ -72,7 +72,7 @@ def in_cluster_client() -> ApiClient:
 
 
 class KubernetesDiscovery(Discovery):
-    """Watches one Service. A member is named for its pod."""
+    """A discovery that watches one Service. A member is named for its pod."""
 
     def __init__(
         self,
@@ -86,8 +86,8 @@ class KubernetesDiscovery(Discovery):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`fallback` gives endpoints while the API cannot be asked, and may raise DiscoveryError; `connect` is called
-        on a thread of its own; `clock` and `sleep` count seconds."""
+        """Prepare without asking anything. `fallback` returns endpoints while the API cannot be asked, and may raise
+        DiscoveryError. `connect` is called on a thread of its own. `clock` and `sleep` count seconds."""
         self._selector = f"kubernetes.io/service-name={service}"
         self._namespace = namespace
         self._slices = EndpointSlices(member, gossip_port)
@@ -98,19 +98,19 @@ class KubernetesDiscovery(Discovery):
         self._sleep = sleep
         self._api: DiscoveryV1Api | None = None
         self._version: str | None = None
-        """The version of the state in `_slices`; None if it must be listed again."""
+        """The version of the state in `_slices`; None if the slices must be listed again."""
         self._relist_at = 0.0
         self._stream: WatchStream | None = None
         self._watched_since = 0.0
         self._setbacks = 0
-        """Number of setbacks since the last steady watch."""
+        """The number of setbacks since the last steady watch."""
         self._pause_seconds = 0.0
         self._complaint = ""
-        """Why watches keep breaking off while lists succeed."""
+        """The reason why watches keep breaking off while lists succeed; empty if they do not."""
 
     async def find(self) -> Found:
-        """Wait for a change or a new list. After a failure, return the endpoints of the fallback or the last known ones
-        immediately; the next call waits first."""
+        """Return the state after a change or a new list. After a failure, return the endpoints of the fallback or the
+        last known ones immediately; the next call waits first."""
         while True:
             pause_seconds, self._pause_seconds = self._pause_seconds, 0.0
             await self._sleep(pause_seconds)
@@ -133,16 +133,17 @@ class KubernetesDiscovery(Discovery):
                 return await self._second_best(str(fault))
 
     async def close(self) -> None:
+        """End the watch and close the connections to the API."""
         self._end_watch()
         await self._disconnect()
 
     async def _has_news(self) -> bool:
-        """List or watch; returns whether there is something to report, which is always so after a list."""
+        """List or watch. Returns whether there is something to report, which is always so after a list."""
         if self._version is None or self._clock() >= self._relist_at:
             self._end_watch()
             version = await self._list()
             if self._setbacks:
-                # It has recovered only when it can be watched again.
+                # The API has recovered only when it can be watched again.
                 self._stream = await self._watch(version)
             return True
         if self._stream is None:
@@ -156,7 +157,7 @@ class KubernetesDiscovery(Discovery):
         return False
 
     def _take(self, event: dict[str, Any]) -> bool:
-        """Process an event; returns whether anything has changed. Raises ExpiredError, ApiFaultError,
+        """Process an event. Returns whether anything has changed. Raises ExpiredError, ApiFaultError,
         BrokenWatchError."""
         kind, item = event.get("type"), event["object"]
         if kind == "ERROR":
@@ -178,7 +179,7 @@ class KubernetesDiscovery(Discovery):
     # Asking
 
     async def _list(self) -> str:
-        """Returns the version of the list. Raises ApiFaultError, ExpiredError."""
+        """Replace the slices by a complete list. Returns its version. Raises ApiFaultError, ExpiredError."""
         items: list[Any] = []
         cursor: str | None = None
         try:
@@ -197,7 +198,7 @@ class KubernetesDiscovery(Discovery):
         return version
 
     async def _page(self, cursor: str | None) -> Any:
-        """Raises ValueError where it is not JSON."""
+        """Return a page of the list, parsed. Raises ValueError if it is not JSON."""
         following = {} if cursor is None else {"_continue": cursor}
         response = await self._request("list", self._pace.list_timeout_seconds, limit=PAGE_ITEMS, **following)
         return json.loads(await _body(response, PAGE_BYTES_MAX))
@@ -217,7 +218,7 @@ class KubernetesDiscovery(Discovery):
         return WatchStream(response)
 
     async def _request(self, verb: str, bound_seconds: float, **parameters: Any) -> aiohttp.ClientResponse:
-        """An answer of status 200, its body still to come. Raises ApiFaultError, ExpiredError."""
+        """Return an answer of status 200, whose body is still to come. Raises ApiFaultError, ExpiredError."""
         if self._api is None:
             self._api = await asyncio.to_thread(_opened, self._connect)
         from kubernetes.aio.config import ConfigException
@@ -250,7 +251,7 @@ class KubernetesDiscovery(Discovery):
     # Setbacks
 
     def _end_watch(self) -> bool:
-        """Returns whether there was one, and a steady one."""
+        """End the watch. Returns whether there was one, and it was steady."""
         stream, self._stream = self._stream, None
         if stream is None:
             return False
@@ -258,7 +259,7 @@ class KubernetesDiscovery(Discovery):
         return self._is_steady()
 
     def _is_steady(self) -> bool:
-        """Whether the watch has lived for a while: then all is well again."""
+        """Return whether the watch has lived for a while; then forget all setbacks."""
         if self._clock() - self._watched_since < self._pace.steady_seconds:
             return False
         self._setbacks = 0
@@ -288,14 +289,14 @@ class KubernetesDiscovery(Discovery):
 
 
 def _opened(connect: Callable[[], ApiClient]) -> DiscoveryV1Api:
-    """Do the slow import; called on a thread."""
+    """Return the API's client. Import it, which is slow; so this is called on a thread."""
     from kubernetes.aio.client import DiscoveryV1Api
 
     return DiscoveryV1Api(connect())
 
 
 async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
-    """All of an answer. Raises ApiFaultError."""
+    """Return the whole body of an answer. Raises ApiFaultError."""
     body = bytearray()
     try:
         async for chunk in response.content.iter_any():

@@ -9,10 +9,13 @@ from gossipkv.discovery.interval import Interval
 
 
 class StaticDiscovery(Discovery):
+    """A discovery that returns a fixed list."""
+
     def __init__(self, endpoints: Sequence[str], interval_seconds: float = 60.0) -> None:
         self._endpoints = tuple(endpoints)
         self._interval = Interval(interval_seconds)
 
     async def find(self) -> Found:
+        """Return the list, after the interval except the first time."""
         await self._interval.wait()
         return Found(self._endpoints)

@@ -1,4 +1,4 @@
-"""The events of one watch: a JSON object per line, for as long as the server keeps the response open."""
+"""The events of one watch: one JSON object per line, for as long as the server keeps the response open."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 import aiohttp
 
 LINE_BYTES_MAX = 4 * 1024 * 1024
-"""An object in Kubernetes is at most 1.5 MiB long."""
+"""The maximum length of a line. An object in Kubernetes is at most 1.5 MiB long."""
 
 
 class BrokenWatchError(Exception):
-    """The watch broke; events may have been missed."""
+    """The error of a watch that broke; events may have been missed."""
 
 
 class WatchStream:
+    """The reader of one watch's events."""
+
     def __init__(self, response: aiohttp.ClientResponse, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self._response = response
         self._line_bytes_max = line_bytes_max
         self._received = bytearray()
 
     async def event(self) -> dict[str, Any] | None:
-        """The next event; None when the server has ended the watch. Raises BrokenWatchError."""
+        """Return the next event; None if the server has ended the watch. Raises BrokenWatchError."""
         line = await self._line()
         if line is None:
             return None
@@ -61,4 +63,5 @@ class WatchStream:
             raise BrokenWatchError(f"the watch of EndpointSlices broke off: {type(error).__name__}") from error
 
     def close(self) -> None:
+        """Close the response; the connection is not used again."""
         self._response.close()

@@ -1,4 +1,4 @@
-"""Bounds on what a member holds at once, and the account of what they refuse.
+"""Bounds on what a member holds at once, and the accounts of what they refuse.
 
 A bound refuses; it never waits. Each refusal is counted. The log has one warning when refusals begin and one when they
 have ended, however many there are in between. Everything here is called on the event loop.
@@ -11,11 +11,11 @@ import asyncio
 import structlog
 
 QUIET_SECONDS = 10.0
-"""Refusals have ended when there was none for this long."""
+"""Refusals have ended when there has been none for this long."""
 SMALL_BYTES = 16 * 1024
 SMALL_SHARE = 8
 """The last of this many equal parts of a bound is kept for holders of at most `SMALL_BYTES`. So probes and small writes
-are still taken while large ones use up the rest."""
+are still taken while large requests use up the rest."""
 
 log = structlog.get_logger("gossipkv.intake")
 
@@ -33,6 +33,7 @@ class Refusals:
         self._timer: asyncio.TimerHandle | None = None
 
     def count(self, **details: object) -> None:
+        """Count a refusal. The first one after a quiet time is logged, with these details."""
         loop = asyncio.get_running_loop()
         self.total += 1
         self._last = loop.time()
@@ -57,7 +58,7 @@ class Refusals:
 
 
 class Bound:
-    """A maximum of something that is held; `name` is the setting that sets it."""
+    """A maximum of something that is held. `name` is the setting that sets the limit."""
 
     def __init__(self, name: str, limit: int, remedy: str) -> None:
         self.name = name
@@ -66,14 +67,15 @@ class Bound:
         self.refusals = Refusals(name, remedy)
 
     def has_room(self, amount: int, held: int = 0) -> bool:
-        """Whether this amount fits, for a holder of `held`. What exceeds the whole bound fits while nothing is held."""
+        """Return whether this amount fits, for a holder of `held`. An amount that exceeds the whole bound fits while no
+        one else holds anything."""
         used = self.used + amount
         if amount + held > SMALL_BYTES:
             used += self.limit // SMALL_SHARE
         return used <= self.limit or self.used == held
 
     def take(self, amount: int, held: int = 0) -> bool:
-        """Take this amount if there is room for it. Otherwise count the refusal."""
+        """Take this amount and return True if there is room for it. Otherwise count the refusal and return False."""
         if not self.has_room(amount, held):
             self.refusals.count(used=self.used, limit=self.limit)
             return False
@@ -81,12 +83,13 @@ class Bound:
         return True
 
     def give_back(self, amount: int) -> None:
+        """Give back an amount that was taken."""
         self.used -= amount
         assert self.used >= 0, f"more of {self.name} was given back than was taken"
 
 
 class Share:
-    """What one holder has taken of a bound."""
+    """The part of a bound that one holder has taken."""
 
     __slots__ = ("_bound", "held")
 
@@ -96,6 +99,7 @@ class Share:
 
     @property
     def bound(self) -> Bound:
+        """The bound that this is a part of."""
         return self._bound
 
     def take(self, amount: int) -> bool:

@@ -1,13 +1,13 @@
 """One connection: what of it is held in memory, and for how long.
 
-aiohttp bounds the body of a request that is being read, and nothing else. This adds:
+aiohttp bounds the body of a request that is being read, and nothing else. This module adds:
 
 - Reads are small, so that a connection holds little before its request is judged.
 - The headers of a request are bounded as a whole, and so is what a client sends ahead of its answers (pipelining).
 - What a request has taken of the bound on bodies is given back when the request is answered.
 - Large answers are taken from a bound until the client has read them.
 
-It relies on private parts of aiohttp's RequestHandler; tests/intake holds them to what is assumed here.
+The module relies on private parts of aiohttp's RequestHandler. The tests in tests/intake check what is assumed here.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from gossipkv.intake.port import Port
 
 READ_BYTES = 32 * 1024
-"""Maximum size of a read."""
+"""The maximum size of a read."""
 BODY_BUFFER_BYTES = 16 * 1024
-"""A body that no handler reads is paused at twice this size."""
+"""If no handler reads a body, it is paused at twice this size."""
 WRITE_BUFFER_BYTES = 32 * 1024
-"""Of an answer, what may wait in memory once the bound on answers no longer counts it."""
+"""The part of an answer that may wait in memory once the bound on answers no longer counts the answer."""
 HEAD_BYTES_MAX = 64 * 1024
 AHEAD_BYTES_MAX = 32 * 1024
-"""Maximum size of requests that wait for the answer of the one before."""
+"""The maximum size of requests that wait for the answer of the one before."""
 AHEAD_REQUESTS_MAX = 2
-"""Of these requests, beyond those that arrive in one read."""
+"""The maximum number of these requests, beyond those that arrive in one read."""
 COUNTED_ANSWER_BYTES_MIN = WRITE_BUFFER_BYTES
 """Smaller answers are bounded by the number of connections."""
 ANSWER_BYTES_PER_SECOND_MIN = 1_024
@@ -53,25 +53,27 @@ class BoundedHandler(RequestHandler):
         super().__init__(manager, **settings)
         self.port = port
         self.body = Share(port.bounds.bodies)
-        """What the request under way has taken."""
+        """The part of the bound on bodies that the request under way has taken."""
         self.payload: StreamReader | None = None
         """The body of the latest request that was begun."""
         self.ahead_bytes = 0
-        """What has arrived behind that request, at least."""
+        """The minimum size of what has arrived behind that request."""
         self.head_bytes = 0
-        """What has arrived of the headers that are awaited."""
+        """The size of what has arrived of the headers that are awaited."""
         self.head_since: float | None = port.now()
-        """Since when they have been awaited; None while the connection is idle or has a request."""
+        """The time since which headers have been awaited; None while the connection is idle or has a request."""
         self._max_msg_queue_size = AHEAD_REQUESTS_MAX
         self._msg_queue_resume_size = 0
 
     @property
     def is_running(self) -> bool:
-        """Whether the code of a route runs: streamed answers have deadlines of their own."""
+        """Whether the code of a route runs. Then no deadline applies here: streamed answers have deadlines of their
+        own."""
         return self._current_request is not None
 
     @property
     def has_request_waiting(self) -> bool:
+        """Whether a request has arrived whose handling has not begun."""
         return bool(self._messages)
 
     @property
@@ -81,7 +83,7 @@ class BoundedHandler(RequestHandler):
         return payload is not None and payload.is_eof()
 
     def pause_ahead(self) -> None:
-        """Read no more until the requests that wait have been taken."""
+        """Stop reading until the requests that wait have been taken."""
         if not self._buffer_paused:
             self._pause_reading_for_buffer()
 
@@ -100,9 +102,11 @@ class BoundedHandler(RequestHandler):
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer. A large one is counted against the bound on answers; if it does not fit, 503 is sent
+        instead."""
         size = _body_bytes(resp)
         if size < COUNTED_ANSWER_BYTES_MIN or request.method == "HEAD":
-            # The usual answer, without another coroutine.
+            # Send the usual answer without another coroutine.
             return super().finish_response(request, resp, start_time)
         return self._finish_large(request, resp, start_time, size)
 
@@ -128,7 +132,7 @@ def request_of(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """The request that a handler begins."""
+    """Return the request that a handler begins, and start to count what arrives behind it."""
     assert isinstance(protocol, BoundedHandler), "all ports are bounded"
     protocol.payload = payload
     protocol.head_bytes = 0
@@ -139,7 +143,8 @@ def request_of(
 
 
 class _InParts(web.StreamResponse):
-    """A response whose body is written in parts. aiohttp would copy all of it, for as long as the client reads."""
+    """A response whose body is written in parts. aiohttp would copy the whole body, and keep it for as long as the
+    client reads."""
 
     def __init__(self, response: web.Response) -> None:
         super().__init__(status=response.status, reason=response.reason, headers=response.headers)
@@ -162,7 +167,7 @@ def _body_bytes(response: web.StreamResponse) -> int:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Stands between the transport and the handler: reads into a buffer that all connections of a port share."""
+    """The link between the transport and the handler. It reads into a buffer that all connections of a port share."""
 
     __slots__ = ("_port", "address", "handler", "slow_since", "transport")
 
@@ -172,14 +177,16 @@ class Connection(asyncio.BufferedProtocol):
         self.address = address
         self.transport: asyncio.Transport | None = None
         self.slow_since: tuple[float, int] | None = None
-        """Since when an answer has been waiting for its reader, and how much of it was left then."""
+        """The time since which an answer has been waiting for its reader, and the bytes that were left then."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Bound the write buffer, and begin to handle requests."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.handler.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """End the handler. The port counts the connection until the code of the route has ended too."""
         task = self.handler._task_handler
         self.handler.connection_lost(error)
         if task is None or task.done():
@@ -189,22 +196,27 @@ class Connection(asyncio.BufferedProtocol):
             task.add_done_callback(lambda _: self._port.closed(self))
 
     def pause_writing(self) -> None:
+        """Let the handler wait, because the client reads slowly."""
         self.handler.pause_writing()
 
     def resume_writing(self) -> None:
+        """Let the handler go on."""
         self.handler.resume_writing()
 
     def eof_received(self) -> None:
+        """Tell the handler that the client has ended its side. The transport then closes the connection."""
         self.handler.eof_received()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Return the buffer of the port; `sizehint` is ignored."""
         return self._port.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Hand what has arrived to the handler, and count it as headers or as ahead of its answer."""
         handler = self.handler
         waiter = handler._waiter
         if waiter is not None and not waiter.done():
-            # No request is under way, and none waits: these bytes begin one.
+            # No request is under way, and none waits, so these bytes begin one.
             handler.data_received(bytes(self._port.read_buffer[:nbytes]))
             if not waiter.done():
                 self._receive_head(nbytes)
@@ -232,12 +244,12 @@ class Connection(asyncio.BufferedProtocol):
             if handler.ahead_bytes > AHEAD_BYTES_MAX:
                 handler.pause_ahead()
         elif handler.ahead_bytes > HEAD_BYTES_MAX:
-            # One request with too large a head: the answer under way is the last one.
+            # One request has too large a head. The answer under way is the last one.
             self._port.bounds.large_heads.count(address=self.address)
             handler.close()
 
     def look(self, now: float) -> None:
-        """End the connection if a deadline has passed."""
+        """End the connection if a deadline has passed; `now` is the event loop's time."""
         transport = self.transport
         if transport is None:
             return

@@ -12,22 +12,22 @@ _MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class PortLimits:
-    """The settings of a port; `name` is the prefix of theirs."""
+    """The settings of a port. `name` is the prefix of their names."""
 
     name: str = "http"
     connections_max: int = 1_024
     connections_per_address_max: int = 256
     head_timeout_seconds: float = 10.0
-    """The time for a request's headers, from the opening of the connection or their first byte."""
+    """The time for a request's headers, from the opening of the connection or from their first byte."""
     answer_timeout_seconds: float = 30.0
-    """A client that takes less than `connection.ANSWER_BYTES_PER_SECOND_MIN` for this long is cut off."""
+    """A client that reads less than `connection.ANSWER_BYTES_PER_SECOND_MIN` for this long is cut off."""
     keepalive_timeout_seconds: float = 75.0
     bodies_bytes_max: int = 24 * _MIB
     answers_bytes_max: int = 32 * _MIB
 
 
 class PortBounds:
-    """What a port holds now, by the settings that bound it."""
+    """The bounds of what a port holds now, named by their settings."""
 
     def __init__(self, limits: PortLimits) -> None:
         name = limits.name
@@ -63,9 +63,10 @@ class PortBounds:
 
     @property
     def bounds(self) -> Iterable[Bound]:
+        """All bounds, for the metrics."""
         return self.connections, self.per_address, self.bodies, self.answers
 
     @property
     def cuts(self) -> Iterable[Refusals]:
-        """Causes for which connections are ended or kept waiting."""
+        """The causes for which connections are ended or kept waiting."""
         return self.slow_heads, self.slow_readers, self.large_heads, self.not_accepted

@@ -1,8 +1,8 @@
 """A port: accepts connections within bounds, and hands them to aiohttp.
 
-The port accepts by itself, because no server of asyncio can refuse a connection, and because uvloop stops listening
-when there is no file descriptor for one. A connection beyond a bound is told 503 and closed. The last connections are
-kept for addresses that have few, so that one address cannot keep probes out. No address is exempt.
+The port accepts by itself, because no server of asyncio can refuse a connection. Moreover, uvloop stops listening
+when there is no file descriptor for a connection. A connection beyond a bound is answered 503 and closed. The last
+connections are kept for addresses that have few, so that one address cannot keep probes out. No address is exempt.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from gossipkv.intake.limits import PortBounds
 
 BACKLOG = 1024
 ACCEPTED_AT_ONCE = 64
-"""Maximum number of connections accepted before other work gets its turn."""
+"""The maximum number of connections accepted before other work gets its turn."""
 RETRY_SECONDS = 0.25
-"""How long the port waits for a file descriptor before it tries again."""
+"""The time that the port waits for a file descriptor before it tries again."""
 KEPT_SHARE = 32
 """One of this many connections is kept for addresses that have fewer than `FEW_CONNECTIONS`."""
 FEW_CONNECTIONS = 4
 LOOK_SECONDS = 1.0
 
 Overloaded = Callable[[str], web.Response]
-"""The answer with status 503 and this detail."""
+"""The function that returns an answer with status 503 and this detail."""
 
 
 class Port:
@@ -46,7 +46,7 @@ class Port:
         self._settings: dict[str, Any] = {
             "loop": self._loop,
             "access_log": None,
-            # What is decompressed passes any limit.
+            # Decompressed bodies could exceed any limit.
             "auto_decompress": False,
             "keepalive_timeout": bounds.limits.keepalive_timeout_seconds,
             "read_bufsize": BODY_BUFFER_BYTES,
@@ -84,15 +84,17 @@ class Port:
 
     @property
     def number(self) -> int:
-        """The port that is listened on."""
+        """The number of the port that is listened on."""
         return int(self._sockets[0].getsockname()[1])
 
     @property
     def has_connections(self) -> bool:
+        """Whether any connection is open, or its last request still runs."""
         return bool(self._connections)
 
     async def stop(self, seconds: float) -> None:
-        """Accept no more, answer complete requests within this time, and close all connections. Idempotent."""
+        """Accept no further connections, answer complete requests within this time, and close all connections.
+        Idempotent."""
         self._close_sockets()
         if self._opening:
             await asyncio.wait(self._opening)
@@ -120,7 +122,7 @@ class Port:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Most often there is no file descriptor. Whatever it is, trying again at once would only spin.
+                # Most often there is no file descriptor. Whatever the cause, trying again at once would only spin.
                 self.bounds.not_accepted.count(reason=error.strerror, consequence="new connections wait")
                 self._loop.remove_reader(listening)
                 self._loop.call_later(RETRY_SECONDS, self._accept_again, listening)
@@ -179,7 +181,7 @@ class Port:
         accepted.close()
 
     def closed(self, connection: Connection) -> None:
-        """Called when a connection is closed and its last request has ended."""
+        """Stop counting a connection. Called when it is closed and its last request has ended."""
         if connection not in self._connections:
             return
         del self._connections[connection]

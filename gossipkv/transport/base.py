@@ -1,7 +1,7 @@
 """What a node needs of its transport: exchanges of one frame for one frame.
 
-A frame is an encoded envelope. An exchange either returns the peer's answer or raises ExchangeError; a
-failed exchange may still have reached the peer. The caller keeps at most one exchange with a peer under way
+A frame is an encoded envelope. An exchange either returns the peer's answer or raises ExchangeError. A
+failed exchange may still have reached the peer. The caller has at most one exchange with a peer under way
 at a time.
 """
 
@@ -22,7 +22,7 @@ class Fault(enum.Enum):
 
 
 class ExchangeError(Exception):
-    """No answer from the peer."""
+    """The error of an exchange that brought no answer from the peer."""
 
     def __init__(self, fault: Fault, detail: str) -> None:
         super().__init__(detail)
@@ -31,14 +31,16 @@ class ExchangeError(Exception):
 
 
 class RefusedError(Exception):
-    """Raised by a serving node: the frame will not be answered, and the sender gets the reason."""
+    """The error that a serving node raises to refuse a frame. The sender gets the text as the reason."""
 
 
 Serve = Callable[[bytes], Awaitable[bytes]]
-"""Answers one frame. May raise RefusedError."""
+"""The function that answers one frame. May raise RefusedError."""
 
 
 class Transport(Protocol):
+    """A means to exchange frames with peers, and to answer theirs."""
+
     @property
     def endpoint(self) -> str:
         """The endpoint at which peers reach this transport, once started."""
@@ -49,7 +51,7 @@ class Transport(Protocol):
         ...
 
     async def exchange(self, endpoint: str, frame: bytes) -> bytes:
-        """Raises ExchangeError."""
+        """Send a frame to an endpoint and return the answer. Raises ExchangeError."""
         ...
 
     async def close(self) -> None:

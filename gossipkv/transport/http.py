@@ -4,13 +4,13 @@ A peer may be slow, broken or hostile. So every wait has a deadline, every body 
 nothing is decompressed, and all frames together are bounded (`intake`). The client closes idle connections before the
 server does: a request must not be sent on a connection that the other end is closing.
 
-| status | means | at the client |
+| status | meaning | at the client |
 | --- | --- | --- |
 | 200 | the answer | returned |
-| 409 | the node refuses the frame, and says why; only the words of a member are kept | REFUSED |
-| 502, 503, 504 | overloaded, or something in between that found no node | UNREACHABLE |
+| 409 | the node refuses the frame and says why; only a reason that members give is kept | REFUSED |
+| 502, 503, 504 | the node is overloaded, or a proxy has found no node | UNREACHABLE |
 | another 4xx or 5xx | the request is wrong, or the node failed on it | REFUSED |
-| anything else | no gossipkv | MALFORMED |
+| anything else | the server is not gossipkv | MALFORMED |
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _MEMBERS_REFUSAL = re.compile(
     r"|the member is stopping"
     r"|the cluster was told to forget this member's data: it starts again without them"
 )
-"""What a member says that refuses a frame, as far as others log it."""
+"""The reasons with which members refuse frames. Only these are logged by the sender."""
 
 GOSSIP_LIMITS = PortLimits(
     name="gossip",
@@ -72,11 +72,11 @@ _logger.addFilter(ClientFaults())
 
 
 class HttpTransport:
-    """Serves on `host:port`, where port 0 means any free one.
+    """A transport that serves on `host:port`; port 0 means any free one.
 
-    `advertise` is the URL under which peers reach it, where that differs from `http://host:port`: it must
-    be given when `host` stands for all addresses. `exchange_timeout_s` bounds an exchange as a whole, and,
-    for a server, the arrival of a request and the departure of its answer.
+    `advertise` is the URL at which peers reach it, if that differs from `http://host:port`. It must be given if `host`
+    stands for all addresses. `exchange_timeout_s` bounds an exchange as a whole; for a server, it bounds the arrival of
+    a request and the departure of its answer.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class HttpTransport:
             "find out which members send so much (gossipkv status lists them), look at gossipkv_commit_seconds for a "
             f"slow volume, or raise {limits.name}_requests_max",
         )
-        """Requests under way."""
+        """The requests under way."""
         self.slow_bodies = Refusals(
             f"{limits.name}_body_timeout", "look for members on a slow network, or raise exchange_timeout_s"
         )
@@ -117,6 +117,7 @@ class HttpTransport:
 
     @property
     def endpoint(self) -> str:
+        """The URL at which peers reach this transport; before `start`, its port may still be 0."""
         if self._advertise is not None:
             return self._advertise
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -124,10 +125,11 @@ class HttpTransport:
 
     @property
     def accounts(self) -> Iterable[Bound | Refusals]:
-        """What the server holds and what it refuses."""
+        """The accounts of what the server holds and what it refuses, for the metrics."""
         return (*self.bounds.bounds, *self.bounds.cuts, self.requests, self.slow_bodies, self.large_bodies)
 
     async def start(self, serve: Serve) -> None:
+        """Begin to answer frames. Raises OSError, whose text names the setting of the port."""
         self._serve = serve
         server = Port(self._respond, self.bounds, _overloaded, logger=_logger, lingering_time=_LINGERING_TIME_S)
         try:
@@ -153,6 +155,7 @@ class HttpTransport:
         )
 
     async def close(self) -> None:
+        """Close connections of the client at once; give requests that are being answered half a second. Idempotent."""
         session, self._session = self._session, None
         server, self._server = self._server, None
         if session is not None:
@@ -163,6 +166,8 @@ class HttpTransport:
     # The client.
 
     async def exchange(self, endpoint: str, frame: bytes) -> bytes:
+        """Post a frame to an endpoint and return the answer. Raises ExchangeError; its text holds no words of a
+        stranger."""
         if self._session is None:
             raise ExchangeError(Fault.UNREACHABLE, "this transport is closed")
         try:
@@ -174,10 +179,10 @@ class HttpTransport:
             detail = f"{endpoint} did not answer within {self._exchange_timeout_s} s"
             raise ExchangeError(Fault.TIMEOUT, detail) from error
         except aiohttp.ClientResponseError as error:
-            # The message quotes the answer.
+            # The text of the error is not passed on, because it quotes the answer.
             raise ExchangeError(Fault.MALFORMED, f"{endpoint} does not speak HTTP") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: the endpoint, which a peer may have made up, is not a URL.
+            # ValueError: the endpoint is not a URL. A peer may have made it up.
             detail = f"{endpoint} cannot be reached: {_reason(error)}"
             raise ExchangeError(Fault.UNREACHABLE, detail) from error
 
@@ -242,10 +247,10 @@ class HttpTransport:
 
 
 def _reason(error: Exception) -> str:
-    """The system's own words for a connection that was not made: aiohttp wraps them in its settings."""
+    """Return the system's own words for a connection that was not made: aiohttp wraps them in its settings."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, OSError) and cause.errno:
-        # A failed look-up of a name has numbers of its own.
+        # A failed look-up of a name has error numbers of its own.
         return cause.strerror if isinstance(cause, socket.gaierror) and cause.strerror else os.strerror(cause.errno)
     return str(cause) or type(cause).__name__
 
@@ -255,8 +260,9 @@ def _overloaded(detail: str) -> web.Response:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ExchangeError:
-    """Keep of the answer its status, and of a 409 what only a member says. A sender that makes members dial a stranger
-    must not read the stranger's answer in their logs."""
+    """Return the error for an answer other than 200. Of the answer, keep only the status, and the text of a 409 if a
+    member would say it. A sender that makes members dial a stranger must not read the stranger's answer in their
+    logs."""
     detail = f"status {response.status}"
     if response.status == 409:
         excerpt = await response.content.read(_REFUSAL_BYTES_MAX)

@@ -1,6 +1,6 @@
 """A network in memory with the faults of real networks, chosen by a seed.
 
-`NetworkFaults` decides what becomes of each frame and knows no clock: the simulation asks it with a heap of
+`NetworkFaults` decides what happens to each frame, and has no clock. The simulation asks it with a heap of
 virtual time, `MemoryNetwork` with an event loop. Frames travel as bytes here too, so that what works in
 memory has been through the codec.
 """
@@ -24,14 +24,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """Probabilities, 0 to 1, per frame (delay and reorder: per copy that arrives)."""
+    """The probabilities of faults, 0 to 1, per frame (delay and reorder: per copy that arrives)."""
 
     drop: float = 0.0
     duplicate: float = 0.0
     delay: float = 0.0
-    """Of arriving `delay_ms_min` to `delay_ms_max` late."""
+    """The probability that a copy arrives `delay_ms_min` to `delay_ms_max` late."""
     reorder: float = 0.0
-    """Of being held back for more than `delay_ms_max`, so that frames sent later arrive earlier."""
+    """The probability that a copy is held back for more than `delay_ms_max`, so frames sent later arrive earlier."""
     delay_ms_min: int = 0
     delay_ms_max: int = 100
 
@@ -40,18 +40,18 @@ NO_FAULTS = FaultRates()
 
 
 class NetworkFaults:
-    """What becomes of each frame. The same seed and the same calls give the same plans."""
+    """The decisions about what happens to each frame. The same seed and the same calls give the same plans."""
 
     def __init__(self, rng: random.Random, rates: FaultRates = NO_FAULTS) -> None:
         self.rates = rates
-        """May be replaced at any time."""
+        """The present probabilities; they may be replaced at any time."""
         self.fired: Counter[str] = Counter()
-        """The number of each fault: `drops`, `duplicates`, `delays`, `reorders`, `cuts`."""
+        """The number of faults of each kind: `drops`, `duplicates`, `delays`, `reorders`, `cuts`."""
         self._rng = rng
         self._cuts: set[tuple[str, str]] = set()
 
     def cut(self, source: str, destination: str) -> None:
-        """Lose all frames in this direction; those in the other direction arrive."""
+        """Lose all frames in this direction. Frames in the other direction still arrive."""
         self._cuts.add((source, destination))
 
     def partition(self, *sides: Collection[str]) -> None:
@@ -64,7 +64,8 @@ class NetworkFaults:
         self._cuts.clear()
 
     def plan(self, source: str, destination: str) -> list[int]:
-        """After how many ms copies of a frame arrive: none when it is lost, two when it is duplicated."""
+        """Return after how many ms each copy of a frame arrives: no copy if the frame is lost, two if it is
+        duplicated."""
         if (source, destination) in self._cuts:
             self.fired["cuts"] += 1
             return []
@@ -90,7 +91,7 @@ class NetworkFaults:
 
 
 class MemoryNetwork:
-    """Joins the transports of one process by their endpoints."""
+    """The transports of one process, joined by their endpoints."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class MemoryNetwork:
         self.exchange_timeout_ms = exchange_timeout_ms
         self.frame_bytes_max = frame_bytes_max
         self.transports: dict[str, MemoryTransport] = {}
-        """Those that serve, by endpoint."""
+        """The transports that serve, by endpoint."""
 
 
 Answer = bytes | ExchangeError
@@ -122,15 +123,18 @@ class MemoryTransport:
 
     @property
     def endpoint(self) -> str:
+        """The endpoint that this transport was made with; it is valid before `start` too."""
         return self._endpoint
 
     async def start(self, serve: Serve) -> None:
+        """Begin to answer frames. Raises OSError if another transport of the network serves this endpoint."""
         if self._endpoint in self._network.transports:
             raise OSError(errno.EADDRINUSE, f"the endpoint {self._endpoint} is in use")
         self._serve = serve
         self._network.transports[self._endpoint] = self
 
     async def exchange(self, endpoint: str, frame: bytes) -> bytes:
+        """Send a frame through the faults of the network, and return the first answer. Raises ExchangeError."""
         if self._is_closed:
             raise ExchangeError(Fault.UNREACHABLE, "this transport is closed")
         loop = asyncio.get_running_loop()
@@ -151,6 +155,7 @@ class MemoryTransport:
         return answer
 
     async def close(self) -> None:
+        """Stop answering, and fail exchanges under way as unreachable. Idempotent."""
         self._is_closed = True
         if self._network.transports.get(self._endpoint) is self:
             del self._network.transports[self._endpoint]
@@ -162,7 +167,7 @@ class MemoryTransport:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _arrive(self, endpoint: str, frame: bytes, answered: asyncio.Future[Answer]) -> None:
-        """One copy of a request arrives."""
+        """Deliver one copy of a request."""
         peer = self._network.transports.get(endpoint)
         if peer is None:
             _settle(answered, ExchangeError(Fault.UNREACHABLE, f"no one serves {endpoint}"))
@@ -201,6 +206,6 @@ class MemoryTransport:
 
 
 def _settle(answered: asyncio.Future[Answer], answer: Answer) -> None:
-    """The first answer wins; later ones, and those after the deadline, are dropped."""
+    """Set the answer if there is none yet. Later answers, and those after the deadline, are dropped."""
     if not answered.done():
         answered.set_result(answer)
