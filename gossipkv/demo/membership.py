@@ -1,4 +1,4 @@
-"""A member is killed, found out, and comes back."""
+"""A member is killed, the others notice, and it comes back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from gossipkv.demo.stage import Stage
 
 
 async def membership(stage: Stage) -> None:
+    """Show how a killed member is found dead, comes back with its disk, and leaves. Raises DemoFailedError."""
     first, *_, last = stage.names
     say = stage.say
     await stage.client(first).table("colours").put("sky", b"blue")
@@ -15,7 +16,7 @@ async def membership(stage: Stage) -> None:
     say(f"\n{last} is killed without a word, as by a power cut.")
     await stage.kill(last)
     await stage.until_status(first, last, DEAD)
-    say("No message said so: it answered no ping, direct or through the other, and refuted no suspicion.")
+    say("No message said so: it answered no ping, direct or through the other, and did not refute the suspicion.")
     say(f"So {first} now counts it as dead: {await stage.statuses(first)}.")
 
     await stage.client(first).table("colours").put("sky", b"grey")
@@ -25,9 +26,9 @@ async def membership(stage: Stage) -> None:
     await stage.start(last)
     await stage.until_status(first, last, ALIVE)
     value = await stage.value(last, "colours", "sky")
-    say(f"It is alive again, and was ready only after it had caught up: it answers {value!r}.")
+    say(f"It is alive again. It was ready only after it had caught up: it answers {value!r}.")
 
     say(f"\nNow {last} is told to stop, and leaves the cluster.")
     await stage.stop(last)
     await stage.until_status(first, last, LEFT)
-    say(f"It has left, and is not looked for as a dead one is: {await stage.statuses(first)}.")
+    say(f"It has left. Unlike a dead member, it is not looked for: {await stage.statuses(first)}.")

@@ -1,4 +1,4 @@
-"""The network splits; both sides go on; it heals."""
+"""The network splits, both sides take writes, and the network heals."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from gossipkv.demo.stage import Stage
 
 
 async def partition(stage: Stage) -> None:
+    """Show that both sides of a split network take writes, and that all are equal after it heals. Raises
+    DemoFailedError."""
     first, second, last = stage.names
     say = stage.say
     await stage.client(first).table("flags").put("theme", b"light")
@@ -18,7 +20,7 @@ async def partition(stage: Stage) -> None:
     await stage.client(last).table("flags").put("right", b"written on the right")
     await stage.client(first).table("flags").put("theme", b"dark, from the left")
     await stage.client(last).table("flags").put("theme", b"dark, from the right")
-    say("Both sides take reads and writes. Each has written a row of its own, and both have changed the same one.")
+    say("Both sides take reads and writes. Each has written a row of its own, and both have changed the same row.")
     for name in stage.names:
         value = await stage.value(name, "flags", "theme")
         say(f"  {name}: theme is {value!r}, fingerprint {await stage.fingerprint(name)}")
@@ -31,4 +33,4 @@ async def partition(stage: Stage) -> None:
         value = await stage.value(name, "flags", "theme")
         fingerprint = await stage.fingerprint(name)
         say(f"  {name}: rows {', '.join(rows)}; theme is {value!r}, fingerprint {fingerprint}")
-    say("Nothing was lost; of the two changes to one row the later one stands everywhere.")
+    say("No row was lost. Of the two changes to one row, the later one stands everywhere.")

@@ -1,4 +1,4 @@
-"""A member that missed a write is brought up by the read that finds it out."""
+"""A member has missed a write, and the read that notices repairs it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from gossipkv.demo.stage import Stage
 
 
 async def read_repair(stage: Stage) -> None:
+    """Show that a read with `r=2` repairs a member that missed a write. Raises DemoFailedError."""
     first, second, last = stage.names
     say = stage.say
     await stage.client(first).table("settings").put("limit", b"10")
@@ -22,6 +23,6 @@ async def read_repair(stage: Stage) -> None:
     value = await stage.value(last, "settings", "limit", r=2)
     say(f"A read with r=2 asks another member too, merges, and answers {value!r}.")
     value = await stage.value(last, "settings", "limit")
-    say(f"It has repaired what it found behind: a plain read at {last} now answers {value!r}.")
+    say(f"The read has also repaired the copy that was behind: a plain read at {last} now answers {value!r}.")
     await stage.until(stage.are_equal, "all hold the same")
     say("Without that read, the next round of gossip would have brought the row.")

@@ -1,4 +1,4 @@
-"""Two clients fill one cart on two sides of a split network; nothing they put in is lost."""
+"""Two clients fill one cart on two sides of a split network, and no item is lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from gossipkv.demo.stage import Stage
 
 
 async def siblings(stage: Stage) -> None:
+    """Show that a table with siblings keeps concurrent writes until a client merges them. Raises DemoFailedError."""
     first, second, last = stage.names
     say = stage.say
     carts = {name: stage.client(name).table("carts", resolve=_union) for name in stage.names}
@@ -31,12 +32,12 @@ async def siblings(stage: Stage) -> None:
     await stage.until(stage.are_equal, "all hold the same")
     read = await carts[second].get("ada")
     assert read is not None
-    say(f"Neither write knew of the other, so both stand, at every member: {_listed(read.siblings)}.")
+    say(f"Neither write knew of the other, so every member keeps both: {_listed(read.siblings)}.")
 
     merged = read.value or b""
     await carts[second].put("ada", merged, context=read.context)
     await stage.until(stage.are_equal, "all hold the same")
-    say(f"\nA client puts their union, {merged.decode()}, with the context of what it has read: that replaces both.")
+    say(f"\nA client puts their union, {merged.decode()}, with the context that it has read. This replaces both.")
     for name in stage.names:
         read = await carts[name].get("ada")
         assert read is not None

@@ -22,12 +22,12 @@ _SILENCE_SECONDS = 60.0
 
 
 def relay_host(index: int) -> str:
-    """The address at which a member is reached by others; all of 127.0.0.0/8 is this machine."""
+    """Return the address at which others reach a member; all of 127.0.0.0/8 is this machine."""
     return f"127.0.1.{index + 1}"
 
 
 class Wire:
-    """Use as `async with`. Raises OSError where a port cannot be had."""
+    """A network of relays, one per member. Use it as `async with`, which raises OSError if a port is not available."""
 
     def __init__(self, members: Sequence[PlannedMember]) -> None:
         self._members = members
@@ -54,12 +54,15 @@ class Wire:
         self._sides = {member: number for number, side in enumerate(sides) for member in side}
 
     def heal(self) -> None:
+        """Let all members reach each other again."""
         self._sides = {}
 
     def joins(self, source: str, target: str) -> bool:
+        """Return whether two members can reach each other."""
         return self._sides.get(source) == self._sides.get(target)
 
     async def pass_on(self, member: PlannedMember, frame: bytes) -> web.Response:
+        """Forward a frame to a member and return its answer. Raises aiohttp.ClientError, OSError."""
         url = f"http://{HOST}:{member.gossip_port}{PATH}"
         headers = {"Content-Type": CONTENT_TYPE}
         async with self._session.post(url, data=frame, headers=headers, allow_redirects=False) as answer:
@@ -81,6 +84,6 @@ class _Relay:
                 return await self._wire.pass_on(self._member, frame)
         except (DecodeError, aiohttp.ClientError, OSError) as error:
             return web.Response(status=502, text=str(error))
-        # A cut network does not answer, and the sender would wait for its deadline. This answer ends the wait earlier.
+        # A cut network does not answer, and the sender would wait until its deadline. This ends the wait earlier.
         await asyncio.sleep(0.2)
         return web.Response(status=504, text="nothing gets through")

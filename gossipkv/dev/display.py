@@ -1,4 +1,4 @@
-"""What `gossipkv dev` shows: a live table on a terminal, and lines on changes elsewhere."""
+"""What `gossipkv dev` shows: a live table on a terminal; otherwise, lines on changes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ _COLOURS = {READY: "green", ENDED: "red"}
 
 @contextmanager
 def live_table() -> Iterator[Show]:
+    """Show the members as a table that is replaced on each call."""
     with Live(auto_refresh=False) as live:
         yield lambda sights: live.update(_rendered(sights), refresh=True)
 
 
 def lines(say: Callable[[str], None]) -> Show:
-    """A line when a member's state changes, and one when all hold the same rows for the first time."""
+    """Return a function that says a line when a member's state changes, and one when all hold the same rows for the
+    first time."""
     states: dict[str, str] = {}
     has_converged = False
 
@@ -46,6 +48,7 @@ def lines(say: Callable[[str], None]) -> Show:
 
 
 def ending(exit_code: int | None) -> str:
+    """Return how a process ended, in words: by signal if the code is negative, unspecified if it is None."""
     if exit_code is None:
         return "ended"
     return f"ended by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
@@ -84,6 +87,6 @@ def _figures(sight: Sight) -> tuple[str, str, str | Text, str]:
         return ("", "", "", "")
     user, system = sight.shards["usr"], sight.shards["sys"]
     behind = user["rows_behind"] + system["rows_behind"]
-    # Another server may be at the port of a member.
+    # Another server may listen on the port of a member, so what it says is escaped.
     fingerprint = Text(escaped(str(user["fingerprint"])))
     return (f"{user['rows']:,}", f"{behind:,}", fingerprint, age_text(user["last_sync_seconds"]))

@@ -1,4 +1,4 @@
-"""Which members a local cluster has, with which ports and files."""
+"""The members of a local cluster, with their ports and files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from gossipkv.settings import Value, to_toml
 HOST = "127.0.0.1"
 CLUSTER = "gossipkv-dev"
 GOSSIP_PORT_OFFSET = 100
-"""The distance of gossip ports from the HTTP ports, which are consecutive."""
+"""The distance of a member's gossip port from its HTTP port. HTTP ports are consecutive."""
 NODES_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedMember:
+    """A member of a local cluster, with its ports and files."""
+
     name: str
     http_port: int
     gossip_port: int
@@ -27,6 +29,7 @@ class PlannedMember:
 
     @property
     def url(self) -> str:
+        """The URL of the member's HTTP API."""
         return f"http://{HOST}:{self.http_port}"
 
     @property
@@ -36,7 +39,8 @@ class PlannedMember:
 
 
 def plan(nodes: int, data_dir: Path, http_port: int) -> list[PlannedMember]:
-    """Members `gossipkv-0` and so on. Their data are kept between runs."""
+    """Return the members, named `gossipkv-0` and so on, with consecutive HTTP ports. Their data are kept between
+    runs."""
     assert 1 <= nodes <= NODES_MAX < GOSSIP_PORT_OFFSET
     return [
         PlannedMember(
@@ -52,8 +56,8 @@ def plan(nodes: int, data_dir: Path, http_port: int) -> list[PlannedMember]:
 
 
 def write(members: list[PlannedMember], advertised: Mapping[str, str] | None = None) -> None:
-    """Directories, and a settings file per member. `advertised`: the host at which others reach each member, by name,
-    where it is not that which it serves on. Raises OSError."""
+    """Create the directories, and write a settings file per member. `advertised` gives the host at which others reach a
+    member, by name, if it differs from the host that the member serves on. Raises OSError."""
     for member, content in _settings_files(members, advertised or {}):
         for directory in (member.data_dir, member.log.parent):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,7 +79,7 @@ def _settings_files(members: list[PlannedMember], advertised: Mapping[str, str])
             "peers": peers,
             "retry_ms_max": 2_000,
             "log_format": "console",
-            # A cluster that is ended at the keyboard has no clients to drain.
+            # A cluster that is stopped at the keyboard has no clients to drain.
             "drain_s": 0.0,
         }
         yield member, "# Written by `gossipkv dev` at each start.\n" + to_toml(values)

@@ -1,6 +1,6 @@
 """Starts the members, watches them, and stops them.
 
-A member is watched through its process and through its API, so that a member that died and was restarted by hand is
+A member is watched through its process and through its API. So a member that died and was restarted by hand is
 also seen. The supervisor itself restarts members only if that option is set.
 """
 
@@ -21,7 +21,7 @@ from gossipkv.dev.process import MemberProcess
 _POLL_S = 0.5
 _ANSWER_TIMEOUT_S = 2.0
 _STOP_TIMEOUT_S = 15.0
-"""The time for a graceful stop of all members; those that still run are killed."""
+"""The time for a graceful stop of all members; members that still run are then killed."""
 _RESTART_PAUSE_POLLS = 4
 
 STARTING = "starting"
@@ -37,12 +37,12 @@ class Sight:
 
     member: PlannedMember
     pid: int | None
-    """None where the process is not the supervisor's."""
+    """The process id; None if the supervisor's process of this member does not run."""
     state: str
     exit_code: int | None
-    """Of a member that ended."""
+    """The exit code of a member that ended; otherwise None."""
     shards: dict[str, Any] | None
-    """The member's own figures; None where it does not answer."""
+    """The member's own figures; None if it does not answer."""
 
 
 class _Watched:
@@ -70,7 +70,8 @@ class _Watched:
 
 
 class Supervisor:
-    """`show` is called with the states twice per second. `environment` is that of the members, without settings."""
+    """The parent of all members of a local cluster. It calls `show` with their states twice per second. `environment`
+    is passed on to the members, without settings of gossipkv."""
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class Supervisor:
         self._processes: list[MemberProcess] = []
 
     async def run(self) -> None:
-        """Run until SIGINT, SIGTERM or SIGHUP; a second signal kills the members."""
+        """Run until SIGINT, SIGTERM or SIGHUP. A second signal kills the members."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop_requested)
@@ -114,7 +115,7 @@ class Supervisor:
         return _Watched(member, process, client)
 
     async def _restart(self, watched: _Watched) -> None:
-        """Restart a member after a pause: one that keeps ending immediately must not keep the machine busy."""
+        """Restart a member after a pause: a member that keeps ending immediately must not keep the machine busy."""
         watched.polls_since_end += 1
         if watched.polls_since_end > _RESTART_PAUSE_POLLS and not self._stopping.is_set():
             watched.polls_since_end = 0
