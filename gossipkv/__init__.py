@@ -1,7 +1,6 @@
 """gossipkv: a key-value store that replicates by gossip. These are its public names.
 
-Each is imported when it is first used: a program that wants the client does not pay for the store, and the other way
-round.
+Each name is imported when it is first used: a program that uses only the client does not import the store.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _MODULES = {
     "Node": "gossipkv.embedded",
     "NodeTable": "gossipkv.embedded",
 }
-"""All others are in gossipkv.client."""
+"""The modules of some names. All other names are in gossipkv.client."""
 
 __all__ = [
     "BatchOutcome",

@@ -1,4 +1,4 @@
-"""A node put together from settings: what `gossipkv serve` runs, and what another program embeds."""
+"""Builds a node from settings: the node that `gossipkv serve` runs, or that another program embeds."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ from gossipkv.storage.set_aside import all_set_aside, set_aside
 from gossipkv.transport.http import GOSSIP_LIMITS, HttpTransport
 from gossipkv.unshared_rows import ROWS_FILE, write_unshared_rows
 
-# The steps of a graceful stop, each at most its share of `stop_timeout_s`: together they must end before that.
+# Each step of a graceful stop takes at most its share of `stop_timeout_s`. Together they must end before that.
 DRAIN_SHARE = 0.25
 LEAVE_SHARE = 0.25
 SHUTDOWN_SHARE = 0.1
-"""Taken twice for a body that is still coming: until it is cut off, and for the handler to end."""
+"""This share is taken twice for a body that is still arriving: until it is cut off, and for the handler to end."""
 STORAGE_SHARE = 0.2
 
 log = structlog.get_logger("gossipkv")
 
 
 def member_of(settings: Settings) -> str:
+    """Return the member's name: the setting, or the host name if it is empty."""
     return settings.member or socket.gethostname()
 
 
 def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> Node:
-    """A node that has not been started; `endpoints` are its addresses for others, by protocol. Raises
-    SettingsError, StorageError."""
+    """Build a node and open its data; the node is not started. `endpoints` are its addresses for others, by protocol.
+    Raises SettingsError, StorageError."""
     try:
         options = ReplicaOptions(
             cluster=settings.cluster,
@@ -115,15 +116,15 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
 
 
 def set_outdated_data_aside(settings: Settings, replica: ReplicaId, fence: Fence | None) -> None:
-    """Set the data of a stopped, fenced node aside; the next node starts without data. Raises
-    StorageError."""
+    """Set the data of a stopped, fenced node aside, so that the next node starts without data. Also list the rows that
+    no other member is known to have. Raises StorageError."""
     now_ms = wall_clock_ms()
     account = Account.of(replica, fence, now_ms)
     path = set_aside(Path(settings.data_dir), account).resolve()
     try:
         unshared = write_unshared_rows(path, account)
     except (StorageError, OSError) as error:
-        # The data are safe, and the list can be made from them at any time.
+        # The data are safe, and `gossipkv set-aside list` can make the list from them at any time.
         log.error("unshared_rows_not_listed", path=str(path), reason=str(error), remedy="gossipkv set-aside list")
         unshared = None
     log.error(
@@ -141,6 +142,7 @@ def set_outdated_data_aside(settings: Settings, replica: ReplicaId, fence: Fence
 
 
 def api_options(settings: Settings) -> ApiOptions:
+    """Return the options of the HTTP API that the settings ask for."""
     return ApiOptions(
         value_bytes_max=settings.value_bytes_max,
         page_rows_max=settings.page_rows_max,

@@ -1,8 +1,8 @@
-"""Whether the process runs out of file descriptors.
+"""Notices when the process runs out of file descriptors.
 
-Without a free descriptor, new connections of clients and peers wait (`intake/port.py`), and this member can make none,
-which looks like a peer that is not reached. So the open descriptors are counted. A shortage is logged once when it
-begins, and once when it ends.
+Without a free descriptor, new connections of clients and peers wait (`intake/port.py`), and this member can open no
+connections, so its peers seem unreachable. Therefore the open descriptors are counted. A shortage is logged once when
+it begins, and once when it ends.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ class DescriptorStatus:
     """A member's report on its file descriptors."""
 
     open: int | None
-    """None where the system does not tell."""
+    """The number of open descriptors; None if the system does not tell."""
     limit: int | None
+    """The maximum number; None if there is none."""
     short_seconds: float | None
-    """How long there have been too few; None while there are enough."""
+    """The time for which there have been too few; None while there are enough."""
 
 
 def count_open() -> int | None:
-    """The number of open descriptors. Where none is left to count them with, it is the limit."""
+    """Return the number of open descriptors; None if the system does not tell. If no descriptor is left to count them
+    with, return the limit."""
     try:
         return sum(1 for _ in Path("/dev/fd").iterdir())
     except OSError as error:
@@ -42,13 +44,13 @@ def count_open() -> int | None:
 
 
 def limit() -> int | None:
-    """None: there is none."""
+    """Return the maximum number of open descriptors; None if there is none."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
 
 
 class Descriptors:
-    """The descriptors of this process; `now` counts seconds."""
+    """The watch on this process's descriptors. `now` counts seconds."""
 
     def __init__(
         self,
@@ -65,7 +67,8 @@ class Descriptors:
         self._most: int | None = None
 
     def look(self) -> None:
-        """Count, unless that was done a moment ago."""
+        """Count the descriptors, unless this was done less than `LOOK_SECONDS` ago. Log the beginning and the end of a
+        shortage."""
         now = self._now()
         if self._looked_at is not None and now - self._looked_at < LOOK_SECONDS:
             return
@@ -87,5 +90,6 @@ class Descriptors:
             log.warning("file_descriptors_enough_again", open=self._open, limit=self._most)
 
     def status(self) -> DescriptorStatus:
+        """Return what the last look found."""
         since = self._short_since
         return DescriptorStatus(self._open, self._most, None if since is None else self._now() - since)

@@ -1,13 +1,13 @@
 """Divides a batch that needs more room than one transaction should take.
 
 LMDB writes a changed page to a free one and frees the old page two commits later. A transaction that took the last free
-page would leave none for the next one, and without a next one nothing becomes free: so a transaction takes a share of
-what is free. What may be divided, and how:
+page would leave none for the next one, and without a next one no page becomes free. So a transaction takes only a share
+of what is free. What may be divided, and how:
 
 - inputs, into runs of neighbours: their order stays;
 - a write, into its operations, which stay in order;
-- rows from a peer: they may come without their ranges, which claim nothing, in any number of pieces. Then the whole is
-  taken in as it came: its rows are here already, and it says what is covered.
+- rows from a peer, into any number of pieces. The pieces come without ranges, so they claim nothing. Afterwards the
+  whole is taken in as it came: its rows are here already, and it says what is covered.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from gossipkv.core.protocol.messages import Delta, Envelope, RowCopy, WalkRows
 
 PAGE_BYTES = 4096
 PAGES_PER_ROW = 4
-"""Pages that one row changes among others: leaves of rows, journal, leaves (or deadlines) and fingerprint. The rows
-of a transaction share the branches above, and what is written in order: entries of the journal, and of tombstones."""
+"""The number of pages that only one row changes: leaves of rows, journal, leaves (or deadlines) and fingerprint. The
+rows of a transaction share the branches above, and entries that are written in order (journal, tombstones)."""
 ROW_BYTES = PAGES_PER_ROW * PAGE_BYTES
 TRANSACTION_SHARE = 0.4
-"""The share of free room that one transaction may take: its own pages become free two commits later."""
+"""The share of free room that one transaction may take. The pages that it replaces become free two commits later."""
 
 
 def rows_max(free_bytes: int) -> int:
-    """Maximum number of rows that a transaction may write, not counting their values."""
+    """Return the maximum number of rows that a transaction may write, not counting their values; at least 1."""
     return max(1, int(free_bytes * TRANSACTION_SHARE) // ROW_BYTES)
 
 
 def weight(happened: Input) -> int:
-    """Estimated size of the pages that an input may change."""
+    """Return the estimated size of the pages that an input may change, in bytes; 0 for inputs without rows."""
     match happened:
         case Write(operations=tuple() as operations):
             # The input has not been admitted yet, so operations and values may be of any type.
@@ -51,7 +51,7 @@ def weight(happened: Input) -> int:
 
 
 def runs(inputs: Sequence[Input], bytes_max: int) -> list[Sequence[Input]]:
-    """The inputs in order, in runs of at most this weight; an input that weighs more is alone."""
+    """Return the inputs in order, in runs of at most this weight. An input that weighs more is alone."""
     found: list[Sequence[Input]] = []
     run: list[Input] = []
     total = 0
@@ -66,7 +66,7 @@ def runs(inputs: Sequence[Input], bytes_max: int) -> list[Sequence[Input]]:
 
 
 def writes(whole: Write, bytes_max: int) -> list[Write]:
-    """A write as several of at most this weight. Only the first looks whether enough members are alive."""
+    """Divide a write into writes of at most this weight. Only the first one checks whether enough members are alive."""
     single = [_of(whole, (operation,)) for operation in whole.operations]
     parts = [
         _of(whole, tuple(o for part in run if isinstance(part, Write) for o in part.operations))
@@ -80,7 +80,7 @@ def _of(whole: Write, operations: tuple[Operation, ...]) -> Write:
 
 
 def pieces(happened: Received | Answered, bytes_max: int) -> Iterator[Received]:
-    """The rows of an envelope by themselves, claiming nothing, in pieces of at most this weight."""
+    """Iterate over the rows of an envelope, in pieces of at most this weight that claim nothing."""
     envelope = happened.envelope
     piece: list[RowCopy] = []
     total, of_shard = 0, ""

@@ -14,8 +14,8 @@ from structlog.typing import Processor
 
 
 def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> None:
-    """`log_format` is json, console, or auto (console if the stream is a terminal). `log_level` is the minimum severity
-    to log, in lower case."""
+    """Log to `stream`, by default standard error. `log_format` is json, console, or auto (console if the stream is a
+    terminal). `log_level` is the minimum severity to log, in lower case."""
     stream = stream or sys.stderr
     is_terminal = stream.isatty()
     level = getattr(logging, log_level.upper())
@@ -58,9 +58,9 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def hand_to_logging() -> None:
-    """Log through the standard library's logging, whose configuration decides levels, formats and destinations: for a
-    member inside another program. Fields become `key=value` in the message. A program that has configured no logging is
-    not told anything, as is usual for a library."""
+    """Log through the standard library's logging, whose configuration decides levels, formats and destinations. A
+    member inside another program uses this. Fields become `key=value` in the message. If the program has configured no
+    logging, nothing is logged, as is usual for a library."""
     logging.getLogger("gossipkv").addHandler(logging.NullHandler())
     structlog.configure(
         processors=[

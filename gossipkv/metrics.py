@@ -1,4 +1,4 @@
-"""What a member tells Prometheus. Base units, bounded labels: members, shards, routes, and fixed words.
+"""The metrics of a member, for Prometheus, in base units. Labels are bounded: members, shards, routes, fixed words.
 
 Events are counted as they happen; state is taken from a `ReplicaStatus` when the metrics are read.
 """
@@ -40,7 +40,7 @@ from gossipkv.transport.base import Fault
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-# A series per counter that says when the process began, which is known.
+# Omit the series that says, for each counter, when the process began: that is known.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _ROW_REASONS = (
@@ -57,7 +57,7 @@ _RECORD_REASONS = (AHEAD, ENDPOINT, TOO_MANY)
 PEERS_MAX = 100
 _ENVELOPE_REASONS = ("name_taken", "other_cluster")
 _FINGERPRINT_END = 2**48
-"""Prometheus keeps doubles, which hold no more than 53 bits exactly."""
+"""The end of the fingerprint's values in metrics. Prometheus keeps doubles, which hold at most 53 bits exactly."""
 
 _BATCH_INPUTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -65,8 +65,8 @@ _BATCH_INPUTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 class Metrics:
     """The instruments of one member, in a registry of their own.
 
-    Where the values of a label are known, they are there from the start: a counter that appears at 1 has not grown in
-    the eyes of Prometheus, and an alert on its growth would miss the first event.
+    If the values of a label are known, their series are there from the start. To Prometheus, a counter that appears at
+    1 has not grown, so an alert on its growth would miss the first event.
     """
 
     CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -76,10 +76,12 @@ class Metrics:
         registry = self.registry
         self._requests = _RequestCollector()
         registry.register(self._requests)
-        self.commits = Counter("gossipkv_commits", "Batches made durable or dropped", ["result"], registry=registry)
+        self.commits = Counter(
+            "gossipkv_commits", "Batches that were committed or that failed", ["result"], registry=registry
+        )
         self.commit_seconds = Histogram(
             "gossipkv_commit_seconds",
-            "Time of a batch through core and fsync",
+            "Time of a batch in the core and until its fsync has returned",
             buckets=_COMMIT_SECONDS,
             registry=registry,
         )
@@ -92,48 +94,53 @@ class Metrics:
         self.storage_used = Gauge("gossipkv_storage_used_ratio", "Share of the storage in use", registry=registry)
         self.gossip_bytes = Counter("gossipkv_gossip_bytes", "Bytes of gossip frames", ["direction"], registry=registry)
         self.exchange_failures = Counter(
-            "gossipkv_exchange_failures", "Exchanges begun here that failed", ["fault"], registry=registry
+            "gossipkv_exchange_failures",
+            "Exchanges that this member began and that failed",
+            ["fault"],
+            registry=registry,
         )
         self.frames_refused = Counter(
             "gossipkv_frames_refused",
-            "Frames that cannot be decoded, and are not answered",
+            "Frames that could not be decoded and were not answered",
             ["reason"],
             registry=registry,
         )
         self.replication_delay = Histogram(
             "gossipkv_replication_delay_seconds",
-            "From the write on its origin until durable here",
+            "Time from a write at its origin until it is durable here",
             ["origin"],
             buckets=_DELAY_SECONDS,
             registry=registry,
         )
         self.loop_restarts = Counter(
-            "gossipkv_loop_restarts", "Loops that died and were started again", ["loop"], registry=registry
+            "gossipkv_loop_restarts", "Restarts of loops that died", ["loop"], registry=registry
         )
         self.discovered = Gauge(
-            "gossipkv_discovered_endpoints", "Endpoints of others at the last look", registry=registry
+            "gossipkv_discovered_endpoints", "Endpoints of others that discovery last found", registry=registry
         )
-        self.discovery_failures = Counter("gossipkv_discovery_failures", "Looks that failed", registry=registry)
+        self.discovery_failures = Counter(
+            "gossipkv_discovery_failures", "Failed attempts of discovery", registry=registry
+        )
         self.set_aside = Gauge(
             "gossipkv_set_aside_directories",
-            "Sets of outdated data kept beside the data, at the start",
+            "Sets of outdated data that the member had set aside when it started",
             registry=registry,
         )
         self.watchers = Gauge("gossipkv_watchers", "Watches under way", registry=registry)
         self.watches_dropped = Counter(
-            "gossipkv_watches_dropped", "Watches ended because events were not taken off", registry=registry
+            "gossipkv_watches_dropped", "Watches ended because unread events took too much room", registry=registry
         )
-        self.watch_events = Counter("gossipkv_watch_events", "Events told to watchers", registry=registry)
+        self.watch_events = Counter("gossipkv_watch_events", "Events sent to watchers", registry=registry)
         self.watch_resets = Counter(
-            "gossipkv_watch_resets", "Watches that could not go on and were sent the current rows", registry=registry
+            "gossipkv_watch_resets", "Watches that could not resume and were sent all current rows", registry=registry
         )
         self.quorum_writes = Counter(
             "gossipkv_quorum_writes", "Writes that asked for several copies", ["result"], registry=registry
         )
         self.peers_max = PEERS_MAX
-        """Maximum number of members that have series of their own."""
+        """The maximum number of members that have series of their own."""
         self._origins: set[str] = set()
-        """The members whose replication delay has a series of its own."""
+        """The members that have a series of their own for the replication delay."""
         self._intake = _IntakeCollector()
         registry.register(self._intake)
         self._status = _StatusCollector()
@@ -147,7 +154,7 @@ class Metrics:
         _start_at_zero(self.loop_restarts, ("discovery", "tick", "feed"))
 
     def account_for(self, *counted: Bound | Refusals) -> None:
-        """Tell what these hold and refuse from now on, in place of earlier ones of the same names."""
+        """Report what these hold and refuse from now on, in place of earlier ones of the same names."""
         for one in counted:
             if isinstance(one, Bound):
                 self._intake.bounds[one.name] = one
@@ -155,11 +162,12 @@ class Metrics:
             self._intake.refusals[one.cause] = one
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """`route` is the template, never the path: labels stay bounded."""
+        """Count an answered request. `route` is the template, never the path, so that labels stay bounded."""
         self._requests.observe((method, route, status), seconds)
 
     def observe_arrivals(self, arrivals: Iterable[Arrival], now_ms: int) -> None:
-        """Clamped at zero: the origin's clock may be ahead."""
+        """Record the delays of writes that have become durable here. A delay is at least 0: the origin's clock may be
+        ahead."""
         for origin, written_ms in arrivals:
             if origin not in self._origins:
                 if len(self._origins) >= self.peers_max:
@@ -169,14 +177,15 @@ class Metrics:
             self.replication_delay.labels(origin).observe(max(0, now_ms - written_ms) / 1000)
 
     def render(self, status: ReplicaStatus) -> bytes:
-        """All metrics in Prometheus' text format, state as of `status`."""
+        """Return all metrics in Prometheus' text format, with the state as of `status`."""
         self._status.status = _with_peers(status, self.peers_max)
         self._status.members = status.members
         return generate_latest(self.registry)
 
 
 def _with_peers(status: ReplicaStatus, peers_max: int) -> ReplicaStatus:
-    """The status with at most `peers_max` other members. Those that are alive and have been heard come first."""
+    """Return the status with at most `peers_max` other members. Members that are alive and have been heard come
+    first."""
     own = [member for member in status.members if member.is_self]
     others = [member for member in status.members if not member.is_self]
     if len(others) <= peers_max:
@@ -195,11 +204,11 @@ def _start_at_zero(counter: Counter, values: Iterable[str]) -> None:
 
 
 class _RequestCollector:
-    """Counts requests in plain lists. The library's instruments take a lock each, which a read would feel."""
+    """Counts of requests in plain lists. The library's instruments take a lock each, which would slow reads down."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int], list[int]] = {}
-        """Requests by method, route and status, in each bucket; the last one has no bound."""
+        """The requests by method, route and status, in each bucket. The last bucket has no bound."""
         self._seconds: dict[tuple[str, str, int], float] = {}
 
     def observe(self, key: tuple[str, str, int], seconds: float) -> None:
@@ -228,7 +237,7 @@ class _RequestCollector:
 
 
 class _IntakeCollector:
-    """Takes samples from bounds at the time of a scrape."""
+    """A collector that takes samples from bounds at the time of a scrape."""
 
     def __init__(self) -> None:
         self.bounds: dict[str, Bound] = {}
@@ -236,9 +245,9 @@ class _IntakeCollector:
 
     def collect(self) -> Iterable[Metric]:
         bounds = sorted(self.bounds.items())
-        yield _gauge("intake_used", "What is held now", ["bound"], (([n], bound.used) for n, bound in bounds))
+        yield _gauge("intake_used", "Amount held now", ["bound"], (([n], bound.used) for n, bound in bounds))
         yield _gauge(
-            "intake_limit", "The most that may be held", ["bound"], (([n], bound.limit) for n, bound in bounds)
+            "intake_limit", "Maximum amount that may be held", ["bound"], (([n], bound.limit) for n, bound in bounds)
         )
         yield _counter(
             "intake_refused",
@@ -249,11 +258,11 @@ class _IntakeCollector:
 
 
 class _StatusCollector:
-    """Turns a status into samples at the time of a scrape."""
+    """A collector that turns a status into samples at the time of a scrape."""
 
     def __init__(self) -> None:
         self.status: ReplicaStatus | None = None
-        """With the members that have series of their own."""
+        """The status, with only the members that have series of their own."""
         self.members: tuple[MemberStatus, ...] = ()
         """All members."""
 
@@ -297,7 +306,10 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
     )
     lacking = [row.shard for row in status.lacking]
     yield _gauge(
-        "rows_lacking", "Rows known of and not taken in", ["shard"], (([n], float(lacking.count(n))) for n, _ in totals)
+        "rows_lacking",
+        "Rows that the member knows of and does not hold",
+        ["shard"],
+        (([n], float(lacking.count(n))) for n, _ in totals),
     )
     yield _gauge(
         "transfers", "Pulls and walks under way", ["shard"], (([n], float(n in status.transfers)) for n, _ in totals)
@@ -325,20 +337,20 @@ def _shards(status: ReplicaStatus) -> Iterable[Metric]:
     )
     yield _gauge(
         "endpoints_unreached",
-        "Endpoints that discovery gives and where no member has answered yet",
+        "Endpoints that discovery gives and at which no member has answered yet",
         [],
         [([], len(status.unreached))],
     )
     ahead_ms = status.clock.ahead_ms
     yield _gauge(
         "clock_ahead_seconds",
-        "How far the member's clock is ahead of the median of the clocks compared",
+        "Seconds by which the member's clock is ahead of the median of the clocks compared",
         [],
         [] if ahead_ms is None else [([], ahead_ms / 1000)],
     )
     yield _gauge(
         "member_info",
-        "Always 1; who this member is",
+        "Always 1; the labels identify this member",
         ["member", "cluster_name", "zone", "version"],
         [([own.member, status.identity.cluster, own.zone or "", own.version], 1)],
     )
@@ -358,19 +370,19 @@ def _members(status: ReplicaStatus, members: tuple[MemberStatus, ...]) -> Iterab
     yield _gauge("members", "Members known, this one included", ["status"], (([w], n) for w, n in counts.items()))
     yield _gauge(
         "peer_alive",
-        "Whether the peer answers; those that left are not listed",
+        "Whether the peer is alive; peers that have left are not listed",
         ["peer"],
         (([member.member], float(member.status == ALIVE)) for member in others if member.status != LEFT),
     )
     yield _gauge(
         "peer_rows_behind",
-        "Writes covered here that the peer has not said to cover",
+        "Writes covered here that the peer is not known to cover",
         ["peer", "shard"],
         (([m.member, name], shard.rows_behind) for m in others for name, shard in sorted(m.shards.items())),
     )
     yield _gauge(
         "peer_last_sync_seconds",
-        "Since the last completed sync with the peer",
+        "Seconds since the last completed sync with the peer",
         ["peer", "shard"],
         (
             ([member.member, name], shard.last_sync_ms / 1000)
@@ -381,7 +393,7 @@ def _members(status: ReplicaStatus, members: tuple[MemberStatus, ...]) -> Iterab
     )
     yield _gauge(
         "peer_clock_ahead_seconds",
-        "How far the peer's clock was ahead when last heard",
+        "Seconds by which the peer's clock was ahead when it was last heard",
         ["peer"],
         (([member.member], member.clock_ahead_ms / 1000) for member in others),
     )
@@ -393,7 +405,7 @@ def _members(status: ReplicaStatus, members: tuple[MemberStatus, ...]) -> Iterab
     )
     yield _gauge(
         "collection_blocked",
-        "1 for a peer not known to have heard of a deletion that could otherwise be forgotten, otherwise 0",
+        "1 while deleted rows are kept because the peer is not known to have heard of their deletion, otherwise 0",
         ["peer"],
         (([member.member], float(member.member in status.collection_blocked_by)) for member in others),
     )
@@ -425,10 +437,15 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
     tally = status.tally
     results = ("in_sync", "delta", "walk", "failed")
     yield _counter("sync_rounds", "Sync rounds by result", ["result"], (([r], tally.rounds[r]) for r in results))
-    yield _counter("rows_refused", "Rows not taken in", ["reason"], _by_reason(_ROW_REASONS, tally.rows_refused))
+    yield _counter(
+        "rows_refused",
+        "Rows from peers that were not taken in",
+        ["reason"],
+        _by_reason(_ROW_REASONS, tally.rows_refused),
+    )
     yield _counter(
         "envelopes_refused",
-        "Envelopes not answered",
+        "Envelopes that were not answered",
         ["reason"],
         _by_reason(_ENVELOPE_REASONS, tally.envelopes_refused),
     )
@@ -439,10 +456,10 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         [(["in"], tally.rows_received), (["out"], tally.rows_sent)],
     )
     ends = ("direct", "indirect", "heard", "failed")
-    yield _counter("probes", "Probes of members by how they ended", ["result"], (([e], tally.probes[e]) for e in ends))
+    yield _counter("probes", "Probes of members by result", ["result"], (([e], tally.probes[e]) for e in ends))
     fates = ("begun", "refuted", "dead", "false_dead")
     yield _counter("suspicions", "Suspicions by fate", ["fate"], (([f], tally.suspicions[f]) for f in fates))
-    yield _counter("refutations", "Words against this member that it refuted", [], [([], tally.refutations)])
+    yield _counter("refutations", "Suspicions of this member that it refuted", [], [([], tally.refutations)])
     yield _counter(
         "origins_refused",
         "Ranges and claims not covered, because the context names too many replicas",
@@ -450,26 +467,27 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         (([name], tally.origins_refused[name]) for name in sorted(status.totals)),
     )
     yield _counter(
-        "proofs_refused", "Proofs that the data are outdated, not believed", [], [([], tally.proofs_refused)]
+        "proofs_refused", "Proofs that were not believed: the data are outdated", [], [([], tally.proofs_refused)]
     )
     yield _counter(
-        "forgettings_refused", "Rows that a member that speaks is forgotten", [], [([], tally.forgettings_refused)]
+        "forgettings_refused",
+        "Rows that were not believed: a running member is forgotten",
+        [],
+        [([], tally.forgettings_refused)],
     )
-    yield _counter("rumours_refused", "Rumours about starts ahead of the clock", [], [([], tally.rumours_refused)])
+    yield _counter("rumours_refused", "Rumours about incarnations too far ahead", [], [([], tally.rumours_refused)])
     yield _counter(
         "member_records_refused",
-        "Records of members that were refused, or whose endpoint was",
+        "Records of members that were refused, or whose endpoint was refused",
         ["reason"],
         _by_reason(_RECORD_REASONS, tally.records_refused),
     )
     yield _counter(
-        "writes_stamped_again", "Writes made while the clock was ahead, and stamped with the present", [],
+        "writes_stamped_again", "Writes made while the clock was ahead, and written again", [],
         [([], tally.writes_stamped_again)],
     )  # fmt: skip
-    yield _counter("wakes_late", "Times that this member found it had been paused", [], [([], tally.wakes_late)])
-    yield _counter(
-        "reads_repaired", "Copies that a read of several members found behind", [], [([], tally.reads_repaired)]
-    )
+    yield _counter("wakes_late", "Times that this member noticed it had been paused", [], [([], tally.wakes_late)])
+    yield _counter("reads_repaired", "Copies that a read of several members repaired", [], [([], tally.reads_repaired)])
     yield _counter(
         "conflicts",
         "Concurrent versions that gave way to a later write when rows were merged",
@@ -477,16 +495,19 @@ def _tally(status: ReplicaStatus) -> Iterable[Metric]:
         (([namespace, table], number) for (namespace, table), number in sorted(tally.conflicts.items())),
     )
     yield _counter(
-        "siblings_over_limit", "Merges that left a row with more siblings than a writer may", [],
+        "siblings_over_limit", "Merges that left a row with more siblings than a write may", [],
         [([], tally.siblings_over_limit)],
     )  # fmt: skip
     yield _counter(
-        "tombstones_collected", "Deleted rows that every member knew of, and that are forgotten", [],
+        "tombstones_collected", "Deleted rows forgotten because every member has heard of them", [],
         [([], tally.tombstones_collected)],
     )  # fmt: skip
     yield _counter("puts_refused", "Operations refused because there was no room", [], [([], tally.puts_refused)])
     yield _counter(
-        "anomalies", "What should never be, and is repaired", ["kind"], _by_reason(ANOMALIES, tally.anomalies)
+        "anomalies",
+        "States that should never occur, and are repaired",
+        ["kind"],
+        _by_reason(ANOMALIES, tally.anomalies),
     )
 
 

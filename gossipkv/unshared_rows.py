@@ -1,8 +1,8 @@
 """Rows in set-aside data that no other member is known to have.
 
-A row counts if it has a version whose name no other member was known to cover. What is not known to be covered counts
-as not covered, so there may be too many rows here, but never too few. If nothing is known of other members, the writes
-of the replica itself count. In `sys`, only settings of tables count, because only these come from clients.
+A row counts if it has a version whose name no other member was known to cover. A write that is not known to be covered
+counts as not covered. So there may be too many rows here, but never too few. If nothing is known of other members, the
+writes of the replica itself count. In `sys`, only settings of tables count, because only these come from clients.
 
 `rows.ndjson`, next to the data, lists the rows, one per line, in the format of `export` and of batches: a put with its
 `value`, and `siblings` if there are several; a delete with `"delete": true`. `expires` is the expiry time of the value.
@@ -29,12 +29,14 @@ from gossipkv.storage.lmdb import LmdbStorage
 
 ROWS_FILE = "rows.ndjson"
 NAMED_MAX = 5
-"""Maximum number of rows named in the log."""
+"""The maximum number of rows named in the log."""
 _PAGE_ROWS = 500
 _TIME_MS_MAX = 253_402_300_799_999
 
 
 class UnsharedRow(NamedTuple):
+    """A row with versions that no other member is known to have."""
+
     namespace: str
     table: str
     row: str
@@ -43,17 +45,21 @@ class UnsharedRow(NamedTuple):
 
     @property
     def is_delete(self) -> bool:
+        """Whether the row was deleted: it then has no value among these versions."""
         return self.versions[0].value is None
 
     @property
     def name(self) -> str:
+        """The row's name in the log: namespace, table and key."""
         return f"{self.namespace}/{self.table}/{self.row}"
 
     @property
     def etag(self) -> str:
+        """The etag of these versions, as HTTP shows it."""
         return "+".join(str(version.dot) for version in self.versions)
 
     def to_json(self) -> dict[str, object]:
+        """Return the row as a line of the file. Siblings are listed with the etag of each."""
         first = self.versions[0]
         item: dict[str, object] = {"namespace": self.namespace, "table": self.table, "row": self.row}
         if self.is_delete:
@@ -69,21 +75,22 @@ class UnsharedRow(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What was written to the file of rows."""
+    """The result of writing the file of rows."""
 
     rows: int
     first: list[str]
-    """The names of the first few."""
+    """The names of the first rows, at most `NAMED_MAX`."""
 
 
 def time_text(ms: int) -> str:
-    """A time as RFC 3339. Times beyond its range become its end."""
+    """Return a time as RFC 3339. Times beyond its range become the end of the range."""
     ms = min(ms, _TIME_MS_MAX)
     return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unshared_rows(storage: LmdbStorage, account: Account) -> Iterator[list[UnsharedRow]]:
-    """All unshared rows, a few hundred at a time, by origin in the order of its writes. Raises StorageError."""
+    """Iterate over all unshared rows, a few hundred at a time, by origin in the order of its writes. Raises
+    StorageError."""
     for shard in NAMESPACES:
         with storage.view() as view:
             origins = sorted(view.journal_heads(shard))
@@ -103,7 +110,7 @@ def _rows_of(storage: LmdbStorage, shard: str, origin: ReplicaId, account: Accou
 def _page(
     view: View, shard: str, origin: ReplicaId, after: int, account: Account
 ) -> tuple[list[UnsharedRow], int | None]:
-    """Some rows, and the write after which to continue (None at the end)."""
+    """Return some rows, and the sequence after which to continue (None at the end)."""
     page: list[UnsharedRow] = []
     for examined, (sequence, address) in enumerate(view.journal(shard, origin, after)):
         if examined == _PAGE_ROWS:
@@ -131,7 +138,7 @@ def _unshared_versions(row: Row, shard: str, account: Account) -> tuple[Version,
 
 
 def write_unshared_rows(directory: Path, account: Account) -> Listed:
-    """Write the rows to a file next to the data. Raises StorageError, OSError."""
+    """Write the rows to a file next to the data, in place of an earlier one. Raises StorageError, OSError."""
     rows = 0
     first: list[str] = []
     temporary = directory / f".{ROWS_FILE}.new"
