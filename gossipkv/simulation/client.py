@@ -1,7 +1,7 @@
 """A client that writes and reads at random members, whatever state they are in.
 
-In the table that keeps siblings it writes at one member with what it has read at another, which may be ahead or have
-lost its disk since. A member that has not seen what the client has read refuses the write.
+In the table that keeps siblings, the client writes at one member with what it has read at another. The other member may
+be ahead, or have lost its disk since. A member that has not seen what the client has read refuses the write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ TTL_MS_MAX = 1_500
 
 
 class Client:
-    """A client. Its values are unique, so each value identifies the operation that wrote it."""
+    """A client. Its values are unique, so each value identifies the operation that wrote it. `told` gets each
+    outcome."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Client:
         self._seen: dict[bytes, Seen] = {}
 
     def prefill(self, host: Host) -> list[Operation]:
-        """Write one batch of rows, so that the store is not empty."""
+        """Write one batch of rows, so that the store is not empty. Returns the operations on users' rows."""
         settings = Operation(settings_address(BESIDE), TableSettings(Conflicts.SIBLINGS).to_json())
         assert host.process is not None
         host.process.submit(Write(SYSTEM, (settings,)))
@@ -52,9 +53,10 @@ class Client:
         return operations
 
     def write(self, host: Host) -> list[Operation]:
+        """Write 1, 2 or 5 random rows in one batch. Returns the operations."""
         assert host.process is not None
         # A member that has met others, but none that knew the setting, treats the table as last-write-wins. A member
-        # that has met no other knows that it does not know the setting.
+        # that has met no other is aware that it does not know the setting.
         knows = settings_in(host.disk.committed_row(SYSTEM, settings_address(BESIDE))) is not None
         beside = knows or not host.process.replica.knows_settings
         operations = [self._operation(beside=beside) for _ in range(self._rng.choice((1, 1, 1, 2, 5)))]
@@ -62,7 +64,7 @@ class Client:
         return operations
 
     def read(self, host: Host) -> bytes:
-        """Read a random row; returns its address. The reader notes what the row holds."""
+        """Read a random row. Returns its address. Later operations use what was read."""
         address = self._address()
         row = host.disk.committed_row(USER, address)
         if row is not None and table_of(address) == BESIDE:
@@ -76,7 +78,7 @@ class Client:
         host.process.submit(Write(USER, tuple(operations)), lambda outcome: self._told(host, USER, operations, outcome))
 
     def _operation(self, *, beside: bool) -> Operation:
-        """Draw an operation. Without `beside`, none goes to the table that keeps siblings."""
+        """Draw an operation. Without `beside`, no operation goes to the table that keeps siblings."""
         address = self._address()
         if table_of(address) == BESIDE:
             if not beside:
@@ -107,7 +109,7 @@ class Client:
 
 
 def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[str]:
-    """The kind under which to count the outcome of each operation."""
+    """Return the kind under which to count the outcome of each operation."""
     if isinstance(outcome, Exception):
         return ["client_errors"] * len(operations)
     assert isinstance(outcome, list)
@@ -124,7 +126,7 @@ def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[s
 
 
 def describe(operations: list[Operation], outcome: Answer | Exception) -> Iterator[str]:
-    """What the client was told, for the trace."""
+    """Iterate over what the client was told, one line per operation, for the trace."""
     if isinstance(outcome, Exception):
         yield f"{len(operations)} operations failed, {outcome}"
         return

@@ -1,5 +1,6 @@
 """The hosts of a simulated cluster, and what happens to a whole host: it starts, stops, moves, joins, loses its
-disk."""
+disk.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +32,13 @@ TICKS_PER_INTERVAL = 3
 BOOTSTRAP_TIMEOUT_MS = 700
 START_RETRY_MS = 50
 LIST_DELAY_MS_MAX = 600
-"""Maximum delay of what discovery reports about members."""
+"""The maximum delay of what discovery reports about members."""
 ZONES = 2
 
 
 class Cluster:
+    """The hosts of a simulated cluster, their network, and the events that concern whole hosts."""
+
     def __init__(
         self, rng: random.Random, scenario: Scenario, timeline: Timeline, trace: Trace, checkers: Sequence[Checker]
     ) -> None:
@@ -46,16 +49,16 @@ class Cluster:
         self.messages: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.overheard: dict[str, Envelope] = {}
-        """By member, the envelope that it has sent last."""
+        """The last envelope that each member has sent, by member."""
         self._rng = rng
         self._scenario = scenario
         self._timeline = timeline
         self._checkers = checkers
         self._unplaced: set[str] = set()
-        """Members that are moving to another address; discovery does not list them meanwhile."""
+        """The members that are moving to another address. Discovery does not list them meanwhile."""
 
     def add(self) -> None:
-        """A new member joins."""
+        """Add a host of a new member, and start it."""
         place = len(self.hosts)
         name = f"kv-{place}"
         skew_ms = self._rng.randint(-self._scenario.clock_skew_ms_max // 3, self._scenario.clock_skew_ms_max // 3)
@@ -67,7 +70,8 @@ class Cluster:
         self.start(host)
 
     def copy(self, host: Host) -> Host:
-        """A second process starts under the member's name, at another address, on a copy of its volume."""
+        """Start a second process under the member's name, at another address, on a copy of its volume. Returns its
+        host."""
         twin = Host(len(self.hosts), self.network.lease(), host.disk.copied(), self._timeline, host.skew_ms)
         self.hosts.append(twin)
         self.network.attach(twin)
@@ -76,9 +80,11 @@ class Cluster:
         return twin
 
     def running(self) -> list[Host]:
+        """Return the hosts whose process runs, in order of joining."""
         return [host for host in self.hosts if host.is_up]
 
     def start(self, host: Host) -> None:
+        """Start the process of a host, unless it runs. If its disk fails, try again a little later."""
         if host.is_up:
             return
         self._unplaced.discard(host.name)
@@ -89,7 +95,7 @@ class Cluster:
             raise
         except StorageError as error:
             self.trace.line(host.name, f"cannot start: {error}")
-            # Unless it has been retired by then.
+            # Do not try again if the host has been retired by then.
             self._timeline.after(START_RETRY_MS, lambda: self.start(host) if host in self.hosts else None)
             return
         self.trace.line(host.name, f"starts as replica {host.disk.replica:016x}")
@@ -122,6 +128,7 @@ class Cluster:
         )
 
     def stop(self, host: Host, how: str) -> None:
+        """Stop the process at once, as a crash does. Only committed data remain. `how` is for the trace."""
         process = host.process
         assert process is not None
         self.trace.line(host.name, how)
@@ -131,7 +138,7 @@ class Cluster:
         host.disk.crash()
 
     def end(self, host: Host, ended: Callable[[], None]) -> None:
-        """The member has left: its process finishes pending work, and stops."""
+        """Let the process of a member that has left finish pending work and stop. Then call `ended`."""
         process = host.process
         assert process is not None
 
@@ -148,19 +155,19 @@ class Cluster:
             checker.stopped(host, sorted(process.tickets))
 
     def lose_disk(self, host: Host) -> None:
-        """The disk is lost for good; the host gets an empty one."""
+        """Replace the host's disk, which is lost for good, by an empty one."""
         self.trace.line(host.name, "loses its disk")
         host.disk = Disk(host.name, self._committed)
         self._tell_of_lost_disk()
 
     def spoil(self, host: Host, shard: str, address: bytes) -> None:
-        """A row on its disk cannot be read any more."""
+        """Make a row on the host's disk unreadable."""
         self.trace.line(host.name, f"cannot read {address!r} any more")
         host.disk.spoil(shard, address)
         self._tell_of_lost_disk()
 
     def set_back(self, host: Host, copy: Disk) -> None:
-        """Replace the disk of the host, which is down, by this copy of an earlier state."""
+        """Replace the disk of the host, which is down, by a copy of an earlier state."""
         self.trace.line(host.name, f"is set back to a copy of replica {copy.replica:016x}")
         host.disk = copy.copied()
         for checker in self._checkers:
@@ -168,7 +175,7 @@ class Cluster:
         self._tell_of_lost_disk()
 
     def fence(self, host: Host) -> None:
-        """The host's data are outdated: it sets them aside and starts again as a new replica."""
+        """Set the host's outdated data aside, and start it again as a new replica."""
         self.seen["fenced"] += 1
         for checker in self._checkers:
             checker.fenced(host)
@@ -191,7 +198,7 @@ class Cluster:
         teller.process.submit(Forget(member, is_forced=True), over)
 
     def retire(self, host: Host) -> None:
-        """The host is down and never comes back; others keep trying to reach it."""
+        """Remove a host that is down and never comes back. Others keep trying to reach it."""
         self.trace.line(host.name, "never comes back")
         host.refuses = frozenset()
         self.hosts.remove(host)
@@ -203,7 +210,7 @@ class Cluster:
             checker.disk_lost(surviving)
 
     def move(self, host: Host) -> None:
-        """The host gets another address."""
+        """Give the host another address."""
         self._unplaced.add(host.name)
         before = host.endpoint
         host.endpoint = self.network.lease()
@@ -213,7 +220,7 @@ class Cluster:
 
     def discover(self, *, everyone: bool) -> None:
         """Report addresses to all members, including those of hosts that are down. A polling discovery reports some or
-        all of them each time. A watching one reports all that exist, and only after a change."""
+        all of them each time. A watching discovery reports all that exist, and only after a change."""
         all_endpoints = tuple(sorted(host.endpoint for host in self.hosts))
         for host in self.running():
             process = host.process
@@ -238,7 +245,7 @@ class Cluster:
 
     def _tell(self, host: Host, process: Process, found: Discovered) -> None:
         if host.process is not process or (found.members is not None and process.watched is not found):
-            # The process has ended, or has had a later report.
+            # The process has ended, or has received a later report.
             return
 
         def conclude(outcome: Answer | Exception) -> None:
@@ -255,8 +262,8 @@ class Cluster:
         return tuple(sorted(self._rng.sample(endpoints, self._rng.randint(1, len(endpoints)))))
 
     def examine(self, host: Host) -> None:
-        """Check everything that a member holds, unless it has an open batch, or an unreadable row that is still to be
-        taken out of what is derived from rows."""
+        """Let the checkers examine everything that a member holds. Does nothing if the member has an open batch. Nor
+        does it if an unreadable row is still to be taken out of what is derived from rows."""
         process = host.process
         if process is None or process.is_committing or host.disk.unreadable:
             return
@@ -264,7 +271,7 @@ class Cluster:
             checker.examined(host)
 
     def tallies(self) -> None:
-        """Count what the running processes did."""
+        """Add what the running processes did to `seen`."""
         for host in self.running():
             assert host.process is not None
             self._count(host.process.replica.tally)
@@ -282,21 +289,27 @@ class Cluster:
     # What processes use
 
     def after(self, delay_ms: int, event: Callable[[], None]) -> None:
+        """Run an event after this time."""
         self._timeline.after(delay_ms, event)
 
     def carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
+        """Deliver a frame with the faults of the network."""
         self.network.carry(source, destination, arrive)
 
     def host_at(self, endpoint: str) -> Host | None:
+        """Return the host at an endpoint; None if there is none."""
         return self.network.host_at(endpoint)
 
     def stranger_at(self, endpoint: str) -> Callable[[bytes], bytes | None] | None:
+        """Return the function that answers at an endpoint that belongs to no member; None if nothing answers."""
         return self.network.strangers.get(endpoint)
 
     def draw_ms(self, least: int, most: int) -> int:
+        """Draw a time from `least` to `most`, both included."""
         return self._rng.randint(least, most)
 
     def leaving(self, host: Host, envelope: Envelope, frame: bytes) -> None:
+        """Record an envelope that goes onto the network, and show it to the checkers."""
         self.trace.frame(host.name, frame)
         self.overheard[host.name] = envelope
         for message in envelope.messages:
@@ -305,6 +318,7 @@ class Cluster:
             checker.leaving(host, envelope)
 
     def notice(self, host: Host, effects: Effects) -> None:
+        """Record the notices of a step, and show them to the checkers."""
         for checker in self._checkers:
             checker.noticed(host, effects.notices)
         for notice in effects.notices:

@@ -1,4 +1,4 @@
-"""The command `simulate --membership`: tables of how the failure detector does in clusters of several sizes."""
+"""The command `simulate --membership`: tables that show how the failure detector does in clusters of several sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gossipkv.simulation.swim import Arena, Course, Findings, detection_bound_ms
 SIZES = (3, 10, 50, 200)
 LOSSES = (0.1, 0.25, 0.5)
 PAUSED_SHARE = 10
-"""One member in this many is paused repeatedly, and at least one."""
+"""One member in this many is paused repeatedly; at least one member is."""
 LARGE = 100
 """Clusters of at least this many members get fewer and shorter runs."""
 

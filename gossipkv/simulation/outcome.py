@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 class ViolationError(Exception):
-    """A promise of the store is broken; ends the run."""
+    """The error for a broken promise of the store. It ends the run."""
 
     def __init__(self, checker: str, text: str) -> None:
         super().__init__(f"{checker}: {text}")
@@ -16,6 +16,8 @@ class ViolationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
+    """A broken promise, with what is needed to find it again."""
+
     seed: int
     at_ms: int
     checker: str
@@ -27,16 +29,18 @@ class Violation:
 
 @dataclass(slots=True)
 class Outcome:
+    """The result of one run."""
+
     seed: int
     digest: str = ""
     """The digest of the trace, equal for equal runs."""
     events: int = 0
     converged_ms: int | None = None
-    """Time from the end of the faults until all members were equal."""
+    """The time from the end of the faults until all members were equal; None if they did not become equal."""
     violations: list[Violation] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
-    """Messages sent, by type."""
+    """The number of messages sent, by type."""
     seen: Counter[str] = field(default_factory=Counter)
-    """What the core and the client did, by kind; shows that a run exercises what it should."""
+    """The number of actions of the core and the client, by kind. It shows that a run exercises what it should."""

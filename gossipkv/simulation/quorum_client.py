@@ -24,7 +24,8 @@ ASKED_MAX = 3
 
 
 class QuorumClient:
-    """The client. Reports its writes to `told` as soon as they are stored, like any other client."""
+    """A client that asks for several copies. It reports its writes to `told` as soon as they are stored, like any other
+    client."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class QuorumClient:
         self._tickets = itertools.count(1)
 
     def act(self, host: Host) -> list[Operation]:
-        """Write or read at the host; returns the operations, if it writes."""
+        """Write or read at the host. Returns the operations, if it writes."""
         process = host.process
         assert process is not None
         key = self._rng.randrange(self._scenario.keys)

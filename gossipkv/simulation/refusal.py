@@ -1,4 +1,4 @@
-"""A receiver that cannot decode some rows: what arrives of an envelope there."""
+"""A receiver that cannot decode some rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gossipkv.core.protocol.messages import Delta, Envelope, Message, RefusedRow
 
 
 def refusing(envelope: Envelope, addresses: Collection[bytes]) -> Envelope:
-    """The envelope as a decoder hands it on that refuses the rows at these addresses."""
+    """Return the envelope as it is decoded by a member that refuses the rows at these addresses."""
     return replace(envelope, messages=tuple([_refusing(message, addresses) for message in envelope.messages]))
 
 

@@ -2,8 +2,9 @@
 replacements.
 
 There are no other faults. Each replica writes to both namespaces before it is replaced, and all checkers are active.
-Each figure is the maximum since the previous line. What is sent is bounded. What a member keeps grows by some bytes per
-replacement, and so does the work of the next one: 300 replacements take seconds, 1,000 minutes, and 10,000 hours.
+Each figure is the maximum since the previous line. Messages are bounded. The data that a member keeps grow by some
+bytes per replacement, and so does the work of the next replacement. So 300 replacements take seconds, 1,000 minutes,
+and 10,000 hours.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from gossipkv.transport.memory import NO_FAULTS
 
 MEMBERS = 3
 LIVES = 5
-"""Number of times in a row that one member is replaced, each time as soon as the others have its writes. It then
-catches up, before the next member is replaced; otherwise all copies of a row could be lost."""
+"""The number of times in a row that one member is replaced, each time as soon as the others have its writes. Then it
+catches up before the next member is replaced; otherwise all copies of a row could be lost."""
 ENTRIES_MAX = 40
-"""Maximum number of entries of a context that is sent: the members, and replicas that are gone but not old enough to be
-retired yet."""
+"""The maximum number of entries of a context that is sent. They name the members, and replicas that are gone but not
+yet old enough to be retired."""
 PROOF_IDS_MAX = 4 * ENTRIES_MAX
 FRAME_BYTES_MAX = 96 * 1024
 """The sums of a walk alone take 64 KiB, independent of replacements."""
@@ -50,23 +51,24 @@ TOKEN_LENGTH_MAX = 2_048
 RECORD_BYTES_MAX = 4_096
 REST_MS = 600
 REST_EVERY = 25
-"""Number of replacements after which the cluster rests longer, so that tombstones are collected."""
+"""After this many replacements the cluster rests longer, so that tombstones are collected."""
 LOOK_MS = 10
 CALM_MS = 60
-"""Pause between replacements, in which members learn what the others cover."""
+"""The pause between replacements, in which members learn what the others cover."""
 WAIT_MS_MAX = 20_000
 LINES = 10
 BESIDE = "beside"
-"""A table that keeps siblings."""
+"""The table that keeps siblings."""
 
 
 @dataclass
 class Measures:
-    """The maximum of each kind: entries of contexts, otherwise bytes."""
+    """The maximum of each kind of figure: entries of contexts, otherwise bytes."""
 
     longest: Counter[str] = field(default_factory=Counter)
 
     def note(self, kind: str, length: int) -> None:
+        """Raise the maximum of a kind if this length exceeds it."""
         self.longest[kind] = max(self.longest[kind], length)
 
 
@@ -82,7 +84,7 @@ SHOWN = (*BOUNDS, "settled", "in memory", "proof record", "rows of sys")
 
 
 class Sizes(Checker):
-    """Messages and stored records stay short."""
+    """The checker that messages and stored records stay short."""
 
     name = "sizes"
 
@@ -91,6 +93,7 @@ class Sizes(Checker):
         self.measures = Measures()
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
+        """Measure the contexts and proofs of each message."""
         for message in envelope.messages:
             self.measure(host, "entries", len(getattr(message, "context", ())))
             self.measure(host, "entries", len(getattr(message, "ranges", ())))
@@ -100,6 +103,7 @@ class Sizes(Checker):
                 self.measure(host, "proof ids", len(listed) + len(known))
 
     def measure(self, host: Host, kind: str, length: int) -> None:
+        """Record a length, and require that it is within the bound of its kind, if there is one."""
         self.measures.note(kind, length)
         if kind in BOUNDS:
             self.require(length <= BOUNDS[kind], host.name, "has a", kind, "of", length, "above", BOUNDS[kind])
@@ -131,6 +135,8 @@ def _scenario() -> Scenario:
 
 
 class Replacements:
+    """A run with this many replacements."""
+
     def __init__(self, replacements: int, seed: int = 0) -> None:
         self._replacements = replacements
         rng = random.Random(seed)
@@ -211,7 +217,7 @@ class Replacements:
             self._timeline.run_until(self._timeline.now_ms + LOOK_MS)
 
     def _is_known(self, host: Host) -> bool:
-        """Whether the others have this member's writes."""
+        """Return whether the others have this member's writes."""
         replica = host.disk.replica
         return all(
             host.disk.context(name).get(replica, 0) <= other.disk.context(name).get(replica, 0)
@@ -254,7 +260,7 @@ class _MeasuredCluster(Cluster):
 
 
 def run(replacements: int, say: Callable[[str], None]) -> bool:
-    """Print the figures; returns whether all checks passed."""
+    """Print the figures. Returns whether all checks passed."""
     try:
         for line in Replacements(replacements).lines():
             say(line)

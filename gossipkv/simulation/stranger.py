@@ -1,8 +1,8 @@
-"""Someone on the network who is no member, and says what no member would: forged rumours, records, incarnations,
-contexts, marks and coverage, under names of his own and under those of members.
+"""A stranger on the network: it is no member, and sends what no member would. It forges rumours, records, incarnations,
+contexts, marks and coverage. It uses names that it has invented, and those of members.
 
-What he asks reaches members whatever happens to the network. He answers at addresses of his own, if he is dialled
-there. He invents replicas, and never rows of clients or writes of members: a stranger who can do that can write
+The stranger's requests reach members whatever happens to the network. It answers at addresses of its own, if a member
+dials them. It invents replicas, but never rows of clients or writes of members. A stranger that can do that can write
 anything through the HTTP port as well.
 """
 
@@ -43,25 +43,27 @@ from gossipkv.simulation.process import LIMITS, read_frame
 from gossipkv.simulation.scenario import Scenario
 
 ORIGINS_MAX = 40
-"""How many replicas one context invents at most."""
+"""The maximum number of replicas that one context invents."""
 AHEAD = (1, 1_000, 10**9, INCARNATION_END)
-"""By how much incarnations and numbers of refutations are forged."""
+"""The amounts by which forged incarnations and numbers of refutations are ahead."""
 SEQUENCE_MAX = 2**40
 ADDRESSES = 3
 REFUSED_ENDPOINTS = ("http://10.0.0.1:7081/admin?x=", "http://user:password@10.0.0.1:80", "\x1b]0;x\x07", "")
 
 
 class Stranger:
+    """A sender of forged messages, and a server at addresses of its own."""
+
     def __init__(self, rng: random.Random, scenario: Scenario, cluster: Cluster, history: History) -> None:
         self.fired: Counter[str] = Counter()
         self.members: list[str] = []
-        """The members that he has invented; operators forget them in the end."""
+        """The members that the stranger has invented; operators forget them in the end."""
         self._rng = rng
         self._forges_names = scenario.forges_names
         self._cluster = cluster
         self._history = history
         self._origins: dict[str, ReplicaId] = {}
-        """By the name of the member that he speaks as."""
+        """The replica ids of invented members, by name."""
         self._written: Counter[ReplicaId] = Counter()
         self._timestamp = 0
         self._token = rng.getrandbits(63)
@@ -75,14 +77,14 @@ class Stranger:
             "coverage": self._coverage,
         }
         if self._forges_names:
-            # The record of an earlier process, written again, is what a second process on a copy would write: the
-            # member takes a new replica id.
+            # A second process on a copy would write the record of an earlier process again. So the member takes a new
+            # replica id.
             self._ways["records"] = self._records
         for number in range(ADDRESSES):
             cluster.network.strangers[f"http://10.9.9.{number}:7081"] = self._answer
 
     def strike(self) -> bool:
-        """Say something to one member, or the same to all that run."""
+        """Send a forged message to one member, or to all that run. Returns whether any runs."""
         running = self._cluster.running()
         if not running:
             return False
@@ -106,7 +108,7 @@ class Stranger:
             host.process.submit(Received(read))
 
     def _answer(self, frame: bytes) -> bytes | None:
-        """What he says where he has been dialled."""
+        """Return the answer to a member that has dialled the stranger; None if it stays silent."""
         running = self._cluster.running()
         if not running or not self.members or self._rng.random() < 0.2:
             return None
@@ -124,10 +126,10 @@ class Stranger:
             messages.append(Delta(USER, {each: Range(0, 1) for each in self._invented()}, ()))
         return encode(self._envelope(host, name, *messages))
 
-    # Whom he pretends to be
+    # The names that the stranger uses
 
     def _name(self) -> str:
-        """A member that he has invented, or invents."""
+        """Return the name of an invented member, which may be new."""
         if not self.members or (len(self.members) < ADDRESSES and self._rng.random() < 0.3):
             self.members.append(f"stranger-{len(self.members)}")
         return self._rng.choice(self.members)
@@ -139,7 +141,7 @@ class Stranger:
         return self._origins[name]
 
     def _envelope(self, host: Host, name: str, *messages: Message) -> Envelope:
-        """As a member that he has invented."""
+        """Return an envelope in the name of an invented member."""
         now_ms = host.now_ms()
         origin = self._origin(name)
         return Envelope(
@@ -148,7 +150,7 @@ class Stranger:
         )  # fmt: skip
 
     def _as(self, host: Host, about: Host, *messages: Message) -> Envelope:
-        """An envelope in the name of a member, with what that member has last said of itself."""
+        """Return an envelope in the name of a member, with what that member last said of itself."""
         overheard = self._cluster.overheard.get(about.name)
         if overheard is None:
             return self._envelope(host, self._name(), *messages)
@@ -158,12 +160,12 @@ class Stranger:
         overheard = self._cluster.overheard.get(about.name)
         return overheard.incarnation if overheard is not None else about.now_ms()
 
-    def _whoever(self, host: Host, about: Host, *messages: Message) -> Envelope:
+    def _from_anyone(self, host: Host, about: Host, *messages: Message) -> Envelope:
         if about is not host and self._rng.random() < 0.5:
             return self._as(host, about, *messages)
         return self._envelope(host, self._name(), *messages)
 
-    # What he says
+    # What the stranger says
 
     def _rumour(self, about: Host) -> Rumour:
         ahead = self._rng.choice((0, *AHEAD))
@@ -174,12 +176,12 @@ class Stranger:
         return Rumour(about.name, self._rng.choice(STATUSES), life, self._rng.choice(self._cluster.hosts).name)
 
     def _rumours(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """Often that all have left in their present lives."""
+        """Spread a rumour about one member; often, spread that all members have left in their present lives."""
         if self._rng.random() < 0.5:
             rumours = [Rumour(other.name, LEFT, Life(self._incarnation(other), 0)) for other in self._cluster.hosts]
         else:
             rumours = [self._rumour(about)]
-        return (self._whoever(host, about, Ping(tuple(rumours))),)
+        return (self._from_anyone(host, about, Ping(tuple(rumours))),)
 
     def _invented(self) -> Context:
         origins = [self._rng.getrandbits(63) for _ in range(self._rng.randint(1, ORIGINS_MAX))]
@@ -187,15 +189,15 @@ class Stranger:
         return Context({origin: self._rng.randint(1, SEQUENCE_MAX) for origin in origins})
 
     def _contexts(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """Invented origins, as what he covers, and as what he gives."""
+        """Name invented origins, as covered by the sender, or as given by it."""
         shard = self._rng.choice((SYSTEM, USER))
         invented = self._invented()
         ranges = {origin: Range(0, sequence) for origin, sequence in invented.items()}
         messages: list[Message] = [Delta(shard, ranges, ()), Covered(shard, invented), State(shard, invented)]
-        return (self._whoever(host, about, self._rng.choice(messages)),)
+        return (self._from_anyone(host, about, self._rng.choice(messages)),)
 
     def _proof(self) -> Proof:
-        """That all that anyone has written was collected, and perhaps more."""
+        """Return a proof that everything that anyone has written was collected, and perhaps more."""
         marks = Context()
         for other in self._cluster.running():
             assert other.process is not None, "it is up"
@@ -204,16 +206,16 @@ class Stranger:
         return Proof(self._beyond(marks), known, known)
 
     def _beyond(self, context: Context) -> Context:
-        """With writes that no one has made, where names are forged."""
+        """Return the context; if names are forged, with writes that no member has made."""
         if not self._forges_names:
             return context
         return Context({origin: through + self._rng.choice((0, 1, 1_000)) for origin, through in context.items()})
 
     def _marks(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        return (self._whoever(host, about, State(USER, Context(), (self._proof(),))),)
+        return (self._from_anyone(host, about, State(USER, Context(), (self._proof(),))),)
 
     def _incarnations(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """A member that runs as another replica, or as a later incarnation of the same."""
+        """Speak as a member that runs as another replica, or as a later incarnation of the same."""
         if about is host:
             return ()
         forged = self._as(host, about, Ping())
@@ -226,11 +228,11 @@ class Stranger:
         return (forged,)
 
     def _write(self, host: Host, name: str, table: str, key: bytes, value: bytes | None) -> Delta:
-        """A row of `sys`, later than all, as far as that is believed."""
+        """Return a row of `sys` that is later than all others, as far as members believe such timestamps."""
         origin = self._origin(name)
         self._written[origin] += 1
         dot = Dot(origin, self._written[origin])
-        # A row says that it has replaced his earlier ones, and so far checkers believe him.
+        # A row says that it has replaced the stranger's earlier ones. Checkers believe this much.
         drawn = timestamp_at(host.now_ms() + self._rng.randint(-1_000, 300))
         self._timestamp = max(self._timestamp + 1, drawn)
         version = Version(dot, self._timestamp, value)
@@ -238,7 +240,8 @@ class Stranger:
         return Delta(SYSTEM, {origin: Range(dot.sequence - 1, dot.sequence)}, (RowCopy(address_of(table, key), row),))
 
     def _joins(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """A record of a member that does not exist, at an address of his own or at none."""
+        """Write the record of a member that does not exist, at an address of the stranger's, of a member, or at an
+        invalid one."""
         name = self._name()
         endpoint = self._rng.choice(
             (f"http://10.9.9.{self.members.index(name)}:7081", about.endpoint, *REFUSED_ENDPOINTS)
@@ -252,7 +255,7 @@ class Stranger:
         return (self._envelope(host, name, write),)
 
     def _records(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """The record of a member, changed or deleted."""
+        """Write the record of a member, changed or deleted."""
         held = host.disk.committed_row(SYSTEM, address_of(MEMBERS_TABLE, about.name.encode()))
         name = self._name()
         if held is None or held.winner.value is None or self._rng.random() < 0.1:
@@ -271,7 +274,7 @@ class Stranger:
         return (self._envelope(host, name, write),)
 
     def _forgettings(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """That one member is forgotten, or all are."""
+        """Write that one member is forgotten, or that all are."""
         name = self._name()
         about_all = self._rng.random() < 0.5
         hosts = self._cluster.hosts if about_all else [about]
@@ -285,7 +288,7 @@ class Stranger:
         )
 
     def _coverage(self, host: Host, about: Host) -> tuple[Envelope, ...]:
-        """As a member: that it has all that the asked one has."""
+        """Say in the name of a member that it covers all that the receiver covers."""
         if about is host or host.process is None:
             return ()
         shard = host.process.replica.shards[USER]

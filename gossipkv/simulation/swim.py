@@ -1,8 +1,8 @@
 """The failure detector alone, in virtual time: its detection time and its false positives.
 
 Each member's ticks have their own phase. Frames take 1 to 20 ms and are lost independently at the given rate, so a
-round trip is lost more often than a frame. A paused member does nothing: what arrives during the pause waits for it,
-and the exchanges that it began time out.
+round trip is lost more often than a frame. A paused member does nothing. Frames that arrive during the pause wait for
+it, and the exchanges that it began time out.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ CALM_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What happens in a run, after one minute without faults."""
+    """The events of a run, after one minute without faults."""
 
     members: int
     duration_ms: int = 120_000
     loss: float = 0.0
     crashes: int = 0
-    """Number of members that crash at the same time: the first by name."""
+    """The number of members that crash at the same time: the first by name."""
     paused: int = 0
-    """Number of members that are paused repeatedly: the last by name."""
+    """The number of members that are paused repeatedly: the last by name."""
     pause_ms: int = 20_000
     gap_ms: int = 1_000
-    """How long a paused member runs between two pauses."""
+    """The time for which a paused member runs between two pauses."""
 
 
 @dataclass(slots=True)
@@ -46,29 +46,32 @@ class Findings:
     """The results of a run. A member is healthy if it neither crashed nor was paused."""
 
     first_dead_ms: list[int] = field(default_factory=list)
-    """Per crashed member, the time from the crash until the first other member holds it to be dead."""
+    """The times from the crash until the first other member holds the crashed one to be dead, one per crash."""
     all_dead_ms: list[int] = field(default_factory=list)
-    """The same, until all other members do."""
+    """The times from the crash until all other members do."""
     suspicions: int = 0
-    """Number of suspicions of healthy members, summed over all members, including those heard from others."""
+    """The number of suspicions of healthy members, summed over all members, including those heard from others."""
     false_deaths: int = 0
-    """Number of times that a member declared a healthy one dead, including deaths heard from others."""
+    """The number of times that a member declared a healthy one dead, including deaths heard from others."""
     at_healthy: int = 0
-    """The part of them at healthy members."""
+    """The part of these deaths that healthy members declared."""
     dead_most: int = 0
-    """Maximum number of healthy members that one member held to be dead at the same time."""
+    """The maximum number of healthy members that one member held to be dead at the same time."""
     probes: int = 0
-    """Number of probes that ended while the faults lasted."""
+    """The number of probes that ended while the faults lasted."""
     probes_failed: int = 0
-    """The part of them that failed, directly and through others."""
+    """The part of these probes that failed, directly and through others."""
     dead_in_the_end: int = 0
-    """Number of running members that another one still held to be dead two minutes after the faults."""
+    """The number of running members that another one still held to be dead two minutes after the faults."""
 
 
 def detection_bound_ms(members: int, options: ReplicaOptions) -> int:
-    """Bound on the time until all members know of a crash, if no frame is lost. It is the sum of: up to 6 periods (in a
-    small cluster: two rounds over the others) until a probe fails; the same again until others confirm the suspicion,
-    if confirmations are needed; the shortest suspicion; and log2(n) periods to spread the rumour."""
+    """Return a bound on the time until all members know of a crash, if no frame is lost.
+
+    The bound is a sum. A probe fails within 6 periods (in a small cluster: two rounds over the others). If
+    confirmations are needed, others confirm the suspicion in the same time. Then come the shortest suspicion, and
+    log2(n) periods to spread the rumour.
+    """
     period_ms, multiplier = options.protocol_period_ms, options.suspicion_multiplier
     probed_ms = min(2 * (members - 1), 6) * period_ms
     confirmed_ms = probed_ms if confirmations_needed(multiplier, members) else 0
@@ -76,18 +79,22 @@ def detection_bound_ms(members: int, options: ReplicaOptions) -> int:
 
 
 def first_detection_ms(members: int, options: ReplicaOptions) -> int:
-    """The expected time until the first member detects a crash, according to SWIM: some member probes the crashed one
-    within e / (e - 1) periods, independent of the size, and the suspicion then times out. Source: Das, Gupta, Motivala,
-    2002, sections 3.1 and 4.2."""
+    """Return the time until the first member detects a crash, as SWIM expects it.
+
+    Some member probes the crashed one within e / (e - 1) periods, independent of the size, and the suspicion then times
+    out. Source: Das, Gupta, Motivala, 2002, sections 3.1 and 4.2.
+    """
     period_ms = options.protocol_period_ms
     return round(math.e / (math.e - 1) * period_ms) + shortest_ms(options.suspicion_multiplier, members, period_ms)
 
 
 def failed_probe_share(members: int, loss: float, options: ReplicaOptions) -> float:
-    """The expected share of failed probes of healthy members, according to SWIM: (1 - q^2) * (1 - q^4)^k, for a ping
-    with its ack and k indirect probes with two pings and two acks each, where q is the share of frames that arrive.
-    Source: Gupta, Chandra, Goldszmidt, "On Scalable and Efficient Distributed Failure Detectors", 2001, which SWIM
-    builds on."""
+    """Return the share of failed probes of healthy members, as SWIM expects it: (1 - q^2) * (1 - q^4)^k.
+
+    Here q is the share of frames that arrive. A ping has one ack, and each of k indirect probes has two pings and two
+    acks. Source: Gupta, Chandra, Goldszmidt, "On Scalable and Efficient Distributed Failure Detectors", 2001, which
+    SWIM builds on.
+    """
     arriving, helpers = 1 - loss, min(options.indirect_probes, members - 2)
     return (1 - arriving**2) * (1 - arriving**4) ** helpers
 
@@ -122,7 +129,7 @@ class _Machine:
             self._arena.send(self, request)
 
     def dead(self) -> list[str]:
-        """The members that it holds to be dead."""
+        """Return the members that this one holds to be dead."""
         return [name for name, standing in self.swim.standings.items() if standing.status == DEAD]
 
     def resume(self) -> None:
@@ -133,7 +140,7 @@ class _Machine:
 
 
 class Arena:
-    """All members of a run."""
+    """The members of a run, and the network between them."""
 
     def __init__(self, course: Course, seed: int, options: ReplicaOptions | None = None) -> None:
         self.timeline = Timeline()
@@ -156,6 +163,8 @@ class Arena:
     # The network
 
     def send(self, source: _Machine, request: Request) -> None:
+        """Send a request, and hand the answer or the failure to the source. An exchange fails after one protocol
+        period."""
         target = self.machines[request.target]
         is_open = [True]
 
@@ -180,6 +189,7 @@ class Arena:
     # The course of events
 
     def run(self) -> Findings:
+        """Run the course, and return what was found."""
         course, machines = self.course, list(self.machines.values())
         self._run_for(CALM_MS)
         crashed = {machine.name: machine for machine in machines[: course.crashes]}
@@ -205,7 +215,7 @@ class Arena:
         return self.findings
 
     def _probes(self) -> tuple[int, int]:
-        """The numbers of probes that have ended, and that have failed, so far."""
+        """Return the numbers of probes that have ended, and that have failed, so far."""
         tallies = [machine.tally.probes for machine in self.machines.values()]
         return sum(probes.total() for probes in tallies), sum(probes["failed"] for probes in tallies)
 

@@ -9,12 +9,15 @@ from gossipkv.simulation.timeline import Timeline
 
 
 class Trace:
+    """The record of a run, as a digest. `show` gets each line."""
+
     def __init__(self, timeline: Timeline, show: Callable[[str], None] | None = None) -> None:
         self._timeline = timeline
         self._show = show
         self._hash = hashlib.blake2b(digest_size=16)
 
     def line(self, who: str, text: str) -> None:
+        """Add a line, with the time and the name of the member or actor."""
         line = f"{self._timeline.now_ms:>7} ms  {who:<8} {text}"
         self._hash.update(line.encode())
         if self._show is not None:
@@ -27,4 +30,5 @@ class Trace:
 
     @property
     def digest(self) -> str:
+        """The digest of all lines and frames so far, in hexadecimal."""
         return self._hash.hexdigest()

@@ -59,16 +59,16 @@ CHECKERS: tuple[type[Checker], ...] = (
     Twins,
     OldVolumes,
 )
-"""The checkers in the order in which they run: Dots first, which adds each new write to the history; then Deleted,
-which adds what is collected."""
+"""The checkers in the order in which they run. Dots is first, because it adds each new write to the history. Deleted is
+next, because it adds what is collected."""
 
 
 AMONG_COPIES = (Fingerprints, Convergence, Rounds, TombstoneCollection, Retirements, Twins, OldVolumes)
-"""Checkers that do not assume that a dot names one write."""
+"""The checkers that do not assume that a dot names one write."""
 
 
 def all_checkers(history: History, *, are_copies: bool) -> list[Checker]:
-    """All checkers; in runs with copied volumes, those that do not rely on dots."""
+    """Return a new checker of each type. In runs with copied volumes, return only those that do not rely on dots."""
     checkers = [checker(history) for checker in (AMONG_COPIES if are_copies else CHECKERS)]
     for checker in checkers:
         if isinstance(checker, Convergence):

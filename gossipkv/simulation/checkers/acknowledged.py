@@ -1,8 +1,8 @@
 """An acknowledged write survives while one member that holds it keeps its disk. This includes deletions.
 
 Whenever a disk is lost, the acknowledged writes are looked up on the remaining disks. A write may be lost if none of
-these holds it or anything of greater rank. Every other write must in the end be on every member, or be superseded
-there. A write that its replica stamps again has the new rank from then on.
+these disks holds it or anything of greater rank. Every other write must in the end be on every member, or be superseded
+there. If its replica stamps a write again, the write has the new rank from then on.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ Rank = tuple[int, ReplicaId]
 
 
 class Acknowledged(NamedTuple):
+    """An acknowledged write. Writes sort by rank."""
+
     rank: Rank
     dot: Dot
 
 
 class AcknowledgedWrites(Checker):
+    """The checker that acknowledged writes survive."""
+
     name = "acknowledged_writes"
 
     def __init__(self, history: History) -> None:
@@ -37,6 +41,7 @@ class AcknowledgedWrites(Checker):
         self._writes: dict[tuple[str, bytes], list[Acknowledged]] = defaultdict(list)
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        """Check that each write is durable as it was asked for, and follow it from now on."""
         for operation, result in zip(operations, results, strict=True):
             if not isinstance(result, Written):
                 continue
@@ -55,6 +60,7 @@ class AcknowledgedWrites(Checker):
                 insort(self._writes[shard, operation.address], write)
 
     def committed(self, commit: Commit) -> None:
+        """Let writes that were stamped again have their new rank. Check that no other member holds such a write."""
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             for version in row.versions if row is not None else ():
@@ -68,8 +74,8 @@ class AcknowledgedWrites(Checker):
                 self._writes[shard, address] = sorted(now)
 
     def _check_restamped(self, commit: Commit, shard: str, address: bytes, former: Version) -> None:
-        """A write that another member holds is not stamped again: its copy would outrank later writes. If clocks jump
-        at any time, a copy that is on its way may be taken in elsewhere just then."""
+        """Check that no other member holds a write that is stamped again, because its copy would outrank later writes.
+        If clocks may jump at any time, another member may just be taking in a copy, so this is not checked."""
         for disk in self.history.disks():
             row = disk.committed_row(shard, address) if disk is not commit.disk else None
             self.require(
@@ -78,6 +84,7 @@ class AcknowledgedWrites(Checker):
             )  # fmt: skip
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        """Give up the writes that no remaining disk holds or supersedes."""
         for (shard, address), writes in self._writes.items():
             best = _best_rank(shard, address, surviving)
             while (
@@ -88,6 +95,7 @@ class AcknowledgedWrites(Checker):
                 writes.pop()
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that every member holds each write that was not given up, or something that supersedes it."""
         for (shard, address), writes in self._writes.items():
             if not writes:
                 continue
@@ -98,13 +106,13 @@ class AcknowledgedWrites(Checker):
                     (row is not None and row.winner.rank >= writes[-1].rank)
                     or (last is not None and last.rank >= writes[-1].rank and _is_as_good(host, shard, row, last))
                     or self.history.is_outranked_by_collected(shard, address, writes[-1].rank),
-                    host.name, "holds", row, "at", address, "where", writes[-1], "was acknowledged",
+                    host.name, "holds", row, "at", address, "but", writes[-1], "was acknowledged",
                 )  # fmt: skip
 
 
 def _is_as_good(host: Host, shard: str, row: Row | None, last: Version) -> bool:
-    """A delete or expiry by a lost replica, known to some member ahead of all contexts, need not reach one that has
-    no value of the row: members that differ in tombstones alone count as equal."""
+    """Return whether a member without this delete or expiry counts as equal to one that has it. A lost replica may have
+    made it, ahead of all contexts. Then it need not reach a member that has no value of the row."""
     is_gone = row is None or row.winner.value is None
     return last.is_tombstone and is_gone and not host.disk.context(shard).covers(last.dot)
 

@@ -13,16 +13,20 @@ from gossipkv.simulation.host import Host
 INBOX_MAX = 150
 
 PROBES_MAX = 60
-"""Under way: its own, and those that each other member asked for, of several periods where frames are slow."""
+"""The maximum number of probes under way: the member's own, and those that each other member asked for. If frames are
+slow, probes of several periods are under way."""
 
 CONTACTS_DROPPED_MAX = 2
-"""Peers with an exchange under way that the core has dropped: contacts that turned out to be a member it knows."""
+"""The maximum number of exchanges with peers that the core has dropped: contacts that proved to be known members."""
 
 
 class Bounds(Checker):
+    """The checker that memory is bounded and nothing hangs."""
+
     name = "bounds"
 
     def leaving(self, host: Host, envelope: Envelope) -> None:  # noqa: ARG002
+        """Check the numbers of waiting inputs, exchanges and probes."""
         process = host.process
         assert process is not None
         self.require(len(process.inbox) <= INBOX_MAX, host.name, "has", len(process.inbox), "inputs waiting")
@@ -36,6 +40,7 @@ class Bounds(Checker):
         self.require(probes <= PROBES_MAX, host.name, "has", probes, "probes under way")
 
     def examined(self, host: Host) -> None:
+        """Check that every exchange that the core waits for is under way, or that its end waits in the inbox."""
         process = host.process
         assert process is not None
         if process.is_ending:

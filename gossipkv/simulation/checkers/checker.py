@@ -19,61 +19,64 @@ from gossipkv.simulation.outcome import ViolationError
 
 
 class Checker:
+    """A checker that observes nothing. Each subclass overrides the events that it needs; `name` is the name in
+    reports."""
+
     name = "checker"
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.checks = 0
         self.is_silent = False
-        """A silent checker counts and does not object."""
+        """Whether the checker only counts. A silent checker does not object."""
 
     def require(self, holds: bool, *words: object) -> None:
-        """Count one check. Raises ViolationError when it does not hold."""
+        """Count one check. Raises ViolationError, with the words as its text, if the check does not hold."""
         self.checks += 1
         if not holds and not self.is_silent:
             raise ViolationError(self.name, " ".join(str(word) for word in words))
 
     def committed(self, commit: Commit) -> None:
-        """A transaction has become durable, and nothing of it has left the member yet."""
+        """Observe that a transaction has become durable. Nothing of it has left the member yet."""
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
-        """A client has got the results of its operations."""
+        """Observe that a client has received the results of its operations."""
 
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
-        """A client has read a row."""
+        """Observe that a client has read a row; None if there was none."""
 
     def told(self, watcher: str, told: Told) -> None:
-        """A watcher has been sent a row."""
+        """Observe that a watcher has been sent a row."""
 
     def watch_reset(self, watcher: str) -> None:
-        """A watcher has been reset: it cannot resume, and starts over."""
+        """Observe that a watcher has been reset: it cannot resume, and starts again."""
 
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
-        """These watchers, each with the prefix of its addresses, have been sent everything."""
+        """Observe that these watchers have been sent everything. Each comes with the prefix of its addresses."""
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
-        """An envelope goes onto the network."""
+        """Observe that an envelope goes onto the network."""
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
-        """A member logs notices."""
+        """Observe that a member logs notices."""
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
-        """A member's disk is lost for good; these remain."""
+        """Observe that a member's disk is lost for good; these disks remain."""
 
     def set_back(self, host: Host) -> None:
-        """The disk of a member that is down has been replaced by an old copy."""
+        """Observe that the disk of a member that is down has been replaced by an old copy."""
 
     def stopped(self, host: Host, waiting: Sequence[int]) -> None:
-        """A process is about to stop gracefully; clients still wait under these tickets."""
+        """Observe that a process is about to stop gracefully, while clients still wait under these tickets."""
 
     def fenced(self, host: Host) -> None:
-        """A member sets its data aside."""
+        """Observe that a member is about to set its data aside."""
 
     def examined(self, host: Host) -> None:
-        """A good time to check everything that a member holds: it is up, and between batches."""
+        """Check everything that a member holds: it is up, and between batches."""
 
     def converged(self, hosts: Sequence[Host]) -> None:
-        """All members have become equal."""
+        """Observe that all members have become equal."""
 
     def ended(self, hosts: Sequence[Host]) -> None:
-        """Some rounds later; nothing may have changed."""
+        """Check the members some rounds after they have converged; nothing may have changed."""

@@ -1,4 +1,5 @@
-"""A member that has said that its clock is off acknowledges no write until it says that it is right again."""
+"""A member that has reported that its clock is off acknowledges no write until it reports that the clock is right
+again."""
 
 from __future__ import annotations
 
@@ -11,18 +12,21 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 COMMIT_MS_MAX = 100
-"""What was under way when it was found out is acknowledged within this time."""
+"""Writes under way when the member notices are acknowledged within this time."""
 
 
 class Clocks(Checker):
+    """The checker that a member whose clock is off acknowledges no write."""
+
     name = "clocks"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._off_ms: dict[object, int] = {}
-        """By process, since when it has known that its clock is off, in true time."""
+        """The true time since which each process has known that its clock is off."""
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        """Record when a member reports that its clock is off, or right again."""
         for notice in notices:
             if notice.event == "clock_off":
                 self._off_ms[host.process] = host.now_ms() - host.skew_ms
@@ -30,6 +34,7 @@ class Clocks(Checker):
                 self._off_ms.pop(host.process, None)
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        """Check that the member has not known for long that its clock is off."""
         now_ms = host.now_ms() - host.skew_ms
         off_ms = self._off_ms.get(host.process, now_ms)
         self.require(

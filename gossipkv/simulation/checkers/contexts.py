@@ -30,9 +30,12 @@ from gossipkv.simulation.host import Host
 
 
 class Contexts(Checker):
+    """The checker of I2: contexts cover only what is held, superseded, collected or lacking."""
+
     name = "I2_contexts"
 
     def committed(self, commit: Commit) -> None:
+        """Check each advance of a context, and each row that is no longer lacking."""
         for shard, address in commit.recalled:
             self._check_recalled(commit, shard, address)
         for shard, (before, after) in commit.advanced.items():
@@ -45,7 +48,7 @@ class Contexts(Checker):
                 self._check(commit, shard, origin, covered, through)
 
     def _check_recalled(self, commit: Commit, shard: str, address: bytes) -> None:
-        """A row that is no longer lacking is held as far as the context says."""
+        """Check that a row that is no longer lacking is held as far as the context says."""
         context = commit.disk.context(shard)
         row = commit.disk.committed_row(shard, address)
         for origin, through in context.items():
@@ -61,8 +64,8 @@ class Contexts(Checker):
                 )  # fmt: skip
 
     def _is_lost(self, recalling: Disk, shard: str, dot: Dot, write: WriteRecord) -> bool:
-        """Whether no disk holds the write or anything that superseded it. A row of greater rank says nothing if its
-        holder has not heard of the write, or covers it and lacks the row."""
+        """Return whether no disk holds the write or anything that superseded it. A row of greater rank proves nothing
+        if its holder has not heard of the write, or covers it and lacks the row."""
         for disk in self.history.disks():
             row = disk.committed_row(shard, write.address)
             is_whole = disk is not recalling and write.address not in disk.lacking_of(shard)
@@ -88,7 +91,7 @@ class Contexts(Checker):
             row = disk.committed_row(shard, write.address)
             self.require(
                 write.address in lacking
-                # It has become unreadable while this was being committed.
+                # The row has become unreadable during this commit.
                 or (shard, write.address) in disk.unreadable
                 or (shard, write.address) in self.history.given_up
                 or (row is not None and row.winner.rank >= self._rank(shard, write))
@@ -99,11 +102,12 @@ class Contexts(Checker):
 
 
 class Knowledge(Checker):
-    """A replica believes that a peer covers something only if the peer has committed it."""
+    """The checker that a replica believes that a peer covers something only if the peer has committed it."""
 
     name = "peer_contexts"
 
     def examined(self, host: Host) -> None:
+        """Check what the member believes of each peer against what the peer has committed."""
         assert host.process is not None
         for peer in host.process.replica.peers:
             if peer.replica is None:
@@ -114,16 +118,17 @@ class Knowledge(Checker):
                 self.require(
                     committed.covers_all(believed),
                     host.name, "believes that", peer.member, "covers", context, "of", shard,
-                    "where it covers", committed,
+                    "but it covers", committed,
                 )  # fmt: skip
 
 
 class Durability(Checker):
-    """I5: a member sends only what is committed in its storage."""
+    """The checker of I5: a member sends only what is committed in its storage."""
 
     name = "I5_durability"
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
+        """Check the rows and the contexts in the messages against the sender's disk."""
         for message in envelope.messages:
             if isinstance(message, Ping | PingRequest | Ack):
                 continue
@@ -148,7 +153,7 @@ class Durability(Checker):
             rank = self.history.rank_now(message.shard, address, rank)
             self.require(
                 (committed is not None and committed.winner.rank >= rank)
-                # It may have become unreadable after the step that made the message.
+                # The row may have become unreadable after the step that made the message.
                 or host.disk.is_missing(message.shard, address)
                 or self.history.is_outranked_by_collected(message.shard, address, rank),
                 host.name, "sends a version of rank", rank, "at", address, "and has committed", committed,

@@ -15,12 +15,15 @@ Versions = tuple[Version, ...]
 
 
 class Convergence(Checker):
+    """The checker that all members are equal in the end."""
+
     name = "convergence"
     counts_tombstones = True
-    """Not among copies of volumes: a tombstone that the last write wins by may stay beside values at one member alone,
-    because a name that covers it stands for another write there."""
+    """Whether tombstones must be equal too. In runs with copied volumes they need not be. There a last-write-wins
+    tombstone may stay beside values at one member alone, if a name that covers it stands for another write there."""
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that all members hold what the first one holds, under the same contexts."""
         for shard in NAMESPACES:
             expected = self._versions(hosts[0], shard)
             for host in hosts[1:]:
@@ -31,9 +34,9 @@ class Convergence(Checker):
                 self.require(covers_the_same or self.history.has_stranger, host.name, "covers less or more")
 
     def _versions(self, host: Host, shard: str) -> dict[bytes, Versions | None]:
-        """All rows. None for one whose tombstone runs ahead of the context: nothing is claimed of that yet, and it may
-        have taken the place of a tombstone that others still hold. Nor does a tombstone count that someone has
-        collected."""
+        """Return all rows; None for a row whose tombstone runs ahead of the context. Nothing is claimed of such a
+        tombstone yet, and it may have replaced one that others still hold. A tombstone that some member has collected
+        does not count either."""
         context = host.disk.context(shard)
 
         def is_nothing(address: bytes, version: Version) -> bool:
@@ -43,7 +46,7 @@ class Convergence(Checker):
         def counting(address: bytes, row: Row) -> Versions | None:
             return tuple([version for version in row.versions if not is_nothing(address, version)]) or None
 
-        # What a stranger has invented is retired bit by bit, and that is not waited for.
+        # Replicas that a stranger has invented are retired bit by bit. The run does not wait for that.
         return {
             address: counting(address, row)
             for address, row in stored_rows(host, shard).items()
@@ -58,7 +61,7 @@ def _agree(ours: Versions | None, theirs: Versions | None) -> bool:
 
 
 class Rounds(Checker):
-    """Every member keeps comparing itself with others, even if its clock has jumped."""
+    """The checker that every member keeps comparing itself with others, even if its clock has jumped."""
 
     name = "rounds"
 
@@ -67,14 +70,16 @@ class Rounds(Checker):
         self._rounds: list[int] = []
 
     def converged(self, hosts: Sequence[Host]) -> None:
+        """Record how many rounds each member has finished."""
         self._rounds = [self._finished(host) for host in hosts]
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that each member has finished more rounds since."""
         for host, rounds in zip(hosts, self._rounds, strict=True):
             self.require(self._finished(host) > rounds, host.name, "has stopped its rounds")
 
     def _finished(self, host: Host) -> int:
         assert host.process is not None
-        # A member that lacks a row, which one that is gone may have, is never in sync.
+        # A member that lacks a row is never in sync, if only members that are gone have the row.
         rounds = host.process.replica.tally.rounds
         return rounds["in_sync"] + rounds["delta"]

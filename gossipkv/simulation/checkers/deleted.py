@@ -1,8 +1,9 @@
 """A version that a write has replaced does not come back where that write is known, even after its tombstone has been
-collected. And only deleted rows are collected.
+collected. Moreover, only deleted rows are collected.
 
 The versions that a write replaced are recorded when its writer commits it. From then on, no replica that covers the
-write may hold one of them, even if it has collected the tombstone, a message arrives late, or a member comes back.
+write may hold one of them. This holds even after the tombstone is collected, a message arrives late, or a member
+comes back.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from gossipkv.simulation.host import Host
 
 
 class Deleted(Checker):
+    """The checker that replaced versions do not come back."""
+
     name = "deleted"
 
     def __init__(self, history: History) -> None:
@@ -34,6 +37,7 @@ class Deleted(Checker):
         self._replaced_by: dict[tuple[str, Dot], set[Dot]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> None:
+        """Record what each write replaced, and check the rows that were written or removed."""
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             old = stood[shard, address]
@@ -44,7 +48,7 @@ class Deleted(Checker):
                 self._note_write(commit, shard, old, row)
             stood[shard, address] = row
         for (shard, address), row in stood.items():
-            # Of a row that is lacking no longer, `Contexts` finds out in this commit whether a write was lost.
+            # If a row is no longer lacking, `Contexts` finds out in this commit whether a write was lost.
             if (shard, address) not in commit.recalled:
                 context, lacking = commit.disk.context(shard), commit.disk.lacking_of(shard)
                 self._check(commit.disk.member, shard, address, row, context, lacking)
@@ -54,7 +58,7 @@ class Deleted(Checker):
             self.history.note_buried(shard, address, old)
         self.require(
             all(self.history.is_buried(shard, address, version.dot) for version in old.versions),
-            commit.disk.member, "removes", old, "at", address, "which no one has collected",
+            commit.disk.member, "removes", old, "at", address, "which no member has collected",
         )  # fmt: skip
 
     def _note_write(self, commit: Commit, shard: str, old: Row | None, row: Row) -> None:
@@ -77,14 +81,19 @@ class Deleted(Checker):
             self.require(not again, member, "has again", version, "at", address, "which was replaced by", again)
 
     def examined(self, host: Host) -> None:
+        """Check all rows of `usr`."""
         for address, row in stored_rows(host, USER).items():
             self._check(host.name, USER, address, row, host.disk.context(USER), host.disk.lacking_of(USER))
 
 
 class TombstoneCollection(Checker):
-    """Tombstones are collected once all members have heard of them. Data are fenced only if their replica was
-    forgotten, if they are an old volume, or if they descend from such data. The replica that a member had at that time
-    counts as forgotten too: a member that is told to forget it may not have heard yet that it lost its disk."""
+    """The checker that tombstones are collected once all members have heard of them, and that only outdated data are
+    fenced.
+
+    Data are outdated if their replica was forgotten, if they are an old volume, or if they descend from such data. The
+    replica that a member had at that time counts as forgotten too. The member that is told to forget it may not have
+    heard yet that it lost its disk.
+    """
 
     name = "collection"
 
@@ -93,12 +102,13 @@ class TombstoneCollection(Checker):
         self.is_blocked = False
         """Whether a member is gone and has not been forgotten."""
         self._old: set[ReplicaId] = set()
-        """Replicas that were forgotten, or whose disk was set back to an old copy."""
+        """The replicas that were forgotten, or whose disk was set back to an old copy."""
         self._names: dict[ReplicaId, str] = {}
         self._replicas: dict[str, ReplicaId] = {}
-        """The last that committed something under each name."""
+        """The last replica that committed something under each name."""
 
     def committed(self, commit: Commit) -> None:
+        """Record which replica runs under which name, and which are forgotten."""
         self._names[commit.disk.replica] = commit.disk.member
         self._replicas[commit.disk.member] = commit.disk.replica
         copies = [RowCopy(address, row) for shard, address, row in commit.puts if shard == SYSTEM and row is not None]
@@ -106,23 +116,27 @@ class TombstoneCollection(Checker):
             self._old |= {replica, self._replicas.get(self._names.get(replica, ""), replica)}
 
     def set_back(self, host: Host) -> None:
+        """Record that the replica of the old copy may be fenced."""
         self._old.add(host.disk.replica)
 
     def fenced(self, host: Host) -> None:
+        """Check that the data are outdated."""
         with host.disk.view() as view:
             collected = view.collected(USER) or NOTHING_COLLECTED
         ids = {host.disk.replica, *collected.lineage}
-        self.require(bool(ids & self._old), host.name, "is fenced, whose data are neither forgotten nor old")
+        self.require(bool(ids & self._old), host.name, "is fenced, but its data are neither forgotten nor old")
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that no member holds a tombstone that should have been collected."""
         for host in [] if self.is_blocked else hosts:
             left = list(overdue(host))
             self.require(not left, host.name, "has not collected", left)
 
 
 def overdue(host: Host) -> Iterator[tuple[bytes, Row]]:
-    """The tombstones that should have been collected. One that runs ahead of a lost disk is adopted, and proved then.
-    One may wait for a replica that nobody has heard of, if all members that had its record have lost their disks."""
+    """Iterate over the tombstones that should have been collected. A tombstone that runs ahead of a lost disk is
+    adopted first. A tombstone may wait for a replica that no member knows, if all members that had its record have lost
+    their disks."""
     context, members = host.disk.context(USER), host.disk.context(SYSTEM)
     for address, row in stored_rows(host, USER).items():
         unknown = [origin for origin in row.context.missing_from(context) if origin not in members]

@@ -1,7 +1,7 @@
 """I4: the data that a shard derives from its rows equal the data computed from the rows from scratch.
 
-These are the fingerprints, in memory and as stored; the journal, which has exactly one entry for each entry of each
-row's context; and the counts per table.
+These data are the fingerprints, in memory and as stored, the journal, and the counts per table. The journal has exactly
+one entry for each entry of each row's context.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ Contents = frozenset[tuple[bytes, Version]]
 
 _MASK = 2**64 - 1
 _END = b"\x7f"
-"""After every address: table names are ASCII."""
+"""A key that is greater than every address: table names are ASCII."""
 
 
 def stored_rows(host: Host, shard: str) -> Rows:
+    """Return all committed rows of a shard, tombstones included."""
     with host.disk.view() as view:
         return dict(view.rows(shard, b"", _END))
 
 
 class Fingerprints(Checker):
+    """The checker of I4 for fingerprints and counts."""
+
     name = "I4_fingerprints"
 
     def __init__(self, history: History) -> None:
@@ -40,6 +43,7 @@ class Fingerprints(Checker):
         self._roots: dict[tuple[str, Contents], int] = {}
 
     def examined(self, host: Host) -> None:
+        """Compare the fingerprints and counts, in memory and as stored, with those computed from the rows."""
         assert host.process is not None
         for name in NAMESPACES:
             rows = stored_rows(host, name)
@@ -67,7 +71,7 @@ class Fingerprints(Checker):
         self.require(table.nodes() == nodes, host.name, "has wrong node sums in", name)
 
     def _compare_with_all(self, host: Host, name: str, rows: Rows, root: int) -> None:
-        """Fingerprints are equal exactly if visible contents are equal, over all states seen so far."""
+        """Check that fingerprints are equal exactly if visible contents are equal, over all states seen so far."""
         contents = frozenset(
             (address, version) for address, row in rows.items() for version in row.versions if version.value is not None
         )
@@ -82,9 +86,11 @@ class Fingerprints(Checker):
 
 
 class Anomalies(Checker):
-    """Equal contexts with unequal fingerprints occur in a correct run for one reason only: a write of a new member is
-    concurrent with a tombstone that outranks it, and reaches some members that have collected the tombstone and some
-    that have not. Those that have get it again."""
+    """The checker that equal contexts with unequal fingerprints occur in a correct run for one reason only.
+
+    The reason is a write of a new member that is concurrent with a tombstone that outranks it. Some of the members that
+    the write reaches have already collected the tombstone. These members then receive the tombstone again.
+    """
 
     name = "anomalies"
 
@@ -93,6 +99,7 @@ class Anomalies(Checker):
         self._has_cause = False
 
     def committed(self, commit: Commit) -> None:
+        """Record whether the one reason has occurred."""
         for shard, address, row in commit.puts:
             self._has_cause |= row is not None and any(
                 version.value is not None and self.history.is_outranked_by_collected(shard, address, version.rank)
@@ -100,6 +107,7 @@ class Anomalies(Checker):
             )
 
     def examined(self, host: Host) -> None:
+        """Check that the member has counted no anomaly without that reason."""
         assert host.process is not None
         met = sorted(host.process.replica.tally.anomalies)
         self.require(
@@ -108,9 +116,12 @@ class Anomalies(Checker):
 
 
 class Journal(Checker):
+    """The checker of I4 for the journal and the indexes by time."""
+
     name = "journal"
 
     def examined(self, host: Host) -> None:
+        """Compare the journal and the indexes with those computed from the rows."""
         for name in NAMESPACES:
             expected: dict[ReplicaId, list[tuple[int, bytes]]] = {}
             rows = stored_rows(host, name)
@@ -123,14 +134,14 @@ class Journal(Checker):
                     listed = list(view.deadlines(name, index, FIRST_DEADLINE, 2**62))
                     self.require(
                         listed == _deadlines(rows, index),
-                        host.name, "has the index of", index, listed, "where its rows give", _deadlines(rows, index),
+                        host.name, "has the index of", index, listed, "but its rows give", _deadlines(rows, index),
                     )  # fmt: skip
                 self.require(set(heads) == set(expected), host.name, "has a journal of origins that no row names")
                 for origin in sorted(expected):
                     entries = [tuple(entry) for entry in view.journal(name, origin, 0)]
                     self.require(
                         entries == sorted(expected[origin]),
-                        host.name, "has the journal", entries, "where its rows give", sorted(expected[origin]),
+                        host.name, "has the journal", entries, "but its rows give", sorted(expected[origin]),
                     )  # fmt: skip
 
 
@@ -146,7 +157,7 @@ def _deadlines(rows: Rows, index: str) -> list[tuple[int, bytes]]:
 
 
 def _leaves(rows: Rows) -> dict[int, list[int]]:
-    """The sums of the leaves of some rows, by a second implementation."""
+    """Return the sums of the leaves of some rows, by a second implementation."""
     leaves: dict[int, list[int]] = {}
     for address, row in rows.items():
         sums = leaves.setdefault(xxhash.xxh3_64_intdigest(address) >> 48, [0, 0])

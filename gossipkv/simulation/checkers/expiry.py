@@ -1,5 +1,6 @@
-"""An expired value becomes a tombstone at every member, and does not come back to a replica where it was one, unless
-the tombstone could not be read there any more."""
+"""An expired value becomes a tombstone at every member. The value does not come back to a replica that held the
+tombstone, unless the tombstone could no longer be read there.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from gossipkv.simulation.host import Host
 
 
 class Expiries(Checker):
+    """The checker that expired values go, and do not come back."""
+
     name = "expiry"
 
     def __init__(self, history: History) -> None:
@@ -24,6 +27,7 @@ class Expiries(Checker):
         self._gone: dict[ReplicaId, set[Dot]] = defaultdict(set)
 
     def committed(self, commit: Commit) -> None:
+        """Check that no value is stored again that a tombstone of its expiry has replaced at this replica."""
         stood = dict(commit.before)
         gone = self._gone[commit.disk.replica]
         for shard, address, row in commit.puts:
@@ -40,7 +44,7 @@ class Expiries(Checker):
             stood[shard, address] = row
 
     def _may_be_older(self, commit: Commit, address: bytes) -> bool:
-        """Whether the copy may have taken the place of a later one that could not be read."""
+        """Return whether the copy may have replaced a later one that could not be read."""
         return (
             address in commit.disk.lacking_of(USER)
             or (USER, address) in commit.recalled
@@ -48,6 +52,7 @@ class Expiries(Checker):
         )
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that no member holds a value with an expiry: all have expired by now."""
         for host in hosts:
             left = [row for row in stored_rows(host, USER).values() if any(map(_expires, row.versions))]
             self.require(not left, host.name, "still holds what has expired:", left)

@@ -1,4 +1,5 @@
-"""A member that exists is never let go, however long it is silent; one that no longer exists is let go in the end."""
+"""A member that exists is never let go, however long it is silent. A member that no longer exists is let go in the
+end."""
 
 from __future__ import annotations
 
@@ -10,9 +11,12 @@ from gossipkv.simulation.host import Host
 
 
 class LettingGo(Checker):
+    """The checker that exactly the members that no longer exist are let go."""
+
     name = "letting_go"
 
     def examined(self, host: Host) -> None:
+        """Check that the member has let go only of members that discovery does not list."""
         process = host.process
         assert process is not None
         for peer in process.replica.peers:
@@ -20,6 +24,7 @@ class LettingGo(Checker):
             self.require(is_gone or not peer.is_let_go, host.name, "has let go of", peer.member, "which exists")
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that every peer that discovery does not list counts as left."""
         for host in hosts:
             process = host.process
             assert process is not None

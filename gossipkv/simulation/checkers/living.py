@@ -1,8 +1,8 @@
 """No member is declared dead before its suspicion has timed out, a refuted suspicion has no effect, and a running
 member does not stay dead.
 
-A rumour of a death names the life that it is about. Some member must have suspected the same life at least for the
-shortest suspicion before. Clocks that jump may shorten this time here.
+A rumour of a death names the life that it is about. Some member must have suspected the same life before, at least for
+the time of the shortest suspicion. Clocks that jump may shorten this time here.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 SUSPICION_PERIODS_MIN = 0.5
-"""The shortest suspicion lasts 1.9 protocol periods; clocks that are put forward by less than a period shorten it."""
+"""The minimum duration of a suspicion, in protocol periods. The shortest suspicion lasts 1.9 periods, and clocks that
+are put forward by less than a period shorten it."""
 
 
 class Living(Checker):
+    """The checker that deaths are declared rightly."""
+
     name = "living"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._suspected_ms: dict[tuple[str, Life], int] = {}
-        """When a life of a member was first suspected."""
+        """The true time at which a life of a member was first suspected."""
         self._refuted: dict[tuple[object, str, int], int] = {}
-        """Per process, member and start of a life, the greatest number of refutations heard of."""
+        """The greatest number of refutations heard of, by process, member and start of a life."""
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        """Follow suspicions and refutations, and check each death."""
         process = host.process
         for notice in notices:
             if process is None or notice.event not in (f"member_{ALIVE}", f"member_{SUSPECT}", f"member_{DEAD}"):
@@ -57,6 +61,7 @@ class Living(Checker):
         self.require(life.refutations >= refuted, host.name, "takes", member, "for dead, which has refuted", life)
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that no member holds a running one to be dead."""
         running = {host.name for host in hosts if host.is_up}
         for host in hosts:
             for peer in host.process.replica.peers if host.process is not None else ():

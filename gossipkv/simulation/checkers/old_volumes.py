@@ -22,7 +22,7 @@ from gossipkv.simulation.host import Host
 
 
 class Deleted(NamedTuple):
-    """A value that was replaced by a tombstone which has been collected since."""
+    """A value that was replaced by a tombstone that has been collected since."""
 
     address: bytes
     value: bytes
@@ -38,27 +38,31 @@ class Told(NamedTuple):
 
 
 class OldVolumes(Checker):
+    """The checker that old volumes do no harm."""
+
     name = "old_volumes"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._replaced: dict[tuple[bytes, Dot], set[bytes]] = {}
-        """By address and tombstone, the values that the tombstone replaced."""
+        """The values that a tombstone replaced, by address and tombstone."""
         self._deleted: dict[Deleted, Dot] = {}
-        """With the tombstone."""
+        """The deleted values, each with its tombstone."""
         self._buried: dict[bytes, int] = {}
-        """The greatest timestamp of a tombstone of each row that was collected."""
+        """The greatest timestamp of a collected tombstone, by row."""
         self._told: set[Told] = set()
         self._set_back: dict[str, ReplicaId] = {}
-        """By member that was set back to an old copy, the replica of that copy."""
+        """The replica of the old copy, for each member that was set back to one."""
         self._written_again: set[Deleted] = set()
-        """What such a member has written again under a new replica id. A newcomer that has taken it in from there, and
-        not to the end, brings it back: `core/collected.py`, what remains."""
+        """The values that such a member has written again under a new replica id. A newcomer that was interrupted while
+        it filled itself from that member brings them back: see `core/model/collected.py`, what remains."""
 
     def set_back(self, host: Host) -> None:
+        """Record the replica of the old copy."""
         self._set_back[host.name] = host.disk.replica
 
     def committed(self, commit: Commit) -> None:
+        """Follow which values tombstones replace, which are collected, and which are written again."""
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             if shard == USER:
@@ -87,7 +91,7 @@ class OldVolumes(Checker):
             self._replaced.setdefault((address, row.winner.dot), set()).update(values | earlier)
 
     def _follow_restamped(self, commit: Commit, address: bytes, old: Row | None, row: Row | None) -> None:
-        """A write that was stamped again has taken along the writes that it had outranked."""
+        """Let a write that was stamped again take along the writes that it had outranked."""
         for version in row.versions if row is not None else ():
             former = restamped(commit, old, row, version)
             if former is not None:
@@ -97,6 +101,7 @@ class OldVolumes(Checker):
                 self._told |= {told._replace(timestamp=version.timestamp) for told in moved}
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        """Follow the write from now on, if the last write wins in its table."""
         for operation, result in zip(operations, results, strict=True):
             is_followed = shard == USER and table_of(operation.address) != BESIDE
             if is_followed and isinstance(result, Written) and host.is_up:
@@ -104,8 +109,9 @@ class OldVolumes(Checker):
                 self._told.add(Told(operation.address, timestamp, operation.value is None, host.name))
 
     def fenced(self, host: Host) -> None:
-        """What an outdated volume has acknowledged is named and kept where its data are set aside, or was replaced by
-        what is. A copy elsewhere has a name that may stand for another write, and may give way to it."""
+        """Give up the acknowledged writes that the member's data hold or have superseded: these data are kept where
+        they are set aside. A copy elsewhere has a name that may stand for another write, and may give way to that
+        write."""
         self._told = {told for told in self._told if not self._is_set_aside(host, told)}
 
     def _is_set_aside(self, host: Host, told: Told) -> bool:
@@ -116,7 +122,7 @@ class OldVolumes(Checker):
         return kept == told.timestamp or (told.member == host.name and kept > told.timestamp)
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
-        """A write that no disk holds may be lost, and a deletion that no disk knows of may be undone."""
+        """Give up the writes that no disk holds any longer, and the deletions that no disk knows of."""
         self._told = {told for told in self._told if any(self._holds(disk, told) for disk in surviving)}
         for deleted, dot in list(self._deleted.items()):
             if not any(disk.context(USER).covers(dot) for disk in surviving):
@@ -130,13 +136,14 @@ class OldVolumes(Checker):
         return self._buried.get(told.address, 0) >= told.timestamp
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that every member holds the writes that were not given up, and none of the deleted values."""
         for host in hosts:
             for address, value in self._deleted.keys() - self._written_again:
                 row = host.disk.committed_row(USER, address)
                 values = [version.value for version in row.versions] if row is not None else []
                 self.require(value not in values, host.name, "has again", value, "at", address, "which was deleted")
             for told in self._told:
-                # Where there was nothing to delete, a tombstone that runs ahead of a lost disk need not come.
+                # If there was nothing to delete, a tombstone that runs ahead of a lost disk need not arrive.
                 is_gone = told.is_delete and host.disk.committed_row(USER, told.address) is None
                 self.require(
                     is_gone or self._holds(host.disk, told), host.name, "holds less than was acknowledged:", told,

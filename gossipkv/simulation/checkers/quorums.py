@@ -1,8 +1,9 @@
-"""Copies exist where a receipt says, and a read that asks a member with a write returns it or something that supersedes
-it.
+"""The members that a receipt names have copies. A read that asks a member with a write returns the write, or something
+that supersedes it.
 
-Members are identified by replica id, so a copy on a lost disk does not count. A write names the members that have it, a
-read those that answered. If `r + w` exceeds the number of members, the two sets intersect, and the read sees the write.
+Members are identified by replica id, so a copy on a lost disk does not count. A write names the members that have it; a
+read names those that answered. If `r + w` exceeds the number of members, the two sets intersect, and the read sees the
+write.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from gossipkv.simulation.host import Host
 
 
 class Receipts(Checker):
-    """A receipt names no member that does not durably have the write."""
+    """The checker that a receipt names no member that does not durably have the write."""
 
     name = "receipts"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._rows: dict[tuple[ReplicaId, str, bytes], Context] = defaultdict(Context)
-        """What the copies of a row that a replica has committed cover."""
+        """The writes that a replica's committed copies of a row cover, by replica, shard and address."""
 
     def committed(self, commit: Commit) -> None:
+        """Record which writes the replica's copies cover."""
         for shard, address, row in commit.puts:
             if row is None:
                 continue
@@ -39,10 +41,11 @@ class Receipts(Checker):
             self._rows[key] = self._rows[key].joined(row.context)
 
     def copied(self, host: Host, coverage: Coverage, asked: int) -> None:
+        """Check a receipt that a client has received after asking for this many copies."""
         shard, dot = coverage.receipt
         record = self.history.find(shard, dot)
-        self.require(coverage.copies >= asked, host.name, "tells of", coverage, "where", asked, "were asked for")
-        self.require(record is not None, host.name, "tells who has", dot, "which was never durable")
+        self.require(coverage.copies >= asked, host.name, "tells of", coverage, "but", asked, "were asked for")
+        self.require(record is not None, host.name, "names members that have", dot, "which was never durable")
         for holder in coverage.holders:
             if holder.has_it and holder.replica is not None and record is not None:
                 self.require(
@@ -53,12 +56,14 @@ class Receipts(Checker):
 
 
 class Copied(NamedTuple):
+    """An acknowledged write, with the replicas that had it at that time."""
+
     record: WriteRecord
     holders: frozenset[ReplicaId]
 
 
 class QuorumReads(Checker):
-    """A read that began after a write was acknowledged sees it, if a member that it asked had it."""
+    """The checker that a read that began after a write was acknowledged sees it, if a member that it asked had it."""
 
     name = "quorum_reads"
 
@@ -67,6 +72,7 @@ class QuorumReads(Checker):
         self._writes: dict[tuple[str, bytes], list[Copied]] = defaultdict(list)
 
     def copied(self, host: Host, coverage: Coverage, asked: int) -> None:  # noqa: ARG002
+        """Follow a write for which a client has received this receipt."""
         shard, dot = coverage.receipt
         record = self.history.find(shard, dot)
         if record is not None:
@@ -74,12 +80,14 @@ class QuorumReads(Checker):
             self._writes[shard, record.address].append(Copied(record, holders))
 
     def acknowledged_copies(self, shard: str, address: bytes) -> list[Copied]:
-        """The writes that a read which begins now must not miss."""
+        """Return the writes that a read that begins now must not miss."""
         return list(self._writes[shard, address])
 
     def read_by_many(
         self, host: Host, row: Row | None, asked: int, answered: frozenset[ReplicaId], before: Sequence[Copied]
     ) -> None:
+        """Check the result of a read: `answered` are the replicas that answered, `before` the writes acknowledged when
+        it began."""
         self.require(len(answered) >= asked, host.name, "asked", asked, "members and has heard", answered)
         for copied in before:
             if copied.holders & answered:
@@ -87,10 +95,11 @@ class QuorumReads(Checker):
                 self.require(
                     (row is not None and row.winner.rank >= rank)
                     or self.history.is_outranked_by_collected(USER, copied.record.address, rank),
-                    host.name, "reads", row, "from", answered, "where", copied, "was acknowledged",
+                    host.name, "reads", row, "from", answered, "but", copied, "was acknowledged",
                 )  # fmt: skip
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        """Give up the writes whose holders have all lost their disks."""
         alive = {disk.replica for disk in surviving}
         for key, writes in self._writes.items():
             self._writes[key] = [copied for copied in writes if copied.holders & alive]

@@ -10,6 +10,8 @@ from gossipkv.simulation.host import Host
 
 
 class Reads(Checker):
+    """The checker that reads on one replica are monotonic."""
+
     name = "reads"
 
     def __init__(self, history: History) -> None:
@@ -17,6 +19,8 @@ class Reads(Checker):
         self._latest: dict[tuple[ReplicaId, str, bytes], tuple[int, ReplicaId]] = {}
 
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
+        """Check a read against the latest read of the row on the same replica. A row that cannot be read starts
+        again."""
         key = (host.disk.replica, shard, address)
         latest = self._latest.get(key)
         if latest is not None:

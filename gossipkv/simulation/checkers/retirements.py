@@ -1,4 +1,4 @@
-"""Replicas that are gone are retired in the end; messages and records grow with the number of members only."""
+"""Replicas that are gone are retired in the end. Messages and records grow with the number of members only."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from gossipkv.simulation.host import Host
 
 
 class Retirements(Checker):
+    """The checker that replicas that are gone are retired."""
+
     name = "retirements"
 
     def __init__(self, history: History) -> None:
@@ -23,14 +25,16 @@ class Retirements(Checker):
         """Whether a member is gone and has not been forgotten, or a stranger has invented replicas."""
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that no member still names a replica that is gone, unless retirement is blocked."""
         for host in [] if self.is_blocked else hosts:
             left = list(lingering(host))
             self.require(not left, host.name, "goes on naming", left, "which are gone")
 
 
 def lingering(host: Host) -> Iterator[ReplicaId]:
-    """Replicas that are gone and that the host names in what it says. Rows that run ahead of a lost disk are adopted,
-    and the replica retires then; but those of a replica that nobody has heard of as a member wait for it."""
+    """Iterate over replicas that are gone and that the host still names in its messages. Rows that run ahead of a lost
+    disk are adopted, and then the replica retires. But if no member has heard of the replica as a member, its rows wait
+    for it."""
     process = host.process
     assert process is not None
     named = {host.disk.replica}

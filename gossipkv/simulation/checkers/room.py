@@ -1,9 +1,9 @@
 """A member without room backs off: it does not keep asking for the same rows.
 
-Its requests are counted from when its disk fills up until it has room. It may ask each peer once per gossip interval,
-which is the shortest pause, and a few times more at the beginning. A walk may follow a pull that the peer cannot serve,
-so pulls and walks are counted apart. Nor does a pull count that brings nothing because the peer does not list the
-member: that is for `sys` to end, and is asked again with each round.
+Its requests are counted from the time when its disk fills up until it has room. It may ask each peer once per gossip
+interval, which is the shortest pause, and a few times more at the beginning. A walk may follow a pull that the peer
+cannot serve, so pulls and walks are counted apart. A pull does not count if it brings nothing because the peer does not
+list the member. A sync of `sys` must end that, and each round asks again.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 BEGINNINGS_MAX = 3
-"""Allowed per peer besides one per interval: requests under way when the disk filled up, and other transfers."""
+"""The number of requests allowed per peer besides one per interval: requests under way when the disk filled up, and
+other transfers."""
 
 
 class Room(Checker):
+    """The checker that a member without room backs off."""
+
     name = "room"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._asked: dict[str, tuple[Disk, int, Counter[str]]] = {}
-        """Per host whose disk is full: the disk, since when it is full, and the number of pulls and of walks."""
+        """For each host whose disk is full: the disk, the time since which it is full, and the numbers of pulls and
+        walks."""
 
     def leaving(self, host: Host, envelope: Envelope) -> None:
+        """Count the pulls and walks that a member without room begins, and check their number."""
         if any(isinstance(message, Unlisted) and message.shard == USER for message in envelope.messages):
             for name, (_, _, asked) in self._asked.items():
                 asked["pull"] -= name != host.name

@@ -1,5 +1,6 @@
 """I1: a version is dropped only for one of greater rank, or for itself when its replica stamps it again. I3: a dot
-names one write, forever."""
+names one write, forever.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +11,13 @@ from gossipkv.simulation.disk import Commit
 
 
 class Successors(Checker):
+    """The checker of I1: the rank of a row never falls."""
+
     name = "I1_successors"
 
     def committed(self, commit: Commit) -> None:
+        """Check that each new copy of a row has at least the rank of the copy before. Rows of invented replicas do not
+        count."""
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             old = stood[shard, address]
@@ -22,7 +27,7 @@ class Successors(Checker):
             if row is not None and row.winner.dot.replica in self.history.invented:
                 stood[shard, address] = row
                 continue
-            # A tombstone beside values that has been collected elsewhere counts as replaced there.
+            # A tombstone beside values counts as replaced if it has been collected elsewhere.
             held = [
                 version
                 for version in (old.versions if old is not None else ())
@@ -40,7 +45,8 @@ def _is_expiry(version: Version) -> bool:
 
 
 def restamped(commit: Commit, old: Row | None, row: Row | None, version: Version) -> Version | None:
-    """The version that this one repeats with an earlier timestamp, by the replica that wrote both."""
+    """Return the version that this one repeats with an earlier timestamp, if the same replica wrote both; otherwise
+    None."""
     if old is None or row is None or version.dot.replica != commit.disk.replica:
         return None
     kept = {held.dot for held in row.versions}
@@ -52,9 +58,12 @@ def restamped(commit: Commit, old: Row | None, row: Row | None, version: Version
 
 
 class Dots(Checker):
+    """The checker of I3. It also adds each new write to the history."""
+
     name = "I3_dots"
 
     def committed(self, commit: Commit) -> None:
+        """Check each version against the write that its dot names, and add new writes to the history."""
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             old = stood[shard, address]
@@ -83,5 +92,5 @@ class Dots(Checker):
             return
         self.require(
             known is not None and known[:3] == (address, version.timestamp, version.value),
-            commit.disk.member, "holds", version, "at", address, "where", dot, "names", known,
+            commit.disk.member, "holds", version, "at", address, "but", dot, "names", known,
         )  # fmt: skip

@@ -1,5 +1,6 @@
-"""A write is taken only with a context that names writes which its member had seen: what it covers, or what the row
-there has named. Otherwise a forged context would supersede writes that are still to come."""
+"""A write is taken only with a context whose writes its member had seen. The member covers these writes, or its copy of
+the row has named them. Otherwise a forged context would supersede writes that are still to be made.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +17,19 @@ from gossipkv.simulation.host import Host
 
 
 class SeenContexts(Checker):
+    """The checker that contexts of clients name only writes that exist."""
+
     name = "seen"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._named: dict[tuple[ReplicaId, str, bytes], Context] = defaultdict(Context)
-        """By replica and row, what its copies named before they were replaced. A copy that was taken in and replaced
-        in one transaction counts; one that a client's write made there does not, for it names what the client gave."""
+        """The writes that a replica's copies of a row named before they were replaced, by replica and row. A copy that
+        was taken in and replaced in one transaction counts. A copy that a client's write made in that transaction does
+        not count, because it names what the client gave."""
 
     def committed(self, commit: Commit) -> None:
+        """Record what each replaced copy of a row named."""
         replica = commit.disk.replica
         current = dict(commit.before)
         for put in commit.puts:
@@ -35,6 +40,7 @@ class SeenContexts(Checker):
             current[place] = put.row
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        """Check that the member had seen all writes that the client's context names."""
         covered = host.disk.context(shard)
         for operation, result in zip(operations, results, strict=True):
             if isinstance(result, Written) and operation.seen is not None:
@@ -45,7 +51,7 @@ class SeenContexts(Checker):
 
 
 def _holds_new_write(commit: Commit, shard: str, row: Row) -> bool:
-    """Whether a copy holds a write that this transaction has made."""
+    """Return whether a copy holds a write that this transaction has made."""
     if shard not in commit.advanced:
         return False
     covered, _ = commit.advanced[shard]

@@ -1,9 +1,9 @@
 """In a table that keeps siblings, a row holds exactly the writes that no other write known to the copy has seen.
 
-What a writer had seen follows from its request alone: the context that it gave. Without a context it had seen nothing;
-or, if the member had no visible value, what the member held. A member that has not learned the setting of the table
-replaces with each write what it holds, and keeps the writes that it has not seen as siblings. A write that a member
-adopts from a replica that is gone has seen the adopted write and everything that one had seen.
+What a writer had seen follows from its request alone: it had seen the context that it gave. Without a context it had
+seen nothing; or, if the member had no visible value, what the member held. A member that has not learned the setting of
+the table replaces with each write what it holds. It keeps the writes that it has not seen as siblings. If a member
+adopts a write of a replica that is gone, its new write has seen both that write and what that write had seen.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ from gossipkv.simulation.history import History
 
 
 class Siblings(Checker):
+    """The checker that siblings stay until a write that has seen them replaces them."""
+
     name = "siblings"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._seen: dict[bytes, dict[Dot, frozenset[Dot]]] = defaultdict(dict)
-        """Per row and write, the writes that its writer had seen."""
+        """The writes that a writer had seen, by row and write."""
         self._is_setting_lost = False
-        """Whether no disk holds the setting any longer; the last write wins in the table from then on."""
+        """Whether no disk holds the setting any longer. From then on the last write wins in the table."""
         self._excused: set[bytes] = set()
-        """Rows written as last-write-wins by a member that had met others, none of which knew the setting."""
+        """The rows written as last-write-wins by a member that had met others, but none that knew the setting."""
 
     def committed(self, commit: Commit) -> None:
+        """Check each row of the table that keeps siblings as it is stored."""
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
             if table_of(address) == BESIDE and row is not None:
@@ -53,14 +56,14 @@ class Siblings(Checker):
         if not fresh and (found == self._maximal(address, row.context) or len(explained) != 1):
             self._require(found == self._maximal(address, row.context), member, "holds", row, "at", address)
             return
-        # One that repeats a delete may be a delete by a client whose clock is behind.
+        # A version that repeats a delete may be the delete of a client whose clock is behind.
         (written,) = fresh or explained
         knows = knew_the_setting(commit)
         if written.siblings_above is None and not knows and (self._is_setting_lost or _has_met_others(commit)):
             self._excused.add(address)
         # Deletes have no values to tell them apart. One of the requested deletes must explain the row, and the row
-        # covers the context that its writer gave. First try the one that also explains the row's context: another may
-        # claim to have seen writes that this copy does not know of.
+        # covers the context that its writer gave. First try the delete that also explains the row's context. Another
+        # one may claim to have seen writes that this copy does not know of.
         given = self.history.contexts_given[address, written.value]
         known = [seen for seen in given if seen is None or row.context.covers_all(seen)]
         contexts = [self._context_of(before, context) for context in known]
@@ -75,7 +78,7 @@ class Siblings(Checker):
         )
 
     def _explains_adoption(self, address: bytes, before: Row | None, row: Row, version: Version) -> bool:
-        """Whether the version repeats one that was here and is gone; if so, record what it has seen."""
+        """Return whether the version repeats one that was here and is gone; if so, record what it has seen."""
         for old in before.versions if before is not None else ():
             is_gone = old.dot not in [kept.dot for kept in row.versions]
             is_restamped = self.history.rank_now(USER, address, old.rank) == version.rank != old.rank
@@ -87,6 +90,7 @@ class Siblings(Checker):
         return False
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
+        """Record whether the setting of the table is lost with all disks that held it."""
         address = settings_address(BESIDE)
         self._is_setting_lost |= all(disk.committed_row(SYSTEM, address) is None for disk in surviving)
 
@@ -95,11 +99,11 @@ class Siblings(Checker):
         self.require(is_so or address in self._excused, member, *words)
 
     def _is_buried(self, address: bytes, dot: Dot) -> bool:
-        """Whether a write was collected somewhere: one member may omit it while another still holds it."""
+        """Return whether a write was collected somewhere: one member may omit it while another still holds it."""
         return self.history.is_buried(USER, address, dot)
 
     def _maximal(self, address: bytes, context: Context) -> set[Dot]:
-        """The writes that no write known to a copy has seen."""
+        """Return the writes that a copy knows and that no other write known to it has seen."""
         writes = self._seen[address]
         known = {dot for dot in writes if context.covers(dot)}
         maximal = known - {old for dot in known for old in writes[dot] if old != dot}
@@ -112,14 +116,14 @@ class Siblings(Checker):
 
 
 def knew_the_setting(commit: Commit) -> bool:
-    """Whether the member had it on disk before this batch."""
+    """Return whether the member had the table's setting on disk before this batch."""
     key = (SYSTEM, settings_address(BESIDE))
     before = commit.before[key] if key in commit.before else commit.disk.committed_row(*key)
     return settings_in(before) is not None
 
 
 def _has_met_others(commit: Commit) -> bool:
-    """Whether the member covers anything in `sys` that others wrote."""
+    """Return whether the member covers anything in `sys` that others wrote."""
     return any(origin != commit.disk.replica for origin in commit.disk.context(SYSTEM))
 
 

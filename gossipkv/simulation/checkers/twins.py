@@ -1,4 +1,4 @@
-"""All members notice two processes on copies of one volume, at most one of them keeps the replica id, and no
+"""All members notice two processes on copies of one volume. At most one of the processes keeps the replica id, and no
 acknowledged write of either is lost.
 
 Writes are tracked by their values, which are unique, and by their timestamps, because a dot may name two writes here. A
@@ -33,21 +33,24 @@ class Told(NamedTuple):
 
 
 class Twins(Checker):
+    """The checker that two processes on copies of one volume are noticed and do no harm."""
+
     name = "twins"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self.copied: dict[str, ReplicaId] = {}
-        """Members with a twin, and the replica id that both had."""
+        """The members with a twin, each with the replica id that both processes had."""
         self._noticed: set[tuple[Host, str]] = set()
-        """Processes that have logged that a member runs twice."""
+        """The hosts that have logged that a member runs twice, with the name of that member."""
         self._told: list[Told] = []
         self._stored: set[tuple[bytes, bytes | None]] = set()
-        """Addresses and values of all versions that have been on a disk, in the table that keeps siblings."""
+        """The addresses and values of all versions that have been on a disk, in the table that keeps siblings."""
         self._replaced: set[tuple[bytes, bytes | None]] = set()
-        """Addresses and values of versions replaced by a member that did not know of siblings."""
+        """The addresses and values of versions replaced by a member that did not know the table's setting."""
 
     def committed(self, commit: Commit) -> None:
+        """Record the values in the table that keeps siblings, and those that a member without its setting replaces."""
         knows = knew_the_setting(commit)
         stood = dict(commit.before)
         for shard, address, row in commit.puts:
@@ -59,29 +62,33 @@ class Twins(Checker):
             stood[shard, address] = row
 
     def _is_written_here(self, commit: Commit, address: bytes, row: Row) -> bool:
-        """Whether a client has just written the only version of the row at this member. It then has a new dot of the
-        member, and its value has never been on a disk. Merged and renewed rows do not count."""
+        """Return whether a client has just written the only version of the row at this member. The version then has a
+        new dot of the member, and its value has never been on a disk. Merged and renewed rows do not count."""
         (origin, sequence), value = row.winner.dot, row.winner.value
         covered, _ = commit.advanced.get(USER, (Context(), Context()))
         is_new = origin == commit.disk.replica and sequence > covered.get(origin, 0)
         return len(row.versions) == 1 and is_new and (value is None or (address, value) not in self._stored)
 
     def has_noticed(self, host: Host, member: str) -> bool:
+        """Return whether a host has logged that a member runs twice."""
         return (host, member) in self._noticed
 
     def noticed(self, host: Host, notices: Sequence[Notice]) -> None:
+        """Record that a host logs that a member runs twice."""
         for notice in notices:
             if notice.event == "member_runs_twice":
                 self._noticed.add((host, str(notice.fields["peer"])))
 
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
+        """Follow the write from now on."""
         for operation, result in zip(operations, results, strict=True):
             if shard == USER and isinstance(result, Written) and host.is_up:
                 timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
                 self._told.append(Told(operation.address, operation.value, timestamp))
 
     def parted(self, hosts: Sequence[Host]) -> None:
-        """Called when all members are equal and the second processes still run."""
+        """Check that at most one process keeps the replica id, and that all have noticed. Called when all members are
+        equal and the second processes still run."""
         for member, replica in sorted(self.copied.items()):
             keeping = [host.endpoint for host in hosts if host.name == member and host.disk.replica == replica]
             self.require(len(keeping) <= 1, keeping, "all run as", member, "with replica", f"{replica:016x}")
@@ -91,12 +98,13 @@ class Twins(Checker):
                 )
 
     def ended(self, hosts: Sequence[Host]) -> None:
+        """Check that every member holds each acknowledged write, or a later one that replaced it."""
         if not self.copied:
             return
         for told in self._told:
             for host in hosts:
                 row = host.disk.committed_row(USER, told.address)
-                self.require(self._stands(told, row), host.endpoint, "holds", row, "where", told, "was acknowledged")
+                self.require(self._stands(told, row), host.endpoint, "holds", row, "but", told, "was acknowledged")
 
     def _stands(self, told: Told, row: Row | None) -> bool:
         if row is None:
@@ -108,7 +116,7 @@ class Twins(Checker):
             return True
         if (told.address, told.value) in self._replaced:
             return True
-        # It was replaced by a write whose writer had read the row, or found nothing to read.
+        # A write replaced it, and the writer had read the row, or had found nothing to read.
         return (
             any(
                 given is not None or value is None

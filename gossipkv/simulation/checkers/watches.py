@@ -1,4 +1,4 @@
-"""A watcher is never sent an older state of a row, nor any version twice, and in the end has the current state."""
+"""A watcher is never sent an older state of a row, nor any version twice, and has the current state in the end."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ from gossipkv.simulation.host import Host
 
 
 class Watches(Checker):
+    """The checker that watchers see each row move forward, and see its last state."""
+
     name = "watches"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
         self._last: dict[str, dict[bytes, Row]] = {}
-        """The last state of each row that each watcher was sent, since its start or last reset."""
+        """The last state of each row that a watcher was sent since its start or last reset, by watcher."""
 
     def watch_reset(self, watcher: str) -> None:
+        """Forget what the watcher was sent: it starts again."""
         self._last.pop(watcher, None)
 
     def told(self, watcher: str, told: Told) -> None:
+        """Check that the row brings a new version, and no version that the watcher has seen superseded."""
         rows = self._last.setdefault(watcher, {})
         last = rows.get(told.address)
         if last is not None:
             known = _dots(last)
             fresh = [dot for dot in _dots(told.row) if dot not in known]
             self.require(bool(fresh), watcher, "was told", told.row, "of", told.address, "twice, after", last)
-            # A tombstone that was collected here may come back from elsewhere, and stand beside values.
+            # A tombstone that was collected here may come back from another member, and stand beside values.
             counted = _values(told.row) if told.row.is_visible else fresh
             self.require(
                 not any(last.context.covers(dot) for dot in fresh if dot in counted),
@@ -41,28 +45,29 @@ class Watches(Checker):
         rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
 
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
+        """Check that each watcher was last sent the current state of every row under its prefix."""
         rows = stored_rows(hosts[0], USER)
         for watcher in watchers:
             for address, told in self._last.get(watcher, {}).items():
                 self.require(
-                    # A row that no one can read has not been deleted.
+                    # A row that no member can read has not been deleted.
                     not told.is_visible or address in rows or (USER, address) in self.history.given_up,
                     *(watcher, "was last told", told, "of", address, "and neither of its deletion nor of a reset"),
                 )
         for address, row in stored_rows(hosts[0], USER).items():
             if self.history.is_outranked_by_collected(USER, address, row.winner.rank):
-                # A write of a new member, concurrent with a tombstone that outranked it until it was collected.
+                # A new member made this write concurrently with a tombstone, which outranked it until it was collected.
                 continue
             for watcher in [watcher for watcher, prefix in watchers.items() if address.startswith(prefix)]:
                 last = self._last.get(watcher, {}).get(address)
                 self.require(
                     _values(last) == _values(row),
-                    *(watcher, "was last told", last, "of", address, "where there is", row),
+                    *(watcher, "was last told", last, "of", address, "but there is", row),
                 )
 
 
 def _values(row: Row | None) -> list[Dot]:
-    """The values that a reader finds. Members may differ in tombstones, even next to values."""
+    """Return the values that a reader finds. Members may differ in tombstones, even next to values."""
     return [version.dot for version in row.versions if version.value is not None] if row is not None else []
 
 
