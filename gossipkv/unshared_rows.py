@@ -4,8 +4,8 @@ A row counts if it has a version whose name no other member was known to cover. 
 counts as not covered. So there may be too many rows here, but never too few. If nothing is known of other members, the
 writes of the replica itself count. In `sys`, only settings of tables count, because only these come from clients.
 
-`rows.ndjson`, next to the data, lists the rows, one per line, in the format of `export` and of batches: a put with its
-`value`, and `siblings` if there are several; a delete with `"delete": true`. `expires` is the expiry time of the value.
+`rows.ndjson`, next to the data, lists the rows, one per line, in the format of `export` and of batches. A put has its
+`value`, and `siblings` if there are several. A delete has `"delete": true`. `expires` is the expiry time of the value.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ PROTOCOL_VERSION = 4
 PROTOCOL = "protocol"
 TOO_LARGE = "too_large"
 MALFORMED = "malformed"
-"""Why a frame was refused."""
+"""The reasons for refusing a frame."""
 
 
 class DecodeError(ValueError):

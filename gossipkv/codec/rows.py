@@ -1,7 +1,7 @@
 """Rows on the wire: most of the traffic, and most of the time of a catch-up.
 
-A row is the number of its versions, its address, its context, and for each version the dot with the
-timestamp (and `siblings_above`, if the version keeps siblings), the value and the expiry. The outline of a large
+A row is the number of its versions, its address, its context, and the fields of each version. These are the dot with
+the timestamp (and `siblings_above`, if the version keeps siblings), the value and the expiry. The outline of a large
 row has the value's size and digest instead of the value.
 """
 

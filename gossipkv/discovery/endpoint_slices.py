@@ -1,7 +1,7 @@
 """The EndpointSlices of one Service, and the members that they show.
 
 A Service has any number of slices, each of one address family. An endpoint may be in two of them while it is moved.
-All endpoints count, whether their pods are ready, terminating or neither: members find each other before they are
+All endpoints count, whether their pods are ready, terminating or neither. Members find each other before they are
 ready, and a member that is slow to stop is still a member.
 
 The slices list all existing members only if every endpoint has a name and this member's own is among them. If its own

@@ -5,8 +5,8 @@ noticed. Bookmarks advance the version while nothing happens. A watch that ends 
 breaks is followed by a list, after a growing pause. A version that the server no longer has (410) is followed by a
 list, the first time without a pause. If a request fails, the last known state stays, and no member is reported as gone.
 
-The Kubernetes client is imported when it is first needed, off the event loop: it is large, and members that run outside
-of Kubernetes do not need it. Answers are read as JSON, because the client's models take fifteen times as long.
+The Kubernetes client is imported when it is first needed, off the event loop. It is large, and members outside of
+Kubernetes do not need it. Answers are read as JSON, because the client's models take fifteen times as long.
 """
 
 from __future__ import annotations
@@ -118,15 +118,15 @@ class KubernetesDiscovery(Discovery):
                 if await self._has_news():
                     return replace(self._slices.found(), failure=self._complaint)
             except ExpiredError:
-                self._list_anew()
+                self._list_again()
                 self._set_back(pauses=self._setbacks > 0)
             except BrokenWatchError as broken:
-                self._list_anew()
+                self._list_again()
                 self._set_back()
                 if self._setbacks > BREAKS_TOLERATED:
                     self._complaint = str(broken)
             except ApiFaultError as fault:
-                self._list_anew()
+                self._list_again()
                 self._set_back(fault.retry_after_seconds)
                 if fault.needs_new_client:
                     await self._disconnect()
@@ -172,7 +172,7 @@ class KubernetesDiscovery(Discovery):
             elif kind == "DELETED":
                 is_new = self._slices.remove(item)
         except (KeyError, TypeError, SliceError) as error:
-            raise BrokenWatchError("the watch of EndpointSlices brings what are none") from error
+            raise BrokenWatchError("the watch of EndpointSlices brings objects that are not EndpointSlices") from error
         self._version = version
         return is_new
 
@@ -192,7 +192,9 @@ class KubernetesDiscovery(Discovery):
                     break
             self._slices.replace_all(items)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise ApiFaultError("what answers as the Kubernetes API gives no list of EndpointSlices") from error
+            raise ApiFaultError(
+                "the server at the address of the Kubernetes API returns no list of EndpointSlices"
+            ) from error
         self._version = version
         self._relist_at = self._clock() + self._pace.relist_seconds * random.uniform(0.8, 1.2)
         return version
@@ -266,7 +268,7 @@ class KubernetesDiscovery(Discovery):
         self._complaint = ""
         return True
 
-    def _list_anew(self) -> None:
+    def _list_again(self) -> None:
         self._end_watch()
         self._version = None
 

@@ -33,7 +33,7 @@ class WatchStream:
         except (ValueError, RecursionError) as error:
             raise BrokenWatchError("the watch of EndpointSlices brings lines that are not JSON") from error
         if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
-            raise BrokenWatchError("the watch of EndpointSlices brings lines that are no events")
+            raise BrokenWatchError("the watch of EndpointSlices brings lines that are not events")
         return event
 
     async def _line(self) -> bytes | None:

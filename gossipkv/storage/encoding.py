@@ -1,7 +1,7 @@
 """How rows and records are laid out as bytes on a volume.
 
-Each record is one flat msgpack list: flat, because nested lists cost twice the time to read and to write, and
-reading rows is what a store does most. A row is
+Each record is one flat msgpack list. Nested lists would cost twice the time to read and to write, and reading rows
+is what a store does most. A row is
 
     [versions, replica, sequence, timestamp, value, expires_ms, ..., replica, sequence, ...]
 
@@ -12,8 +12,8 @@ field, `siblings_above`.
 
 Decoding checks what is read as strictly as the codec checks a peer: a row that is read can be shown, merged and sent.
 Version 0.1.0 acknowledged two kinds of invalid rows through its embedded member. They are read as their writer meant
-them: a value stored as text is its UTF-8 bytes, and an expiry beyond what a message can hold is the latest that it
-can. The next write of such a row stores it in the right form.
+them. A value stored as text is its UTF-8 bytes. An expiry beyond what a message can hold is the latest that it can
+hold. The next write of such a row stores it in the right form.
 
 `FORMAT_VERSION` grows whenever a store written by this code cannot be read by older code. The storage keeps the number
 beside the data, refuses data that are newer than itself, and brings older data up to date (`storage/upgrade.py`).
@@ -85,7 +85,7 @@ def decode_row(stored: bytes) -> Row:
         if len(fields) == _LONE_VERSION_LENGTH and fields[0] == 1:
             _, replica, sequence, timestamp, value, expires_ms = fields
             if not type(replica) is type(sequence) is type(timestamp) is int:
-                raise ValueError("a dot or a timestamp is no number")
+                raise ValueError("a dot or a timestamp is not a number")
             if not (0 <= replica <= _INTEGER_MAX and 0 < sequence <= SEQUENCE_MAX and 0 <= timestamp <= _INTEGER_MAX):
                 raise ValueError("a dot or a timestamp is out of range")
             if value is not None and type(value) is not bytes:
@@ -127,7 +127,7 @@ def _version_of(
     siblings_above: Any = None,
 ) -> Version:
     if not type(replica) is type(sequence) is type(timestamp) is int:
-        raise ValueError("a dot or a timestamp is no number")
+        raise ValueError("a dot or a timestamp is not a number")
     if not (0 <= replica <= _INTEGER_MAX and 0 < sequence <= SEQUENCE_MAX and 0 <= timestamp <= _INTEGER_MAX):
         raise ValueError("a dot or a timestamp is out of range")
     if sequence > context.get(replica, 0):
@@ -149,7 +149,7 @@ def _value_of(value: object) -> bytes:
 
 def _time_of(expires_ms: object) -> int:
     if type(expires_ms) is not int or expires_ms < 0:
-        raise ValueError("an expiry is no time")
+        raise ValueError("an expiry is not a time")
     return min(expires_ms, TIME_MS_MAX)
 
 
@@ -312,7 +312,7 @@ def _context_of(pairs: list[int]) -> Context:
         raise ValueError("a context names a replica twice")
     for replica, sequence in context.items():
         if not type(replica) is type(sequence) is int:
-            raise ValueError("a context is not of numbers")
+            raise ValueError("a context holds something other than numbers")
         if not (0 <= replica <= _INTEGER_MAX and 0 <= sequence <= SEQUENCE_MAX):
             raise ValueError("a context is out of range")
     return context

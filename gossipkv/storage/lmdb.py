@@ -202,7 +202,7 @@ class _LmdbReader:
             return {key[len(prefix) :].decode(): encoding.decode_counts(stored) for key, stored in items}
         except UnicodeDecodeError as error:
             raise encoding.UndecodableRecordError(
-                f"the name of a table that is counted cannot be decoded{DAMAGE_REMEDY}"
+                f"the name of a table with counts cannot be decoded{DAMAGE_REMEDY}"
             ) from error
 
     def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
@@ -317,8 +317,8 @@ class LmdbView(_LmdbReader):
 
     def __exit__(self, *_: object) -> None:
         self._transaction.abort()
-        # An ended read transaction keeps its slot among the readers as long as anything refers to it, and the
-        # traceback of an exception may refer to this view for a long time.
+        # An ended read transaction keeps its slot among the readers as long as anything refers to it. The traceback of
+        # an exception may refer to this view for a long time.
         del self._transaction, self._get
 
 
@@ -467,8 +467,8 @@ class LmdbStorage:
     """The store in a data directory, which is created if absent.
 
     `map_size_bytes` is the size to which the store can grow, a multiple of 4,096. If `must_exist` is set, nothing is
-    created. Raises StorageError if the directory cannot be used or is in use, and if the data are damaged, of a newer
-    format, or absent although they must exist.
+    created. Raises StorageError if the directory cannot be used or is in use. Raises it also if the data are damaged,
+    of a newer format, or absent although they must exist.
     """
 
     def __init__(self, path: Path, map_size_bytes: int = MAP_SIZE_BYTES_DEFAULT, *, must_exist: bool = False) -> None:
@@ -508,7 +508,7 @@ class LmdbStorage:
             meta = self._environment.open_db(b"meta", transaction)
             stored = transaction.get(_FORMAT_KEY, db=meta)
             if stored is not None and not stored.isdigit():
-                raise StorageError(f"their format is no number{DAMAGE_REMEDY}")
+                raise StorageError(f"their format is not a number{DAMAGE_REMEDY}")
             if stored is None and self._must_exist:
                 raise StorageError("they are not a member's")
             if stored is None:
@@ -559,8 +559,8 @@ class LmdbStorage:
 
     @property
     def usage(self) -> Usage:
-        """The bytes of pages in use, and the bytes for which there is room in all: in the map or on the volume,
-        whichever has less.
+        """The bytes of pages in use, and the bytes for which there is room in all. The latter is the room of the map or
+        of the volume, whichever is less.
 
         Pages free for reuse count as room. Writes can fail before all room is used. Each commit, of deletes too, needs
         free pages for copies of those that it changes, and a large value needs its pages in a row. Keep a reserve.
@@ -570,7 +570,7 @@ class LmdbStorage:
                 tables = [self._environment.stat(), *map(transaction.stat, self._databases)]
             taken_bytes = self._file.stat().st_blocks * 512
         except (lmdb.Error, OSError) as error:
-            raise StorageError(f"the size of the store cannot be found out: {error}") from error
+            raise StorageError(f"the size of the store cannot be determined: {error}") from error
         pages = 0
         for table in tables:
             pages += table["branch_pages"] + table["leaf_pages"] + table["overflow_pages"]
@@ -603,6 +603,6 @@ class LmdbStorage:
         return StorageFailedError(self._failure)
 
     def _is_volume_full(self) -> bool:
-        # LMDB reports a write that a full volume cut short as EIO. Mistaking a true EIO for that does no harm:
-        # the next transaction writes all of its pages again, and LMDB stops by itself when its root fails.
+        # LMDB reports a write that a full volume cut short as EIO. Mistaking a true EIO for that does no harm.
+        # The next transaction writes all of its pages again, and LMDB stops by itself when its root fails.
         return self._directory.free_bytes() < _VOLUME_FREE_BYTES_MIN

@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class Fault(enum.Enum):
-    """Why an exchange failed; the values label a metric."""
+    """The reasons why exchanges fail. The values label a metric."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"

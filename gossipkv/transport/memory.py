@@ -170,7 +170,7 @@ class MemoryTransport:
         """Deliver one copy of a request."""
         peer = self._network.transports.get(endpoint)
         if peer is None:
-            _settle(answered, ExchangeError(Fault.UNREACHABLE, f"no one serves {endpoint}"))
+            _settle(answered, ExchangeError(Fault.UNREACHABLE, f"nothing serves {endpoint}"))
         else:
             peer._spawn(peer._answer(self._endpoint, frame, answered))
 
