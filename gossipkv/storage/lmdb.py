@@ -107,7 +107,6 @@ class _Databases(NamedTuple):
 
 
 @cache
-@cache
 def _prefix(shard: str) -> bytes:
     assert "\0" not in shard, shard
     return shard.encode() + b"\0"
