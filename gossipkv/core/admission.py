@@ -1,8 +1,8 @@
-"""Admission: checks every input from a caller of the core, before any of it is carried out.
+"""Admission: checks every input from a caller of the core before any of it is carried out.
 
-An input is admitted if every part behind can hold it: a message, a record on a volume, an answer. Otherwise
-InvalidInputError is raised and nothing has changed, so that other inputs of the batch are not affected. Types are
-compared exactly, because a subclass may be encoded differently. The codec checks the messages of peers.
+An input is admitted if every part of the member can hold it: a message, a record on a volume, an answer. Otherwise
+InvalidInputError is raised and nothing has changed, so other inputs of the batch are not affected. Types are compared
+exactly, because a subclass may be encoded differently. The codec checks the messages of peers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from gossipkv.rows.names import is_address, name_text
 
 REPLICA_MAX = 2**64 - 1
 SEEN_ENTRIES_MAX = 16_384
-"""Maximum number of entries of a context that a writer hands in; a message carries no more."""
+"""Maximum number of entries of a context that a writer hands in; a message carries at most that many."""
 
 
 def admit_write(shard: object, operations: Sequence[Operation], copies: object, value_bytes_max: int) -> None:
-    """Raises InvalidInputError."""
+    """Check the operations of a write and its number of copies. Raises InvalidInputError."""
     _admit_shard(shard)
     if type(copies) is not int or copies != 1:
         copies_of("w", copies)
@@ -103,7 +103,7 @@ def _is_dot(replica: object, sequence: object) -> bool:
 
 
 def admit_wait(ticket: object, copies: object, receipt: object, handovers: object) -> None:
-    """Raises InvalidInputError."""
+    """Check a wait for copies of a write. Raises InvalidInputError."""
     admit_ticket(ticket)
     if copies is not None:
         copies_of("w", copies)
@@ -117,7 +117,7 @@ def admit_wait(ticket: object, copies: object, receipt: object, handovers: objec
 
 
 def admit_read(ticket: object, shard: object, address: object, members: object) -> None:
-    """Raises InvalidInputError."""
+    """Check a read of several members. Raises InvalidInputError."""
     admit_ticket(ticket)
     _admit_shard(shard)
     _admit_address(address)
@@ -125,13 +125,13 @@ def admit_read(ticket: object, shard: object, address: object, members: object) 
 
 
 def admit_ticket(ticket: object) -> None:
-    """Raises InvalidInputError."""
+    """Check the number of a wait. Raises InvalidInputError."""
     if type(ticket) is not int:
         raise InvalidInputError("ticket", f"is a number, not {shown(ticket)}")
 
 
 def admit_receipt(receipt: object) -> None:
-    """Raises InvalidInputError."""
+    """Check a receipt. Raises InvalidInputError."""
     if not isinstance(receipt, Receipt):
         raise InvalidInputError("receipt", f"is a receipt, not {shown(receipt)}")
     _admit_shard(receipt.shard)
@@ -144,13 +144,13 @@ def _admit_dot(dot: object) -> None:
 
 
 def admit_member(member: object) -> None:
-    """Raises InvalidInputError."""
+    """Check the name of a member. Raises InvalidInputError."""
     if type(member) is not str:
         raise InvalidInputError("member", f"is a member's name, not {shown(member)}")
 
 
 def admit_found(endpoints: object, members: object, zone: object) -> None:
-    """What a discovery found. Raises InvalidInputError."""
+    """Check what a discovery found. Raises InvalidInputError."""
     if type(endpoints) is not tuple:
         raise InvalidInputError("endpoints", f"are a tuple of text, not {shown(endpoints)}")
     for endpoint in endpoints:
@@ -165,6 +165,6 @@ def admit_found(endpoints: object, members: object, zone: object) -> None:
 
 
 def admit_flag(name: str, given: object) -> None:
-    """Raises InvalidInputError."""
+    """Check that an input is exactly True or False. Raises InvalidInputError."""
     if type(given) is not bool:
         raise InvalidInputError(name, f"is True or False, not {shown(given)}")

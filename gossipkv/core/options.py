@@ -14,6 +14,8 @@ AUTO, DISCOVERED, RECORDED = DIALLED_HOSTS = ("auto", "discovered", "recorded")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaOptions:
+    """The options of one replica. Times are in milliseconds, sizes in bytes."""
+
     cluster: str = "gossipkv"
     member: str = "gossipkv-0"
     endpoints: dict[str, str] = field(default_factory=dict)
@@ -21,51 +23,52 @@ class ReplicaOptions:
     zone: str | None = None
     version: str = ""
     gossip_interval_ms: int = 1_000
-    """Interval between sync rounds that this member begins."""
+    """Mean interval between sync rounds that this member begins."""
     audit_interval_ms: int = 60_000
     """Interval between audits."""
     bootstrap_timeout_ms: int = 10_000
     """A member that has had no answer for this long is ready on its own."""
     retry_ms_max: int = 30_000
-    """The longest pause before a failing peer is tried again."""
+    """Maximum pause before a failing peer is tried again."""
     protocol_period_ms: int = 1_000
     """Interval between probes that this member begins."""
     probe_timeout_ms: int = 500
-    """Other members are asked to ping a member that has not answered in this time; less than a protocol period."""
+    """Time without an answer after which other members are asked to ping the member; less than a protocol period."""
     indirect_probes: int = 3
-    """The number of other members asked."""
+    """Number of other members asked."""
     suspicion_multiplier: int = 4
     """The shortest suspicion of n members is this times log10(n + 1) protocol periods."""
     clock_skew_ms_max: int = 600_000
-    """Rows stamped further ahead of the local clock are refused."""
+    """Maximum time by which a row may be stamped ahead of the local clock; rows further ahead are refused."""
     tombstone_age_ms_min: int = 3_600_000
-    """Tombstones younger than this are not collected; above the clock skew allowed."""
+    """Minimum age of a tombstone that is collected; above the clock skew allowed."""
     forget_silence_ms: int = 600_000
-    """A member that was heard within this time is forgotten only if an operator insists; and others, which are told so,
-    believe it only when they have not heard it for this long."""
+    """A member that was heard within this time is forgotten only if an operator insists. Other members believe that it
+    is forgotten once they have not heard it for this long."""
     message_life_ms: int = 60_000
-    """No message arrives later than this after it was sent."""
+    """Maximum time between sending and arrival of a message."""
     members_max: int = 1_000
-    """Maximum number of other members; the records of more are refused."""
+    """Maximum number of other members; the records of further ones are refused."""
     context_origins_max: int = 8_192
-    """Number of replicas that messages may name, per shard, beyond which only writes of members are accepted. With
-    `members_max` well below what a message holds (`codec/limits.py`)."""
+    """Number of replicas that messages may name, per shard. Beyond it, only writes of members are accepted. Together
+    with `members_max` it must stay well below what a message holds (`codec/limits.py`)."""
     dialled_hosts: str = AUTO
-    """Which hosts in the records of members are dialled; see `core/membership.py`."""
+    """Which hosts in the records of members are dialled; see `core/membership/membership.py`."""
     fanout: int = 0
-    """The number of members that a write is pushed to directly; 0: up to 8 all of them, then the number that reaches
-    all of a larger cluster with high probability."""
+    """Number of members that a write is pushed to directly. 0: all of them in a small cluster; in a large one, a number
+    that reaches all with high probability."""
     siblings_max: int = 64
     """Maximum number of siblings that a write may leave in a row; a write that would leave more is refused."""
     part_bytes: int = 512 * 1024
-    """Rows for one message, unless a single row is larger."""
+    """Maximum bytes of rows in one message, unless a single row is larger."""
     whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
-    """A larger row is sent as an outline, and its values in fragments of this size."""
+    """Maximum size of a row that is sent in one piece. A larger row is sent as an outline, and its values in fragments
+    of this size."""
     value_bytes_max: int = VALUE_BYTES_MAX_DEFAULT
     """Maximum size of a value in a write; others would refuse a larger one."""
 
     def __post_init__(self) -> None:
-        """Raises InvalidInputError for what no message, no record and no clock can hold."""
+        """Check the options. Raises InvalidInputError for what no message, record or clock can hold."""
         name_text("cluster", self.cluster)
         name_text("member", self.member)
         if self.zone is not None:

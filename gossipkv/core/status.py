@@ -1,4 +1,4 @@
-"""The status of a replica, and what it has heard of others."""
+"""The status of a replica, and what it has heard of other members."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from gossipkv.core.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
+    """The figures of one shard at one member."""
+
     rows: int
     tombstones: int
     fingerprint: int
@@ -31,24 +33,26 @@ class ShardStatus:
     """Writes known here that the member is not known to cover. For this member: writes that it knows of from others'
     contexts and does not cover yet. A row that is written several times counts each time."""
     last_sync_ms: int | None
-    """Time since the last completed sync with the member; None before the first."""
+    """The time since the last completed sync with the member; None before the first."""
     heard_ms: int | None
-    """Age of these figures; None where there are none yet."""
+    """The age of these figures; None if there are none yet."""
 
 
 class Seen(NamedTuple):
-    """Two processes under one member's name."""
+    """Two processes that run under one member's name."""
 
     older: Process
     younger: Process
     are_twins: bool
     known_ms: int
-    """How long it has been known."""
+    """The time for which it has been known."""
     remedy: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
+    """The status of one member, as far as this one knows."""
+
     member: str
     status: str
     is_self: bool
@@ -59,54 +63,58 @@ class MemberStatus:
     version: str
     failures: int
     clock_ahead_ms: int
-    """How far its wall clock was ahead of this one's when last heard; travel time makes it less."""
+    """How far its wall clock was ahead of this one's when it was last heard; travel time makes it less."""
     shards: dict[str, ShardStatus]
     refutations: int = 0
-    """The number of its refutations in this life, as far as known here."""
+    """The number of its refutations in this life, as far as this member knows."""
     status_since_ms: int = 0
-    """How long it has had this status here."""
+    """The time for which it has had this status here."""
     is_unvouched: bool = False
     """Whether it is not dialled where its record says, because discovery has not found that host."""
     sighting: Seen | None = None
-    """Two processes that run under its name, if they do."""
+    """The two processes that run under its name; None if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
+    """The status of this replica."""
+
     identity: Identity
     is_ready: bool
     has_pushed_everything: bool
-    """Whether every member that answers is known to cover all that was written here."""
+    """Whether every member that answers is known to cover everything that was written here."""
     members: tuple[MemberStatus, ...]
     """All known members, including this one, by name."""
     tables: dict[str, dict[str, Counts]]
-    """Per shard, per table."""
+    """The counts per shard and table."""
     totals: dict[str, Counts]
-    """Per shard."""
+    """The counts per shard."""
     collection_blocked_by: tuple[str, ...]
-    """Members that are not known to have heard of a tombstone which is old enough to be collected."""
+    """Members that are not known to have heard of a tombstone that is old enough to be collected."""
     lacking: tuple[LackingRow, ...]
-    """Rows that it knows to exist and does not hold, but for those in quarantine."""
+    """Rows that this replica knows to exist and does not hold, except those in quarantine."""
     transfers: dict[str, str]
-    """Per shard under pull or walk, a line on its progress."""
+    """A line on the progress of a pull or walk, per shard with one."""
     tally: Tally
     room: RoomStatus
     clock: ClockStatus
     refusing: tuple[str, ...]
-    """The reasons for which it refuses rows of others at present, apart from a lack of room."""
+    """The reasons for which rows of others are refused at present, apart from a lack of room."""
     unreadable: tuple[UnreadableRow, ...] = ()
     """Rows in quarantine, up to a bound."""
     unreadable_rows: dict[str, int] = field(default_factory=dict)
     """The number of rows in quarantine, per shard."""
     alone_ms: int | None = None
-    """For how long no other member has been heard; None while it is not alone."""
+    """The time for which no other member has been heard; None while it is not alone."""
     unreached: tuple[str, ...] = ()
     """Endpoints that discovery gave and where no member has answered yet."""
     context_entries: dict[str, int] = field(default_factory=dict)
-    """Per shard, the number of replicas that messages about its context name."""
+    """The number of replicas that messages about a shard's context name, per shard."""
 
 
 class LackingRow(NamedTuple):
+    """A row that is lacking, with the reason."""
+
     shard: str
     table: str
     key: str
@@ -123,21 +131,33 @@ class Described(Protocol):
     zone: str | None
 
     @property
-    def refutations(self) -> int: ...
+    def refutations(self) -> int:
+        """The number of this member's refutations in this life."""
+        ...
 
     @property
-    def started_ms(self) -> int: ...
+    def started_ms(self) -> int:
+        """The wall clock at which the process began."""
+        ...
 
     @property
-    def sightings(self) -> Mapping[str, Sighting]: ...
+    def sightings(self) -> Mapping[str, Sighting]:
+        """The members whose name two processes use, with these processes."""
+        ...
 
-    def alone_ms(self, now_ms: int) -> int | None: ...
+    def alone_ms(self, now_ms: int) -> int | None:
+        """Return for how long no other member has been heard; None while the member is not alone."""
+        ...
 
     @property
-    def clock(self) -> ClockStatus: ...
+    def clock(self) -> ClockStatus:
+        """The report on this member's clock."""
+        ...
 
     @property
-    def refusing(self) -> tuple[str, ...]: ...
+    def refusing(self) -> tuple[str, ...]:
+        """The reasons for which rows of others are refused at present."""
+        ...
 
 
 def describe(
@@ -148,7 +168,7 @@ def describe(
     room: RoomStatus,
     now_ms: int,
 ) -> ReplicaStatus:
-    """The status of a replica."""
+    """Return the status of a replica. `blockers` are the members that block the collection of tombstones."""
     identity, options = replica.identity, replica.options
     own = MemberStatus(
         member=identity.member,

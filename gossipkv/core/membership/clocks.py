@@ -2,32 +2,32 @@
 
 A row that is stamped more than `clock_skew_ms_max` ahead of a member's clock is refused there. So a member whose clock
 is that far ahead would acknowledge writes that no other member takes in. A member whose clock is that far behind
-refuses the rows of all others, and its own writes lose against rows that it has not seen. Either takes no write of a
-client until its clock is right. It still serves reads, gossips and writes its own record.
+refuses the rows of all others. Its own writes lose against rows that it has not seen. Either takes no write of a client
+until its clock is right. It still serves reads, gossips and writes its own record.
 
 *How a clock is compared.* Only the answer to an exchange that this member began counts. The peer's clock was read
 between the beginning and the end of the exchange, so the difference lies between two bounds. The one closer to zero
-counts. Counterexample for requests of peers: a process is paused for 20 minutes, and a request waits for it in the
-kernel. The request says nothing of the peer's clock, which seems to be 20 minutes behind.
+counts. Counterexample to counting requests of peers: a process is paused for 20 minutes, and a request waits for it in
+the kernel. The request says nothing of the peer's clock, which seems to be 20 minutes behind.
 
 *Whose clock is off.* The reference is the median of all clocks compared, this member's own included; of an even number,
 the lower of the two in the middle. A member is off if its clock differs from the reference by more than the limit.
 
 - Of three members, the one that differs from the other two is off.
-- Of two members, nobody can tell whose clock is wrong. The later one is off: the other one would refuse its rows, while
-  it takes in the other one's. Counterexample for a rule that stops both, or that stops the earlier one: both members
-  refuse writes, or the only one that goes on writes rows that the other one refuses.
+- Of two members, nobody can tell whose clock is wrong. The later one is off: the other member would refuse its rows,
+  while it takes in the other's. Counterexample to stopping both, or the earlier one: both members refuse writes, or the
+  only one that takes writes makes rows that the other refuses.
 - The member with the reference clock is never off. So among members that reach each other, one always takes writes.
 
 *How long it holds.* A comparison counts for `COMPARED_INTERVALS` gossip intervals. When the clock is set back, earlier
-comparisons say nothing any more. That a member is off then stands for as long, until as many clocks have been compared
-as before. Counterexample to judging by the next comparison: the clock of one of three members is far behind and is set
-back a little further; against the first of the other two nobody could tell whose clock is wrong, and it takes a write.
-A member that reaches nobody for as long takes writes.
+comparisons no longer say anything. A member that was off then stays off for that time, until as many clocks have been
+compared as before. Counterexample to judging by the next comparison: the clock of one of three members is far behind
+and is set back a little further. Against the first of the other two, nobody could tell whose clock is wrong, and the
+member takes a write. A member that reaches nobody for that time takes writes.
 
-*When the log calls a peer off.* Once the two clocks have differed for as long, and this one has not been off meanwhile.
-By then all peers that answer have been compared. Counterexample for a rule that calls it off at once: the clock of this
-member falls behind, the first peer that answers is called off, and the second answer shows that it is this clock.
+*When the log calls a peer off.* The two clocks must have differed for that time, and this one must have been right. By
+then all peers that answer have been compared. Counterexample to calling a peer off at once: the clock of this member
+falls behind. The first peer that answers is called off, and the second answer shows that this clock is wrong.
 """
 
 from __future__ import annotations
@@ -40,17 +40,20 @@ from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice
 
 COMPARED_INTERVALS = 10
+"""The number of gossip intervals for which a comparison counts."""
 RETURN_SHARE = 0.1
-"""Hysteresis: a clock is right again when it is this share of the limit closer than that."""
+"""The hysteresis: a clock is right again once it is closer than the limit by this share of the limit."""
 
 
 class ClockOffError(Exception):
-    """The clock of this member is off, so it takes no writes. Nothing was stored."""
+    """The error of a write at a member whose clock is off. Nothing was stored."""
 
 
 class Compared(NamedTuple):
+    """A comparison with one peer."""
+
     ahead_ms: int
-    """How far the peer's clock is ahead of this one's, at least."""
+    """The least amount by which the peer's clock is ahead of this one's; negative if it is behind."""
     at_ms: int
 
 
@@ -59,15 +62,15 @@ class ClockStatus:
     """A member's report on its clock."""
 
     ahead_ms: int | None
-    """How far its clock is ahead of the reference; None if no other clock was compared with."""
+    """How far the member's clock is ahead of the reference; None if no other clock was compared."""
     is_off: bool
-    """Whether it takes no writes because of that."""
+    """Whether the member takes no writes because of that."""
     compared: int
-    """The number of other clocks compared with."""
+    """The number of other clocks that count in the comparison."""
 
 
 class Clocks:
-    """The comparisons of one member."""
+    """The clock comparisons of one member."""
 
     def __init__(self, skew_ms_max: int, gossip_interval_ms: int, outbox: Outbox, now_ms: int) -> None:
         self.is_off = False
@@ -76,19 +79,19 @@ class Clocks:
         self._skew_ms_max = skew_ms_max
         self._life_ms = COMPARED_INTERVALS * gossip_interval_ms
         self._began: dict[int, int] = {}
-        """When each exchange under way began, by number."""
+        """The time at which each exchange under way began, by number."""
         self._peers: dict[str, Compared] = {}
         self._off_ms = 0
-        """How far this clock was ahead of the reference when it was last compared."""
+        """The amount by which this clock was ahead of the reference when last compared."""
         self._now_ms = now_ms
         self._compared_with = 0
-        """The number of clocks compared with when this one was last found off."""
+        """The number of clocks compared when this one was last found off."""
         self._stands_until_ms = now_ms
-        """Until then what was found before the clock was set back stands against fewer comparisons."""
+        """The time until which an earlier finding stands against fewer comparisons, after the clock was set back."""
         self._compared_ms = now_ms
-        """When a clock was last compared."""
+        """The time at which a clock was last compared."""
         self._beyond_since_ms: dict[str, int] = {}
-        """Since when each peer has differed from this clock by more than the limit."""
+        """The time since which each peer has differed from this clock by more than the limit."""
         self._peers_off: set[str] = set()
         """Peers that the log calls off."""
         self.outbox = outbox
@@ -96,15 +99,16 @@ class Clocks:
     # Comparisons
 
     def began(self, exchange: int, now_ms: int) -> None:
+        """Note that an exchange with this number begins."""
         self._began[exchange] = now_ms
 
     def ended(self, exchanges: Iterable[int]) -> None:
-        """These exchanges have failed, or will never be known to have begun."""
+        """Drop exchanges that have failed, or whose beginning is not known."""
         for exchange in exchanges:
             self._began.pop(exchange, None)
 
     def answered(self, exchange: int, peer: str, peer_ms: int, now_ms: int) -> None:
-        """A peer has answered an exchange at this time of its own clock."""
+        """Compare with a peer that has answered an exchange at this time of its own clock."""
         self.advance(now_ms)
         began_ms = self._began.pop(exchange, None)
         if began_ms is None or began_ms > now_ms:
@@ -124,7 +128,7 @@ class Clocks:
             self._compared_ms = min(self._compared_ms, now_ms)
             self._stands_until_ms = now_ms + self._life_ms
         elif now_ms - self._now_ms > self._life_ms:
-            # The clock was put forward, or the process was paused: that no peer has answered meanwhile means nothing.
+            # The clock was put forward, or the process was paused. That no peer has answered meanwhile means nothing.
             self._compared_ms = now_ms
         self._now_ms = now_ms
         for peer in [each for each, compared in self._peers.items() if now_ms - compared.at_ms > self._life_ms]:
@@ -134,6 +138,7 @@ class Clocks:
             self._beyond_since_ms.clear()
 
     def tick(self, now_ms: int) -> None:
+        """Advance the time, and judge this clock and those of the peers again."""
         self.advance(now_ms)
         if self._peers:
             self._judge()
@@ -141,7 +146,7 @@ class Clocks:
     # Decisions
 
     def _reference_ms(self) -> int:
-        """How far the reference is ahead of this clock."""
+        """Return how far the reference is ahead of this clock."""
         clocks = sorted([0, *(compared.ahead_ms for compared in self._peers.values())])
         return clocks[(len(clocks) - 1) // 2]
 
@@ -156,7 +161,7 @@ class Clocks:
         self._off_ms = off_ms
         self._conclude(is_off=is_off)
         if self.is_off:
-            # Then the others seem to be off, and are not.
+            # While this clock is off, the others only seem to be.
             self._beyond_since_ms.clear()
             return
         for peer, compared in sorted(self._peers.items()):
@@ -211,7 +216,8 @@ class Clocks:
     # Questions
 
     def check(self) -> None:
-        """Raises ClockOffError."""
+        """Do nothing if this member may take writes. Raises ClockOffError, which says what to do, if its clock is
+        off."""
         if self.is_off:
             raise ClockOffError(
                 f"the clock of this member is {self._text()}, and at most {_duration(self._skew_ms_max)} is tolerated; "
@@ -219,10 +225,11 @@ class Clocks:
             )
 
     def compared(self, peer: str) -> Compared | None:
-        """The last comparison with a peer, while it counts."""
+        """Return the last comparison with a peer; None once it no longer counts."""
         return self._peers.get(peer)
 
     def status(self) -> ClockStatus:
+        """Return the report on this member's clock."""
         ahead_ms = self._off_ms if self._peers or self.is_off else None
         return ClockStatus(ahead_ms, self.is_off, len(self._peers))
 

@@ -9,9 +9,10 @@ older.
 - *Namesakes* have a directory each. Neither loses data, but others reach sometimes one and sometimes the other.
 
 A message from another process than before is no evidence, because members restart. The evidence is that *a process is
-heard again after another one has been heard*, and that its message is recent: it answers an exchange begun after the
-other process was heard, or it begins an exchange so much later that no older message can still be under way. For this
-member's own name, any other process that answers is evidence, and so is any that started later.
+heard again after another process has been heard*, in a recent message. A message is recent if it answers an exchange
+begun after the other process was heard. It is also recent if it begins an exchange so late that no older message can
+still be under way. For this member's own name, any other process that answers is evidence, and so is any that started
+later.
 
 A sighting ends when there has been no evidence for some time. Its beginning and its end are logged.
 """
@@ -27,7 +28,7 @@ from gossipkv.core.model.tally import Notice
 from gossipkv.core.options import ReplicaOptions
 
 QUIET_INTERVALS = 60
-"""Gossip intervals without evidence after which a sighting ends."""
+"""The number of gossip intervals without evidence after which a sighting ends."""
 
 FORMER_MAX = 4
 """Maximum number of earlier processes remembered per member."""
@@ -42,7 +43,7 @@ class Process(NamedTuple):
     started: int
     """The incarnation at its start."""
     token: int
-    """A random number; 0 if not known."""
+    """A random number; 0 if it is not known."""
     replica: ReplicaId
     endpoint: str
     """The address at which others reach it."""
@@ -51,6 +52,7 @@ class Process(NamedTuple):
 
     @property
     def age(self) -> tuple[int, int]:
+        """The order of processes by their start; a later one is greater."""
         return self.started, self.token
 
     def __str__(self) -> str:
@@ -66,11 +68,12 @@ class Sighting:
     are_twins: bool
     """Whether both started with the same replica id."""
     since_ms: int
-    """Wall clock."""
+    """The wall clock when it was first seen."""
     heard_ms: int
-    """When there was last evidence, in time that this member has spent running."""
+    """The time of the last evidence, as time that this member has spent running."""
 
     def remedy(self, member: str) -> str:
+        """Return a sentence that names both processes and says what to do."""
         what = "on copies of one volume" if self.are_twins else "with a directory each"
         return (
             f"two processes run as member {member}, {what}: {self.older}, {self.younger}; "
@@ -84,11 +87,11 @@ class Speaker:
 
     process: Process
     exchange: int
-    """The last exchange begun here before it was first heard, after the one before it."""
+    """The last exchange begun here before this process was first heard, after the process before it."""
     heard_ms: int
-    """When that was, in time that this member has spent running."""
+    """The time when that was, as time that this member has spent running."""
     former: dict[int, Process]
-    """By token, a few."""
+    """A few earlier processes, by token."""
 
 
 class Namesakes:
@@ -97,7 +100,7 @@ class Namesakes:
     def __init__(self, options: ReplicaOptions, own: Process, outbox: Outbox, now_ms: int) -> None:
         self.own = own
         self.sightings: dict[str, Sighting] = {}
-        """By member."""
+        """The present sightings, by member."""
         self._member = options.member
         self._message_life_ms = options.message_life_ms
         self._step_ms_max = max(1_000, options.gossip_interval_ms)
@@ -117,32 +120,34 @@ class Namesakes:
                 self._note("member_runs_once_again", member, {})
 
     def asked(self, member: str, process: Process, last_exchange: int) -> None:
-        """A process has begun an exchange with this one. The message may be as old as `message_life_ms`."""
+        """Note that a process has begun an exchange with this member. The message may be as old as
+        `message_life_ms`."""
         self._heard(member, process, last_exchange, answers=None)
 
     def answered(self, member: str, process: Process, exchange: int, last_exchange: int) -> None:
-        """A process has answered the exchange that was begun here with this number."""
+        """Note that a process has answered the exchange that was begun here with this number."""
         self._heard(member, process, last_exchange, answers=exchange)
 
     def read(self, process: Process) -> None:
-        """A record under this member's own name shows a process that started later."""
+        """Note the process in a record under this member's own name. It is evidence if it started later."""
         if process.token and process.age > self.own.age:
             self._see(self._member, self.own, process)
 
     def outdone(self, process: Process) -> None:
-        """A process has overwritten this member's record again."""
+        """Note that a process has overwritten this member's record again."""
         if process.token not in (0, self.own.token):
             self._see(self._member, *sorted((self.own, process)))
 
     def run_as(self, member: str) -> bool:
-        """Whether two processes run under the member's name."""
+        """Return whether two processes run under the member's name."""
         return member in self.sightings
 
     def is_twin(self, process: Process) -> bool:
-        """Whether it is another process with this one's replica id."""
+        """Return whether this is another process with this one's replica id."""
         return process.replica == self.own.replica and process.token not in (0, self.own.token)
 
     def be_renewed(self, replica: ReplicaId) -> None:
+        """Identify as this replica from now on."""
         self.own = self.own._replace(replica=replica)
 
     def _heard(self, member: str, process: Process, last_exchange: int, answers: int | None) -> None:
@@ -164,13 +169,14 @@ class Namesakes:
             self._change(member, speaker, process, last_exchange, speaks_now=self._speaks_now(speaker, answers))
 
     def _speaks_now(self, speaker: Speaker, answers: int | None) -> bool:
-        """Whether a message was sent after the current process had last been heard."""
+        """Return whether a message was sent after the current process had last been heard."""
         if answers is not None:
             return answers > speaker.exchange
         return self._time_ms - speaker.heard_ms > self._message_life_ms
 
     def _change(self, member: str, speaker: Speaker, process: Process, last_exchange: int, *, speaks_now: bool) -> None:
-        """Another process is heard than last time. If it is younger and unknown, it has replaced the last one."""
+        """Note that another process is heard than last time. If it is younger and unknown, it has replaced the last
+        one."""
         if not speaks_now and (process.token in speaker.former or process.age < speaker.process.age):
             return
         former = {**speaker.former, speaker.process.token: speaker.process}

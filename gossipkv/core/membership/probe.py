@@ -14,19 +14,23 @@ class Request:
     target: str
     message: Ping | PingRequest | Ack
     probe: int = 0
-    """The probe that it belongs to; 0: none."""
+    """The number of the probe that it belongs to; 0 if it belongs to none."""
     on_behalf_of: str = ""
-    """Who asked to have the target pinged."""
+    """The member that asked to have the target pinged; empty if none did."""
 
 
 @dataclass(slots=True)
 class Probe:
+    """The probe of one member. Times are in the failure detector's own time."""
+
     number: int
     target: str
     indirect_at_ms: int
+    """The time at which others are asked to ping the target."""
     ends_ms: int
     is_acked: bool = False
     asked: int = 0
-    """How many others were asked to ping it."""
+    """The number of members that were asked to ping the target."""
     answers: int = 0
-    """How many of these have answered that they would: silence from them is likely the fault of this member."""
+    """The number of these that have answered that they would. If the others are silent, this member is likely at
+    fault."""

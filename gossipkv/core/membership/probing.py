@@ -1,4 +1,7 @@
-"""Sends the failure detector's messages as exchanges of their own, in addition to each peer's agenda of gossip."""
+"""The failure detector's exchanges, which run beside each peer's agenda of gossip.
+
+A peer may have several under way, so that a long transfer does not make the member look dead.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,12 @@ class Probing:
         self.swim.advance(now_ms)
 
     def tick(self, now_ms: int) -> None:
+        """Advance the time; end suspicions and probes that are due, and begin a probe."""
         self.swim.advance(now_ms)
         self.swim.tick()
 
     def receive(self, envelope: Envelope) -> list[Message]:
-        """The answers to the pings and acks in an envelope."""
+        """Return the answers to the pings and acks in an envelope."""
         answers: list[Message] = []
         for message in envelope.messages:
             if isinstance(message, Ping | PingRequest | Ack):
@@ -43,7 +47,7 @@ class Probing:
         return answers
 
     def began(self, request: Request, exchange: int) -> None:
-        """The request has been sent."""
+        """Do nothing: a request needs no note of its exchange."""
 
     def answered(self, request: Request, envelope: Envelope, now_ms: int) -> None:
         """Take the answer to a request."""
@@ -54,11 +58,11 @@ class Probing:
             self.membership.heard_from(peer, now_ms)
 
     def failed(self, request: Request, reason: str, now_ms: int, *, was_answered: bool) -> None:  # noqa: ARG002
-        """A request has not been answered in time."""
+        """Note that a request has not been answered in time."""
         self.swim.failed(request)
 
     def compose(self) -> list[Outgoing]:
-        """The exchanges to begin now."""
+        """Return the exchanges to begin now."""
         outgoing = []
         requests, self.swim.requests = self.swim.requests, []
         for request in requests:
@@ -70,9 +74,9 @@ class Probing:
         return outgoing
 
     def forget(self, request: Request) -> None:
-        """The batch in which the request was made or answered was not committed."""
+        """Drop a request that was made or answered in a batch that was not committed."""
         self.swim.forget(request)
 
     def forget_batch(self) -> None:
-        """The batch was not committed."""
+        """Take back a batch that was not committed."""
         self.swim.forget_batch()

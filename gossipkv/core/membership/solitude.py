@@ -4,7 +4,7 @@ A member knows of others when `sys.members` lists one that has not left, or when
 its own. Then it is alone
 
 - from the start of its process until it has completed a sync of `sys` with another member;
-- after that, whenever no other member has answered it or asked it anything for `SILENT_INTERVALS` gossip intervals.
+- after that, while no other member has answered it or asked it anything for `SILENT_INTERVALS` gossip intervals.
 
 A member that knows of no others is a whole cluster, and is not alone. What a member acknowledges while it is alone is
 on one disk only, and what it reads may be old. So it reports that it is alone. It still takes reads and writes.
@@ -17,6 +17,7 @@ from gossipkv.core.model.address import SYSTEM
 from gossipkv.core.model.tally import Notice
 
 SILENT_INTERVALS = 10
+"""The number of gossip intervals after which a silence counts."""
 
 
 class Solitude:
@@ -26,22 +27,22 @@ class Solitude:
         self._membership = membership
         self._silence_ms = SILENT_INTERVALS * gossip_interval_ms
         self._heard_ms = now_ms
-        """When another member was last heard; the start of the process before that."""
+        """When another member was last heard; until then, the start of the process."""
         self._has_synced = False
         self._in_touch_since_ms: int | None = None
-        """Since when it has synced `sys` and heard others without a silence; None while it is not so."""
+        """The time since which it has synced `sys` and heard others without a silence; None while that is not so."""
         self._is_told = False
-        """Whether it has been logged that the member is alone."""
+        """Whether the log says that the member is alone."""
         self._ticked_ms = now_ms
         self._may_be_told_ms = now_ms
-        """From when on it may be logged."""
+        """The time from which it may be logged."""
 
     def heard(self, now_ms: int) -> None:
-        """Another member has answered, or asked."""
+        """Note that another member has answered or asked."""
         self._heard_ms = now_ms
 
     def tick(self, now_ms: int) -> list[Notice]:
-        """Advance the time. Returns a notice once the member has been alone for long enough, and one when that ends."""
+        """Advance the time. Return a notice once the member has been alone for long enough, and one when that ends."""
         # A clock that was set back must not delay the time at which silence counts.
         self._heard_ms = min(self._heard_ms, now_ms)
         self._may_be_told_ms = min(self._may_be_told_ms, now_ms + self._silence_ms)
@@ -62,13 +63,13 @@ class Solitude:
     @property
     def knows_members(self) -> bool:
         """Whether it knows the members: it has synced `sys` since it started, or there is no member to sync with.
-        Before that, any replica may be a member of which this one has not heard yet."""
+        Before that, any replica may belong to a member that this one has not heard of yet."""
         if not self._membership.knows_of_others():
             return self._membership.has_looked
         return self._note_sync()
 
     def has_been_in_touch(self, now_ms: int) -> bool:
-        """Whether others have been heard for so long, and are heard now, that they do not take this member for gone."""
+        """Return whether others are heard, and have been for so long that they do not take this member for gone."""
         is_heard = now_ms - self._heard_ms < self._silence_ms
         if not self._note_sync() or not is_heard:
             self._in_touch_since_ms = None
@@ -85,7 +86,7 @@ class Solitude:
         return self._has_synced
 
     def since_ms(self, now_ms: int) -> int | None:
-        """When the member was last heard by others, or began; None while it is not alone."""
+        """Return when another member was last heard, or when this one began; None while it is not alone."""
         if not self._membership.knows_of_others():
             return None
         if self._note_sync() and now_ms - self._heard_ms < self._silence_ms:

@@ -11,23 +11,24 @@ from gossipkv.core.protocol.rumours import UNBORN, Life, Rumour
 
 @dataclass(slots=True)
 class Standing:
-    """The state of one other member."""
+    """The state of one other member in the failure detector."""
 
     status: str = ALIVE
     life: Life = UNBORN
     since_ms: int = 0
-    """Wall clock of this member when the status last changed."""
+    """The wall clock of this member when the status last changed."""
     suspicion: Suspicion | None = None
     is_probed: bool = True
-    """Whether it exists, as far as discovery knows."""
+    """Whether the member exists, as far as discovery knows."""
     heard_ms: int | None = None
-    """When it last answered, in the failure detector's own time."""
+    """The time of its last answer, in the failure detector's own time; None before the first."""
     told_ms: int | None = None
-    """When it was last pinged outside of probes, because of a rumour about one of the two."""
+    """The time of the last ping outside of probes, in the failure detector's own time. Such pings report a rumour about
+    one of the two."""
     has_signed_off: bool = False
     """Whether its record says that it left in this life. A rumour alone may be false."""
     former: Life = UNBORN
-    """The last state of the previous life: the later life may turn out to be the older one."""
+    """The last state of the previous life. It is kept because the later life may turn out to be the older one."""
 
     @property
     def is_living(self) -> bool:
@@ -35,7 +36,8 @@ class Standing:
         return self.is_probed and self.status in (ALIVE, SUSPECT)
 
     def accusation(self, member: str, accuser: str) -> tuple[Rumour, ...]:
-        """What is held against it, if anything, as a rumour from this member."""
+        """Return the rumour that the member is suspect, dead or left, as a rumour from this member; empty if it is
+        alive."""
         if self.status == ALIVE:
             return ()
         return (Rumour(member, self.status, self.life, accuser if self.status == SUSPECT else ""),)

@@ -1,28 +1,47 @@
-"""Who is alive: SWIM with the corrections of Lifeguard, for members known by name.
+"""SWIM with the corrections of Lifeguard: decides which members are alive. Members are known by name.
 
 Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002;
 Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2018.
 
-- Every protocol period one member is probed, in shuffled round-robin order. It is pinged directly; if it does not
-  answer in time, some other members are asked to ping it. A member that has answered an exchange begun here within the
-  period needs no probe, unless there are rumours to send.
+*Probes*
+
+- In every protocol period one member is probed, in shuffled round-robin order. It is pinged directly. If it does not
+  answer in time, some other members are asked to ping it.
+- A member that has answered an exchange begun here within the period needs no probe, unless there are rumours to send.
+- A dead member is pinged now and then.
+
+*Suspicion*
+
 - A member that cannot be reached is suspect, and dead once the suspicion times out. It refutes a suspicion by raising
-  its refutation count. Every message to a member held to be suspect or dead says so, so that it learns of it first.
-- First-hand evidence counts at the member that has it. A suspect that answers is alive here, and is told of the
-  suspicion. Only the suspect itself can convince others, by a refutation.
-- Rumours are piggybacked on pings and acks, each a bounded number of times. A dead member is pinged now and then.
+  its refutation count.
+- Every message to a member that is held to be suspect or dead says so. So that member learns of it first.
+- First-hand evidence counts only at the member that has it. A suspect that answers is alive here, and is told of the
+  suspicion. Others are convinced only by the suspect's own refutation.
 - A suspicion or death may also be reported to its subject outside of probes, at most once per member and protocol
   period. Without this limit, two members that suspect each other would keep each other busy.
-- A member that left is not probed. It stays left until it starts again. A member that has not left refutes a rumour
-  that it has. Within one start `left` overrides everything, so the refutation is made under a later start. Until its
-  record says that it left, it is pinged at once and then now and then, so that it learns of the rumour.
+
+*Rumours*
+
+- Rumours are piggybacked on pings and acks, each a bounded number of times (`core/protocol/rumours.py`).
 - A rumour about a start further ahead than `clock_skew_ms_max` is refused, as such rows are: no later start could
   override it. It is counted, and logged once per member.
-- Local health: failed probes (unless a helper failed), refutations, and a late wake-up make a member judge more slowly.
-  Each successful probe makes it judge faster again.
+
+*Leaving*
+
+- A member that left is not probed. It stays left until it starts again.
+- A member that has not left refutes a rumour that it has. Within one start, `left` overrides everything, so the
+  refutation is made under a later start.
+- Until the record of a member says that it left, the member is pinged at once and then now and then. So it learns of a
+  false rumour.
+
+*Time and local health*
+
+- Failed probes (unless a helper failed), refutations, and a late wake-up make a member judge more slowly. Each
+  successful probe makes it judge faster again.
 - Time is the sum of the steps between inputs, each capped at a protocol period. So no suspicion times out while this
-  member is paused or its clock jumps. A member that wakes up late drops the probe under way, and declares no other
-  member dead until it has heard from one, or has tried for as long as a suspicion lasts.
+  member is paused or its clock jumps.
+- A member that wakes up late drops the probe under way. It declares no other member dead until it has heard from one,
+  or has tried for as long as a suspicion lasts.
 """
 
 from __future__ import annotations
@@ -41,13 +60,14 @@ from gossipkv.core.protocol.messages import Ack, Ping, PingRequest
 from gossipkv.core.protocol.rumours import UNBORN, Life, Rumour, Rumours, rank
 
 UNHEARD_MIN = 8
-"""Minimum number of members that one turn probes of those not heard yet. If more have been heard, as many."""
+"""The number of members not heard yet that one turn may probe. If more members have been heard, their number
+applies."""
 
 HEALTH_MAX = 8
 """The worst local health: timeouts are then nine times as long. S of the Lifeguard paper."""
 
 KNOCK_PERIODS = 5
-"""Number of protocol periods between pings of a dead member."""
+"""The number of protocol periods between pings of a dead member."""
 
 
 @dataclass(slots=True)
@@ -62,7 +82,7 @@ class Swim:
     """The life of this member."""
     has_left: bool = False
     health: int = 0
-    """0 at best, HEALTH_MAX at worst."""
+    """The local health: 0 at best, HEALTH_MAX at worst."""
     standings: dict[str, Standing] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=Outbox)
     requests: list[Request] = field(default_factory=list)
@@ -70,31 +90,34 @@ class Swim:
     _told_ahead: set[str] = field(default_factory=set)
     """Members about which a rumour ahead of the clock has been logged."""
     _time_ms: int = 0
+    """The failure detector's own time, which passes only while this member runs."""
     _rumours: Rumours = field(default_factory=Rumours)
     _order: list[str] = field(default_factory=list)
     _probe: Probe | None = None
     _probes: int = 0
     _next_probe_ms: int = 0
-    _deaf_until_ms: int = 0
+    _no_verdicts_until_ms: int = 0
+    """The time before which no member is declared dead, after a late wake-up."""
     _live: int = 1
+    """The number of members that count as alive, this one included."""
 
     # Input from membership and discovery
 
     def begin_life(self, start: int) -> None:
-        """Start as this incarnation."""
+        """Start as this incarnation, unless the present one is greater."""
         self.life = max(self.life, Life(start, 0))
 
     def step_back(self, start: int) -> None:
-        """Go on as this incarnation, though the present one is greater: others refuse that one."""
+        """Continue as this incarnation although the present one is greater: others refuse that one."""
         self.life = Life(start, 0)
 
     def is_ahead(self, start: int) -> bool:
-        """Whether an incarnation is further ahead of the clock than is allowed."""
+        """Return whether an incarnation is further ahead of the clock than is allowed."""
         return start > self.now_ms + self.options.clock_skew_ms_max
 
     def learn(self, member: str, start: int, has_left: bool = False) -> Standing:
-        """Learn of a member, of a later life of it, or that it has left in this one. A start that is ahead of the
-        clock counts as the latest one allowed: a later start must be able to override it."""
+        """Learn of a member, of a later life of it, or that it has left in this life; return its standing. A start that
+        is ahead of the clock counts as the latest one allowed: a later start must be able to override it."""
         start = min(start, self.now_ms + self.options.clock_skew_ms_max)
         standing = self.standings.get(member)
         if standing is None:
@@ -112,46 +135,46 @@ class Swim:
         return standing
 
     def replaced(self, member: str, start: int) -> None:
-        """It answers as this life, though one that was thought to be later has left: its clock was set back, its disk
-        lost. One that is merely held for dead refutes that, and goes on under the later life."""
+        """Note that a member answers as this life although a seemingly later life of it has left: its clock was set
+        back, its disk lost. A member that is merely thought dead refutes that, and continues under the later life."""
         standing = self.standings.get(member)
         if standing is not None and standing.status == LEFT and standing.life.start > start:
-            # What it has refuted in this life stays refuted.
+            # Refutations of this life stay valid.
             former = standing.former if standing.former.start == start else Life(start, 0)
             standing.life, standing.former = former, standing.life
-            self._acquit(standing)
+            self._mark_alive(standing)
             self._rumours.drop(member)
 
     def let_go(self, member: str) -> None:
-        """Discovery no longer lists the member: it is neither probed nor judged."""
+        """Stop probing and judging a member that discovery no longer lists."""
         standing = self.standings[member]
         standing.is_probed = False
         self._rumours.drop(member)
         if standing.status == SUSPECT:
-            self._acquit(standing)
+            self._mark_alive(standing)
         self._count()
 
     def take_back(self, member: str) -> None:
-        """Discovery lists the member again. Earlier conclusions no longer apply."""
+        """Probe and judge a member again that discovery lists again. Earlier conclusions no longer apply."""
         standing = self.standings[member]
         standing.is_probed = True
         if standing.status in (SUSPECT, DEAD):
-            self._acquit(standing)
+            self._mark_alive(standing)
         self._count()
 
-    def _acquit(self, standing: Standing) -> None:
+    def _mark_alive(self, standing: Standing) -> None:
         standing.status, standing.since_ms, standing.suspicion = ALIVE, self.now_ms, None
         self._count()
 
     def silence_ms(self, member: str) -> int:
-        """How long the member has not been heard, in time that this member has spent running."""
+        """Return how long the member has not been heard, in time that this member has spent running."""
         standing = self.standings.get(member)
         heard_ms = standing.heard_ms if standing is not None else None
         return self._time_ms - (heard_ms or 0)
 
     def heard(self, member: str) -> None:
-        """The member has answered an exchange that was begun here."""
-        self._deaf_until_ms = 0
+        """Note that the member has answered an exchange that was begun here."""
+        self._no_verdicts_until_ms = 0
         standing = self.standings.get(member)
         if standing is None:
             return
@@ -165,21 +188,21 @@ class Swim:
             self._tell(member, accusation)
 
     def leave(self, has_left: bool) -> None:
-        """This member goes of its own will, or does not after all; some others are told at once, for there may be no
-        other period."""
+        """Note that this member leaves, or does not leave after all. If it leaves, some others are told at once,
+        because there may be no further period."""
         if has_left == self.has_left:
             return
         self.has_left = has_left
         self._rumours.drop(self.options.member)
         if has_left:
-            self._rumours.add(self._word())
+            self._rumours.add(self._own_rumour())
             for member in self._some_live(self.options.indirect_probes, ""):
-                self.requests.append(Request(member, Ping(self._words_for(member))))
+                self.requests.append(Request(member, Ping(self._rumours_for(member))))
 
     # Time
 
     def tick(self) -> None:
-        """Due several times per protocol period."""
+        """End suspicions and probes that are due, and begin a probe. Call it several times per protocol period."""
         self._end_suspicions()
         probe = self._probe
         if probe is not None and not probe.is_acked and not probe.asked and self._time_ms >= probe.indirect_at_ms:
@@ -201,14 +224,14 @@ class Swim:
         self.health = min(HEALTH_MAX, self.health + 1)
         self._probe = None
         self._next_probe_ms = self._time_ms
-        self._deaf_until_ms = self._time_ms + self._shortest_suspicion_ms()
+        self._no_verdicts_until_ms = self._time_ms + self._shortest_suspicion_ms()
         self.tally.wakes_late += 1
         for standing in self.standings.values():
             if standing.suspicion is not None:
                 standing.suspicion.began_ms = self._time_ms
 
     def _end_suspicions(self) -> None:
-        if self._time_ms < self._deaf_until_ms:
+        if self._time_ms < self._no_verdicts_until_ms:
             return
         for member, standing in self.standings.items():
             if standing.suspicion is not None and self._time_ms >= standing.suspicion.ends_ms:
@@ -223,15 +246,15 @@ class Swim:
         self._next_probe_ms = self._time_ms + period_ms
         self._probes += 1
         if self._probes % KNOCK_PERIODS == 0:
-            self._knock()
+            self._ping_dead()
         target = self._next_target()
         if target is None:
             return
         timeout_ms = self.options.probe_timeout_ms * (1 + self.health)
         self._probe = Probe(self._probes, target, self._time_ms + timeout_ms, self._next_probe_ms)
-        self.requests.append(Request(target, Ping(self._words_for(target)), self._probes))
+        self.requests.append(Request(target, Ping(self._rumours_for(target)), self._probes))
 
-    def _knock(self) -> None:
+    def _ping_dead(self) -> None:
         away = [
             member
             for member, standing in sorted(self.standings.items())
@@ -239,10 +262,10 @@ class Swim:
         ]
         if away:
             member = self.rng.choice(away)
-            self.requests.append(Request(member, Ping(self._words_for(member))))
+            self.requests.append(Request(member, Ping(self._rumours_for(member))))
 
     def _next_target(self) -> str | None:
-        """The next member to probe."""
+        """Return the next member to probe; None if none needs a probe."""
         for _ in range(len(self.standings)):
             if not self._order:
                 self._order = self._next_order()
@@ -255,8 +278,8 @@ class Swim:
         return None
 
     def _next_order(self) -> list[str]:
-        """All members that have been heard, and at most as many that have not: anyone can invent those, and a thousand
-        of them would leave no probes for the others."""
+        """Return all members that have been heard, and at most as many that have not. Anyone can invent members: a
+        thousand of them would leave no probes for the others."""
         heard = [member for member in sorted(self.standings) if self.standings[member].heard_ms is not None]
         unheard = [member for member in sorted(self.standings) if self.standings[member].heard_ms is None]
         order = heard + self.rng.sample(unheard, min(len(unheard), max(UNHEARD_MIN, len(heard))))
@@ -267,7 +290,7 @@ class Swim:
         helpers = self._some_live(self.options.indirect_probes, probe.target)
         probe.asked = len(helpers)
         for helper in helpers:
-            self.requests.append(Request(helper, PingRequest(probe.target, self._words_for(helper)), probe.number))
+            self.requests.append(Request(helper, PingRequest(probe.target, self._rumours_for(helper)), probe.number))
 
     def _some_live(self, count: int, other_than: str) -> list[str]:
         live = [member for member in sorted(self.standings) if self._is(member, ALIVE) and member != other_than]
@@ -303,23 +326,23 @@ class Swim:
     # Messages
 
     def receive(self, sender: str, message: Ping | PingRequest | Ack) -> Ack | None:
-        """The answer to a ping or ping request of another member."""
-        self._deaf_until_ms = 0
+        """Return the answer to a ping or ping request of another member; None for an ack."""
+        self._no_verdicts_until_ms = 0
         is_accused = self._absorb(message.rumours)
         if isinstance(message, Ack):
             if self._probe is not None and self._probe.target == message.member:
                 self._succeed("indirect")
             return None
         if isinstance(message, PingRequest) and self._exists(message.member):
-            ping = Ping(self._words_for(message.member))
+            ping = Ping(self._rumours_for(message.member))
             self.requests.append(Request(message.member, ping, on_behalf_of=sender))
-        return Ack(self.options.member, self._words_for(sender, is_accused))
+        return Ack(self.options.member, self._rumours_for(sender, is_accused))
 
     def answered(self, request: Request, sender: str, answers: list[Ack]) -> None:
-        """A request has been answered by the member that now has the address."""
+        """Take the answer to a request. `sender` is the member that now has the address."""
         for ack in answers:
             if self._absorb(ack.rumours):
-                self._tell(sender, (self._word(),))
+                self._tell(sender, (self._own_rumour(),))
         if sender != request.target:
             return
         if self._probe is not None and request.probe == self._probe.number:
@@ -329,29 +352,29 @@ class Swim:
                 self._probe.answers += 1
         self.heard(sender)
         if request.on_behalf_of:
-            word = Ack(request.target, self._words_for(request.on_behalf_of))
+            word = Ack(request.target, self._rumours_for(request.on_behalf_of))
             self.requests.append(Request(request.on_behalf_of, word))
 
     def failed(self, request: Request) -> None:
-        """A request has failed: do not wait for its timeout."""
+        """Ask others at once if a direct ping of the probe under way has failed, without waiting for its timeout."""
         probe = self._probe
         is_own = probe is not None and request.probe == probe.number and isinstance(request.message, Ping)
         if probe is not None and is_own and not probe.is_acked and not probe.asked:
             self._ask_others(probe)
 
     def forget(self, request: Request) -> None:
-        """The request was not sent, or its result is lost: conclude nothing from the probe."""
+        """Drop a request that was not sent or whose result is lost. Nothing is concluded from the probe."""
         if self._probe is not None and request.probe == self._probe.number:
             self._probe = None
 
     def forget_batch(self) -> None:
-        """The batch was not committed: send nothing of what it asked for."""
+        """Drop the requests of a batch that was not committed."""
         self.requests.clear()
 
-    def _words_for(self, member: str, has_accused: bool = False) -> tuple[Rumour, ...]:
-        """What to tell it: first what is held against it, so that it can refute it; and this member's own word, where
-        it has held something against this one, for that may have been refuted long since."""
-        own = (self._word(),) if has_accused else ()
+    def _rumours_for(self, member: str, has_accused: bool = False) -> tuple[Rumour, ...]:
+        """Return the rumours for a message to this member. A rumour against the member comes first, so that it can
+        refute it. If it has accused this one, this one's own status follows: the accusation may already be refuted."""
+        own = (self._own_rumour(),) if has_accused else ()
         return self._accusation(member) + own + self._rumours.take(self._live)
 
     def _tell(self, member: str, words: tuple[Rumour, ...]) -> None:
@@ -370,7 +393,7 @@ class Swim:
     # Rumours
 
     def _absorb(self, rumours: tuple[Rumour, ...]) -> bool:
-        """Apply rumours; returns whether one of them was against this member."""
+        """Apply rumours; return whether one of them was against this member."""
         is_accused = False
         for rumour in rumours:
             is_own = rumour.member == self.options.member
@@ -403,7 +426,7 @@ class Swim:
             self.outbox.say_lasting(Notice("rumour_refused", {"peer": rumour.member, "reason": INCARNATION_AHEAD}))
 
     def _defend(self, rumour: Rumour) -> bool:
-        """Refute a rumour against this member; returns whether it was one."""
+        """Refute a rumour against this member; return whether it was one."""
         if rumour.status == ALIVE:
             return False
         if rumour.status == LEFT:
@@ -422,9 +445,9 @@ class Swim:
         self.life = life
         self.health = min(HEALTH_MAX, self.health + 1)
         self.tally.refutations += 1
-        self._rumours.add(self._word())
+        self._rumours.add(self._own_rumour())
 
-    def _word(self) -> Rumour:
+    def _own_rumour(self) -> Rumour:
         return Rumour(self.options.member, LEFT if self.has_left else ALIVE, self.life)
 
     # Standings

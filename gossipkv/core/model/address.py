@@ -1,7 +1,7 @@
 """The address of a row inside a shard: table name, a zero byte, row key.
 
 One `bytes` object serves as dictionary key, as storage key and as input of the fingerprint. Addresses sort by table,
-then by row key, which for UTF-8 is the order of code points.
+then by row key. For UTF-8 that is the order of code points.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ RETIRED_TABLE = "retired"
 
 
 def address_of(table: str, key: bytes) -> bytes:
+    """Return the address of a row; checks neither table nor key."""
     return table.encode() + b"\0" + key
 
 
 def table_of(address: bytes) -> str:
+    """Return the table name of an address."""
     return address[: address.index(0)].decode()
 
 
 def key_of(address: bytes) -> bytes:
+    """Return the row key of an address."""
     return address[address.index(0) + 1 :]

@@ -12,15 +12,20 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Backoff:
+    """The pause after failures of one kind. Times are wall clock."""
+
     failures: int = 0
     """Number of failures since the last success."""
     until_ms: int = 0
+    """The end of the pause; meaningless while there are no failures."""
 
     def is_waiting(self, now_ms: int) -> bool:
+        """Return whether the pause is still running."""
         return self.failures > 0 and now_ms < self.until_ms
 
     def failed(self, now_ms: int, first_ms: int, max_ms: int, rng: random.Random) -> None:
-        """Begin a pause, twice as long as the last one."""
+        """Begin a pause, twice as long as the last one, from `first_ms` up to `max_ms`. Its length varies by 25 % at
+        random."""
         self.failures += 1
         pause_ms = min(first_ms * 2 ** min(self.failures - 1, 16), max_ms)
         self.until_ms = now_ms + round(pause_ms * rng.uniform(0.75, 1.25))
@@ -30,4 +35,5 @@ class Backoff:
         self.failures, self.until_ms = 0, 0
 
     def clock_set_back(self, by_ms: int) -> None:
+        """Move the end of the pause by the step that the clock was set back."""
         self.until_ms -= by_ms

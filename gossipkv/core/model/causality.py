@@ -1,11 +1,11 @@
-"""Dots and contexts: which writes have been seen.
+"""Dots and contexts: they say which writes have been seen.
 
-A dot names one write, a context names many: `{replica id: sequence}` covers every write of that replica up to and
-including the sequence. Contexts are values: nothing changes one in place once another object holds it, except the shard
-that owns it.
+A dot names one write. A context names many: `{replica id: sequence}` covers every write of that replica up to and
+including the sequence. Contexts are values. Once a second object holds a context, only the shard that owns it may
+change it in place.
 
-Source: Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted Version Vectors", 2010; Almeida, Shoker, Baquero,
-"Delta State Replicated Data Types", 2018.
+Source: Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted Version Vectors", 2010; Almeida, Shoker, Baquero, "Delta
+State Replicated Data Types", 2018.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ class Context(dict[ReplicaId, int]):
     __slots__ = ()
 
     def covers(self, dot: Dot) -> bool:
+        """Return whether the context covers a write."""
         return self.get(dot.replica, 0) >= dot.sequence
 
     def covers_all(self, other: Mapping[ReplicaId, int]) -> bool:
+        """Return whether the context covers everything that `other` covers."""
         covered = self.get
         for replica, sequence in other.items():  # noqa: SIM110 (a loop costs half of all() here)
             if covered(replica, 0) < sequence:
@@ -50,35 +52,35 @@ class Context(dict[ReplicaId, int]):
         return True
 
     def joined(self, other: Mapping[ReplicaId, int]) -> Context:
-        """The context that covers what either covers."""
+        """Return the context that covers what either covers."""
         joined = Context(self)
         joined.advance(other)
         return joined
 
     def met(self, other: Mapping[ReplicaId, int]) -> Context:
-        """The context that covers what both cover."""
+        """Return the context that covers what both cover."""
         return Context(
             {replica: min(sequence, other[replica]) for replica, sequence in self.items() if replica in other}
         )
 
     def advance(self, other: Mapping[ReplicaId, int]) -> None:
-        """Cover what `other` covers too, in place: for the owner of a context."""
+        """Cover also what `other` covers, in place. Only the owner of a context may call it."""
         covered = self.get
         for replica, sequence in other.items():
             if sequence > covered(replica, 0):
                 self[replica] = sequence
 
     def missing_from(self, other: Mapping[ReplicaId, int]) -> list[ReplicaId]:
-        """The replicas of which this context covers more than `other`, in order of their ids."""
+        """Return the replicas for which `other` covers less than this context, in order of their ids."""
         return sorted(replica for replica, sequence in self.items() if sequence > other.get(replica, 0))
 
     def excess_over(self, other: Mapping[ReplicaId, int]) -> int:
-        """How many writes this context covers that `other` does not."""
+        """Return the number of writes that this context covers and `other` does not."""
         return sum(max(0, sequence - other.get(replica, 0)) for replica, sequence in self.items())
 
     def digest(self) -> int:
-        """64-bit hash, equal for equal contexts: the sum of the hashes of the entries, so that the owner of a context
-        can keep it up to date entry by entry."""
+        """Return a 64-bit hash, equal for equal contexts. It is the sum of the hashes of the entries, so the owner of a
+        context can keep it up to date entry by entry."""
         return sum(map(entry_hash, self, self.values())) % HASH_END
 
 
@@ -86,5 +88,5 @@ HASH_END = 2**64
 
 
 def entry_hash(replica: ReplicaId, sequence: int) -> int:
-    """What an entry adds to the hash of a context, modulo `HASH_END`; nothing if its sequence is 0."""
+    """Return what an entry adds to the hash of a context, modulo `HASH_END`; 0 if its sequence is 0."""
     return xxhash.xxh3_64_intdigest(_ENTRY.pack(replica, sequence)) if sequence else 0

@@ -13,20 +13,20 @@ TIMESTAMP_MAX = 2**64 - 1
 
 
 def timestamp_at(now_ms: int) -> int:
-    """The first timestamp of a millisecond."""
+    """Return the first timestamp of a millisecond."""
     return now_ms << COUNTER_BITS
 
 
 def milliseconds(timestamp: int) -> int:
-    """The millisecond that a timestamp falls into."""
+    """Return the millisecond that a timestamp falls into."""
     return timestamp >> COUNTER_BITS
 
 
 class HybridClock:
-    """Stamps local writes.
+    """The clock that stamps local writes.
 
-    The clock does not survive a restart and need not: a row's own order is kept by the timestamp in the row, which
-    `next` never stays below.
+    It does not survive a restart, and does not have to. The order of writes to one row is kept by the timestamp in the
+    row: `next` never stays below it.
     """
 
     __slots__ = ("_latest", "_skew_ms_max")
@@ -36,10 +36,11 @@ class HybridClock:
         self._skew_ms_max = skew_ms_max
 
     def next(self, now_ms: int, above: int = 0) -> int:
-        """A new timestamp, greater than any given out before, and greater than `above`.
+        """Return a new timestamp, greater than any given out before, and greater than `above`.
 
-        A clock that ran ahead and was then set right by more than the allowed skew is followed back: otherwise it
-        would stamp the future for as long as it had been wrong, and every other member would refuse its rows.
+        If the clock ran ahead and was then set right by more than the allowed skew, timestamps follow it back.
+        Otherwise they would stay in the future for as long as the clock had been wrong, and every other member would
+        refuse the rows.
         """
         now = timestamp_at(now_ms)
         if milliseconds(self._latest) > now_ms + self._skew_ms_max:
@@ -50,7 +51,7 @@ class HybridClock:
     def observe(self, timestamp: int) -> None:
         """Advance past the timestamp of a row that was taken in, so that later local writes sort after it.
 
-        The caller has checked the row against the allowed skew: a refused row never drags the clock.
+        The caller has checked the row against the allowed skew, so a refused row never drags the clock.
         """
         if timestamp > self._latest:
             self._latest = timestamp

@@ -1,17 +1,19 @@
 """The two-level fingerprint table.
 
-The fingerprint of a set of row versions is the sum, modulo 2^64, of one *term* for each version: a hash of the address
-and of everything that the version holds, its value included. So equal fingerprints mean equal contents, even if two
-processes have given one dot to two writes. The sum does not depend on order and follows each write in constant time.
-Rows fall into 256 x 256 leaves by the hash of their address; a leaf, a
-node (256 leaves) and the root each carry two sums, over visible versions and over tombstones. Two members that compare
-sums level by level find the leaves they differ in without looking at a row.
+The fingerprint of a set of row versions is the sum, modulo 2^64, of one *term* per version. A term is a hash of the
+address and of everything that the version holds, its value included. So equal fingerprints mean equal contents, even if
+two processes have given one dot to two writes. The sum does not depend on order, and follows each write in constant
+time.
 
-Sums are persisted in pages of 64 leaves, 1 KiB each: small enough that one write costs one page, few enough that a
-start reads them at once.
+Rows fall into 256 x 256 leaves by the hash of their address. A leaf, a node (256 leaves) and the root each carry two
+sums: one over visible versions and one over tombstones. Two members that compare sums level by level find the leaves
+that differ without looking at a row.
+
+Sums are persisted in pages of 64 leaves, 1 KiB each. That is small enough for a write to cost one page, and few enough
+pages for a start to read all at once.
 
 Source: Merkle, "A Digital Signature Based on a Conventional Encryption Function", 1987, with the sum of Bellare,
-Micciancio, "A New Paradigm for Collision-Free Hashing: Incrementality at Reduced Cost", 1997 (against accidents here,
+Micciancio, "A New Paradigm for Collision-Free Hashing: Incrementality at Reduced Cost", 1997 (here against accidents,
 not against attackers).
 """
 
@@ -51,19 +53,22 @@ class Sums(NamedTuple):
 EMPTY = Sums(0, 0)
 
 Pair = tuple[int, int]
-"""Visible and tombstone sums, where there are many, as in walks: a plain tuple is cheaper to create."""
+"""Visible and tombstone sums in bulk, as in walks: a plain tuple is cheaper to create than `Sums`."""
 
 _hash = xxhash.xxh3_64_intdigest
 
 
 def leaf_of(address: bytes) -> int:
-    """The leaf, 0 to 65,535, that a row belongs to; the node is `leaf >> 8`."""
+    """Return the leaf that a row belongs to, 0 to 65,535; its node is `leaf >> 8`."""
     return _hash(address) >> 48
 
 
 def term_of(address: bytes, version: Version) -> int:
-    """The term of one version of a row. The hash of all but the value seeds the hash of the value, so that no value is
-    copied. The first byte tells which fields follow it, so that no two versions are hashed from the same bytes."""
+    """Return the term of one version of a row.
+
+    The hash of everything but the value seeds the hash of the value, so no value is copied. The first byte says which
+    fields follow, so no two versions are hashed from the same bytes.
+    """
     (replica, sequence), timestamp, value, expires_ms, siblings_above = version
     if expires_ms is None and siblings_above is None:
         head = _HEAD(value is not None, replica, sequence, timestamp)
@@ -76,7 +81,7 @@ def term_of(address: bytes, version: Version) -> int:
 
 
 class FingerprintTable:
-    """Sums of one shard, kept in step with its rows by `replace`."""
+    """The sums of one shard; `replace` keeps them in step with its rows."""
 
     __slots__ = ("_dirty", "_leaves", "_nodes", "_root")
 
@@ -89,25 +94,28 @@ class FingerprintTable:
 
     @property
     def root(self) -> Sums:
+        """The sums over all rows."""
         return Sums(*self._root)
 
     def node(self, node: int) -> Sums:
+        """Return the sums of one node, 0 to 255."""
         return Sums(self._nodes[2 * node], self._nodes[2 * node + 1])
 
     def leaf(self, leaf: int) -> Sums:
+        """Return the sums of one leaf, 0 to 65,535."""
         return Sums(self._leaves[2 * leaf], self._leaves[2 * leaf + 1])
 
     def nodes(self) -> list[Pair]:
-        """The sums of all 256 nodes."""
+        """Return the sums of all 256 nodes."""
         return _alternating(self._nodes)
 
     def leaves_of(self, node: int) -> list[Pair]:
-        """The sums of the 256 leaves of a node."""
+        """Return the sums of the 256 leaves of a node."""
         first = 2 * LEAVES_PER_NODE * node
         return _alternating(self._leaves[first : first + 2 * LEAVES_PER_NODE])
 
     def replace(self, address: bytes, old: Iterable[Version], new: Iterable[Version]) -> int:
-        """Follow one row from its old versions to its new ones; returns the row's leaf."""
+        """Follow one row from its old versions to its new ones, and return its leaf."""
         leaf = leaf_of(address)
         visible = tombstones = 0
         for version in new:
@@ -143,7 +151,7 @@ class FingerprintTable:
         self._dirty.add(leaf // LEAVES_PER_PAGE)
 
     def take_dirty_pages(self) -> list[tuple[int, bytes]]:
-        """`(page, bytes)` of the pages that changed since the last call, in order of page."""
+        """Return `(page, bytes)` of the pages that changed since the last call, in order of page."""
         pages = [(page, self._page(page)) for page in sorted(self._dirty)]
         self._dirty.clear()
         return pages
@@ -156,7 +164,7 @@ class FingerprintTable:
         return sums.tobytes()
 
     def load_page(self, page: int, stored: bytes) -> None:
-        """Take in a page as `take_dirty_pages` gave it, into a table where it is still empty."""
+        """Load a page as `take_dirty_pages` returned it, into a table in which that page is still empty."""
         sums = array("Q", stored)
         if _SWAPS_BYTES:
             sums.byteswap()

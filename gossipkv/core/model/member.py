@@ -1,4 +1,4 @@
-"""The record of a member in `sys.members`: its identity and its endpoints. JSON, so that any client can read it."""
+"""The record of a member in `sys.members`: its identity and its endpoints, as JSON, so that any client can read it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEAD = "dead"
 LEFT = "left"
 
 INCARNATION_END = 2**62
-"""Maximum incarnation. No clock gets there, and a greater one could not be exceeded in a message."""
+"""Upper bound of an incarnation. No clock gets there, and messages could not hold a greater one that overrides it."""
 
 PROTOCOLS_MAX = 16
 """Maximum number of endpoints in a record."""
 
 INCARNATION_AHEAD = "its incarnation is further ahead of this member's clock than clock_skew_ms_max allows"
-"""Why a record or a rumour is refused, for the log."""
+"""The reason for refusing a record or a rumour, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,19 @@ class MemberRecord:
     replica: ReplicaId
     incarnation: int
     endpoints: dict[str, str]
-    """Endpoint by protocol name. One that was refused is empty: the member is listed, and not dialled there."""
+    """Endpoint by protocol name. A refused endpoint is empty: the member is listed, but not dialled there."""
     has_left: bool = False
     zone: str | None = None
     version: str = ""
     started: int = 0
-    """The incarnation when the process began that wrote the record."""
+    """The incarnation at the start of the process that wrote the record."""
     token: int = 0
-    """Drawn by that process; 0 in the records of version 0.1.0."""
+    """A random number of that process; 0 in the records of version 0.1.0."""
     born: ReplicaId = 0
-    """The replica id when that process began."""
+    """The replica id at the start of that process."""
 
     def to_json(self) -> bytes:
+        """Return the record as JSON in UTF-8, with sorted keys."""
         return json.dumps(
             {
                 "protocols": [{"name": name, "endpoint": url} for name, url in sorted(self.endpoints.items())],
@@ -63,7 +64,8 @@ class MemberRecord:
 
     @classmethod
     def from_json(cls, value: bytes) -> MemberRecord:
-        """Parse a record. Ignores extra fields of newer members. Raises only ValueError, if the text is no record."""
+        """Parse a record, and ignore extra fields of newer members. Raises ValueError, and only that, if the text is no
+        record."""
         try:
             record = json.loads(value)
             parsed = cls(
@@ -89,5 +91,5 @@ class MemberRecord:
 
 
 def checked(endpoints: dict[str, str]) -> dict[str, str]:
-    """The endpoints by protocol, with an empty text in place of each that is not `scheme://host:port`."""
+    """Return the endpoints by protocol, with an empty text in place of each that is not `scheme://host:port`."""
     return {name: endpoint if is_endpoint(endpoint) else "" for name, endpoint in endpoints.items()}

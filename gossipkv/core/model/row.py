@@ -1,34 +1,35 @@
 """Versions, rows, and the merge rule.
 
-A row holds one or more versions and a context that covers every write to this row that the copy knows of, the
-superseded ones included. Merge of two copies: a version survives if both copies have it, or if the other copy's context
-does not cover its dot; contexts join. Then outranked versions are dropped. A last-write-wins version outranks all
-versions with a lower `(timestamp, replica id)`. A version that keeps siblings outranks what was outranked by the
-last-write-wins versions that it replaced, directly or through other versions.
+A row holds one or more versions, and a context. The context covers every write to this row that the copy knows of,
+superseded ones included.
 
-A member that does not know the setting of a table writes in the form that keeps siblings, so that its write drops no
+Merge of two copies: a version survives if both copies have it, or if the other copy's context does not cover its dot.
+Contexts join. Then outranked versions are dropped. A last-write-wins version outranks all versions with a lower
+`(timestamp, replica id)`. A version that keeps siblings outranks what was outranked by the last-write-wins versions
+that it replaced, directly or through other versions.
+
+A member may not know the setting of a table. It then writes in the form that keeps siblings, so that its write drops no
 version that was meant to be kept. If the last write wins in the table, readers find the winner: the write of the
 greatest rank, in either form.
 
-So merge depends only on the copies, not on what a member knows of the table's settings, and rows written under both
+So merge depends only on the copies, not on what a member knows of the table's settings. Rows written under both
 settings merge the same way everywhere. The timestamp of a write exceeds those of all versions that it replaces. So no
 version is outranked by what it replaced, and a replacement never loses what its predecessors outranked. Merge is
 commutative, associative and idempotent.
 
 A dot names one write, unless two processes run on copies of one volume. Then two versions with one dot may meet (a
-*collision*), and a context that covers a dot may mean either. Merge stays a function that all members compute
-alike:
+*collision*), and a context that covers a dot may mean either. Merge stays a function that all members compute alike:
 
 - Of two versions with one dot, the one of greater `strength` stays.
 - A last-write-wins version that the other copy covers and lacks is dropped only if it is outranked there. Without
   collisions it always is, because its replacement ranks higher. With a collision, the copy may have replaced the other
   version of the dot: `{D ts 20}`, and `{E ts 15}` that replaced `{D ts 10}`. If E stayed in one order of merges and D
-  in another, members would differ forever.
+  in another, members would always differ.
 - Of last-write-wins versions of equal rank, one stays: two processes with one replica id may give one timestamp to two
   writes.
 
-Merge is then still commutative, and it is associative and idempotent in a table whose setting does not change. The
-owner of the dot restores what a collision has lost (`Store.take_in`).
+With collisions, merge is still commutative. It is associative and idempotent in a table whose setting does not change.
+The owner of the dot restores what a collision has lost (`Store.take_in`).
 
 Source: Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-Free Replicated Set",
 2012 (add-wins survival by dots); Thomas, "A Majority Consensus Approach", 1979 (last write wins).
@@ -50,40 +51,42 @@ _ETAG_DOTS_MAX = 64
 
 
 class Conflicts(enum.Enum):
-    """What a table does with concurrent writes to one row."""
+    """The choice of what a table does with concurrent writes to one row."""
 
     LAST_WRITE_WINS = "lww"
     SIBLINGS = "siblings"
 
 
 class InconsistentRowError(ValueError):
-    """Two copies each claim to have superseded all versions of the other, which no sequence of writes can cause."""
+    """The error of a merge: each copy claims to have superseded all versions of the other. No sequence of writes can
+    cause this."""
 
 
 class Version(NamedTuple):
-    """One write: a value, or a tombstone where `value` is None. An expiry turns a version into a tombstone that keeps
-    the version's `expires_ms`."""
+    """A write: a value, or a tombstone if `value` is None. An expiry turns a version into a tombstone that keeps the
+    version's `expires_ms`."""
 
     dot: Dot
     timestamp: int
     value: bytes | None
     expires_ms: int | None = None
     siblings_above: int | None = None
-    """None: the last write wins. Otherwise the version keeps siblings whose timestamp is above this; others are
-    outranked by what it replaced."""
+    """None: the last write wins. Otherwise the version keeps siblings with timestamps above this; what it replaced
+    outranks the others."""
 
     @property
     def is_tombstone(self) -> bool:
+        """Whether the version says that the row was deleted or has expired."""
         return self.value is None
 
     @property
     def rank(self) -> tuple[int, ReplicaId]:
-        """The order of last-write-wins."""
+        """The order of last-write-wins: timestamp, then replica id."""
         return self.timestamp, self.dot.replica
 
     @property
     def outranks(self) -> tuple[int, ReplicaId]:
-        """Concurrent versions below this rank are dropped."""
+        """The rank below which concurrent versions are dropped."""
         return self.rank if self.siblings_above is None else (self.siblings_above, _REPLICA_MAX)
 
     @property
@@ -100,27 +103,29 @@ class Version(NamedTuple):
         )
 
     def is_visible_at(self, now_ms: int) -> bool:
+        """Return whether a reader at this time finds a value that has not expired."""
         return self.value is not None and (self.expires_ms is None or self.expires_ms > now_ms)
 
 
 class Seen(NamedTuple):
-    """What a writer has read of a row, and replaces."""
+    """The part of a row that a writer has read and replaces."""
 
     context: Context
     timestamp: int
-    """The greatest timestamp that it covers."""
+    """The greatest timestamp that the context covers."""
     siblings_above: int
-    """The timestamp of the greatest rank that it outranks."""
+    """The timestamp of the greatest rank that the versions read outrank."""
 
 
 class Row(NamedTuple):
-    """Versions in descending rank, at least one, each with its dot covered by the context."""
+    """The versions of a row in descending rank, at least one. The context covers each version's dot."""
 
     versions: tuple[Version, ...]
     context: Context
 
     @property
     def winner(self) -> Version:
+        """The version of the greatest rank."""
         return self.versions[0]
 
     @property
@@ -132,19 +137,19 @@ class Row(NamedTuple):
         return False
 
     def is_visible_at(self, now_ms: int) -> bool:
-        """Whether a reader finds the row at this time."""
+        """Return whether a reader finds the row at this time."""
         for version in self.versions:
             if version.value is not None and (version.expires_ms is None or version.expires_ms > now_ms):
                 return True
         return False
 
     def visible_at(self, now_ms: int) -> tuple[Version, ...]:
-        """What a reader finds in the row at this time, in descending rank."""
+        """Return the versions that a reader finds at this time, in descending rank."""
         return tuple([version for version in self.versions if version.is_visible_at(now_ms)])
 
     @property
     def deleted_ms(self) -> int:
-        """The time of deletion of a deleted row. The tombstone of an expiry has the time of what it replaced."""
+        """The time of deletion of a deleted row. The tombstone of an expiry has the time when the value expired."""
         return max([max(milliseconds(version.timestamp), version.expires_ms or 0) for version in self.versions])
 
     @property
@@ -157,7 +162,7 @@ class Row(NamedTuple):
 
     @property
     def value_bytes(self) -> int:
-        """The size of all values, visible to readers or not."""
+        """The bytes of all values, visible to readers or not."""
         total = 0
         for version in self.versions:
             if version.value is not None:
@@ -166,13 +171,13 @@ class Row(NamedTuple):
 
     @property
     def seen(self) -> Seen:
-        """What a reader of the row has seen, as a context for its next write."""
+        """The context that a reader of the row returns with its next write."""
         return Seen(self.context, self.versions[0].timestamp, max([version.outranks for version in self.versions])[0])
 
     @property
     def etag(self) -> str:
-        """The entity tag, without quotes: the dots of the versions, or their number and a hash if there are many. The
-        length of headers and batch lines is bounded, and the number of versions is not."""
+        """The entity tag, without quotes: the dots of the versions, or their number and a hash if there are more than
+        64. Headers and batch lines are bounded; the number of versions is not."""
         first, *others = self.versions
         if not others:
             return str(first.dot)
@@ -182,17 +187,18 @@ class Row(NamedTuple):
         return f"{len(self.versions)}-{xxhash.xxh3_128_hexdigest(dots.encode())}"
 
     def has_same_versions(self, other: Row) -> bool:
+        """Return whether both copies hold equal versions; contexts may differ."""
         return self.versions == other.versions
 
 
 def known_part(seen: Seen, current: Row | None, marks: Context, collected: int) -> Seen:
-    """What a writer has read, without what the copy of the row cannot confirm. All writes that it names are covered
-    by the replica, which has collected tombstones up to these marks, with timestamps up to `collected`.
+    """Return what a writer has read, without what the copy of the row cannot confirm.
 
-    An entry above what the copy covers does not belong to the row, or every member has superseded what it names and
-    has dropped the entry (`without_stable`, `without_retired`). In both cases merge does not need it. Entries up to the
-    marks stay: another member may still hold the tombstone. Timestamps grow with each write that replaces others, so
-    those of an honest context never exceed the ones here.
+    The replica covers all writes that `seen` names. It has collected tombstones up to `marks`, with timestamps up to
+    `collected`. An entry above what the copy covers has one of two causes. It does not belong to the row. Or every
+    member has superseded what it names, and has dropped the entry (`without_stable`, `without_retired`). In both cases
+    merge does not need it. Entries up to the marks stay, because another member may still hold the tombstone.
+    Timestamps grow with each write that replaces others, so those of an honest context never exceed the ones here.
     """
     here = current.seen if current is not None else Seen(Context(), 0, 0)
     kept = {o: s for o, s in seen.context.items() if here.context.get(o, 0) >= s or marks.get(o, 0) >= s}
@@ -201,7 +207,7 @@ def known_part(seen: Seen, current: Row | None, marks: Context, collected: int) 
 
 
 def written(current: Row | None, version: Version) -> Row:
-    """The row after a local write that replaces everything the copy holds."""
+    """Return the row after a local write that replaces everything the copy holds."""
     if current is None:
         return Row((version,), Context({version.dot.replica: version.dot.sequence}))
     context = Context(current.context)
@@ -210,7 +216,7 @@ def written(current: Row | None, version: Version) -> Row:
 
 
 def written_beside(current: Row | None, version: Version, seen: Seen | None) -> Row:
-    """The row after a local write that keeps siblings: it replaces exactly what its writer had seen."""
+    """Return the row after a local write that keeps siblings: it replaces exactly what its writer had seen."""
     if current is None:
         current = Row((), Context())
     context = current.context.joined(seen.context) if seen else Context(current.context)
@@ -220,9 +226,11 @@ def written_beside(current: Row | None, version: Version, seen: Seen | None) -> 
 
 
 def written_for_any_table(current: Row | None, version: Version, seen: Seen | None) -> Row:
-    """The row after a local write into a table whose setting is not known. The write replaces everything that the copy
-    holds, as in last-write-wins, and what its writer had seen. Merge keeps it and the writes of others as siblings. If
-    the last write wins in the table, readers still find the winner."""
+    """Return the row after a local write into a table whose setting is not known.
+
+    The write replaces everything that the copy holds, as in last-write-wins, and what its writer had seen. Merge keeps
+    it and the writes of others as siblings. If the last write wins in the table, readers still find the winner.
+    """
     dot, timestamp, value, expires_ms, _ = version
     context = Context()
     above = 0
@@ -235,8 +243,11 @@ def written_for_any_table(current: Row | None, version: Version, seen: Seen | No
 
 
 def expired(current: Row, dot: Dot, now_ms: int) -> Row:
-    """The row after its expired versions, at least one, have become one tombstone. The tombstone ranks just above them,
-    not at the current time. So a concurrent write that renews the row wins, even if it was made before the expiry."""
+    """Return the row after its expired versions, at least one, have become one tombstone.
+
+    The tombstone ranks just above them, not at the current time. So a concurrent write that renews the row wins, even
+    if it was made before the expiry.
+    """
     gone = [version for version in current.versions if _has_expired(version, now_ms)]
     kept = [version for version in current.versions if not _has_expired(version, now_ms)]
     last = gone[0]
@@ -252,7 +263,7 @@ def _has_expired(version: Version, now_ms: int) -> bool:
 
 
 def merge(ours: Row, theirs: Row) -> Row:
-    """The row that holds what either copy knows. Raises InconsistentRowError."""
+    """Return the row that holds what either copy knows. Raises InconsistentRowError."""
     our_versions = {version.dot: version for version in ours.versions}
     their_versions = {version.dot: version for version in theirs.versions}
     survivors = []
@@ -273,14 +284,14 @@ def _strength(version: Version) -> tuple[bool, int, bool, bytes, bool, int, int]
 
 
 def _survives(version: Version, other: Row) -> bool:
-    """Whether a version stays in a merge with a copy that lacks it."""
+    """Return whether a version stays in a merge with a copy that lacks it."""
     if not other.context.covers(version.dot):
         return True
     return version.siblings_above is None and version.rank >= max([held.outranks for held in other.versions])
 
 
 def collisions(ours: Row, theirs: Row) -> list[tuple[Version, Version]]:
-    """The pairs of versions, one of each copy, that have the same dot and differ."""
+    """Return the pairs of versions, one of each copy, that have the same dot and differ."""
     if ours.versions == theirs.versions:
         return []
     their_versions = {version.dot: version for version in theirs.versions}
@@ -289,7 +300,7 @@ def collisions(ours: Row, theirs: Row) -> list[tuple[Version, Version]]:
 
 
 def resolved(survivors: list[Version]) -> tuple[Version, ...]:
-    """What stays of concurrent versions, in descending rank."""
+    """Return those of concurrent versions that stay, in descending rank."""
     if len(survivors) == 1:
         return (survivors[0],)
     least = max([version.outranks for version in survivors])
@@ -302,7 +313,7 @@ def resolved(survivors: list[Version]) -> tuple[Version, ...]:
 
 
 def lost(ours: Row, theirs: Row, merged: Row) -> int:
-    """The number of versions that a merge dropped although neither copy had superseded them."""
+    """Return the number of versions that a merge dropped although neither copy had superseded them."""
     kept = {version.dot for version in merged.versions}
     return sum(
         version.dot not in kept and not other.context.covers(version.dot)
@@ -312,11 +323,11 @@ def lost(ours: Row, theirs: Row, merged: Row) -> int:
 
 
 def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
-    """A last-write-wins row without the context entries that every member covers and that name no live version.
+    """Return a last-write-wins row without the context entries that every member covers and that name no live version.
 
-    Every member holds such a write or something that superseded it, and last-write-wins ranks the survivor above it
-    wherever it is still held. So the entry can no longer decide a merge. Among siblings it can, and the row is
-    unchanged.
+    Every member holds such a write or something that superseded it. Last-write-wins ranks the survivor above it
+    wherever it is still held. So the entry can no longer decide a merge. Among siblings it can, so a row that keeps
+    siblings is unchanged.
     """
     if row.keeps_siblings:
         return row
@@ -332,10 +343,11 @@ def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
 def without_retired(
     old: Row | None, new: Row, settled: Mapping[ReplicaId, int], stable: Mapping[ReplicaId, int]
 ) -> Row:
-    """A row that keeps siblings without the entries of replicas that are gone, which this replica covers (`settled`).
+    """Return a row that keeps siblings without the entries of replicas that are gone. This replica covers these entries
+    (`settled`).
 
     An entry that names no live version shows that the write was superseded. If everything that the old copy knew is
-    stable, so is what superseded the write, and no member holds the write any more. A volume that was set back may
+    stable, so is what superseded the write, and no member holds the write any longer. A volume that was set back may
     still hold it. So the sender of a copy states what is settled there (`superseding`), and the receiver takes in
     nothing that is settled here (`without_settled`).
     """
@@ -353,8 +365,11 @@ def without_retired(
 
 
 def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) -> Row:
-    """A copy of a row, with the entries that its sender has omitted. The copy covers what is settled at the sender, and
-    has superseded whatever of that it does not hold. Only entries that the current copy names matter."""
+    """Return a copy of a row with the entries that its sender has omitted.
+
+    The sender covers what is settled there. If it does not hold such a write, it has superseded the write. Only entries
+    that the current copy names matter.
+    """
     left_out = {
         replica: sequence
         for replica, sequence in current.context.items()
@@ -364,8 +379,10 @@ def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) ->
 
 
 def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
-    """The part of an incoming copy that is new to a replica that covers what is settled; None if nothing is. A settled
-    version that the current copy does not hold has been superseded here."""
+    """Return the part of an incoming copy that is new to a replica that covers what is settled; None if nothing is.
+
+    A settled version that the current copy does not hold has been superseded here.
+    """
     held = {version.dot for version in current.versions}
     kept = tuple([version for version in arrived.versions if version.dot in held or not settled.covers(version.dot)])
     if len(kept) == len(arrived.versions):
@@ -374,9 +391,12 @@ def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
 
 
 def without_superseded(current: Row, theirs: tuple[Version, ...], claim: Context, own: ReplicaId) -> Row | None:
-    """What stays of a copy where a peer covers the claim and holds these versions of the row; None for nothing. A
-    version that the peer covers and does not hold was superseded there, unless this replica wrote it. What stays says
-    nothing of what the peer covers: the peer's copy does."""
+    """Return what stays of a copy if a peer covers the claim and holds these versions of the row; None if nothing
+    stays.
+
+    A version that the peer covers and does not hold was superseded there, unless this replica wrote it. The result's
+    context omits what the peer covers: the peer's copy brings that.
+    """
     held = {version.dot for version in theirs}
     kept = tuple([v for v in current.versions if v.dot in held or v.dot.replica == own or not claim.covers(v.dot)])
     if len(kept) == len(current.versions):
@@ -388,10 +408,12 @@ def without_superseded(current: Row, theirs: tuple[Version, ...], claim: Context
 
 
 def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_repair: bool) -> Row | None:
-    """The part of an incoming copy that is new to a replica with these marks; None if nothing is. A version up to the
-    marks that is not held here has been superseded here. There are two exceptions. If the sender covers the marks too
-    and still holds a value, the value is not superseded, and its absence here is a loss to repair. And a tombstone may
-    have to outrank what is here now."""
+    """Return the part of an incoming copy that is new to a replica with these marks; None if nothing is.
+
+    A version up to the marks that is not held here has been superseded here. There are two exceptions. If the sender
+    also covers the marks and still holds a value, the value is not superseded: its absence here is a loss to repair.
+    And a tombstone may have to outrank what is here now.
+    """
     held = {version.dot for version in current.versions} if current is not None else set()
     kept = tuple(
         [

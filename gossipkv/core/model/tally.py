@@ -17,41 +17,42 @@ class Notice:
 
 
 FINGERPRINTS_DIFFER = "fingerprints_differ"
-"""Equal contexts with unequal fingerprints."""
+"""Two members have equal contexts and unequal fingerprints."""
 DOT_COLLISION = "dot_collision"
-"""Two writes under one dot: two processes have run on copies of one volume."""
+"""Two writes have one dot: two processes have run on copies of one volume."""
 ANOMALIES = (FINGERPRINTS_DIFFER, DOT_COLLISION)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counters since the start of the process; they only grow."""
+    """The counters since the start of the process; they only grow."""
 
     rounds: Counter[str] = field(default_factory=Counter)
     """Sync rounds begun here, by result: in_sync, delta, walk, failed."""
     rows_refused: Counter[str] = field(default_factory=Counter)
-    """By reason."""
+    """Rows of others that were not taken in, by reason."""
     rows_received: int = 0
     """Rows that arrived, known ones included."""
     rows_sent: int = 0
     anomalies: Counter[str] = field(default_factory=Counter)
     """States that should never occur, by kind; see `ANOMALIES`."""
     envelopes_refused: Counter[str] = field(default_factory=Counter)
-    """By reason."""
+    """Envelopes of others that were not handled, by reason."""
     probes: Counter[str] = field(default_factory=Counter)
-    """Probes begun here, by how they ended: direct, indirect, heard (an exchange of gossip was answered), failed."""
+    """Probes begun here, by result: direct, indirect, heard (an exchange of gossip was answered), failed."""
     suspicions: Counter[str] = field(default_factory=Counter)
-    """begun here; and what came of those held here: refuted, dead, and false_dead that were alive after all."""
+    """Suspicions begun here (`begun`), and results of those held here: refuted, dead, and false_dead (alive after all).
+    """
     rumours_refused: int = 0
     """Rumours about a start too far ahead of the clock."""
     records_refused: Counter[str] = field(default_factory=Counter)
-    """Records of members that were not taken as they are, by reason."""
+    """Records of members that were refused, or taken without an endpoint, by reason."""
     origins_refused: Counter[str] = field(default_factory=Counter)
-    """Per shard, ranges and claims of origins that were not covered, because the context names too many."""
+    """Per shard, ranges and claims of origins that were not covered because the context names too many."""
     proofs_refused: int = 0
-    """Proofs by which the data here would be outdated, and that are not believed."""
+    """Proofs that call the data here outdated and are not believed."""
     forgettings_refused: int = 0
-    """Rows that say that a replica is forgotten, of one that answers or of this one, and that are not believed."""
+    """Rows of `sys.forgotten` that are not believed, because they name this replica or one that answers."""
     refutations: int = 0
     """Suspicions of this member that it has refuted."""
     wakes_late: int = 0
@@ -63,18 +64,20 @@ class Tally:
     has_new_conflicts: bool = False
     """Whether `conflicts` has changed since the last snapshot."""
     writes_stamped_again: int = 0
-    """Writes of this member, made while its clock was ahead, that it has stamped again; see `core/restamping.py`."""
+    """Writes that this member made while its clock was ahead and has stamped again; see `core/upkeep/restamping.py`."""
     tombstones_collected: int = 0
     siblings_over_limit: int = 0
-    """Merges that left a row with more siblings than a write may."""
+    """Merges that left a row with more siblings than a write may leave."""
     puts_refused: int = 0
     """Operations of clients refused because there was no room."""
 
     def count_conflicts(self, namespace: str, table: str, versions: int) -> None:
+        """Count versions dropped in a merge of a row of this table."""
         self.conflicts[namespace, table] += versions
         self.has_new_conflicts = True
 
     def copy(self) -> Tally:
+        """Return a copy that later counts do not change."""
         return replace(
             self,
             rounds=Counter(self.rounds),

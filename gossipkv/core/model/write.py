@@ -11,28 +11,28 @@ from gossipkv.core.model.row import Row, Seen
 
 
 class Operation(NamedTuple):
-    """One put; a delete if `value` is None."""
+    """A put, or a delete if `value` is None."""
 
     address: bytes
     value: bytes | None
     if_match: tuple[str, ...] | None = None
-    """Only if the row's etag is one of these; `*`: only if the row exists."""
+    """The condition that the row's etag is one of these; `*`: that the row exists. None: no condition."""
     if_absent: bool = False
-    """Only if the row does not exist."""
+    """The condition that the row does not exist."""
     seen: Seen | None = None
     """What the writer has read of the row. In a table that keeps siblings, the write replaces exactly that, and other
     versions stay as siblings. Without it, the write replaces nothing, or what `if_match` names."""
     ttl_ms: int | None = None
-    """Only for a put: the row expires after this time."""
+    """For puts only: the row expires after this time. None: never."""
 
     @property
     def names_versions(self) -> bool:
-        """Whether its condition names the versions that its writer has read."""
+        """Whether the condition names the versions that the writer has read."""
         return self.if_match is not None and "*" not in self.if_match
 
 
 class Written(NamedTuple):
-    """The operation was stored, under this name."""
+    """The result of an operation that was stored under this dot."""
 
     dot: Dot
     etag: str
@@ -43,22 +43,27 @@ class Written(NamedTuple):
 
 
 class NotMatched(NamedTuple):
-    """The operation's condition does not hold; nothing was changed."""
+    """The result of an operation whose condition does not hold; nothing was changed."""
 
     etag: str | None
-    """The row's etag now; None when it does not exist."""
+    """The row's present etag; None if the row does not exist."""
 
 
 class Declined(NamedTuple):
-    """The operation was declined because of the state of the row or the member; nothing was changed."""
+    """The result of an operation that the state of the row or the member does not allow; nothing was changed."""
 
     reason: str
-    """`too_many_siblings`; `context_required`: a delete beside siblings that its writer has not read would delete
-    nothing; `context_ahead`: what the writer has seen is further ahead than this member's clock allows;
-    `context_unknown`: it names writes that neither this member nor its copy of the row covers;
-    `unreadable`: the row that the condition is about cannot be read; `no_room`: the storage has no room for it;
-    `catching_up`: it may have none once rows that are on their way have come; `row_too_large`: with this write the row
-    could not be given to other members."""
+    """One of these:
+
+    - `too_many_siblings`;
+    - `context_required`: the row has siblings that the writer has not read, so its delete would delete nothing;
+    - `context_ahead`: what the writer has seen is further ahead than this member's clock allows;
+    - `context_unknown`: the context names writes that neither this member nor its copy of the row covers;
+    - `unreadable`: the row that the condition is about cannot be read;
+    - `no_room`: the storage has no room for the write;
+    - `catching_up`: rows that are on their way may take the remaining room;
+    - `row_too_large`: with this write, the row could not be given to other members.
+    """
     etag: str | None
     siblings: int
 

@@ -1,10 +1,10 @@
 """Contexts without the entries of retired replicas.
 
-A replica that is gone writes nothing more. When all listed members cover its writes, `sys.retired` lists it
-(`core/retired.py`), and its entry need not be repeated in every context. A member omits such entries from the contexts
-that it sends, and names what it omitted by a number: the *base*, a sum of hashes of the entries. The retired replicas
-have an order. So a receiver looks for the base among the sums of the first n entries, for all n, and puts these n
-entries back.
+A replica that is gone makes no further writes. When all listed members cover its writes, `sys.retired` lists it
+(`core/store/retired.py`). Then its entry does not have to be repeated in every context. A member omits such entries
+from the contexts that it sends. It names what it omitted by a number: the *base*, a sum of hashes of the entries. The
+retired replicas have an order. So a receiver looks for the base among the sums of the first n entries, for all n, and
+puts these n entries back.
 
 - A member omits an entry from a context only if the context covers it. So it is always correct to put the entry back,
   no matter which member retired the replica, or when.
@@ -53,7 +53,8 @@ class Base:
     __slots__ = ("_lengths", "_sums", "entries", "length", "settled")
 
     def __init__(self, entries: tuple[Dot, ...] = (), length: int = 0, sums: tuple[int, ...] = (0,)) -> None:
-        """`sums` holds the sums of the first n entries, as far as they are known already."""
+        """Omit the first `length` of these entries. `sums` holds the sums of the first n entries, as far as they are
+        known already."""
         assert length <= len(entries), "a member omits only what it knows"
         self.entries = entries
         """The last write of each retired replica; sequence 0 if it wrote nothing."""
@@ -69,32 +70,32 @@ class Base:
         return self._sums[self.length]
 
     def of_length(self, length: int) -> Base:
-        """The same entries, with the first `length` omitted."""
+        """Return the same entries, with the first `length` omitted."""
         return Base(self.entries, length, self._sums)
 
     def of_entries(self, entries: tuple[Dot, ...]) -> Base:
-        """A base with these entries. Omits what was omitted before, as far as it still comes first."""
+        """Return a base with these entries. It omits what was omitted before, as far as that still comes first."""
         same = min(len(entries), len(self.entries))
         if entries[:same] != self.entries[:same]:
             same = next(place for place in range(same) if entries[place] != self.entries[place])
         return Base(entries, min(self.length, same), self._sums[: same + 1])
 
     def within(self, context: Context) -> Base:
-        """A base that omits no more than this context covers."""
+        """Return a base that omits at most what this context covers."""
         length = self._covered_by(context)
         return self if length == self.length else self.of_length(length)
 
     def settled_at(self, number: int) -> Context:
-        """The entries that a base stands for, as a context; empty if the base is not recognised."""
+        """Return the entries that a base stands for, as a context; empty if the base is not recognised."""
         length = self._lengths.get(number)
         return self.settled if length == self.length else _joined(self.entries[: length or 0])
 
     def length_of(self, number: int) -> int | None:
-        """The number of entries that a base stands for; None if the base is not recognised."""
+        """Return the number of entries that a base stands for; None if the base is not recognised."""
         return self._lengths.get(number)
 
     def abridged(self, context: Context) -> Context:
-        """The context without the entries that this member omits, as far as the context covers them."""
+        """Return the context without the entries that this member omits, as far as the context covers them."""
         length = self._covered_by(context)
         number = self._sums[length]
         if not number:
@@ -103,7 +104,7 @@ class Base:
         return Abridged({o: sequence for o, sequence in context.items() if sequence > settled.get(o, 0)}, number)
 
     def resolved(self, context: Context) -> Context:
-        """The context with the entries that its sender omitted; unchanged if its base is not recognised."""
+        """Return the context with the entries that its sender omitted; unchanged if its base is not recognised."""
         if not isinstance(context, Abridged):
             return context
         length = self._lengths.get(context.base)
@@ -114,7 +115,7 @@ class Base:
         return resolved
 
     def abridged_ids(self, replicas: frozenset[ReplicaId]) -> frozenset[ReplicaId]:
-        """The set without the replicas that this member omits."""
+        """Return the set without the replicas that this member omits."""
         if not self.number:
             return replicas
         runs = [0]
@@ -125,7 +126,7 @@ class Base:
         return AbridgedIds(replicas.difference(self.settled), self.number, tuple(runs))
 
     def resolved_ids(self, replicas: frozenset[ReplicaId]) -> frozenset[ReplicaId] | None:
-        """The set with the replicas that its sender omitted; None if its base is not recognised."""
+        """Return the set with the replicas that its sender omitted; None if its base is not recognised."""
         if not isinstance(replicas, AbridgedIds):
             return replicas
         length = sum(replicas.runs)
@@ -140,7 +141,7 @@ class Base:
         return frozenset(found)
 
     def _covered_by(self, context: Context) -> int:
-        """The number of omitted entries, counted from the first, that the context covers without a gap."""
+        """Return the number of omitted entries, counted from the first, that the context covers without a gap."""
         sequence_of = context.get
         for place in range(self.length):
             replica, sequence = self.entries[place]
@@ -150,7 +151,7 @@ class Base:
 
 
 def _extended(sums: tuple[int, ...], entries: tuple[Dot, ...]) -> tuple[int, ...]:
-    """The sums of the first n entries, for all n. `sums` holds the first of them."""
+    """Return the sums of the first n entries, for all n. `sums` holds the first of them."""
     if len(sums) > len(entries):
         return sums[: len(entries) + 1]
     total = sums[-1]

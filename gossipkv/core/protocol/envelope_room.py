@@ -1,4 +1,4 @@
-"""How much room an envelope has.
+"""The room of an envelope.
 
 A frame has a maximum size, which no member exceeds and every member accepts. Each message is bounded by itself, but an
 envelope holds several: pushes, a pull and a walk for each shard, and answers to everything that a peer asks at once. So
@@ -49,7 +49,7 @@ _RUMOUR_BYTES = 560
 
 
 def bytes_of(message: Message) -> int:
-    """An upper bound of the size of a message in a frame."""
+    """Return an upper bound of the bytes that a message takes in a frame."""
     size = _MESSAGE_BYTES
     match message:
         case State():
@@ -104,7 +104,7 @@ class EnvelopeRoom:
         self.bytes_left = ENVELOPE_BYTES_MAX
 
     def takes(self, messages: Iterable[Message]) -> bool:
-        """Reserve room for the messages; returns whether all of them fit."""
+        """Reserve room for the messages if all of them fit; return whether they do."""
         size = sum(map(bytes_of, messages))
         if size > self.bytes_left:
             return False

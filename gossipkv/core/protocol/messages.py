@@ -1,11 +1,11 @@
 """The messages between members.
 
-Communication is in exchanges: one member asks with an envelope of messages, the other answers with another envelope.
-Every message is idempotent and safe to lose, repeat, delay and reorder.
+Members communicate in exchanges: one member asks with an envelope of messages, and the other answers with another
+envelope. Every message is idempotent and safe to lose, repeat, delay and reorder.
 
 | asked | answered |
 | --- | --- |
-| Digest | Digest alone when in sync, else Digest and State |
+| Digest | Digest alone when in sync, otherwise Digest and State |
 | Pull | Delta, or TooFar and a Delta of the newest rows |
 | Delta | Covered |
 | Covered, Offer, State | nothing |
@@ -17,11 +17,11 @@ Every message is idempotent and safe to lose, repeat, delay and reorder.
 | Ping, PingRequest | Ack |
 | Ack | nothing |
 
-What a question says of its sender's coverage is a claim that anyone can make in a member's name. It is asked for with a
-round; only answers count.
+What a question says of its sender's coverage is a claim that anyone can make in a member's name. Such a claim makes a
+round due; only answers count.
 
-Contexts are sent without the entries of retired replicas (`core/base.py`). Each names what it omits. The receiver puts
-the entries back before it handles a message; a context that it cannot complete is a lower bound.
+Contexts are sent without the entries of retired replicas (`core/protocol/base.py`). Each context names what it omits.
+The receiver puts the entries back before it handles a message. A context that it cannot complete is a lower bound.
 
 A sender that is not listed as a member gets the answer Unlisted when it asks for rows of `usr`, or sends some.
 """
@@ -42,21 +42,21 @@ from gossipkv.core.protocol.rumours import Rumour
 
 
 class Range(NamedTuple):
-    """All of one origin's writes with `after < sequence <= through`."""
+    """The writes of one origin with `after < sequence <= through`."""
 
     after: int
     through: int
 
 
 class Cursor(NamedTuple):
-    """The progress of a pull: all journal entries of smaller origins, and of this origin up to the sequence."""
+    """The progress of a pull: all journal entries of smaller origins, and those of this origin up to the sequence."""
 
     origin: ReplicaId
     sequence: int
 
 
 class Position(NamedTuple):
-    """The progress of a walk reply in the requested list: entries before `place` are served, and of the entry at
+    """The progress of a walk reply in the requested list. The entries before `place` are served, and of the entry at
     `place` the addresses up to `after`."""
 
     place: int
@@ -64,6 +64,8 @@ class Position(NamedTuple):
 
 
 class RowCopy(NamedTuple):
+    """A row and its address, sent in one piece."""
+
     address: bytes
     row: Row
 
@@ -74,9 +76,9 @@ class Outline(NamedTuple):
     dot: Dot
     timestamp: int
     size: int | None
-    """The bytes of the value; None: a tombstone."""
+    """The bytes of the value; None for a tombstone."""
     digest: int
-    """xxh3_64 of the value; 0 for a tombstone."""
+    """The xxh3_64 hash of the value; 0 for a tombstone."""
     expires_ms: int | None = None
     siblings_above: int | None = None
 
@@ -90,15 +92,15 @@ class LargeRow(NamedTuple):
 
 
 class RefusedRow(NamedTuple):
-    """A row that arrived and could not be taken in. It holds back the ranges of `origins`; None: of all origins,
-    because its context could not be read."""
+    """A row that arrived and could not be taken in. It holds back the ranges of `origins`. None stands for all origins:
+    the row's context could not be read."""
 
     origins: tuple[ReplicaId, ...] | None
     reason: str
-    """One of a few fixed words: it labels a metric."""
+    """One of a few fixed words, because it labels a metric."""
     address: bytes | None = None
+    """The address; None if it could not be read, or if the row is not to be noted as lacking."""
     context: Context | None = None
-    """The address, if it could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,13 @@ class Digest:
     rows: int
     tombstones: int
     is_ahead: bool
-    """The sender holds rows whose dots its context does not cover yet: its fingerprint may differ legitimately from
-    one of equal context."""
+    """Whether the sender holds rows whose dots its context does not cover yet. Then its fingerprint may differ, without
+    a fault, from one of equal context."""
     proofs_hash: int
-    """Of the proofs of what has been collected; see `core/collected.py`."""
+    """The hash of the proofs of collected tombstones; see `core/model/collected.py`."""
     is_withholding: bool = False
-    """Whether the sender still withholds writes of its own (`core/names.py`). A peer that has everything it mentions is
-    then not in sync with it."""
+    """Whether the sender still withholds writes of its own (`core/protocol/names.py`). Then a peer that has everything
+    the sender mentions is not in sync with it."""
     is_lacking: bool = False
     """Whether the sender lacks rows that it covers; its State says more."""
 
@@ -130,16 +132,16 @@ class State:
     shard: str
     context: Context
     proofs: Proofs = ()
-    """Of what has been collected; left out if the receiver has the same."""
+    """The proofs of collected tombstones; empty if the receiver has the same."""
     lineage: tuple[ReplicaId, ...] = ()
-    """Of the sender's data."""
+    """The lineage of the sender's data."""
     lacking: Context = field(default_factory=Context)
-    """The sender covers writes up to here that it may lack."""
+    """The context up to which the sender covers writes that it may lack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """The sender durably covers this much, and perhaps more."""
+    """A statement that the sender durably covers this much, and perhaps more."""
 
     shard: str
     context: Context
@@ -158,9 +160,10 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The current copies of all journal entries above each range's `after`, those above its `through` included.
+    """The current copies of the rows of all journal entries above each range's `after`, including entries above
+    `through`.
 
-    With a cursor the rows are a part; the ranges then hold only once all parts have been taken in.
+    With a cursor, the rows are one part. Then the ranges hold only once all parts have been taken in.
     """
 
     shard: str
@@ -168,13 +171,14 @@ class Delta:
     rows: tuple[RowCopy, ...]
     cursor: Cursor | None = None
     large: tuple[LargeRow, ...] = ()
-    """Rows like the others: the ranges hold only once these have been fetched and taken in."""
+    """Rows like the others, named by their outlines. The ranges hold only once these rows have been fetched and taken
+    in."""
     lacking: tuple[LackedRow, ...] = ()
     """Rows that the sender lacks, inside the ranges or not."""
     refused: tuple[RefusedRow, ...] = field(default=())
     """Rows that the receiver's decoder refused; never sent."""
     base: int = 0
-    """The base of the sender (`core/base.py`): what the contexts of rows omit."""
+    """The base of the sender (`core/protocol/base.py`): what the contexts of rows omit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class TooFar:
-    """The sender's journal cannot tell, or not cheaply, what the receiver lacks. The receiver should walk."""
+    """An answer: the sender's journal cannot tell what the receiver lacks, or a walk is cheaper. The receiver should
+    walk."""
 
     shard: str
 
@@ -194,19 +199,21 @@ class TooFar:
 @dataclass(frozen=True, slots=True)
 class Unlisted:
     """A refusal: rows of this shard are exchanged only with listed members, and the sender does not know the receiver
-    as one. They must sync `sys` first."""
+    as one. Both must sync `sys` first."""
 
     shard: str
 
 
 @dataclass(frozen=True, slots=True)
 class WalkBegin:
+    """A request to begin a walk of the shard."""
+
     shard: str
 
 
 @dataclass(frozen=True, slots=True)
 class WalkRoot:
-    """The sender's context now, and the sums of its 256 nodes."""
+    """The sender's present context, and the sums of its 256 nodes."""
 
     shard: str
     context: Context
@@ -226,7 +233,7 @@ class WalkNodes:
 
 @dataclass(frozen=True, slots=True)
 class WalkSums:
-    """The sums of 256 leaves for each node asked for, one after the other."""
+    """The sums of 256 leaves for each requested node, one node after the other."""
 
     shard: str
     nodes: tuple[int, ...]
@@ -235,12 +242,12 @@ class WalkSums:
 
 @dataclass(frozen=True, slots=True)
 class WalkList:
-    """A request for the addresses, dots and contents in these leaves."""
+    """A request for the addresses of the rows in these leaves, and the names and contents of their versions."""
 
     shard: str
     leaves: tuple[int, ...]
     after: bytes = b""
-    """Start behind this address in the first leaf."""
+    """The address in the first leaf behind which the list starts."""
 
 
 class LeafVersion(NamedTuple):
@@ -248,16 +255,20 @@ class LeafVersion(NamedTuple):
 
     dot: Dot
     term: int
-    """Its term in the fingerprint: versions of one dot and other contents differ in it."""
+    """The version's term in the fingerprint. It differs for versions with one dot and different contents."""
 
 
 class LeafEntry(NamedTuple):
+    """A row in a list: its address and its versions."""
+
     address: bytes
     versions: tuple[LeafVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WalkEntries:
+    """The rows in the requested leaves, or the first part of them; then `resume` says how far the list goes."""
+
     shard: str
     entries: tuple[LeafEntry, ...]
     resume: Position | None
@@ -282,6 +293,8 @@ class WalkFetchRows:
 
 @dataclass(frozen=True, slots=True)
 class WalkRows:
+    """The requested rows, or the first part of them; then `resume` says how far they go."""
+
     shard: str
     rows: tuple[RowCopy, ...]
     resume: Position | None
@@ -305,8 +318,8 @@ class FetchValue:
 
 @dataclass(frozen=True, slots=True)
 class ValuePart:
-    """Bytes of the requested value. If there are none, the sender's row no longer holds that version. `rows` or `large`
-    then has the current row, or neither if there is no row."""
+    """A fragment of the requested value. If `data` is empty, the sender's row no longer holds that version. Then `rows`
+    or `large` has the current row, and neither has one if there is no row."""
 
     shard: str
     address: bytes
@@ -330,7 +343,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class PingRequest:
-    """A request to ping that member, which does not answer the sender. An Ack reports its answer."""
+    """A request to ping a member that does not answer the sender. An Ack reports the member's answer."""
 
     member: str
     rumours: tuple[Rumour, ...] = ()
@@ -338,7 +351,7 @@ class PingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A report that the member has answered; in an answer, the member is the sender itself."""
+    """A report that the member has answered. In an answer, the member is the sender itself."""
 
     member: str
     rumours: tuple[Rumour, ...] = ()
@@ -365,15 +378,17 @@ OfShard = (
     | FetchValue
     | ValuePart
 )
-"""Messages about the rows of a shard."""
+"""The messages about the rows of a shard."""
 
 Message = OfShard | Ping | PingRequest | Ack
+"""Any message of an envelope."""
 
 
 def with_contexts(
     message: Message, change: Callable[[str, Context], Context], change_proofs: Callable[[str, Proofs], Proofs]
 ) -> Message:
-    """The message with other contexts and proofs, made of its shard and those that it has."""
+    """Return the message with changed contexts and proofs. The changes are functions of the shard and the present
+    value."""
     match message:
         case State(shard=shard, context=context, proofs=proofs):
             return replace(message, context=change(shard, context), proofs=change_proofs(shard, proofs))
@@ -387,7 +402,7 @@ def with_contexts(
 
 
 def with_base(message: Message, base_of: Callable[[str], int]) -> Message:
-    """The message with what the contexts of its rows leave out."""
+    """Return the message with the number of what the contexts of its rows omit."""
     if isinstance(message, Delta | WalkRows | ValuePart) and message.rows and (base := base_of(message.shard)):
         return replace(message, base=base)
     return message
@@ -395,7 +410,7 @@ def with_base(message: Message, base_of: Callable[[str], int]) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One direction of an exchange. `now_ms` is the sender's wall clock, for measuring skew."""
+    """The messages of one direction of an exchange. `now_ms` is the sender's wall clock, for measuring skew."""
 
     cluster: str
     member: str
@@ -409,7 +424,7 @@ class Envelope:
     started: int = 0
     """The incarnation of the sender when its process began."""
     token: int = 0
-    """The random token of the sender's process; 0: none."""
+    """The random token of the sender's process; 0 if it has none."""
     born: ReplicaId = 0
     """The replica id of the sender when its process began."""
     endpoint: str = ""

@@ -3,19 +3,18 @@
 A dot must name one write. A volume that was copied, or set back to an old copy, breaks this rule: other members hold
 writes of its replica id under names that it is about to give out again. Two numbers per shard detect this:
 
-- `told`: the last of its own writes that others may have heard of from this replica. A peer that mentions a later one
-  has heard of it from another process. It would not do to compare with the replica's *last write* instead. A copy that
-  has written 40 rows alone has used 40 names that stand for other writes elsewhere, and the peer may know no later
-  ones.
+- `told`: the last of its own writes that others may have heard of from this replica. A peer that mentions a later write
+  has heard of it from another process. Counterexample to comparing with the replica's *last write* instead: a copy has
+  written 40 rows alone. These 40 names stand for other writes elsewhere, and the peer may know no later ones.
 - `certain`: the last of its own writes whose name is certainly unique. When two members find that they hold the same,
-  all names given out up to then are certain with respect to that peer. The minimum over all listed members counts, and
-  nothing is certain while an address that discovery found has not answered. Names above it are given up in a renewal
+  all names given out up to then are certain with respect to that peer. The minimum over all listed members counts.
+  Nothing is certain while an address that discovery found has not answered. A renewal gives up the names above it
   (`Store.renew`). A row that arrives with one of these names, unknown to the row here, counts like a later name
   (`Store.misnames`).
 
-Both are stored with the shard: a copy may write, start again, and only then meet the others. From its start until it
-has compared with at least one member, a process sends nothing about writes above `told`. So the first comparison shows
-whether others know more. A new replica id is random: all its names are certain, and it may send them at once.
+Both are stored with the shard: a copy may write, start again, and only then meet the others. Until a process has
+compared with at least one member, it sends nothing about writes above `told`. So the first comparison shows whether
+others know more. A new replica id is random: all its names are certain, and it may send them at once.
 """
 
 from __future__ import annotations
@@ -41,14 +40,16 @@ from gossipkv.core.protocol.messages import (
 
 
 class Names(NamedTuple):
-    """Of one shard."""
+    """The two numbers of one shard."""
 
     told: int
+    """The last own write that others may have heard of from this replica."""
     certain: int
+    """The last own write whose name is certainly unique."""
 
 
 def latest_names(envelope: Envelope, replica: ReplicaId) -> dict[str, int]:
-    """The greatest sequence of the replica that any message of an envelope mentions, per shard."""
+    """Return, per shard, the greatest sequence of the replica that any message of an envelope mentions."""
     latest: dict[str, int] = {}
     for message in envelope.messages:
         match message:

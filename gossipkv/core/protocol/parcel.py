@@ -1,8 +1,8 @@
 """The rows in one message.
 
-Every member must accept the frames of every other, whatever their settings. So the maximum size of a frame is a
-constant of the protocol, and so is the size up to which a row is sent in one piece. A larger row is named by its
-outline (all but the values), and the receiver fetches the values that it lacks (`core/fetch.py`).
+Every member must accept the frames of every other member, whatever their settings. So two sizes are constants of the
+protocol: the maximum size of a frame, and the size up to which a row is sent in one piece. A larger row is named by its
+outline (all but the values), and the receiver fetches the values that it lacks (`core/transfer/fetch.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROW_BYTES = 15
 
 
 def row_bytes(copy: RowCopy) -> int:
-    """An upper bound of the size of a row in a message."""
+    """Return an upper bound of the bytes that a row takes in a message."""
     address, row = copy
     return (
         _ROW_BYTES
@@ -48,12 +48,12 @@ def row_bytes(copy: RowCopy) -> int:
 
 
 def outline_bytes(large: LargeRow) -> int:
-    """An upper bound of the size of an outline in a message."""
+    """Return an upper bound of the bytes that an outline takes in a message."""
     return _ROW_BYTES + len(large.address) + 16 * len(large.context) + 2 * _VERSION_BYTES * len(large.versions)
 
 
 def is_carriable(copy: RowCopy) -> bool:
-    """Whether a write may leave a row of this size, so that it can be sent to all members."""
+    """Return whether a write may leave a row of this size, so that the row can be sent to all members."""
     address, (versions, context) = copy
     outline = _ROW_BYTES + len(address) + 16 * len(context) + 2 * _VERSION_BYTES * len(versions)
     total = outline
@@ -66,6 +66,7 @@ def is_carriable(copy: RowCopy) -> bool:
 
 
 def outlined(address: bytes, row: Row) -> LargeRow:
+    """Return the row without its values, with the size and digest of each."""
     return LargeRow(address, tuple(map(_outline, row.versions)), row.context)
 
 
@@ -77,10 +78,10 @@ def _outline(version: Version) -> Outline:
 
 
 class Parcel:
-    """Rows for one message, up to a number of bytes; a single row may exceed it.
+    """The rows for one message, up to a number of bytes; a single row may exceed it.
 
-    A large row counts with its values, though these do not go along: so a parcel names one at most, and what a
-    receiver has to fetch before it goes on is bounded.
+    A large row counts with its values, although these are not sent along. So a parcel names at most one large row, and
+    what a receiver has to fetch before it continues is bounded.
     """
 
     def __init__(self, bytes_max: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX) -> None:
@@ -90,7 +91,7 @@ class Parcel:
         self._large: tuple[LargeRow, ...] = ()
 
     def add(self, address: bytes, row: Row) -> bool:
-        """Whether the row fitted."""
+        """Add a row if it fits; return whether it did. The first row always fits."""
         size = row_bytes(RowCopy(address, row))
         if self.rows and size > self._room:
             return False
@@ -101,9 +102,10 @@ class Parcel:
         return True
 
     def copies(self) -> tuple[RowCopy, ...]:
-        """The rows that are sent in one piece."""
+        """Return the rows that are sent in one piece."""
         named = {large.address for large in self._large}
         return tuple([RowCopy(address, row) for address, row in self.rows.items() if address not in named])
 
     def large(self) -> tuple[LargeRow, ...]:
+        """Return the outlines of the other rows."""
         return self._large

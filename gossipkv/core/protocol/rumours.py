@@ -18,38 +18,43 @@ from typing import NamedTuple
 from gossipkv.core.model.member import ALIVE, DEAD, LEFT, SUSPECT
 
 RUMOURS_PER_MESSAGE_MAX = 12
-"""Maximum number per message. Keeps a message below 1.5 kB with names like those of pods."""
+"""Maximum number of rumours in a message. It keeps a message below 1.5 kB with names like those of pods."""
 
 RETRANSMISSIONS = 4
-"""A member sends a rumour this times log10(n + 1) times, rounded up. `lambda` of the SWIM paper, section 4.1."""
+"""A member sends a rumour this many times log10(n + 1), rounded up. `lambda` of the SWIM paper, section 4.1."""
 
 STATUSES = (ALIVE, SUSPECT, DEAD, LEFT)
-"""Statuses in ascending precedence; the index is the number on the wire."""
+"""The statuses in ascending precedence; the index is the number on the wire."""
 
 
 class Life(NamedTuple):
+    """A run of a member: the incarnation at its start, and the number of its refutations since."""
+
     start: int
     refutations: int
 
 
 UNBORN = Life(0, 0)
-"""Less than any life."""
+"""A life that is less than any other."""
 
 
 class Rumour(NamedTuple):
+    """A statement about the status of a member in one life."""
+
     member: str
     status: str
     life: Life
     accuser: str = ""
-    """The member that could not reach it, if the status is suspect. Several such members shorten the suspicion."""
+    """The member that could not reach it, if the status is suspect. Several accusers shorten the suspicion."""
 
     @property
     def rank(self) -> tuple[int, bool, int, int]:
+        """The order of rumours about a member: the greater one wins."""
         return rank(self.status, self.life)
 
 
 def rank(status: str, life: Life) -> tuple[int, bool, int, int]:
-    """The order of rumours about a member: the greater one wins."""
+    """Return the order of rumours about a member: the greater one wins."""
     if status == LEFT:
         return (life.start, True, 0, 0)
     return (life.start, False, life.refutations, STATUSES.index(status))
@@ -78,11 +83,13 @@ class Rumours:
         self._spreading[rumour.member, rumour.accuser] = _Spreading(rumour)
 
     def drop(self, member: str) -> None:
+        """Send nothing about a member any longer."""
         for key in [key for key in self._spreading if key[0] == member]:
             del self._spreading[key]
 
     def take(self, members: int) -> tuple[Rumour, ...]:
-        """The rumours for the next message, in a cluster of this size: those sent least often come first."""
+        """Return the rumours for the next message in a cluster of this size, and count them as sent. Those sent least
+        often come first."""
         if not self._spreading:
             return ()
         times_max = math.ceil(RETRANSMISSIONS * math.log10(members + 1))

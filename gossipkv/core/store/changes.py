@@ -10,16 +10,17 @@ from gossipkv.core.protocol.base import NO_BASE, Base
 
 
 class Changes(NamedTuple):
-    """What one batch changed in a shard, as it is when the batch is durable."""
+    """What one batch changed in a shard; valid once the batch is durable."""
 
     shard: str
     revision: int
-    """Of the storage, as it is then."""
+    """The revision of the storage after the batch."""
     rows: dict[bytes, Row]
+    """The changed rows as they now stand, by address."""
     context: Context
     base: Base = NO_BASE
-    """The retired replicas that ids omit."""
+    """The retired replicas that event ids omit."""
     unreadable: frozenset[bytes] = frozenset()
-    """Addresses of the rows in quarantine."""
+    """The addresses of the rows in quarantine."""
     has_dropped: bool = False
-    """Whether rows have gone without an event, because they were deleted for good elsewhere."""
+    """Whether rows have been dropped without an event, because they were deleted for good elsewhere."""

@@ -1,23 +1,25 @@
 """Rows on disk that cannot be read.
 
-A row that any reader finds unreadable is moved into quarantine in a transaction of its own, before the next batch: its
-bytes and the reason are kept, and the row is taken out of all that is derived from rows. From then on the core meets it
-as absent, with these exceptions:
+When a reader finds a row unreadable, the row is moved into quarantine in a transaction of its own, before the next
+batch. Its bytes and the reason are kept, and it is taken out of all that is derived from rows. From then on the core
+treats it as absent, with these exceptions:
 
 - A reader of this row is told that it cannot be read, not that it is absent.
-- A put or delete without a condition replaces it everywhere, by last-write-wins: the new row covers all that the old
-  one covered, which the journal has told. A condition cannot be judged: the write is declined.
+- A put or delete without a condition replaces it everywhere, by last-write-wins: the new row covers everything that the
+  old one covered, according to the journal. A condition cannot be judged, so a write with one is declined.
 - The row that a peer sends takes its place, whatever has been collected since: it is a loss to repair.
 
-The context goes on covering writes that only the unreadable row held. Counterexample: a and b have a row, and b's copy
-cannot be read; c pulls from b and covers what b does; a loses its disk; receipts count three copies of a row that no
-one has. So a row in quarantine is *lacking* (`core/lacking.py`): what it covered counts for no receipt and vouches for
-nothing. Peers that rely on the context are told of it, and the row is requested from the other members in each round.
+The context still covers writes that only the unreadable row held. Counterexample to relying on that: a and b have a
+row, and b's copy cannot be read. c pulls from b and covers what b covers. a loses its disk. Receipts count three copies
+of a row that no member has. So a row in quarantine is *lacking* (`core/model/lacking.py`): what it covered counts for
+no receipt and vouches for nothing. Peers that rely on the context are told of it, and each round asks the other members
+for the row.
 
-That ends when a member that holds all of it has answered, or all members have. What replaces the row does not end it: a
-peer's copy may be an older one, and a write here may be stamped lower than the one that was lost. Where no member has a
-readable copy the row is *given up*: it is lacking no longer, and status names it until something replaces it. Members
-are asked once more after each start, which also covers rows that an earlier version has quarantined.
+The row is lacking until a member that holds all of it has answered, or all members have answered. A replacement does
+not end that: a peer's copy may be an older one, and a write here may have a lower timestamp than the one that was lost.
+If no member has a readable copy, the row is *given up*: it is no longer lacking, and status names it until something
+replaces it. Members are asked once more after each start. That also covers rows that an earlier version has
+quarantined.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Quarantined, Reader, Transaction, UnreadableRowError
 
 SHOWN_MAX = 100
-"""Quarantined rows that status names."""
+"""Maximum number of quarantined rows that status names."""
 
 
 class UnreadableRow(NamedTuple):
-    """For people."""
+    """A row in quarantine, as status shows it."""
 
     namespace: str
     table: str
@@ -46,7 +48,7 @@ class UnreadableRow(NamedTuple):
 
 def quarantine(transaction: Transaction, unreadable: Mapping[tuple[str, bytes], str]) -> list[Notice]:
     """Quarantine those of these rows that cannot be read; the replica must be loaded again afterwards. Raises
-    UnreadableRowError for another that is met, StorageError."""
+    UnreadableRowError if another row cannot be read, and StorageError."""
     notices = []
     for name in NAMESPACES:
         found = {
@@ -71,7 +73,7 @@ def _is_unreadable(transaction: Transaction, shard: str, address: bytes) -> bool
 
 
 def shown(namespace: str, address: bytes, reason: str) -> UnreadableRow:
-    """Bytes that are no text are escaped."""
+    """Return a row as status shows it, with bytes that are no text escaped."""
     table, _, key = address.partition(b"\0")
     return UnreadableRow(
         namespace, table.decode(errors="backslashreplace"), key.decode(errors="backslashreplace"), reason
@@ -79,6 +81,7 @@ def shown(namespace: str, address: bytes, reason: str) -> UnreadableRow:
 
 
 def shown_all(shards: Mapping[str, Shard]) -> tuple[UnreadableRow, ...]:
+    """Return up to SHOWN_MAX quarantined rows, by shard and address."""
     rows = [shown(name, address, held.reason) for name, shard in shards.items() for address, held in _some(shard)]
     return tuple(rows[:SHOWN_MAX])
 
@@ -88,7 +91,8 @@ def _some(shard: Shard) -> list[tuple[bytes, Quarantined]]:
 
 
 def readable_row(reader: Reader, shard: str, address: bytes) -> Row | None:
-    """A row for those who ask for this one. Raises UnreadableRowError."""
+    """Return a row to a reader of this one row; None if there is none. Raises UnreadableRowError if it is in
+    quarantine."""
     row = reader.row(shard, address)
     if row is None and (held := reader.quarantined_row(shard, address)) is not None:
         raise UnreadableRowError(shard, address, held.reason)

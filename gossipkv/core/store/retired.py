@@ -1,14 +1,14 @@
 """Retired replicas, in `sys.retired`: replicas that are gone and whose writes all listed members cover, in order.
 
-A retired replica is not forbidden to come back. Its listing only lets contexts omit it (`core/base.py`). So a replica
-that comes back has an entry again, and is listed once more when it is gone again. Each row holds up to
+A retired replica is not forbidden to come back. The list only lets contexts omit it (`core/protocol/base.py`). So a
+replica that comes back has an entry again, and is listed again when it is gone again. Each row holds up to
 `REPLICAS_PER_ROW` replicas with their last write per shard. The rows are numbered; new replicas are appended to the
 last one.
 
-A member omits a replica from what it sends about a shard if it covers what the row lists, and
+A member omits a replica from what it sends about a shard if it covers what the row lists, and if one of these holds:
 
 - it knows that every listed member has the row, so that all of them recognise the base;
-- or a member that it hears from omits the replica.
+- a member that it hears from omits the replica.
 
 Replicas are omitted in order, so a base stands for the first n of them. If two members add to a row at the same time,
 one addition is lost and made again later. Until then, some bases are not recognised.
@@ -30,7 +30,8 @@ from gossipkv.core.protocol.messages import RowCopy
 from gossipkv.core.store.storage import Reader
 
 REPLICAS_PER_ROW = 32
-"""A compromise: a row is rewritten for each replica added to it, and a new member fetches all rows."""
+"""Maximum number of replicas in a row. More replicas make each addition costlier, fewer make more rows for a new member
+to fetch."""
 
 _KEY = re.compile(rb"[0-9a-f]{8}")
 _ENTRY = re.compile(r"([0-9a-f]{16})\.([0-9]{1,19})\.([0-9]{1,19})")
@@ -38,15 +39,15 @@ _ENTRY = re.compile(r"([0-9a-f]{16})\.([0-9]{1,19})\.([0-9]{1,19})")
 
 
 class Retirement(NamedTuple):
-    """One replica that is gone."""
+    """A replica that is gone, with its last writes."""
 
     replica: ReplicaId
     sequences: dict[str, int]
-    """Per shard, its last write, which all listed members covered."""
+    """Its last write per shard, which all listed members covered."""
 
 
 class _Listing(NamedTuple):
-    """One row."""
+    """The content of one row."""
 
     retirements: tuple[Retirement, ...]
     dot: Dot
@@ -54,7 +55,7 @@ class _Listing(NamedTuple):
 
 
 def _listing_in(row: Row) -> _Listing | None:
-    """The replicas that a row of `sys.retired` lists; None if no member can have written the row."""
+    """Return the replicas that a row of `sys.retired` lists; None if no member can have written the row."""
     try:
         found = [_ENTRY.fullmatch(entry) for entry in json.loads(row.winner.value or b"")]
     except (ValueError, TypeError, RecursionError):
@@ -68,7 +69,7 @@ def _listing_in(row: Row) -> _Listing | None:
 
 
 def last_writes(copies: Iterable[RowCopy], replica: ReplicaId) -> dict[str, int]:
-    """The last write of a replica per shard, according to rows of `sys.retired`."""
+    """Return the last write of a replica per shard, according to rows of `sys.retired`."""
     latest: dict[str, int] = {}
     for address, row in copies:
         listing = _listing_in(row) if table_of(address) == RETIRED_TABLE else None
@@ -80,13 +81,13 @@ def last_writes(copies: Iterable[RowCopy], replica: ReplicaId) -> dict[str, int]
 
 
 class Retired:
-    """All retired replicas that a member knows of, in order."""
+    """The retired replicas that a member knows of, in order."""
 
     def __init__(self) -> None:
         self._listings: dict[int, _Listing] = {}
         self.order: list[Retirement] = []
         self._dots: list[Dot] = []
-        """For each of them, the write that it came with."""
+        """The write that each of them was listed with."""
 
     def load(self, reader: Reader) -> None:
         """Replace what is known by what is stored."""
@@ -95,7 +96,7 @@ class Retired:
         self.follow(RowCopy(*each) for each in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
 
     def follow(self, changed: Iterable[RowCopy]) -> bool:
-        """Learn from the current rows of `sys`; returns whether anything has changed."""
+        """Learn from the current rows of `sys`; return whether anything has changed."""
         has_changed = False
         for address, row in changed:
             if table_of(address) == RETIRED_TABLE and _KEY.fullmatch(key_of(address)):
@@ -110,7 +111,7 @@ class Retired:
         return has_changed
 
     def added(self, retirements: Sequence[Retirement]) -> list[Operation]:
-        """The operations that append these replicas."""
+        """Return the operations that append these replicas."""
         number = max(self._listings, default=0)
         listed = list(self._listings[number].retirements) if number in self._listings else []
         operations = []
@@ -125,16 +126,16 @@ class Retired:
         return operations
 
     def latest(self) -> dict[ReplicaId, dict[str, int]]:
-        """The last write of each replica when it was last retired."""
+        """Return, per replica, its last write per shard when it was last retired."""
         return {each.replica: each.sequences for each in self.order}
 
     def base(self, shard: str, former: Base) -> Base:
-        """What is known now, and left out as before."""
+        """Return a base with the replicas known now, which omits what the former one omitted."""
         return former.of_entries(tuple([Dot(each.replica, each.sequences[shard]) for each in self.order]))
 
     def settled_length(self, shard: str, base: Base, context: Context, all_hold: Callable[[str, Dot], bool]) -> int:
-        """How many replicas may be left out of a context of the shard; `all_hold`: whether all members hold a
-        write."""
+        """Return how many replicas, counted from the first, a context of the shard may omit. `all_hold` says whether
+        all members hold a write."""
         length = base.length
         while (
             length < len(self.order)
@@ -153,7 +154,7 @@ def _writing(number: int, listed: Sequence[Retirement]) -> Operation:
 
 
 def stored_base(reader: Reader, shard: str, retired: Retired | None = None) -> Base:
-    """The base that the stored records of a shard rest on."""
+    """Return the base of the stored records of a shard."""
     if retired is None:
         retired = Retired()
         retired.load(reader)

@@ -1,12 +1,12 @@
-"""One shard of one replica: rows, and all that is derived from them.
+"""One shard of one replica: its rows, and everything that is derived from them.
 
-`store` and `remove` are the only places where rows change. In the same transaction it keeps
+Rows change only in `store` and `remove`. In the same transaction, they also update
 
 - the journal: for every entry `(origin, sequence)` of a row's context, `journal[(origin, sequence)] = address`, and no
-  other entries. A row that is overwritten takes its entry with it to the new sequence. If two rows bear one dot, which
-  takes two processes on copies of one volume, the journal names the later one and its floor is raised;
-- the index of expiries: an entry for each time at which a value of a row expires; and the index of tombstones: an entry
-  for each row that is deleted, by when it was;
+  other entries. A row that is overwritten takes its entry with it to the new sequence. Two rows can have one dot only
+  through processes on copies of one volume. Then the journal names the later row, and the floor rises to the dot;
+- the index of expiries, with an entry for each time at which a value of a row expires;
+- the index of tombstones, with an entry for each deleted row, by time of deletion;
 - the fingerprint table and the counts per table.
 
 The context obeys I2: it advances over a range of an origin's writes only when the rows of the whole range are held.
@@ -53,73 +53,75 @@ from gossipkv.rows.limits import TIME_MS_MAX
 
 
 class Collision(NamedTuple):
-    """Two rows that bear one dot: two processes have run on copies of one volume."""
+    """Two rows with one dot: two processes have run on copies of one volume."""
 
     dot: Dot
     one: bytes
     other: bytes
-    """The addresses."""
+    """Each is the address of a row."""
 
 
 AHEAD_ENTRIES_MAX = 1_000
-"""Entries ahead of the context that are looked at, of each origin."""
+"""Maximum number of journal entries above the context that `is_ahead` examines, per origin."""
 
 
 class Shard:
-    """The state that one replica keeps of a shard in memory; rows and journal stay in storage."""
+    """The state of a shard that one replica keeps in memory; rows and journal stay in storage."""
 
     def __init__(self, name: str, context: Context, floors: Context, tables: dict[str, Counts]) -> None:
         self.name = name
         self.context = context
         self.floors = floors
         self.base = NO_BASE
-        """What messages and records leave out of contexts of this shard."""
+        """What messages and records omit from contexts of this shard."""
         self._base_changed = False
         self._entries: int | None = None
         """The number of entries that messages name; None until it is counted again."""
         self.proofs_fit: Callable[[Proofs], bool] = _fit_always
-        """Whether a message can hold proofs."""
+        """Whether a message can hold these proofs."""
         self._hashed: tuple[Collected, int] | None = None
         self._context_hash = context.digest()
         self._hashed_at: dict[ReplicaId, int] = {}
-        """What the hash has of entries that have changed since it was asked for."""
+        """The value in the hash of each entry that has changed since the hash was last asked for."""
         self.stable = Context()
-        """Covered by every member, as far as is known here; entries up to there may be dropped from rows."""
+        """What every member covers, as far as this one knows. Rows may drop entries up to there."""
         self.fingerprint = FingerprintTable()
         self._counts = {table.encode(): list(counts) for table, counts in tables.items()}
         self.rows = sum(counts.rows for counts in tables.values())
-        """Visible ones, of all tables."""
+        """The number of visible rows in all tables."""
         self._changed_tables: set[bytes] = set()
         self._record_changed = False
         self.collected = NOTHING_COLLECTED
         self._collected_changed = False
         self.quarantined: dict[bytes, Quarantined] = {}
-        """Rows that cannot be read, by address: they are in none of all this."""
+        """Rows that cannot be read, by address. They count in nothing that is derived from rows."""
         self.replaced: list[bytes] = []
-        """Addresses of quarantined rows that have been replaced since they were last taken."""
+        """Addresses of quarantined rows that have been replaced since the last save of the store."""
         self.given_up: set[bytes] = set()
-        """Addresses of quarantined rows of which no listed member has a copy, as far as was found out since the process
-        began: they are lacking no longer."""
+        """Addresses of quarantined rows that are no longer lacking: since the process began, no listed member has had a
+        copy."""
         self.lacking: Lacking = {}
-        """Rows that are not held, though the context covers them; changed by the methods below alone."""
+        """Rows that are not held although the context covers them. Only the methods below change it."""
         self.lacking_through = Context()
-        """Writes up to here may be missing."""
+        """The context up to which writes may be missing."""
         self._lacking_changed = False
         self.changed: dict[bytes, Row] | None = None
-        """Rows as they stand that were stored since they were last taken; None while no one watches."""
+        """Rows stored since changes were last taken, as they now stand; None while nobody watches."""
         self.has_dropped = False
-        """Whether rows have gone of which watchers are told nothing, since the changes were last taken."""
+        """Whether rows have been dropped without an event for watchers since changes were last taken."""
         self.replica: ReplicaId | None = None
-        """This one's id."""
+        """The id of this replica."""
         self.names: Names | None = None
-        """None until it is known which replica this is."""
+        """See `core/protocol/names.py`; None until it is known which replica this is."""
         self.tells_all = False
         """Whether others may hear of all writes of this replica."""
         self.collisions: list[Collision] = []
-        """Found since they were last taken."""
+        """The collisions found since they were last taken."""
 
     @classmethod
     def load(cls, reader: Reader, name: str) -> Shard:
+        """Return the shard as it is stored, without its base. Raises StorageError if a page of the fingerprint is
+        damaged."""
         record = reader.shard_record(name) or ShardRecord(Context(), Context())
         shard = cls(name, Context(record.context), Context(record.floors), reader.table_counts(name))
         shard.collected = _collected(reader, name)
@@ -135,8 +137,8 @@ class Shard:
         return shard
 
     def belong_to(self, replica: ReplicaId, *, tells_all: bool) -> None:
-        """Take the names that are stored for this replica's; where there are none, as in data of format 3, others may
-        know of all that is here, and no name is in doubt."""
+        """Use the stored names as this replica's. Data of format 3 have none: then others may know of all that is here,
+        and no name is in doubt."""
         self.replica = replica
         if self.names is None:
             self.names = Names(self.last_own, self.last_own)
@@ -144,18 +146,19 @@ class Shard:
             self.tell_all()
 
     def tell_all(self) -> None:
-        """Others may hear of all writes of this replica from now on. It is stored with the batch in which they may."""
+        """Let others hear of all writes of this replica from now on. This is stored with the batch in which they may
+        first hear of them."""
         self._record_changed |= self.last_own > self.told
         self.tells_all = True
 
     def be_renewed(self, replica: ReplicaId) -> None:
-        """Go on under a new id, which no one else has."""
+        """Continue under a new id that no other replica has."""
         self.replica, self.names, self.tells_all = replica, Names(0, 0), True
         self._record_changed = True
 
     @property
     def last_own(self) -> int:
-        """The sequence of this replica's last write."""
+        """The sequence of this replica's last write; 0 if there is none."""
         return 0 if self.replica is None else self.context.get(self.replica, 0)
 
     @property
@@ -165,18 +168,18 @@ class Shard:
 
     @property
     def certain(self) -> int:
-        """The last write of this replica whose name is in no doubt."""
+        """The last write of this replica whose name is not in doubt."""
         return self.last_own if self.names is None else self.names.certain
 
     def note_certain(self, sequence: int) -> None:
-        """Names up to there are in no doubt. It is stored with the next change of the record: should it be forgotten
-        until then, a renewal gives up more names than it need."""
+        """Record that names up to this one are not in doubt. The record is stored with its next change. If it is lost
+        until then, a renewal gives up more names than necessary."""
         assert self.names is not None, "a shard belongs to a replica before it is compared"
         self.names = self.names._replace(certain=max(sequence, self.names.certain))
 
     @property
     def shown(self) -> Context:
-        """What others are told to be covered here."""
+        """The context that others are told."""
         told = self.told
         if self.replica is None or self.last_own <= told:
             return self.context
@@ -188,20 +191,21 @@ class Shard:
 
     @property
     def totals(self) -> Counts:
+        """The counts over all tables."""
         return Counts(*map(sum, zip(*self._counts.values(), strict=True))) if self._counts else Counts()
 
     @property
     def tables(self) -> dict[str, Counts]:
-        """What each table holds; tables that hold nothing are not listed."""
+        """The counts of each table that holds anything."""
         return {table.decode(): Counts(*counts) for table, counts in self._counts.items()}
 
     def next_dot(self, replica: ReplicaId) -> Dot:
-        """The name of this replica's next write. The context, durable with the rows, is what keeps I3: a sequence
-        that was committed is never given out again."""
+        """Return the name of this replica's next write. The context is durable with the rows, so a committed sequence
+        is never given out again (I3)."""
         return Dot(replica, self.context.get(replica, 0) + 1)
 
     def advance(self, origin: ReplicaId, through: int) -> None:
-        """Cover an origin's writes up to `through`; the caller holds them all, or what superseded them."""
+        """Cover an origin's writes up to `through`. The caller holds them all, or what superseded them."""
         covered = self.context.get(origin, 0)
         if through > covered:
             self._note(origin, covered)
@@ -210,7 +214,7 @@ class Shard:
                 self._entries += covered <= self.base.settled.get(origin, 0) < through
 
     def has_entry(self, origin: ReplicaId) -> bool:
-        """Whether messages about the context name this origin."""
+        """Return whether messages about the context name this origin."""
         return self.context.get(origin, 0) > self.base.settled.get(origin, 0)
 
     @property
@@ -221,8 +225,8 @@ class Shard:
         return self._entries
 
     def withdraw(self, origin: ReplicaId, through: int) -> None:
-        """Cover this origin's writes up to `through` only: what bears its later names here stands for other writes
-        elsewhere. Rows that were written again have taken earlier entries out of the journal: the floor says so."""
+        """Cover this origin's writes only up to `through`: the later names here stand for other writes elsewhere. Rows
+        that were written again have taken earlier entries out of the journal, so the floor rises to `through`."""
         self._note(origin, self.context.pop(origin, 0))
         self._entries = None
         if through:
@@ -231,12 +235,12 @@ class Shard:
         self.rest_on(self.base.within(self.context))
 
     def _note(self, origin: ReplicaId, before: int) -> None:
-        """An entry of the context changes."""
+        """Note that an entry of the context changes from this sequence."""
         self._hashed_at.setdefault(origin, before)
         self._record_changed = True
 
     def rest_on(self, base: Base) -> None:
-        """Leave out what this base leaves out, which the context covers. The journal serves no one who lacks it."""
+        """Omit what this base omits; the context covers it. The journal then serves no peer that lacks it."""
         former, self.base = self.base, base
         self._entries = None
         if base.number == former.number:
@@ -245,25 +249,25 @@ class Shard:
         self._record_changed = self._base_changed = True
 
     def unsettled(self) -> list[ReplicaId]:
-        """The replicas that the context names beside its base."""
+        """Return the replicas that the context names beside its base."""
         settled = self.base.settled
         return [origin for origin, sequence in self.context.items() if sequence > settled.get(origin, 0)]
 
     def load_base(self, base: Base) -> None:
-        """Take the base that the stored record rests on."""
+        """Take the base of the stored record."""
         self.base = base
         self._entries = None
 
     def adopt(self, context: Context) -> None:
-        """Cover what a walked peer covered. The journal lacks the entries of rows that were equal already, so it
-        cannot serve peers below this context: the floor rises to it."""
+        """Cover what a walked peer covered. The journal has no entries for rows that were equal already. It cannot
+        serve peers below this context, so the floor rises to it."""
         for origin, sequence in context.items():
             if sequence > self.context.get(origin, 0):
                 self.advance(origin, sequence)
                 self.floors[origin] = max(self.floors.get(origin, 0), sequence)
 
     def store(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
-        """Put a row in the place of its old copy."""
+        """Store a row in place of its old copy."""
         new = self._without_retired(old, self._without_stable(new))
         self._move_journal(transaction, address, old, new)
         leaf = self.fingerprint.replace(address, old.versions if old else (), new.versions)
@@ -271,7 +275,7 @@ class Shard:
         self._move_deadlines(transaction, address, old, new)
         transaction.put_row(self.name, address, new, leaf, is_new=old is None)
         if self.quarantined and self.quarantined.pop(address, None) is not None:
-            # Whether the row is still lacking is for a peer to say: what has come may be older than what was lost.
+            # Only a peer can say whether the row is still lacking: the new copy may be older than the lost one.
             self.given_up.discard(address)
             transaction.release(self.name, address)
             self.replaced.append(address)
@@ -279,7 +283,8 @@ class Shard:
             self.changed[address] = new
 
     def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
-        """Keep nothing of a row. A peer that covers less than it did can no longer be served from the journal."""
+        """Remove a row and everything derived from it. The journal can no longer serve a peer that does not cover what
+        the row covered."""
         for origin, sequence in old.context.items():
             transaction.delete_journal(self.name, origin, sequence, address)
         self._raise_floors(old.context)
@@ -289,7 +294,8 @@ class Shard:
         transaction.delete_row(self.name, address, leaf)
 
     def drop(self, transaction: Transaction, address: bytes, old: Row, kept: Row | None) -> None:
-        """Keep only this of a row: the rest was deleted for good elsewhere. Watchers may have been told of that."""
+        """Keep only this part of a row: the rest was deleted for good elsewhere. Watchers may have been told of the
+        deletion."""
         self.has_dropped = True
         if kept is not None:
             self.store(transaction, address, old, Row(kept.versions, old.context))
@@ -299,16 +305,18 @@ class Shard:
             self.changed.pop(address, None)
 
     def drop_entry(self, transaction: Transaction, address: bytes, row: Row, origin: ReplicaId) -> None:
-        """Take an origin out of a row's context: every member holds what has superseded its writes."""
+        """Remove an origin from a row's context: every member holds what has superseded its writes."""
         context = Context(row.context)
         del context[origin]
         self._raise_floors(Context({origin: row.context[origin]}))
         self.store(transaction, address, row, Row(row.versions, context))
 
     def quarantine(self, transaction: Transaction, found: Mapping[bytes, str]) -> None:
-        """Take rows that cannot be read, with the reason of each, out of all that is derived from rows, and note that
-        they are lacking. What each of them covered is read from the journal, which has an entry for all of it; so this
-        costs a scan of the journal and of the tables concerned. Raises UnreadableRowError for another row that is met.
+        """Remove unreadable rows from everything that is derived from rows, and note that they are lacking. `found` has
+        the reason for each.
+
+        What each row covered is read from the journal, which has an entry for all of it. So this costs a scan of the
+        journal and of the tables concerned. Raises UnreadableRowError if another row cannot be read.
         """
         contexts = self._journalled(transaction, found)
         self._drop_deadlines(transaction, found)
@@ -355,15 +363,15 @@ class Shard:
         self._changed_tables.add(table)
 
     def note_collection(self, proof: Proof, timestamp: int, settled: Context) -> None:
-        """Tombstones have been collected; see `Collected.extended`."""
+        """Note that tombstones have been collected; see `Collected.extended`."""
         self._keep_collected(self.collected.extended(proof, timestamp, settled, self.proofs_fit))
 
     def note_timestamp(self, timestamp: int) -> None:
-        """Outrank from here on tombstones that others have collected."""
+        """Outrank, from now on, tombstones that others have collected."""
         self._keep_collected(self.collected._replace(timestamp=max(timestamp, self.collected.timestamp)))
 
     def adopt_proofs(self, proofs: Proofs) -> None:
-        """Take over the proofs of a peer that are covered here."""
+        """Adopt those proofs of a peer that are covered here and fit into a message."""
         self._keep_collected(self.collected.adopting(proofs, self.context, self.proofs_fit))
 
     def inherit(self, replicas: Iterable[ReplicaId], own: ReplicaId) -> None:
@@ -399,11 +407,12 @@ class Shard:
             if before.get(origin) != sequence:
                 other = transaction.put_journal(self.name, origin, sequence, address)
                 if other is not None and not any(version.dot == (origin, sequence) for version in new.versions):
-                    # The entry tells what was replaced here, and is another row's own: that one keeps it.
+                    # Here the entry only says what was replaced. In the other row it names a version, so that row keeps
+                    # it.
                     transaction.put_journal(self.name, origin, sequence, other)
                     self._raise_floors(Context({origin: sequence}))
                 elif other is not None:
-                    # The journal has no entry for the other row any more, and must not serve those who lack it.
+                    # The journal no longer has an entry for the other row, and must not serve peers that lack it.
                     self._raise_floors(Context({origin: sequence}))
                     self.collisions.append(Collision(Dot(origin, sequence), other, address))
 
@@ -431,7 +440,7 @@ class Shard:
         self._changed_tables.add(table)
 
     def note_lack(self, address: bytes, lack: Lack) -> bool:
-        """Note a row that is lacking; returns whether there was room for it."""
+        """Note that a row is lacking; return whether there was room for it."""
         held = self.lacking.get(address)
         if held is None and len(self.lacking) >= LACKING_ROWS_MAX:
             return False
@@ -441,8 +450,8 @@ class Shard:
         return True
 
     def note_unreadable(self, addresses: Iterable[bytes]) -> None:
-        """Note that quarantined rows are lacking. A row that has no valid address is not: no message can name it, so no
-        member can send it."""
+        """Note that quarantined rows are lacking. A row without a valid address is not noted: no message can name it,
+        so no member can send it."""
         lacking = dict(self.lacking)
         for address in sorted(addresses):
             covered = self.quarantined[address].context
@@ -454,12 +463,12 @@ class Shard:
             self._set_lacking(lacking)
 
     def give_up(self, address: bytes) -> None:
-        """No member has a copy of a quarantined row: nothing is missing of it that any disk holds."""
+        """Note that no member has a copy of a quarantined row: no disk holds what is missing of it."""
         self.given_up.add(address)
         self.clear_lack(address)
 
     def clear_lack(self, address: bytes) -> None:
-        """Nothing of the row is missing any more."""
+        """Note that nothing of the row is missing any longer."""
         self._set_lacking({a: lack for a, lack in self.lacking.items() if a != address})
 
     def _set_lacking(self, lacking: Lacking) -> None:
@@ -468,32 +477,32 @@ class Shard:
         self._lacking_changed = True
 
     def holds(self, dot: Dot) -> bool:
-        """Whether the write, or what superseded it, is here for certain."""
+        """Return whether the write, or what superseded it, is certainly here."""
         return self.context.covers(dot) and not self.lacking_through.covers(dot)
 
     def is_whole(self, address: bytes) -> bool:
-        """Whether all is here of a row that ever was: its copy here can be read, and nothing of it is missing."""
+        """Return whether this copy of a row can be read and misses nothing. True for a row that never existed."""
         return address not in self.lacking and address not in self.quarantined
 
     def missing_of(self, address: bytes) -> Context:
-        """Of a row that is not whole, writes up to here may be missing."""
+        """Return the context up to which writes to a row may be missing; empty if it is whole."""
         lack, unreadable = self.lacking.get(address), self.quarantined.get(address)
         through = Context() if lack is None else lack.through
         return through if unreadable is None else through.joined(unreadable.context)
 
     def lacked_rows(self) -> tuple[LackedRow, ...]:
-        """The rows that a message names: as many as one may."""
+        """Return the lacking rows that a message names: the first LACKING_ROWS_MAX."""
         return tuple([LackedRow(a, lack.through) for a, lack in islice(self.lacking.items(), LACKING_ROWS_MAX)])
 
     @property
     def unnamed(self) -> Context:
-        """Writes up to here may be missing of rows that no message names."""
+        """The context up to which writes may be missing from rows that no message names."""
         if len(self.lacking) <= LACKING_ROWS_MAX:
             return Context()
         return unnamed(self.lacking_through, self.lacked_rows())
 
     def save(self, transaction: Transaction) -> None:
-        """Write what changed since the last save, in the transaction of the rows it describes."""
+        """Write what has changed since the last save, in the transaction of the rows that it describes."""
         if self._base_changed:
             transaction.put_settled(self.name, self.base.settled)
             self._base_changed = False
@@ -518,14 +527,15 @@ class Shard:
             transaction.put_page(self.name, page, content)
 
     def _proofs_hash(self) -> int:
-        """Computed once for each value: it names all replicas that have been."""
+        """Return the hash of the proofs. It is computed once per value, because it covers every replica that has ever
+        existed."""
         if self._hashed is None or self._hashed[0] is not self.collected:
             self._hashed = self.collected, self.collected.digest()
         return self._hashed[1]
 
     def _shown_hash(self) -> int:
-        """Of the context that others are told."""
-        # Entries change far more often than their hash is asked for, so it follows only then.
+        """Return the hash of the context that others are told."""
+        # Entries change far more often than the hash is asked for, so the hash is brought up to date only here.
         for origin, before in self._hashed_at.items():
             self._context_hash += entry_hash(origin, self.context.get(origin, 0)) - entry_hash(origin, before)
         self._context_hash %= HASH_END
@@ -536,11 +546,12 @@ class Shard:
         return (self._context_hash + entry_hash(self.replica, told) - entry_hash(self.replica, last)) % HASH_END
 
     def record(self) -> ShardRecord:
-        """As it is stored, beside what is settled."""
+        """Return the record to be stored; it omits what is settled."""
         settled = self.base.settled
         return ShardRecord(_above(self.context, settled), _above(self.floors, settled), *(self.names or ()))
 
     def digest(self, reader: Reader) -> Digest:
+        """Return the summary that others compare with theirs."""
         totals = self.totals
         return Digest(
             self.name,
@@ -555,8 +566,8 @@ class Shard:
         )
 
     def is_ahead(self, reader: Reader) -> bool:
-        """Whether versions are held whose dots the context does not cover yet, as others are told of it. An entry of a
-        row's context that names no version held does not count: it may stay for ever."""
+        """Return whether versions are held whose dots the context, as others are told it, does not cover yet. An entry
+        of a row's context that names no held version does not count: it may stay permanently."""
         if self.last_own > self.told:
             return True
         heads = reader.journal_heads(self.name)
@@ -566,7 +577,7 @@ class Shard:
         )
 
     def _holds_ahead(self, reader: Reader, origin: ReplicaId) -> bool:
-        """Whether a version of this origin runs ahead; taken for granted if there are many entries."""
+        """Return whether a version of this origin runs ahead. If there are many entries, assume that one does."""
         entries = reader.journal(self.name, origin, self.context.get(origin, 0))
         for number, entry in enumerate(entries):
             row = reader.row(self.name, entry.address)
@@ -582,7 +593,8 @@ def _fit_always(_: Proofs) -> bool:
 
 
 def _collected(reader: Reader, name: str) -> Collected:
-    """What was stored. A proof of version 0.1.0 does not say whom its collector knew: all that are known now."""
+    """Return what is stored. A proof of version 0.1.0 does not say which replicas its collector knew. Then all that are
+    known now count."""
     collected = reader.collected(name) or NOTHING_COLLECTED
     if any(not proof.known for proof in collected.proofs):
         record = reader.shard_record(SYSTEM)
@@ -593,7 +605,7 @@ def _collected(reader: Reader, name: str) -> Collected:
 
 
 def _above(context: Context, settled: Context) -> Context:
-    """The entries that are not settled."""
+    """Return the entries that are not settled."""
     if not settled:
         return context
     return Context({origin: sequence for origin, sequence in context.items() if sequence > settled.get(origin, 0)})
@@ -603,7 +615,7 @@ _NO_DEADLINES: frozenset[tuple[str, int]] = frozenset()
 
 
 def _deadlines(row: Row) -> frozenset[tuple[str, int]]:
-    """By index: when values of the row expire, or since when it is deleted."""
+    """Return the row's entries in the indexes by time: when its values expire, or since when it has been deleted."""
     if not row.is_visible:
         return frozenset([(TOMBSTONES, row.deleted_ms)])
     for version in row.versions:

@@ -1,4 +1,4 @@
-"""A member's report on a shortage of room: since when, how much is used, what waits, what to do about it."""
+"""A member's report on a shortage of room: since when, how much is used, what waits, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ REMEDY = "enlarge the volumes of all members (and storage_bytes_max), or delete 
 
 
 class Wait(NamedTuple):
-    """Rows of a shard that wait because they did not fit."""
+    """A wait for rows of a shard that did not fit."""
 
     peer: str
     shard: str
     is_here: bool
-    """Whether they come from the peer and did not fit here. Otherwise they go to the peer, and did not fit there."""
+    """Whether they come from the peer and did not fit here. Otherwise they go to the peer and did not fit there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,16 @@ class RoomStatus:
     """A member's report on its room."""
 
     room: str
-    """`ample`; `scarce`: puts of clients are refused; `spent`: rows with values from other members, too."""
+    """The level. `ample`; `scarce`: puts of clients are refused; `spent`: rows with values from other members are
+    refused too."""
     since_ms: int
-    """How long it has been at this level."""
+    """The time since this level was reached."""
     used_bytes: int
     capacity_bytes: int
     crowded: tuple[str, ...]
-    """Other members that report a shortage of room; puts are refused as long as there are any."""
+    """Other members that report a shortage of room; puts are refused while there are any."""
     waiting: tuple[str, ...]
-    """Members with which rows are not exchanged at the moment, because they did not fit on one side."""
+    """Members with which rows are not exchanged at present, because they did not fit on one side."""
 
 
 class Shortage:
@@ -52,8 +53,8 @@ class Shortage:
         self._told_waits_before: list[Wait] = []
 
     def tell(self, room: Room, crowded: Sequence[str], waits: list[Wait], now_ms: int) -> list[Notice]:
-        """The notices since the last call. `note_told` must follow if the batch was committed; if it was not, `retract`
-        takes them back."""
+        """Return the notices since the last call. If the batch is committed, `note_told` must follow; otherwise
+        `retract` takes them back."""
         notices: list[Notice] = []
         if room is not self._told:
             self._told, self._since_ms = room, now_ms
@@ -79,21 +80,23 @@ class Shortage:
         return notices
 
     def note_told(self) -> None:
-        """The notices have been logged: no later batch that fails takes them back."""
+        """Note that the notices have been logged: no later batch that fails takes them back."""
         self._told_before, self._told_crowded_before = self._told, self._told_crowded
         self._since_ms_before, self._told_waits_before = self._since_ms, self._told_waits
 
     def retract(self) -> None:
+        """Take back the notices since the last `note_told`, because their batch failed."""
         self._told, self._told_crowded = self._told_before, self._told_crowded_before
         self._since_ms, self._told_waits = self._since_ms_before, self._told_waits_before
 
     def reason(self, room: Room, crowded: Sequence[str]) -> str:
-        """Why a put is refused, and what to do next."""
+        """Return why a put is refused and what to do next."""
         if room is Room.AMPLE and crowded:
             return f"{', '.join(crowded)} has no room for more rows, and every member holds all rows: {REMEDY}"
         return f"the storage of this member has no room for it ({self.usage.share:.0%} is used): {REMEDY}"
 
     def status(self, crowded: Sequence[str], waits: Sequence[Wait], now_ms: int) -> RoomStatus:
+        """Return the report on the level last told."""
         return RoomStatus(
             room=self._told.name.lower(),
             since_ms=max(0, now_ms - self._since_ms),
@@ -105,8 +108,9 @@ class Shortage:
 
 
 class Outage:
-    """The time in which commits of one member fail. It is logged once when it begins, and once when it ends: a commit
-    has succeeded, and none has failed for `OUTAGE_QUIET_MS`. A full volume may still have room for a small commit."""
+    """The time in which commits of one member fail. It is logged once when it begins and once when it ends. It ends
+    when a commit has succeeded and none has failed for `OUTAGE_QUIET_MS`: a full volume may still have room for a small
+    commit."""
 
     def __init__(self) -> None:
         self._kind: type[StorageError] | None = None
@@ -114,10 +118,11 @@ class Outage:
 
     @property
     def is_under_way(self) -> bool:
+        """Whether commits fail at present."""
         return self._kind is not None
 
     def failed(self, error: StorageError, now_ms: int) -> list[Notice]:
-        """A commit has failed for good; returns the notice if that is new."""
+        """Note that a commit has failed for good; return the notice if that is new."""
         self._failed_ms = now_ms
         kind = StorageFailedError if isinstance(error, StorageFailedError) else StorageFullError
         if not isinstance(error, kind) or kind is self._kind:
@@ -127,7 +132,7 @@ class Outage:
         return [Notice("storage_takes_no_writes", fields, is_warning=True)]
 
     def succeeded(self, now_ms: int) -> list[Notice]:
-        """A commit has made something durable; returns the notice if that ends the outage."""
+        """Note that a commit has made something durable; return the notice if that ends the outage."""
         self._failed_ms = min(self._failed_ms, now_ms)
         if self._kind is None or now_ms - self._failed_ms < OUTAGE_QUIET_MS:
             return []

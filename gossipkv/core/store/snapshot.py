@@ -4,8 +4,8 @@ A replica changes in the middle of a batch, and a batch may fail. So nothing out
 Each batch leaves a snapshot among its effects, which is handed out once the batch is durable. After a failed batch the
 previous snapshot stays valid, and the replica returns to it.
 
-A snapshot is immutable, with everything in it. A mapping in it is copied by the batch that changes it; later batches
-pass the same object on.
+A snapshot is immutable, with everything in it. A batch that changes a mapping in it copies the mapping; batches that
+change nothing pass the same object on.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class ReplicaSnapshot:
     """Whether the data are outdated; see `Effects.is_fenced`."""
     zone: str | None
     settings: Mapping[str, TableSettings]
-    """By table of `usr`, for the tables that have settings."""
+    """The settings of the tables of `usr` that have any, by table."""
     conflicts: Mapping[tuple[str, str], int]
     """See `Tally.conflicts`."""
     alone_since_ms: int | None = None
-    """When another member was last heard, or this one started; None while it is not alone."""
+    """When another member was last heard, or when this one started; None while it is not alone."""
     fence: Fence | None = None
-    """Why it is fenced, and what other members are known to have; None while it is not."""
+    """Why the replica is fenced, and what other members are known to have; None while it is not."""
 
     def settings_of(self, table: str) -> TableSettings:
-        """The settings of a table of the users; the defaults if it has none."""
+        """Return the settings of a table of the users; the defaults if it has none."""
         return self.settings.get(table, DEFAULTS)

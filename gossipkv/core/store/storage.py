@@ -1,10 +1,11 @@
 """What a replica needs of its storage.
 
 One writer at a time opens a `Transaction`, sees its own writes, and ends it by `commit` (durable when it returns) or
-`abort`. Any number of readers see the last committed state. Storage decides nothing: the core says which journal
+`abort`. Any number of readers see the last committed state. Storage decides nothing. The core says which journal
 entries to keep and what the sums are, in the same transaction as the rows that they describe.
 
-Shards are named by their namespace. Addresses are defined in `core.address`, leaves in `core.fingerprint`.
+Shards are named by their namespace. Addresses are defined in `core/model/address.py`, leaves in
+`core/model/fingerprint.py`.
 """
 
 from __future__ import annotations
@@ -20,36 +21,37 @@ from gossipkv.core.model.row import Row
 
 
 class StorageError(Exception):
-    """The storage failed; nothing of the transaction is stored."""
+    """The error of a storage that failed; nothing of the transaction is stored."""
 
 
 class StorageFullError(StorageError):
-    """There is no room for the transaction, in the map or on the volume. Reads still work; a later write may
+    """The error of a transaction that finds no room, in the map or on the volume. Reads still work; a later write may
     succeed."""
 
 
 class PutRefusedError(StorageFullError):
-    """This member is short of room, or another one that must also hold the row. The text says what to do."""
+    """The error of a put for which there is no room, here or at another member that must also hold the row. The text
+    says what to do."""
 
 
 class PutDelayedError(StorageError):
-    """Rows on their way to all members take the remaining room. A later put may succeed."""
+    """The error of a put for which rows on their way to all members leave no room. A later put may succeed."""
 
 
 class StorageFailedError(StorageError):
-    """A write failed on the volume. Earlier commits are intact, but later ones could not be trusted, so the storage
-    takes no more writes until the process is restarted."""
+    """The error of a volume on which a write has failed. Earlier commits are intact, but later ones could not be
+    trusted. So the storage takes no further writes until the process is restarted."""
 
 
 DAMAGE_REMEDY = (
     ": the volume or another program has damaged them; move the directory away, and start again with an empty one: the "
     "member fills itself from the others (what can be read: gossipkv export TABLE --data-dir DIRECTORY)"
 )
-"""A record that is needed at start is damaged."""
+"""What to do if a record that is needed at start is damaged; the end of an error's text."""
 
 
 class UnreadableRowError(StorageError):
-    """One row is damaged, or cannot be read by this version. All others can be read."""
+    """The error of one row that is damaged, or that this version cannot read. All other rows can be read."""
 
     def __init__(self, shard: str, address: bytes, reason: str) -> None:
         super().__init__(f"the row {address.decode(errors='backslashreplace')!r} of {shard} cannot be read: {reason}")
@@ -59,7 +61,7 @@ class UnreadableRowError(StorageError):
 
 
 class Quarantined(NamedTuple):
-    """What is known of an unreadable row. Its bytes are stored with this record."""
+    """The reason and the context of an unreadable row. Its bytes are stored with this record."""
 
     reason: str
     context: Context
@@ -85,6 +87,7 @@ class Counts(NamedTuple):
     """Bytes of row keys and values of visible rows."""
 
     def plus(self, other: Counts) -> Counts:
+        """Return the sums of both counts."""
         return Counts(self.rows + other.rows, self.tombstones + other.tombstones, self.value_bytes + other.value_bytes)
 
 
@@ -95,17 +98,19 @@ class ShardRecord(NamedTuple):
     floors: Context
     """Per origin, the sequence below which the journal may have gaps."""
     told: int | None = None
+    """See `core/protocol/names.py`; None in data of format 3, as is `certain`."""
     certain: int | None = None
-    """See `core/names.py`; None in data of format 3."""
 
     def resting_on(self, settled: Context) -> ShardRecord:
-        """The record with what is stored once for both contexts."""
+        """Return the record with the settled entries added, which are stored once for both contexts."""
         if not settled:
             return self
         return self._replace(context=self.context.joined(settled), floors=self.floors.joined(settled))
 
 
 class JournalEntry(NamedTuple):
+    """A write of an origin, and the row that it went to."""
+
     sequence: int
     address: bytes
 
@@ -125,98 +130,122 @@ class Deadline(NamedTuple):
 
 
 FIRST_DEADLINE = Deadline(0, b"")
-"""Less than any other."""
+"""A deadline that is less than any other."""
 
 
 class Reader(Protocol):
     """A consistent view of the committed state (in a Transaction: with its own writes)."""
 
     def revision(self) -> int:
-        """The number of the last commit that this sees; a transaction's own is the one that it would make. Numbers
-        grow as long as the storage is open."""
+        """Return the number of the last commit that this reader sees; in a transaction, the number that its commit will
+        have. Numbers grow while the storage is open."""
         ...
 
-    def identity(self) -> Identity | None: ...
+    def identity(self) -> Identity | None:
+        """Return the identity of the data; None in a new storage."""
+        ...
 
     def shard_record(self, shard: str) -> ShardRecord | None:
-        """What was put, resting on what is settled."""
+        """Return the record of a shard, with its settled entries; None in a new storage."""
         ...
 
     def settled(self, shard: str) -> Context:
-        """Entries of replicas that are gone, which the shard's record leaves out."""
+        """Return the entries of retired replicas that the shard's record omits."""
         ...
 
-    def collected(self, shard: str) -> Collected | None: ...
+    def collected(self, shard: str) -> Collected | None:
+        """Return what is remembered of collected tombstones; None if nothing was stored."""
+        ...
 
-    def lacking(self, shard: str) -> Lacking: ...
+    def lacking(self, shard: str) -> Lacking:
+        """Return the rows that are lacking, by address."""
+        ...
 
-    def table_counts(self, shard: str) -> dict[str, Counts]: ...
+    def table_counts(self, shard: str) -> dict[str, Counts]:
+        """Return the counts by table, without tables that hold nothing."""
+        ...
 
     def pages(self, shard: str) -> Iterator[tuple[int, bytes]]:
-        """The fingerprint pages written so far, in order of page."""
+        """Yield the fingerprint pages written so far, in order of page."""
         ...
 
     def row(self, shard: str, address: bytes) -> Row | None:
-        """Raises UnreadableRowError; once the row has been quarantined there is none."""
+        """Return a row; None if there is none, or if it has been quarantined. Raises UnreadableRowError."""
         ...
 
     def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
-        """Rows with `start <= address < end`, tombstones included, by address; lazily. Those that cannot be read are
-        left out, and named by the storage's `unreadable`."""
+        """Yield rows with `start <= address < end`, tombstones included, by address; lazily. Rows that cannot be read
+        are left out, and the storage's `unreadable` names them."""
         ...
 
-    def quarantined_row(self, shard: str, address: bytes) -> Quarantined | None: ...
+    def quarantined_row(self, shard: str, address: bytes) -> Quarantined | None:
+        """Return what is known of a row in quarantine; None if it is not there."""
+        ...
 
     def quarantined(self, shard: str, start: bytes = b"", end: bytes = b"\xff") -> Iterator[tuple[bytes, Quarantined]]:
-        """Rows that cannot be read and have been quarantined, with `start <= address < end`, by address; lazily."""
+        """Yield the rows in quarantine with `start <= address < end`, by address; lazily."""
         ...
 
     def journal(self, shard: str, origin: ReplicaId, after: int, *, reverse: bool = False) -> Iterator[JournalEntry]:
-        """The entries of an origin with `sequence > after`, ascending unless reversed; lazily."""
+        """Yield the entries of an origin with `sequence > after`, ascending unless reversed; lazily."""
         ...
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
-        """The greatest sequence in the journal, per origin."""
+        """Return the greatest sequence in the journal, per origin."""
         ...
 
     def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
-        """The entries of an index that are greater than `after` and not later than `until_ms`, ascending; lazily."""
+        """Yield the entries of an index that are greater than `after` and not later than `until_ms`, ascending;
+        lazily."""
         ...
 
     def leaf(self, shard: str, leaf: int, after: bytes = b"") -> Iterator[bytes]:
-        """The addresses in a leaf that are greater than `after`, ascending; lazily."""
+        """Yield the addresses in a leaf that are greater than `after`, ascending; lazily."""
         ...
 
 
 class Transaction(Reader, Protocol):
-    def put_identity(self, identity: Identity) -> None: ...
+    """The one write transaction. A write is visible to its own reads at once, and to other readers after the commit."""
+
+    def put_identity(self, identity: Identity) -> None:
+        """Replace the identity of the data."""
+        ...
 
     def put_shard_record(self, shard: str, record: ShardRecord) -> None:
-        """Written with each commit that advances the context, so it is kept short: see `put_settled`."""
+        """Replace the record of a shard. Each commit that advances the context writes it, so it is kept short: see
+        `put_settled`."""
         ...
 
     def put_settled(self, shard: str, settled: Context) -> None:
-        """What both contexts of the shard's record cover, in place of what was put before."""
+        """Replace the entries that both contexts of the shard's record omit."""
         ...
 
-    def put_collected(self, shard: str, collected: Collected) -> None: ...
+    def put_collected(self, shard: str, collected: Collected) -> None:
+        """Replace what is remembered of collected tombstones."""
+        ...
 
-    def put_lacking(self, shard: str, lacking: Lacking) -> None: ...
+    def put_lacking(self, shard: str, lacking: Lacking) -> None:
+        """Replace the rows that are lacking."""
+        ...
 
     def put_table_counts(self, shard: str, table: str, counts: Counts) -> None:
-        """Counts of zero throughout remove the table's record."""
+        """Replace the counts of a table. If all are zero, remove its record."""
         ...
 
-    def put_page(self, shard: str, page: int, content: bytes) -> None: ...
+    def put_page(self, shard: str, page: int, content: bytes) -> None:
+        """Replace a page of the fingerprint."""
+        ...
 
     def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
-        """`is_new`: the address held no row before, so the leaf does not list it yet."""
+        """Store a row. `is_new` says that the address held no row before, so that the leaf does not list it yet."""
         ...
 
-    def delete_row(self, shard: str, address: bytes, leaf: int) -> None: ...
+    def delete_row(self, shard: str, address: bytes, leaf: int) -> None:
+        """Delete a row, and take its address out of its leaf."""
+        ...
 
     def quarantine(self, shard: str, address: bytes, leaf: int, held: Quarantined) -> None:
-        """Move the bytes of a row that cannot be read out of the rows, and its address out of its leaf."""
+        """Move the bytes of an unreadable row out of the rows, and its address out of its leaf."""
         ...
 
     def release(self, shard: str, address: bytes) -> None:
@@ -224,26 +253,32 @@ class Transaction(Reader, Protocol):
         ...
 
     def put_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> bytes | None:
-        """Set the entry to this row. Returns the address of the row that it named before, if it is another one."""
+        """Set the entry to this row. Return the address of the row that it named before, if that is a different one."""
         ...
 
     def delete_journal(self, shard: str, origin: ReplicaId, sequence: int, address: bytes) -> None:
         """Delete the entry if it names this row. It may name another row, because two rows may have the same dot."""
         ...
 
-    def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
+    def put_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        """Add an entry to an index by time."""
+        ...
 
-    def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None: ...
+    def delete_deadline(self, shard: str, index: str, deadline: Deadline) -> None:
+        """Delete an entry of an index by time."""
+        ...
 
     def commit(self) -> None:
         """Make everything durable, or nothing. Raises StorageError; the transaction has then ended."""
         ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """End the transaction; nothing of it is stored."""
+        ...
 
 
 class View(Reader, Protocol):
-    """A read transaction, short-lived: a long one keeps the storage from reusing pages."""
+    """A read transaction. Keep it short: a long one keeps the storage from reusing pages."""
 
     def __enter__(self) -> View: ...
 
@@ -251,7 +286,11 @@ class View(Reader, Protocol):
 
 
 class Storage(Protocol):
-    def view(self) -> View: ...
+    """The storage of one replica."""
+
+    def view(self) -> View:
+        """Open a read transaction of the last committed state; close it by leaving its `with` block."""
+        ...
 
     def begin(self) -> Transaction:
         """Start the one write transaction. Raises StorageFailedError once the volume has failed."""
@@ -259,9 +298,9 @@ class Storage(Protocol):
 
     @property
     def unreadable(self) -> dict[tuple[str, bytes], str]:
-        """Rows that a reader could not read, by shard and address, with the reason; some of them where there are many.
-        A reader of an older state may name a row that has been replaced since. What has been dealt with is taken out by
-        the thread that writes."""
+        """Rows that a reader could not read, by shard and address, with the reason; only some of them if there are
+        many. A reader of an older state may name a row that has been replaced since. The thread that writes removes
+        rows that it has dealt with."""
         ...
 
     @property
@@ -269,4 +308,6 @@ class Storage(Protocol):
         """How much of its room the storage uses. Raises StorageError."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the storage, and abort an open transaction. Views must have ended."""
+        ...

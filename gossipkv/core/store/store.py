@@ -1,7 +1,13 @@
-"""The data of one replica: its shards, local writes into them, and rows taken in from others.
+"""The data of one replica: its shards, the writes made here, and the rows taken in from others.
 
-A step happens inside a storage transaction and sees the steps before it. Until the transaction has been committed,
-nothing of it may leave the node.
+- `write` makes a new version of one row. Its timestamp is above everything that it replaces.
+- `take_in` merges rows from others. A row that is refused changes nothing, and holds back only itself.
+- `cover` advances a shard's context over ranges whose rows have all been taken in (I2).
+- `renew` continues under a new replica id when names of the present one are in doubt (`core/protocol/names.py`).
+- `load` returns to what is stored, at start and after a batch that failed.
+
+Each step runs inside a storage transaction and sees the steps before it. Nothing of a step may leave the node until the
+transaction has been committed. `Shard` keeps everything that is derived from rows.
 """
 
 from __future__ import annotations
@@ -62,50 +68,53 @@ from gossipkv.core.store.storage import Quarantined, Reader, Transaction
 from gossipkv.core.store.tables import Tables
 
 SIBLINGS_MAX = 64
+"""The default for the maximum number of siblings that a write may leave in a row."""
 
 ORIGINS_MAX = 8_192
+"""The default for the maximum number of replicas that a context may name."""
 
 RENAMED_AT_ONCE = 1_000
-"""Journal entries that a renewal holds in memory."""
+"""Maximum number of journal entries that a renewal holds in memory."""
 
 CONTINUED_MS_MAX = 1_000
-"""How much later than the copy here a version may be stamped that is stamped too far ahead of the clock."""
+"""The greatest step forward of a row that is stamped too far ahead of the clock; see `_continues`."""
 
 COLLISIONS_MAX = 10_000
-"""Collisions of dots that are remembered as logged."""
+"""Maximum number of collisions of dots that are remembered as logged."""
 
 
 @dataclass(slots=True)
 class Intake:
-    """What became of rows that arrived."""
+    """The result of taking in rows that arrived."""
 
     changed: list[RowCopy] = field(default_factory=list)
-    """Rows as they now stand, of those that changed."""
+    """The rows that changed, as they now stand."""
     refused: list[RefusedRow] = field(default_factory=list)
     has_written: bool = False
-    """Whether rows came under dots of this replica that it has given to other writes, and were written again."""
+    """Whether rows were written again: they came under dots of this replica that it has given to other writes."""
 
     @property
     def lacked_room(self) -> bool:
+        """Whether any row was refused because there is no room."""
         return any(row.reason == NO_ROOM for row in self.refused)
 
     def holds_back(self, origin: ReplicaId) -> bool:
-        """Whether a refused row keeps the context from advancing over this origin's range."""
+        """Return whether a refused row keeps the context from advancing over this origin's range."""
         return any(row.origins is None or origin in row.origins for row in self.refused)
 
 
 class Authority(NamedTuple):
-    """A peer whose marks the replica that walks it does not cover (`core/walk.py`). Versions that the peer covers and
-    does not hold have been superseded."""
+    """A peer whose word counts in a walk: the walking replica does not cover the peer's marks
+    (`core/transfer/walk.py`). Versions that the peer covers and does not hold have been superseded."""
 
     claim: Context
-    """What the peer covers."""
+    """The context that the peer covers."""
     lacking: frozenset[bytes]
-    """The addresses of rows of which it may not hold all that it covers."""
+    """The addresses of rows that the peer may not hold completely, although it covers them."""
 
 
 class Store:
-    """Shards by name, under one replica id and one clock."""
+    """The shards of one replica by name, under one replica id and one clock."""
 
     def __init__(
         self,
@@ -120,39 +129,40 @@ class Store:
         self.replica = replica
         self._origins_max = origins_max
         self.members: Callable[[], Collection[ReplicaId]] = tuple
-        """The replicas that the other members run as: their writes are covered whatever the bound on contexts."""
+        """The replicas that the other members run as. Their writes are covered even if the context names the maximum
+        number of replicas."""
         self._told_full: set[str] = set()
-        """Shards of which it has been logged that their context names as many replicas as it may."""
+        """Shards whose full context has been logged."""
         self.room = Room.AMPLE
-        """Of the storage, as of this transaction."""
+        """The level of the storage in this transaction."""
         self.shards: dict[str, Shard] = {}
         self._is_watched = False
         self.tables = Tables()
         self.retired = Retired()
         self._bases_heard: dict[str, int] = {}
-        """Per shard, what a peer has last left out."""
+        """The base that a peer has last omitted, per shard."""
         self.outbox = outbox or Outbox()
         self._siblings_max = siblings_max
         self._tally = tally or Tally()
         self._telling: set[str] = set()
-        """The shards of which others may hear of all writes of this replica."""
+        """Shards in which others may hear of all writes of this replica."""
         self._is_loaded = False
         self._collisions: set[tuple[str, Dot, bytes]] = set()
-        """By shard, dot and address: those that the log has been told of."""
+        """Collisions that have been logged, by shard, dot and address."""
         self._own_records = frozenset([address_of(MEMBERS_TABLE, own_member.encode())])
         self.sequences_at_start: dict[str, int] = {}
-        """Per shard, this replica's last write before the process began."""
+        """This replica's last write before the process began, per shard."""
         self.knows_settings = False
-        """Whether the settings of tables have been learned from others since the process began. Until then a table
+        """Whether the settings of tables have been learned from others since the process began. Until then, a table
         without settings here may keep siblings elsewhere."""
         self.has_met_others = False
-        """Whether rows of `sys` had come from another replica when the process began."""
+        """Whether rows of `sys` from another replica were stored when the process began."""
         self._clock = HybridClock(clock_skew_ms_max)
         self._clock_skew_ms_max = clock_skew_ms_max
 
     def load(self, reader: Reader) -> None:
-        """Take the shards' state from storage, in place of what is in memory: at start, and after a failed commit.
-        What is known to be stable, or to be held by no one, outlives it: that is knowledge of others."""
+        """Replace the state in memory by what is stored: at start, and after a failed commit. What is known to be
+        stable, or held by no member, is kept: that is knowledge about others."""
         stable = {name: shard.stable for name, shard in self.shards.items()}
         given_up = {name: shard.given_up for name, shard in self.shards.items()}
         self.shards = {name: Shard.load(reader, name) for name in NAMESPACES}
@@ -160,7 +170,7 @@ class Store:
         self.retired.load(reader)
         for name, shard in self.shards.items():
             shard.load_base(stored_base(reader, name, self.retired))
-        # What told of the settings may have been in the batch that failed. The next sync tells it again.
+        # The settings may have come with the batch that failed. The next sync brings them again.
         self.knows_settings = False
         if not self._is_loaded:
             self.has_met_others = any(origin != self.replica for origin in self.shards[SYSTEM].context)
@@ -176,22 +186,23 @@ class Store:
             self.shards[name].stable = context
             self.shards[name].given_up = given_up[name]
         for shard in self.shards.values():
-            # Those that an earlier version has quarantined are not noted, nor are those given up before the start.
+            # Rows that an earlier version has quarantined are not noted yet. Rows given up before the start are noted
+            # again.
             shard.note_unreadable(shard.quarantined.keys() - shard.lacking.keys() - shard.given_up)
         self.watch(is_watched=self._is_watched)
 
     def watch(self, *, is_watched: bool) -> None:
-        """Collect changes from now on, or no longer."""
+        """Begin or stop collecting changes for watchers."""
         self._is_watched = is_watched
         for shard in self.shards.values():
             if not is_watched:
                 shard.changed = None
             elif shard.changed is None:
-                # Who was watching already is still to be told of this batch.
+                # Only if nothing is being collected: existing watchers must still be sent the changes of this batch.
                 shard.changed = {}
 
     def take_changes(self, revision: int) -> list[Changes]:
-        """What has changed since they were last taken, and how far each shard's context has come."""
+        """Return what has changed since changes were last taken, and each shard's present context."""
         changes = []
         for name, shard in self.shards.items():
             if shard.changed is not None:
@@ -204,19 +215,22 @@ class Store:
         return changes
 
     def tell(self, shard_name: str) -> None:
-        """Others may hear of all writes of this replica in the shard from now on: it has compared with one of them and
-        found nothing wrong, or its id is new."""
+        """Let others hear of all writes of this replica in the shard from now on. Either it has compared with one of
+        them and found no fault, or its id is new."""
         if shard_name not in self._telling:
             self._telling.add(shard_name)
             if shard_name in self.shards:
                 self.shards[shard_name].tell_all()
 
     def misnames(self, reader: Reader, message: Delta | WalkRows | ValuePart) -> bool:
-        """Whether a row that arrives names a write of this replica that it has made at another address or not at all:
-        the name is in doubt, and the row here knows nothing of it. The replica may have told others of the name itself,
-        after a first comparison with a member that did not know better."""
+        """Return whether an arriving row names a write of this replica that it has made at another address or not at
+        all.
+
+        Such a name is in doubt, and the row here knows nothing of it. The replica may have told others of the name
+        itself, after a first comparison with a member that did not know better.
+        """
         shard, own = self.shards[message.shard], self.replica
-        # A row forgets entries that every member covers, and is forgotten with its tombstone: floors tell up to where.
+        # A row drops entries that every member covers, and goes itself with its tombstone. Floors say up to where.
         settled = max(shard.certain, shard.floors.get(own, 0), shard.stable.get(own, 0))
         for address, row in message.rows:
             sequence = row.context.get(own, 0)
@@ -227,15 +241,18 @@ class Store:
         return False
 
     def renew(self, transaction: Transaction, replica: ReplicaId) -> None:
-        """Go on under another replica id: others know of writes under the present one that are not here, so the data
-        are an old copy, or another process runs on a copy of them. Names above the certain ones (`core/names.py`) may
-        stand for other writes elsewhere. What bears them here is written again under the new id, as it was: with a new
-        timestamp an old value would win over a later one that someone else was told is stored."""
+        """Continue under another replica id, because others know of writes under the present one that are not here.
+
+        Either the data are an old copy, or another process runs on a copy of them. Names above the certain ones
+        (`core/protocol/names.py`) may stand for other writes elsewhere. Versions here with such names are written again
+        under the new id, with the same timestamps. Counterexample to new timestamps: an old value wins over a later one
+        that was acknowledged elsewhere.
+        """
         renounced, self.replica = self.replica, replica
         self.shards[USER].inherit([renounced], replica)
         for name, shard in self.shards.items():
-            # Every listed member covered the marks when this replica did. Were such a name given up, no one would ever
-            # cover the marks again, and all that is filled from here would be found outdated.
+            # Every listed member covered the marks when this replica did, so names up to the marks are kept. If one was
+            # given up, no member could ever cover the marks again. Every member filled from here would be outdated.
             certain = max(shard.certain, shard.collected.marks.get(renounced, 0))
             shard.be_renewed(replica)
             after = certain
@@ -250,10 +267,12 @@ class Store:
         self._telling.update(self.shards)
 
     def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, certain: int) -> Row:
-        """The row with versions of its own for those of the renounced replica above the certain names.
+        """Return the row with names of this replica for those versions of the renounced replica that are above the
+        certain names.
 
-        A row that keeps siblings goes on covering the certain names of the renounced replica: it may have replaced one
-        of them, which must not come back beside what replaced it. Others do without: what was replaced is outranked.
+        A row that keeps siblings still covers the certain names of the renounced replica. It may have replaced one of
+        them, which must not come back beside its replacement. Other rows do not need that: what they replaced is
+        outranked.
         """
         context = Context({origin: sequence for origin, sequence in current.context.items() if origin != renounced})
         if current.keeps_siblings and certain:
@@ -268,9 +287,11 @@ class Store:
         return Row(resolved(versions), context)
 
     def write(self, transaction: Transaction, shard_name: str, operation: Operation, now_ms: int) -> Result:
-        """Put or delete one row. Every write makes a new version, one that repeats the value too: were it swallowed,
-        an older concurrent write elsewhere could win over it. A delete of an absent row is a write for the same
-        reason."""
+        """Put or delete one row, and return the result.
+
+        Every write makes a new version, even if it repeats the value or deletes an absent row. Counterexample to
+        skipping such a write: an older concurrent write elsewhere wins over it.
+        """
         shard = self.shards[shard_name]
         address = operation.address
         current = transaction.row(shard_name, address)
@@ -280,7 +301,7 @@ class Store:
         table = address[: address.index(0)]
         keeps_siblings = shard_name == USER and table in self.tables.with_siblings
         if operation.seen is not None:
-            # Before the condition: a member that is behind cannot tell whether it holds.
+            # This comes before the condition: a member that is behind cannot tell whether the condition holds.
             seen = self._seen_here(shard, address, current, operation.seen, now_ms)
             if isinstance(seen, Declined):
                 return seen
@@ -288,7 +309,7 @@ class Store:
         existed = current is not None and _is_found(current, now_ms, keeps_siblings=keeps_siblings)
         if not _condition_holds(operation, current, exists=existed):
             return NotMatched(current.etag if current is not None and existed else None)
-        # What replaces an unreadable row must outrank what no one here can know: then the last write wins.
+        # A write in place of an unreadable row must outrank versions that are not known here, so it is last-write-wins.
         if keeps_siblings and lost is None:
             return self._write_beside(transaction, shard, operation, current, now_ms, existed=existed)
         above = current.winner.timestamp if current is not None else shard.collected.timestamp
@@ -308,15 +329,16 @@ class Store:
         return Written(dot, row.etag, existed, row)
 
     def _seen_here(self, shard: Shard, address: bytes, current: Row | None, seen: Seen, now_ms: int) -> Seen | Declined:
-        """The part of what a writer has read that may enter the row; declined if it names writes not known here.
+        """Return the part of what a writer has read that may enter the row, or decline if it names writes not known
+        here.
 
-        A context comes from a client, and may be forged. Counterexample: it names the next write of another member.
-        That write, acknowledged there, would be superseded at every member that has this row, and the copies of the
-        row would contradict each other for good. So each write that it names must be covered here. Of those, only what
-        the copy here covers, or what every member covers, enters the row.
+        A context comes from a client, and may be forged. Counterexample to trusting it: it names the next write of
+        another member. That write is acknowledged there, and superseded at every member that has this row. The copies
+        of the row contradict each other permanently. So each write that the context names must be covered here. Of
+        those, only what the copy here covers, or what every member covers, enters the row.
 
-        A row that is lacking or unreadable is the exception: its writes are covered here and not known, so what is
-        covered is taken as it was given.
+        A row that is lacking or unreadable is the exception. Its writes are covered here but not known, so the part
+        that is covered is taken as it was given.
         """
         etag = current.etag if current is not None else None
         if milliseconds(seen.timestamp) > now_ms + self._clock_skew_ms_max:
@@ -338,10 +360,10 @@ class Store:
         *,
         existed: bool,
     ) -> Result:
-        """A write in a table that keeps siblings."""
+        """Write in a table that keeps siblings."""
         seen = operation.seen
         if seen is None and current is not None and (operation.names_versions or not existed):
-            # The writer names what is here; and where there is nothing to read, nothing is there to be kept.
+            # Either the writer names what is here, or a reader finds nothing, so nothing has to be kept.
             seen = current.seen
         if seen is None and operation.value is None and existed:
             assert current is not None
@@ -363,7 +385,7 @@ class Store:
         return Written(version.dot, row.etag, existed, row)
 
     def expire(self, transaction: Transaction, shard_name: str, address: bytes, now_ms: int) -> None:
-        """Turn what has expired in a row, which is something, into a tombstone."""
+        """Turn the expired versions of a row, at least one, into a tombstone."""
         shard = self.shards[shard_name]
         current = transaction.row(shard_name, address)
         assert current is not None, "the index of expiries names a row that is not there"
@@ -371,7 +393,8 @@ class Store:
         self._store_own(transaction, shard, address, current, expired(current, dot, now_ms), dot)
 
     def adopt(self, transaction: Transaction, shard_name: str, address: bytes, origin: ReplicaId) -> None:
-        """Write the versions of an origin that is gone again, under names of this replica; see `core/adoption.py`."""
+        """Write the versions of an origin that is gone again, under names of this replica; see
+        `core/upkeep/adoption.py`."""
         shard = self.shards[shard_name]
         current = transaction.row(shard_name, address)
         assert current is not None, "a row is adopted that is not there"
@@ -379,7 +402,7 @@ class Store:
         versions = []
         for version in current.versions:
             if version.dot.replica == origin:
-                # Just above what it replaces, and as little as can be: a client's later write must outrank it.
+                # Rank just above what it replaces, and no higher: a client's later write must outrank it.
                 above = version.timestamp + (self.replica < origin)
                 version = version._replace(dot=shard.next_dot(self.replica), timestamp=above)
                 shard.advance(*version.dot)
@@ -390,8 +413,8 @@ class Store:
     def restamp(
         self, transaction: Transaction, shard_name: str, address: bytes, dots: frozenset[Dot], above: int, now_ms: int
     ) -> None:
-        """Write versions of this replica again with timestamps of the present, above this one and above the row's other
-        versions; see `core/restamping.py`."""
+        """Write these versions of this replica again with timestamps of the present; see `core/upkeep/restamping.py`.
+        The timestamps are above `above` and above the row's other versions."""
         shard = self.shards[shard_name]
         current = transaction.row(shard_name, address)
         assert current is not None, "a row is stamped again that is not there"
@@ -424,7 +447,7 @@ class Store:
     def _store_own(
         self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row, dot: Dot
     ) -> None:
-        """Store a row with this replica's next write, which has this dot, in it."""
+        """Store a row that contains this replica's next write, which has this dot."""
         shard.store(transaction, address, current, row)
         shard.advance(*dot)
 
@@ -440,11 +463,15 @@ class Store:
         is_behind: bool = False,
         authority: Authority | None = None,
     ) -> Intake:
-        """Merge rows that arrived. A row that is refused changes nothing and disturbs no other. `base`: what their
-        sender leaves out. `is_repair`: they come from a walk of a replica that covers this one's marks, so a value
-        among them has not been deleted. `is_behind`: their sender is not known to cover this one's marks, so a version
-        among them that is covered and not held here may have been deleted for good. `authority`: the sender, if what it
-        covers and does not hold is to be dropped."""
+        """Merge rows that arrived. A row that is refused changes nothing and does not affect the others.
+
+        - `base`: the base that their sender omits.
+        - `is_repair`: they come from a walk of a replica that covers this one's marks. So a value among them has not
+          been deleted.
+        - `is_behind`: their sender is not known to cover this one's marks. A version that is covered and not held here
+          may have been deleted for good, so it is not taken in.
+        - `authority`: the sender, if versions that it covers and does not hold are to be dropped.
+        """
         shard = self.shards[shard_name]
         marks = shard.collected.marks
         superseded = self._superseded(shard, marks) if marks and is_behind else marks
@@ -482,7 +509,7 @@ class Store:
                 intake.refused.append(RefusedRow(tuple(arrived.context), "inconsistent", address, arrived.context))
                 continue
             if len(row.context) > self._origins_max and row != current:
-                # Every member that takes it in has to name them all.
+                # Every member that takes in the row has to name all its origins.
                 intake.refused.append(RefusedRow(tuple(arrived.context), TOO_MANY_ORIGINS, address))
                 continue
             pairs = collisions(current, arrived) if current is not None else []
@@ -514,21 +541,21 @@ class Store:
         return intake
 
     def _superseded(self, shard: Shard, marks: Context) -> Context:
-        """Up to where versions that are not held have been superseded here. Under names of this replica above the marks
-        another process on a copy of the volume may have written."""
+        """Return the context up to which versions that are not held have been superseded here. For this replica's own
+        names it ends at the marks: above, another process on a copy of the volume may have used the names."""
         covered = Context(shard.context)
         covered.pop(self.replica, None)
         return covered.joined(marks)
 
     def _yields(self, shard: Shard, address: bytes, authority: Authority) -> bool:
-        """Whether the peer's word on this row counts: neither side may lack anything of it."""
+        """Return whether the peer's word on this row counts: neither side may lack anything of it."""
         return address not in shard.lacking and address not in authority.lacking
 
     def drop_superseded(
         self, transaction: Transaction, shard_name: str, addresses: Iterable[bytes], authority: Authority
     ) -> int:
-        """Drop what a peer covers of the rows at these addresses, which it does not hold. What this replica wrote
-        stays. Returns how many rows have changed."""
+        """Drop what the peer covers and does not hold from the rows at these addresses; return how many rows have
+        changed. What this replica wrote stays."""
         shard = self.shards[shard_name]
         dropped = 0
         for address in addresses:
@@ -548,12 +575,17 @@ class Store:
         merged: Row,
         pairs: list[tuple[Version, Version]],
     ) -> Row | None:
-        """The row with fresh dots for the versions that stand under a dot of this replica and are not the write that it
-        has given the dot to; None if there are none. Another process has run on a copy of this volume. Its write was
-        acknowledged, and so was the one here: both are written again as they were, the timestamps too, in a row that
-        covers the dot, so that no copy under the old name wins over them. A member's own record is left alone: the
-        member announces itself again (`Replica`). A write that the unreadable row here covered comes back as it was; so
-        does a tombstone that was collected here."""
+        """Return the row with fresh dots for versions under a dot of this replica that it has given to another write;
+        None if there are none.
+
+        Another process has run on a copy of this volume. Its write was acknowledged, and so was the one here. Both are
+        written again with their timestamps, in a row that covers the dot, so no copy under the old name wins over them.
+        There are three exceptions:
+
+        - A member's own record is left alone: the member announces itself again (`Replica`).
+        - A write that the unreadable row here covered comes back as it was.
+        - So does a tombstone that was collected here.
+        """
         own = self.replica
         if own not in merged.context or address in self._own_records:
             return None
@@ -591,7 +623,8 @@ class Store:
         return Row(resolved(named), context)
 
     def _note_collision(self, shard_name: str, dot: Dot, address: bytes) -> None:
-        """Count and log it once: its copies go on arriving until all members have the row that puts it right."""
+        """Count and log a collision once: copies of it keep arriving until all members have the row that resolves
+        it."""
         collision = (shard_name, dot, address)
         if collision in self._collisions:
             return
@@ -607,14 +640,14 @@ class Store:
         )
 
     def _has_room_for(self, shard_name: str, row: Row) -> bool:
-        """Whether a row that came in may be stored. What deletes, and what is the members' own, is stored as long as
-        anything is: it makes room, or needs little."""
+        """Return whether a row that came in may be stored. Deletes and rows of `sys` are stored as long as anything is:
+        they make room, or need little."""
         if self.room is Room.NONE:
             return False
         return self.room < Room.SPENT or shard_name == SYSTEM or not row.is_visible
 
     def _follow(self, changed: Iterable[RowCopy]) -> None:
-        """Learn from rows of `sys` as they now stand."""
+        """Learn from changed rows of `sys`."""
         changed = list(changed)
         self.tables.follow(changed)
         if self.retired.follow(changed):
@@ -622,8 +655,8 @@ class Store:
                 shard.rest_on(self.retired.base(name, shard.base))
 
     def settle(self, all_hold: Callable[[str, Dot], bool]) -> None:
-        """Leave out of what is said and stored those retired replicas that every listed member knows to be retired, or
-        that a peer leaves out. `all_hold`: whether every listed member holds a write."""
+        """Omit the retired replicas that every listed member knows to be retired, or that a peer omits. `all_hold` says
+        whether every listed member holds a write."""
         for name, shard in self.shards.items():
             length = self.retired.settled_length(name, shard.base, shard.context, all_hold)
             if length > shard.base.length:
@@ -631,18 +664,18 @@ class Store:
             self._leave_out_as_heard(shard)
 
     def abridged(self, shard_name: str, context: Context) -> Context:
-        """A context as it is sent."""
+        """Return a context as it is sent."""
         return self.shards[shard_name].base.abridged(context)
 
     def abridged_proofs(self, shard_name: str, proofs: Proofs) -> Proofs:
-        """Proofs as they are sent. All retired replicas have written in `sys`, so its base names their ids."""
+        """Return proofs as they are sent. All retired replicas have written in `sys`, so its base names their ids."""
         ids = self.shards[SYSTEM].base.abridged_ids
         return tuple(
             [Proof(self.abridged(shard_name, marks), ids(listed), ids(known)) for marks, listed, known in proofs]
         )
 
     def resolved_proofs(self, shard_name: str, proofs: Proofs) -> Proofs:
-        """Proofs as they were meant. One that cannot be completed proves nothing here."""
+        """Return proofs as their sender meant them, without those that cannot be completed: they prove nothing here."""
         ids = self.shards[SYSTEM].base.resolved_ids
         found = []
         for proof in proofs:
@@ -652,10 +685,11 @@ class Store:
         return tuple(found)
 
     def base_number(self, shard_name: str) -> int:
+        """Return the number of what contexts of the shard omit; 0 if they omit nothing."""
         return self.shards[shard_name].base.number
 
     def resolved(self, shard_name: str, context: Context) -> Context:
-        """A context as it was meant; as it was sent if its base is not recognised."""
+        """Return a context as its sender meant it; as it was sent if its base is not recognised."""
         shard = self.shards[shard_name]
         if isinstance(context, Abridged):
             self._bases_heard[shard_name] = context.base
@@ -663,7 +697,7 @@ class Store:
         return shard.base.resolved(context)
 
     def _leave_out_as_heard(self, shard: Shard) -> None:
-        """Leave out what a peer leaves out, if that is more, and is recognised and covered here."""
+        """Omit what a peer omits, if that is more, and is recognised and covered here."""
         length = shard.base.length_of(self._bases_heard.get(shard.name, 0))
         if length is not None and length > shard.base.length:
             longer = shard.base.of_length(length)
@@ -674,7 +708,7 @@ class Store:
         if losers := lost(current, arrived, merged):
             self._tally.count_conflicts(shard_name, table_of(address), losers)
         if len(merged.versions) > self._siblings_max >= len(current.versions):
-            # Members accept writes apart from each other, so a merge may hold up to `siblings_max` of each.
+            # Members accept writes independently of each other, so a merge may hold up to `siblings_max` of each.
             self._tally.siblings_over_limit += 1
             self.outbox.say(
                 Notice(
@@ -690,12 +724,14 @@ class Store:
         told: Iterable[LackedRow] = (),
         claim: Context | None = None,
     ) -> list[bytes]:
-        """Before a range or a claim is covered: note the rows that were refused, and those that the sender lacks, as
-        lacking; they hold back nothing then. Returns those that were not lacking before. With a claim, of which any
-        write may have been superseded by a row that was refused: a row does not name what every member covers.
+        """Note rows as lacking that were refused or that the sender lacks, and return the addresses that were not
+        lacking before.
 
-        A copy that is held here does not show that nothing is missing, whatever its context covers. Counterexample: a's
-        row cannot be read, and a put takes its place, which names all that was lost and may rank lower; b pulls.
+        Call it before a range or a claim is covered; the noted rows then hold back nothing. With a claim, a refused row
+        may have superseded any write that the claim covers, because a row does not name what every member covers.
+
+        That a copy is held here does not show that nothing is missing, whatever its context covers. Counterexample: a's
+        row cannot be read. A put takes its place, names all that was lost, and may rank lower. b pulls.
         """
         shard = self.shards[shard_name]
         held_back: list[RefusedRow] = []
@@ -720,8 +756,8 @@ class Store:
         return new
 
     def cover(self, shard_name: str, ranges: dict[ReplicaId, Range], held_back: Intake) -> list[ReplicaId]:
-        """Advance the context over the ranges whose rows have all been taken in; returns the origins it advanced
-        for. A range is all or nothing: it counts only from an `after` that the context covers."""
+        """Advance the context over the ranges whose rows have all been taken in, and return the origins that it
+        advanced for. A range counts only as a whole, and only from an `after` that the context covers."""
         shard = self.shards[shard_name]
         advanced = []
         for origin, (after, through) in ranges.items():
@@ -732,22 +768,22 @@ class Store:
         return advanced
 
     def adopt_claim(self, shard_name: str, claim: Context) -> None:
-        """Cover what a walked peer covered, but for origins for which there is no room in the context."""
+        """Cover what a walked peer covered, except origins for which the context has no room."""
         shard = self.shards[shard_name]
         for origin in sorted(claim):
             if claim[origin] > shard.context.get(origin, 0) and self._admits(shard, origin):
                 shard.adopt(Context({origin: claim[origin]}))
 
     def has_room_for(self, shard: Shard, origins: Iterable[ReplicaId]) -> bool:
-        """Whether the context may name one of these origins. Messages hold a bounded number of entries: a member whose
-        context had more could not be understood. A member's own writes, and those of other members, always count."""
+        """Return whether the context may name one of these origins. Messages hold a bounded number of entries; no
+        member could read a larger context. A member's own writes, and those of other members, always count."""
         if shard.entries < self._origins_max:
             return True
         members = {self.replica, *self.members()}
         return any(origin in members or shard.has_entry(origin) for origin in origins)
 
     def _admits(self, shard: Shard, origin: ReplicaId) -> bool:
-        """Like `has_room_for`; counts and logs what is refused."""
+        """Return whether the context may name the origin; count and log a refusal."""
         if self.has_room_for(shard, (origin,)):
             return True
         self._tally.origins_refused[shard.name] += 1
@@ -758,7 +794,7 @@ class Store:
         return False
 
     def _proofs_fit(self, shard: Shard, proofs: Proofs) -> bool:
-        """Whether messages can hold the proofs."""
+        """Return whether messages can hold the proofs."""
         total = 0
         settled, base = self.shards[SYSTEM].base.settled.keys(), shard.base.settled.keys()
         for marks, listed, known in proofs:
@@ -769,6 +805,7 @@ class Store:
         return total <= PROOFS_IDS_MAX
 
     def save(self, transaction: Transaction) -> None:
+        """Write what has changed in all shards, in the transaction of the rows."""
         for name, shard in self.shards.items():
             shard.save(transaction)
             for address in shard.replaced:
@@ -777,18 +814,18 @@ class Store:
             shard.replaced.clear()
 
     def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: Row) -> None:
-        """Forget a tombstone. The proof is noted by `note_collection` of the shard, in the same transaction."""
+        """Remove a tombstone. `Shard.note_collection` notes the proof in the same transaction."""
         assert not row.is_visible, "only tombstones are collected"
         self.shards[shard_name].remove(transaction, address, row)
         self._tally.tombstones_collected += 1
 
     def is_outdated(self, shard_name: str, proofs: Proofs) -> bool:
-        """Whether rows here may be deleted for good elsewhere, by a replica with these proofs."""
+        """Return whether these proofs say that rows here may have been deleted for good elsewhere."""
         shard = self.shards[shard_name]
         return is_outdated(proofs, self.replica, shard.collected.lineage, shard.context)
 
     def set_stable(self, shard_name: str, contexts: list[Context]) -> None:
-        """Learn what every member covers: the least of their contexts."""
+        """Learn what every member covers: the common part of their contexts, this replica's included."""
         first, *others = contexts
         self.shards[shard_name].stable = Context(
             {origin: min([sequence, *(other.get(origin, 0) for other in others)]) for origin, sequence in first.items()}
@@ -796,32 +833,36 @@ class Store:
 
 
 _CONTEXT_FULL = (
-    "writes of more replicas than context_origins_max are known; those of others that are not members are not covered"
+    "the context names context_origins_max replicas; writes of further replicas that are not members are not covered"
 )
 
 
 def _continues(current: Row | None, winner: Version, latest_ms: int) -> bool:
-    """Whether a version that is stamped too far ahead replaces one here that is stamped about as far ahead, so that it
-    makes nothing worse. Counterexample without this rule: the clocks of all members were ahead together and are set
-    back; every write to a row written before must be stamped above it, and would be refused until real time has caught
-    up. The step is small, so that a faulty sender does not move a row far ahead."""
+    """Return whether a version stamped too far ahead replaces one here that is stamped about as far ahead, and so makes
+    nothing worse.
+
+    Counterexample without this rule: the clocks of all members were ahead together and are set back. Every write to a
+    row written before must be stamped above it. It would be refused until real time has caught up. The step is small,
+    so a faulty sender cannot move a row far ahead.
+    """
     if current is None or milliseconds(current.winner.timestamp) <= latest_ms:
         return False
     return winner.timestamp <= current.winner.timestamp + timestamp_at(CONTINUED_MS_MAX)
 
 
 def _text(address: bytes) -> str:
-    """The key of a row, for the log."""
+    """Return the key of a row, for the log."""
     return key_of(address).decode()
 
 
 def _in_place_of(lost: Quarantined | None, row: Row) -> Row:
-    """The row that replaces an unreadable one, everywhere: it covers all that the other covered."""
+    """Return the row that replaces an unreadable one everywhere: it covers all that the other covered."""
     return row if lost is None else Row(row.versions, row.context.joined(lost.context))
 
 
 def _is_found(current: Row, now_ms: int, *, keeps_siblings: bool) -> bool:
-    """Whether a reader finds the row. Where the last write wins, a row may still hold what was written beside it."""
+    """Return whether a reader finds the row. If the last write wins, only the winner counts: the row may still hold
+    what was written beside it."""
     return current.is_visible_at(now_ms) if keeps_siblings else current.winner.is_visible_at(now_ms)
 
 
@@ -836,7 +877,7 @@ def _condition_holds(operation: Operation, current: Row | None, *, exists: bool)
 
 
 def _only_makes_less(current: Row | None, row: Row) -> bool:
-    """Whether a row that merges have left too large has fewer versions and bytes after a write."""
+    """Return whether a write leaves fewer versions and bytes in a row that merges have made too large."""
     return current is not None and all(
         after < before for after, before in zip(_measures(row), _measures(current), strict=True)
     )

@@ -1,9 +1,10 @@
-"""Settings of tables, as rows of `sys.tables` hold them: a row per table of `usr`, named for it, JSON.
+"""The settings of tables, as rows of `sys.tables` hold them: one row of JSON per table of `usr`, with the table's name
+as its key.
 
 A setting applies to a member's writes from the time when the row has reached that member. Existing rows do not change:
 each version records the setting that it was written under. In a table that changed from siblings to last-write-wins,
-readers of a row with several versions find its winner, and the next write replaces them all. In a table that changed
-the other way, rows keep siblings from their next write on.
+readers of a row with several versions find its winner. The next write replaces them all. In a table that changed the
+other way, rows keep siblings from their next write on.
 
 Until a member has learned the settings of others after its start, it does not know the setting of a table without a row
 here. It then writes in a form that suits both settings (`Store.knows_settings`).
@@ -25,19 +26,22 @@ from gossipkv.rows.invalid import InvalidInputError
 
 
 class TableSettings(NamedTuple):
+    """The settings of one table."""
+
     conflicts: Conflicts = Conflicts.LAST_WRITE_WINS
     w: int = 1
-    """Durable copies before a write is answered, unless the request says otherwise."""
+    """The number of durable copies before a write is answered, unless the request says otherwise."""
     r: int = 1
-    """Members asked for a read, unless the request says otherwise."""
+    """The number of members asked for a read, unless the request says otherwise."""
 
     def to_json(self) -> bytes:
+        """Return the settings as a JSON object in UTF-8."""
         return json.dumps({"conflicts": self.conflicts.value, "w": self.w, "r": self.r}).encode()
 
     @classmethod
     def from_json(cls, stored: bytes) -> TableSettings:
-        """A field that is absent or unknown to this member has its default: a newer member may have written it, and one
-        wrong field must not change the meaning of the others."""
+        """Parse stored settings. A field that is absent or unknown to this member has its default. A newer member may
+        have written it, and one wrong field must not change the meaning of the others."""
         try:
             fields = json.loads(stored)
         except (ValueError, RecursionError):
@@ -52,7 +56,7 @@ class TableSettings(NamedTuple):
         )
 
     def changed(self, given: object) -> TableSettings:
-        """The settings with those that are given. Raises InvalidInputError, whose field is the setting."""
+        """Return the settings with those that are given. Raises InvalidInputError, whose field is the setting."""
         if not isinstance(given, dict):
             raise InvalidInputError("settings", "are a JSON object in UTF-8")
         if unknown := sorted(str(name) for name in given.keys() - set(self._fields)):
@@ -75,15 +79,17 @@ _KINDS = {kind.value: kind for kind in Conflicts}
 
 
 def settings_address(table: str) -> bytes:
+    """Return the address in `sys` of a table's settings."""
     return address_of(TABLES_TABLE, table.encode())
 
 
 def settings_in(row: Row | None) -> TableSettings | None:
-    """The settings that a row of `sys.tables` holds; None: it has none."""
+    """Return the settings that a row of `sys.tables` holds; None if it has none."""
     return None if row is None or row.winner.value is None else TableSettings.from_json(row.winner.value)
 
 
 def settings_of(reader: Reader, table: str) -> TableSettings | None:
+    """Return the stored settings of a table; None if it has none."""
     return settings_in(reader.row(SYSTEM, settings_address(table)))
 
 
@@ -92,11 +98,13 @@ class Tables:
 
     def __init__(self) -> None:
         self.settings: Mapping[str, TableSettings] = MappingProxyType({})
-        """By table. Replaced, never changed: snapshots hold it."""
+        """The settings by table. Replaced, never changed: snapshots hold it."""
         self.with_siblings: frozenset[bytes] = frozenset()
-        """Names of the tables that keep siblings. Replaced, never changed: other threads may look at it."""
+        """Names of the tables that keep siblings. Replaced, never changed: other threads may read it."""
 
     def load(self, reader: Reader) -> None:
+        """Replace what is known by what is stored. A table whose settings cannot be read counts as one that keeps
+        siblings."""
         prefix = address_of(TABLES_TABLE, b"")
         end = prefix[:-1] + b"\1"
         # A write that replaces nothing unseen is safe even if the settings cannot be read.
@@ -127,5 +135,5 @@ class Tables:
         )
 
     def has(self, table: bytes) -> bool:
-        """Whether a row of settings is known for the table."""
+        """Return whether a row of settings is known for the table."""
         return table.decode() in self.settings

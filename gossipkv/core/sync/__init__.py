@@ -1,1 +1,1 @@
-"""Anti-entropy: what to say to each peer, and what to make of what peers say."""
+"""Anti-entropy: what to send to each peer, and what to conclude from what peers send."""

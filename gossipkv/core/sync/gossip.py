@@ -1,11 +1,24 @@
-"""Anti-entropy: what to say to which peer, and what to make of what peers say.
+"""Anti-entropy: decides what to send to each peer, and what to conclude from what a peer sends.
 
-Each peer has an agenda: what is to be pushed, offered, pulled, walked or compared. Whenever no exchange with the peer
-is under way, its agenda goes out as one envelope; what comes up meanwhile waits for the next. So batches grow with
-load, and nothing queues: an agenda holds origins and cursors, never rows.
+*Agendas.* Each peer has an agenda: what is to be pushed, offered, pulled, walked or compared. When no exchange with the
+peer is under way, its agenda goes out as one envelope. Whatever comes up meanwhile waits for the next envelope. So
+batches grow with load, and no queue builds up: an agenda holds origins and cursors, never rows.
 
-What is known of a peer's context may be too little, never too much. Pushes start from it, so that the peer can cover
-what it is sent; where it is not known, or too far behind for one message, a sync round or an offer to pull comes first.
+*Entry points.* `tick` begins sync rounds. `compose` turns agendas into envelopes. `receive` answers an envelope of an
+exchange that a peer began. `answered` and `failed` end an exchange that was begun here.
+
+*A sync round* with one peer, per shard:
+
+1. Both sides exchange digests. If context hashes and fingerprints are equal, the shard is in sync.
+2. Otherwise the peer answers with its whole context too. What the peer lacks is pushed. What this replica lacks is
+   pulled.
+3. If the peer's journal cannot serve the pull, or a walk is cheaper, a walk follows.
+4. If contexts are equal and fingerprints are not, a walk repairs the difference. Without rows ahead of a context this
+   is an anomaly, which is counted.
+
+*What is known of a peer's context* may be too little, never too much. Pushes start from it, so that the peer can cover
+what it is sent. If it is not known, a sync round comes first. If the peer is too far behind for one message, it is
+offered a pull.
 """
 
 from __future__ import annotations
@@ -78,14 +91,14 @@ Transfer = TypeVar("Transfer", pull.Pulling, walk.Walk)
 _ASKS_FOR_ROWS = Pull | WalkList | WalkFetch | WalkFetchRows | FetchValue
 
 ASIDE_ROWS_MAX = 16
-"""Large rows of one peer that wait to be fetched outside of transfers."""
+"""Maximum number of large rows of one peer that wait to be fetched outside of transfers."""
 
 _RANGES_BYTES_MAX = 3 * MEBIBYTE // 8
-"""For all that a message holds besides rows."""
+"""The bytes reserved for everything that a message holds besides rows."""
 
 
 UNPROVEN_AT_ONCE = 16
-"""Exchanges under way with peers that have never answered."""
+"""Maximum number of exchanges under way with peers that have never answered."""
 
 
 class Gossip:
@@ -107,10 +120,10 @@ class Gossip:
         self._runs_twice = runs_twice
         """Whether two processes run under a member's name."""
         self._learn = learn
-        """Told of rows of `sys` that came in changed, at once: they decide who is listed."""
+        """Called at once with rows of `sys` that came in changed: they decide which members are listed."""
         self._options = options
         self._push_bytes_max = max(options.part_bytes, options.whole_row_bytes_max) + _RANGES_BYTES_MAX
-        """The room that a push may take."""
+        """The bytes that a push may take."""
         self._store = store
         self._membership = membership
         self._tally = tally
@@ -126,18 +139,18 @@ class Gossip:
         self._written: set[str] = set()
         """Shards written to since `compose` was last called."""
         self.is_outdated = False
-        """Others have collected tombstones that this replica has not heard of."""
+        """Whether others have collected tombstones that this replica has not heard of."""
         self.changed: dict[str, list[RowCopy]] = {}
-        """Per shard, rows that came in changed since they were last taken."""
+        """Rows that came in changed since they were last taken, per shard."""
 
     # Outgoing
 
     def wrote(self, shard_name: str) -> None:
-        """Rows have been written here."""
+        """Note that rows have been written here, so that they are pushed."""
         self._written.add(shard_name)
 
     def tick(self, now_ms: int) -> bool:
-        """Begin a sync round, and now and then an audit, if due. Returns whether it is time for a round."""
+        """Begin a sync round if it is due, and an audit now and then. Return whether it is time for a round."""
         if now_ms < self._ticked_ms:
             self._follow_clock(self._ticked_ms - now_ms)
         self._ticked_ms = now_ms
@@ -159,14 +172,15 @@ class Gossip:
         return True
 
     def _follow_clock(self, set_back_ms: int) -> None:
-        """The clock was set back: what was due soon is due as soon as before, not only once the clock has caught up."""
+        """Move due times by the step that the clock was set back, so that nothing waits until the clock has caught
+        up."""
         self._next_round_ms -= set_back_ms
         self._next_audit_ms -= set_back_ms
         for peer in self._membership.peers():
             peer.clock_set_back(set_back_ms)
 
     def compose(self, reader: Reader, now_ms: int) -> list[Outgoing]:
-        """The envelopes to send now."""
+        """Return the envelopes to send now."""
         for shard_name in sorted(self._written):
             self._pushes.freshen(shard_name, [self._store.replica], self._membership.push_targets())
         self._written.clear()
@@ -174,12 +188,12 @@ class Gossip:
         return [Outgoing(self, peer, peer.endpoint, messages) for peer, messages in agendas if messages]
 
     def began(self, peer: Peer, exchange: int) -> None:
-        """The peer is sent its agenda."""
+        """Note the exchange in which the peer is sent its agenda."""
         peer.exchange = exchange
 
     def _addressed(self, now_ms: int) -> list[Peer]:
-        """The peers to which something may be sent now. Of those that have never answered only some at a time: anyone
-        can invent a thousand."""
+        """Return the peers to which something may be sent now. Only a few of those that have never answered are among
+        them at a time: anyone can invent a thousand."""
         idle = [peer for peer in self._membership.peers() if peer.is_idle(now_ms)]
         proven = [peer for peer in idle if peer.has_answered]
         unproven = [peer for peer in idle if not peer.has_answered]
@@ -188,7 +202,7 @@ class Gossip:
         return proven + (unproven if count == len(unproven) else self._rng.sample(unproven, count))
 
     def _agenda(self, reader: Reader, peer: Peer, now_ms: int) -> tuple[Message, ...]:
-        """What goes to the peer now. What finds no room stays on the agenda for the next envelope."""
+        """Return what goes to the peer now. What finds no room stays on the agenda for the next envelope."""
         conversation = peer.conversation
         messages: list[Message] = []
         room = EnvelopeRoom()
@@ -225,7 +239,7 @@ class Gossip:
         )
 
     def _questions(self, peer: Peer, name: str, room: EnvelopeRoom) -> list[Message]:
-        """What the peer is asked for, for transfers under way."""
+        """Return the questions to the peer of transfers under way."""
         conversation = peer.conversation
         messages: list[Message] = []
         pulling, walking = conversation.pulls.get(name), conversation.walks.get(name)
@@ -244,20 +258,21 @@ class Gossip:
         return messages
 
     def _is_first_aside(self, peer: Peer, shard_name: str) -> bool:
-        """Whether it is the peer's turn: large rows that are named outside of transfers are fetched from one peer at a
-        time."""
+        """Return whether it is the peer's turn. Large rows that are named outside of transfers are fetched from one
+        peer at a time."""
         peers = self._membership.peers()
         return next(other for other in peers if shard_name in other.conversation.asides and not other.is_let_go) is peer
 
     def _may_fetch(self, peer: Peer, shard_name: str) -> bool:
-        # Where a peer may not be dialled a transfer would never end, and keep all others from beginning.
+        # If a peer may not be dialled, a transfer would never end, and no other could begin.
         if not peer.endpoint or peer.conversation.fetches_wait(shard_name, self._ticked_ms):
             return False
         return self.progress.may_exchange(peer, shard_name) and not self.progress.is_transferring(shard_name)
 
     def on_their_way(self) -> int:
-        """Acknowledged writes of the users that are not at all living members yet, as far as is known: those that this
-        replica lacks, and as many for each other member as one of them lacks of its own."""
+        """Return the number of acknowledged writes of the users that are not known to be at all living members. These
+        are the writes that this replica lacks. For each living member, the largest number of this replica's own writes
+        that one of them lacks is added."""
         shard, own = self._store.shards[USER], self._store.replica
         living = [
             peer for peer in self._membership.members() if peer.is_living and self.progress.may_exchange(peer, USER)
@@ -270,7 +285,7 @@ class Gossip:
         return heard_of.excess_over(shard.context) + ahead * len(living)
 
     def waits(self) -> list[Wait]:
-        """Where rows are not exchanged for the moment for want of room."""
+        """Return the waits for rows that are not exchanged at present for want of room."""
         found = []
         for peer in self._membership.members():
             name = peer.member or peer.endpoint
@@ -280,15 +295,15 @@ class Gossip:
         return found
 
     def note_too_big(self, answers: Sequence[Envelope], now_ms: int) -> None:
-        """The storage has failed for want of room in a batch with these answers, and may have for the rows in them, or
-        for the context that was to cover them."""
+        """Note that the storage failed for want of room in a batch with these answers. It may have failed on the rows
+        in them, or on the context that was to cover them."""
         for envelope in answers:
             peer = self._membership.member(envelope.member)
             for message in envelope.messages:
                 if peer is None:
                     continue
-                # Bytes of a value may complete a large row, which is stored then. Rows that are held already, or none,
-                # may complete a claim.
+                # A fragment may complete a large row, which is then stored. Even an answer without new rows may
+                # complete a claim.
                 if isinstance(message, ValuePart | Delta | WalkRows | WalkEntries):
                     self._did_not_fit(peer, message.shard, now_ms)
 
@@ -309,7 +324,7 @@ class Gossip:
     # Exchanges that others begin
 
     def receive(self, transaction: Transaction, envelope: Envelope, now_ms: int) -> list[Message]:
-        """The answers to an envelope."""
+        """Return the answers to an envelope that a peer has sent."""
         self.witnesses.tick(now_ms)
         peer = self._membership.member(envelope.member)
         if peer is not None and self._is_the_other_process(peer, envelope):
@@ -325,7 +340,7 @@ class Gossip:
                 peer.last_heard = self._exchanges.last
                 self._membership.heard_from(peer, now_ms)
         questions = [message for message in envelope.messages if not isinstance(message, Ping | PingRequest | Ack)]
-        # What brings or compares comes before what asks for rows: that takes the room that is left.
+        # Messages that bring or compare come before those that ask for rows: rows take the room that is left.
         questions.sort(key=lambda message: isinstance(message, _ASKS_FOR_ROWS))
         answers: list[Message] = []
         room = EnvelopeRoom()
@@ -338,9 +353,11 @@ class Gossip:
         return answers
 
     def _is_the_other_process(self, peer: Peer, envelope: Envelope) -> bool:
-        """Whether two processes run under the peer's name and this is not the one that `sys.members` tells of. If both
-        counted as the peer, what is known of it and under way with it would be thrown away with each message. The two
-        outdo each other's record from time to time, so each has its turn."""
+        """Return whether two processes run under the peer's name and this is not the one in `sys.members`.
+
+        If both counted as the peer, each message would discard what is known of it and under way with it. The two
+        processes overwrite each other's record from time to time, so each has its turn.
+        """
         record = peer.record
         return self._runs_twice(envelope.member) and record is not None and record.replica != envelope.replica
 
@@ -353,7 +370,7 @@ class Gossip:
             case Digest():
                 return self._compare(transaction, peer, message, now_ms)
             case Pull(context=Abridged()):
-                # Much of what it covers is not known to be covered: a walk skips that, a pull would bring it again.
+                # This replica does not know all that the context covers. A pull would bring it again; a walk skips it.
                 if peer is not None:
                     peer.conversation.learn_lacking(shard.name, message.lacking)
                 return [TooFar(shard.name)]
@@ -370,7 +387,7 @@ class Gossip:
             case Delta():
                 intake = self.take_in(transaction, message, now_ms, peer)
                 self._set_aside(transaction, peer, message, now_ms)
-                # A push names no large row: the ranges of one that does are not complete.
+                # A push names no large row. If this does, the rows of its ranges are not complete.
                 ranges = {} if message.large else message.ranges
                 if ranges:
                     self._note_lacking(peer, shard.name, intake, message.lacking)
@@ -394,7 +411,7 @@ class Gossip:
                 value = fetch.serve(transaction, message, whole_row_bytes_max, whole_row_bytes_max)
                 return [*_what_is_missing(shard), value]
             case State() if peer is not None:
-                # Its own answer says more than a question in its name.
+                # Anyone can ask in the peer's name, so only its own answer counts.
                 peer.conversation.is_sync_due = True
             case Covered() if peer is not None:
                 peer.conversation.learn_lacking(shard.name, message.lacking)
@@ -408,6 +425,7 @@ class Gossip:
         return []
 
     def _compare(self, reader: Reader, peer: Peer | None, theirs: Digest, now_ms: int) -> list[Message]:
+        """Answer a digest: with a digest alone if the shard is in sync, otherwise with the state too."""
         shard = self._store.shards[theirs.shard]
         ours = shard.digest(reader)
         if peer is not None:
@@ -428,7 +446,8 @@ class Gossip:
         peer: Peer | None,
         walking: walk.Walk | None = None,
     ) -> Intake:
-        """Merge rows that a peer has sent, for a walk or for something else."""
+        """Merge rows that a peer has sent, and return what became of them. `walking` is the walk that brought them;
+        None if none did."""
         shard = self._store.shards[message.shard]
         claim = None if walking is None else walking.claim
         covered = peer.conversation.contexts.get(shard.name) if claim is None and peer is not None else claim
@@ -469,7 +488,7 @@ class Gossip:
         peer: Peer | None,
         walking: walk.Walk | None = None,
     ) -> list[RefusedRow]:
-        """Merge the large rows of which all has come; returns those that are refused."""
+        """Merge the large rows that have been fetched completely; return those that are refused."""
         refused: list[RefusedRow] = []
         while (copy := fetching.assembled(transaction, shard_name)) is not None:
             whole = WalkRows(shard_name, (copy,), None)
@@ -485,7 +504,7 @@ class Gossip:
         peer: Peer | None,
         walking: walk.Walk | None = None,
     ) -> list[RefusedRow]:
-        """Note a fragment, if it was asked for; returns the rows that are refused."""
+        """Note a fragment, if it was asked for; return the rows that are refused."""
         refused = fetching.take(part)
         if refused is None:
             return []
@@ -508,8 +527,8 @@ class Gossip:
             self._tell_of_lack("row_lacking", shard_name, address, peer)
 
     def recalled(self, shard_name: str, address: bytes, peer: Peer | None) -> None:
-        """A peer's copy of a row that was lacking has been taken in, and nothing of it is missing any more. No peer:
-        there is none that could have one. A row that is in quarantine even so has no readable copy anywhere."""
+        """Note that a row is no longer lacking: a peer's copy of it has been taken in. `peer` is None if no peer can
+        have a copy. A row that is still in quarantine then has no readable copy anywhere."""
         shard = self._store.shards[shard_name]
         if address in shard.quarantined:
             self._tell_of_lack("unreadable_row_held_by_no_one", shard_name, address, peer)
@@ -526,8 +545,8 @@ class Gossip:
         self._outbox.say(Notice(event, fields, is_warning=True))
 
     def _set_aside(self, transaction: Transaction, peer: Peer | None, message: Delta, now_ms: int) -> None:
-        """Fetch large rows that a peer has named without being asked: those of a hand-over, a repair, or the newest
-        ones before a walk. They claim nothing, so no harm is done if too many come at once, or while fetches wait."""
+        """Fetch large rows that a peer has named unasked: those of a hand-over, a repair, or the newest ones before a
+        walk. They claim nothing, so they may be skipped if too many come at once, or while fetches wait."""
         if peer is None or not message.large or peer.conversation.fetches_wait(message.shard, now_ms):
             return
         aside = peer.conversation.asides.setdefault(message.shard, Fetching())
@@ -540,16 +559,17 @@ class Gossip:
     # Exchanges begun here
 
     def answered(self, transaction: Transaction, exchange: int, dialled: Peer, envelope: Envelope, now_ms: int) -> None:
-        """Take the answer to an exchange that was begun with a peer."""
+        """Take the answer to an exchange that was begun with a peer: identify the peer, then note what it covers and
+        take in what it sends. An answer in the name of another process or of earlier data changes nothing."""
         dialled.exchange = None
         asked, dialled.conversation.asked = dialled.conversation.asked, Asked()
         if not dialled.endpoint:
-            # Meanwhile discovery has told that no member is there.
+            # Meanwhile discovery has reported that no member is there.
             return
         is_found = self._membership.is_vouched(dialled)
         peer = self._membership.identified(dialled, envelope.member, envelope.incarnation, now_ms)
         if peer.endpoint != dialled.endpoint and not is_found:
-            # Someone answers in the name of a member that is reached elsewhere, at no host that discovery has found.
+            # The answer is in the name of a member that is reached elsewhere. Discovery has not found its host.
             peer.conversation.is_sync_due = True
             return
         if self._is_the_other_process(peer, envelope):
@@ -558,13 +578,13 @@ class Gossip:
         if envelope.replica == self._store.replica:
             return
         if exchange > peer.last_heard:
-            # It answers now, so it is what it says, however its incarnation compares: its clock may have been set back
-            # and its disk lost.
+            # The peer answers now, so it is what it says, even if its incarnation is lower: its clock may have been set
+            # back and its disk lost.
             peer.incarnation = min(peer.incarnation, envelope.incarnation)
             self._membership.replaced(peer)
         peer.become_replica(envelope.replica, envelope.incarnation)
         if peer.replica != envelope.replica:
-            # From before the member lost its disk: what it covered then must not be taken for what it covers now.
+            # The answer is from before the member lost its disk. It must not count for what the member covers now.
             return
         peer.last_heard = self._exchanges.last
         peer.is_ready, peer.is_informed = envelope.is_ready, envelope.is_informed
@@ -582,7 +602,7 @@ class Gossip:
                 self._note("walk_abandoned", peer, shard=message.shard, reason=str(fault))
 
     def _judge_pushed(self, peer: Peer, asked: Asked, room: Room, now_ms: int) -> None:
-        """Learn from an answer whether what was pushed has found room there."""
+        """Learn from an answer whether the pushed rows have found room at the peer."""
         peer.learn_room(room)
         if not asked.has_values:
             return
@@ -603,7 +623,8 @@ class Gossip:
         *,
         is_found: bool,
     ) -> None:
-        """Conclude from the digests, and the contexts where these differed, what either lacks of each shard."""
+        """Conclude from the digests, and from the states that came with those that differ, what either side lacks of
+        each shard."""
         states = {message.shard: message for message in envelope.messages if isinstance(message, State)}
         digests = [message for message in envelope.messages if isinstance(message, Digest)]
         told = {d.shard: states[d.shard].context if d.shard in states else asked.get(d.shard) for d in digests}
@@ -616,8 +637,8 @@ class Gossip:
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms, is_found=is_found)
             elif digest.shard in asked:
                 if not digest.is_ahead:
-                    # Both hold the same contents, so they mean the same by each name. To cover as much is not enough:
-                    # the peer may cover as many other writes. Nor are rows ahead of a context in the comparison.
+                    # Both hold the same contents, so they mean the same by each name. Equal contexts are not enough:
+                    # the peer may cover as many other writes. Rows ahead of a context are not compared.
                     self._note_compared(peer, digest.shard, asked[digest.shard])
                 peer.conversation.learn_context(digest.shard, asked[digest.shard], Context())
                 self._caught_up(peer, digest.shard, now_ms)
@@ -629,10 +650,12 @@ class Gossip:
     def _reconcile(
         self, reader: Reader, peer: Peer, theirs: Digest, state: State, now_ms: int, *, is_found: bool
     ) -> None:
+        """Compare the peer's whole context with this replica's: push what the peer lacks, and pull what is lacking
+        here."""
         conversation = peer.conversation
         shard, context = self._store.shards[theirs.shard], state.context
         if isinstance(context, Abridged):
-            # What either side lacks is not known before `sys` has told which replicas are retired.
+            # Until `sys` says which replicas are retired, it is not known what either side lacks.
             conversation.replace_context(shard.name, context, state.lacking)
             if shard.name == SYSTEM:
                 self._start_walk(peer, shard.name)
@@ -647,14 +670,14 @@ class Gossip:
         if shard.name == USER:
             adoptable = self.witnesses.adoptable(USER, peer, state.proofs)
             conversation.collected = Collected(adoptable, 0, state.lineage)
-            # Members come to collect at different times, each of the others having covered it long since.
+            # Members collect at different times, when all others already cover the marks.
             shard.adopt_proofs(adoptable)
         they_lack = shard.context.missing_from(context)
         if they_lack:
             self._pushes.freshen(shard.name, they_lack, [peer])
         missing = context.missing_from(shard.context)
         if theirs.is_withholding or (missing and self._store.has_room_for(shard, missing)):
-            # The context in the request is what a member waits for that withholds writes: it may reach no one itself.
+            # A member that withholds writes waits for the context in a pull: it may be unable to reach others itself.
             self._start_pull(peer, shard.name)
             return
         self._tally.rounds["delta"] += 1
@@ -663,8 +686,8 @@ class Gossip:
             self._repair(reader, peer, theirs)
 
     def _judge_own_data(self, peer: Peer, state: State, *, is_found: bool) -> bool:
-        """Find out whether rows may stand here that the peer knows to be deleted. Returns False if it says so and is
-        not believed."""
+        """Find out whether this replica may hold rows that the peer knows to be deleted. Return False if the peer says
+        so and is not believed."""
         if self.is_outdated or not self._store.is_outdated(state.shard, state.proofs):
             return True
         is_outdated = self.witnesses.convicts(state.shard, peer, state.proofs, is_found=is_found)
@@ -677,7 +700,7 @@ class Gossip:
         return is_outdated
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
-        """Find out whether the peer may hold rows that are known here to be deleted. It is told with the next round."""
+        """Find out whether the peer may hold rows that are known here to be deleted. The next round tells it."""
         conversation = peer.conversation
         if state.shard != USER or peer.replica is None:
             return
@@ -690,11 +713,14 @@ class Gossip:
             self._note_lasting("member_data_are_outdated", peer, consequence="none of its rows are taken")
 
     def _repair(self, reader: Reader, peer: Peer, theirs: Digest) -> None:
-        """Equal contexts with unequal fingerprints. Rows that run ahead of a context explain it; without any it is an
-        anomaly. Either way a walk brings what is missing here, and the peer's own will bring what is missing there."""
+        """Begin a walk because contexts are equal and fingerprints are not.
+
+        Rows that run ahead of a context explain the difference; without any, it is an anomaly. Either way a walk brings
+        what is missing here, and the peer's own walk brings what is missing there.
+        """
         shard = self._store.shards[theirs.shard]
         if shard.lacking or peer.conversation.lacking.get(shard.name):
-            # It is known what is missing, and asked for again. Many rows that cannot be read come sooner with a walk.
+            # What is missing is known, and is asked for again. If many rows cannot be read, a walk brings them sooner.
             if len(shard.quarantined.keys() & shard.lacking.keys()) > RECALLS_PER_ROUND:
                 self._start_walk(peer, shard.name, is_repair=True)
             return
@@ -748,7 +774,7 @@ class Gossip:
     ) -> None:
         intake = self.take_in(transaction, part, now_ms, peer)
         if pulling is None or peer.conversation.pulls.get(part.shard) is not pulling:
-            # Not asked for any more; given up, it may be, for what these very rows told of the peer.
+            # The pull was given up, perhaps because of what these same rows said of the peer.
             self._set_aside(transaction, peer, part, now_ms)
             return
         pulling.claim = pulling.take(part, intake)
@@ -765,7 +791,7 @@ class Gossip:
         walking: walk.Walk | None,
         now_ms: int,
     ) -> None:
-        """Give a fragment to whatever asked for it."""
+        """Give a fragment to the transfer that asked for it."""
         shard_name = part.shard
         if walking is not None:
             walking.intake.refused += self.take_value(transaction, part, walking.fetching, now_ms, peer, walking)
@@ -773,15 +799,15 @@ class Gossip:
         if aside is not None:
             self.take_value(transaction, part, aside, now_ms, peer)
             if aside.is_finished:
-                # The row may have told of the peer, and all that was under way with it was given up.
+                # The row may have been about the peer. Then all that was under way with it has been given up already.
                 peer.conversation.asides.pop(shard_name, None)
         if pulling is not None:
             pulling.intake.refused += self.take_value(transaction, part, pulling.fetching, now_ms, peer)
             self._conclude_pull(peer, shard_name, pulling, now_ms)
 
     def _conclude_pull(self, peer: Peer, shard_name: str, pulling: pull.Pulling, now_ms: int) -> None:
-        """Cover what the pull claims, once all of it is here, but for ranges of which the peer may have come to lack a
-        row that it has not named."""
+        """Cover what the pull claims once all of it is here. A range is left out if the peer may have come to lack a
+        row in it that it has not named."""
         conversation = peer.conversation
         if conversation.pulls.get(shard_name) is not pulling or pulling.claim is None or not pulling.is_finished:
             return
@@ -805,7 +831,7 @@ class Gossip:
         self._store.adopt_claim(shard_name, self._store.resolved(shard_name, finished.seal()))
         self._drop_superseded(transaction, peer, finished)
         self._store.settle(self._membership.all_hold)
-        # A stamp far ahead of the clock, were one to come along, must not be outdone by what is written here.
+        # Clamp: a peer's timestamp far in the future must not drag the writes made here into the future.
         latest = timestamp_at(now_ms + self._options.clock_skew_ms_max)
         shard.note_timestamp(min(finished.collected.timestamp, latest))
         adoptable = self.witnesses.adoptable(shard_name, peer, finished.collected.proofs)
@@ -814,7 +840,7 @@ class Gossip:
         self._transferred(peer, shard_name, finished.intake, now_ms)
 
     def _drop_superseded(self, transaction: Transaction, peer: Peer, finished: walk.Walk) -> None:
-        """After a walk that began behind what the peer had collected: drop what the peer covers and does not hold."""
+        """Drop what the peer covers and does not hold, after a walk that began behind what the peer had collected."""
         authority = finished.authority
         if authority is None or finished.intake.refused:
             return
@@ -827,7 +853,7 @@ class Gossip:
             self._note("superseded_rows_dropped", peer, shard=finished.shard, rows=dropped)
 
     def _judge_fetched(self, peer: Peer, shard_name: str, intake: Intake, now_ms: int) -> bool:
-        """Learn from a transfer at its end whether all that it brought has found room here."""
+        """Learn at the end of a transfer whether all that it brought has found room here; return whether it has."""
         if intake.lacked_room:
             self._did_not_fit(peer, shard_name, now_ms)
         else:
@@ -835,15 +861,15 @@ class Gossip:
         return not intake.lacked_room
 
     def _transferred(self, peer: Peer, shard_name: str, intake: Intake, now_ms: int) -> None:
-        """A transfer has ended; not completely if a row was refused."""
+        """Note that a transfer has ended; not completely if a row was refused."""
         conversation = peer.conversation
         conversation.notes.add(shard_name)
         conversation.has_given |= shard_name == USER
         if not self._judge_fetched(peer, shard_name, intake, now_ms):
-            # What did not fit is lacking: that is no sync.
+            # What did not fit is still missing, so this is no sync.
             return
         if shard_name == SYSTEM:
-            # Rows of the users may have waited until it is known that both are members.
+            # Rows of the users may have waited until both members know each other.
             conversation.is_sync_due = True
         if not intake.refused:
             self._caught_up(peer, shard_name, now_ms)
@@ -851,13 +877,13 @@ class Gossip:
             self._synced(peer, shard_name, now_ms)
 
     def _caught_up(self, peer: Peer, shard_name: str, now_ms: int) -> None:
-        """What the peer covered a moment ago is covered here: the data are now as old as the peer's are."""
+        """Note that everything the peer covered a moment ago is covered here: the data are now as old as the peer's."""
         conversation = peer.conversation
         if shard_name == USER and peer.replica is not None:
             shard = self._store.shards[USER]
             shard.adopt_proofs(conversation.collected.proofs)
-            # Of a source that lacked rows, less was taken over than it had collected. Counterexample to inheriting from
-            # it even so: a newcomer that fills itself from such a source would be outdated by the source's own proofs.
+            # A source that lacks rows gives less than it has collected. Counterexample to inheriting from it even so: a
+            # newcomer fills itself from the source, and is outdated by the source's own proofs.
             if conversation.has_given and shard.context.covers_all(conversation.collected.marks):
                 shard.inherit((*conversation.collected.lineage, peer.replica), self._store.replica)
         self._synced(peer, shard_name, now_ms)
@@ -872,6 +898,7 @@ class Gossip:
             self._store.knows_settings = True
 
     def _succeeded(self, peer: Peer) -> None:
+        """Note that the peer has answered in a way that can be read."""
         was_heard = peer.has_answered
         peer.conversation.is_unreadable = False
         self._membership.succeeded(peer)
@@ -880,7 +907,8 @@ class Gossip:
             self._note_lasting("member_reached", peer, is_warning=is_end, endpoint=peer.endpoint, status=ALIVE)
 
     def failed(self, peer: Peer, reason: str, now_ms: int, *, was_answered: bool = False) -> None:
-        """The exchange with the peer has failed. `was_answered`: in a way that cannot be read."""
+        """Note that the exchange with the peer has failed. `was_answered` says that there was an answer, which could
+        not be read."""
         peer.exchange = None
         peer.conversation.is_unreadable = was_answered
         if peer.conversation.asked.contexts:
@@ -900,12 +928,12 @@ class Gossip:
             )
 
     def forget(self, peer: Peer) -> None:
-        """The batch in which the exchange with the peer began or ended was not committed."""
+        """Drop the exchange with the peer, which began or ended in a batch that was not committed."""
         peer.exchange = None
         peer.conversation.asked = Asked()
 
     def forget_batch(self) -> None:
-        """The batch was not committed: transfers that took its rows for granted are given up."""
+        """Take back a batch that was not committed: give up transfers that relied on its rows."""
         for peer in self._membership.peers():
             peer.conversation.abandon_transfers()
             peer.conversation.is_sync_due = True
@@ -913,8 +941,11 @@ class Gossip:
         self.changed.clear()
 
     def speaks_of_unknown_names(self, reader: Reader, envelope: Envelope) -> bool:
-        """Whether it names writes of this replica that others cannot have heard of from it. To be asked before
-        anything of the envelope counts: by such a name the writes here may seem to be known, or replaced."""
+        """Return whether the envelope names writes of this replica that others cannot have heard of from it.
+
+        Ask this before anything of the envelope counts. Because of such a name, the writes here may seem to be known,
+        or replaced.
+        """
         latest = latest_names(envelope, self._store.replica)
         if any(sequence > self._store.shards[name].told for name, sequence in latest.items()):
             return True
@@ -926,13 +957,13 @@ class Gossip:
                 if any(sequence > self._store.shards[name].told for name, sequence in listed.items()):
                     return True
         for message in envelope.messages:
-            # A context that could not be completed may leave out this replica: it compares nothing.
+            # A context that could not be completed may omit this replica, so it proves nothing about its names.
             if isinstance(message, State | Pull) and not isinstance(message.context, Abridged):
                 self._store.tell(message.shard)
         return False
 
     def _note_compared(self, peer: Peer, shard_name: str, asked: Context) -> None:
-        """A comparison that began with this context showed nothing wrong with the names of this replica."""
+        """Note that a comparison that began with this context found no fault in the names of this replica."""
         own = asked.get(self._store.replica, 0)
         peer.conversation.compared[shard_name] = max(own, peer.conversation.compared.get(shard_name, 0))
 
@@ -953,10 +984,14 @@ _CONTACT_REMEDY = (
 
 
 def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]:
-    """What goes with the answer to a question for rows: what may be missing here by now, for a transfer that began when
-    it was not, and which of the rows asked for are not whole, for a reader that would take them to be absent. A row
-    that cannot be read is named for as long as nothing has replaced it. Counterexample: of two copies one is on a disk
-    that is lost, the other cannot be read and is given up; a read of two members finds no such row, and says so."""
+    """Return what goes with the answer to a question for rows.
+
+    - What may be missing here by now, for a transfer that began when nothing was.
+    - Which of the rows asked for are not whole. Otherwise a reader would take them to be absent.
+
+    A row that cannot be read is named until something has replaced it. Counterexample: there are two copies. One is on
+    a lost disk; the other cannot be read and is given up. A read of two members finds no such row, and says so.
+    """
     told: list[Message] = []
     if shard.lacking:
         told.append(Covered(shard.name, Context(shard.shown), shard.lacking_through))
@@ -967,5 +1002,5 @@ def _what_is_missing(shard: Shard, asked: Sequence[bytes] = ()) -> list[Message]
 
 
 def _same(current: Transfer | None, asked: Transfer | None) -> Transfer | None:
-    """The transfer that was asked for, if it is still the one under way."""
+    """Return the transfer that was asked for, if it is still the one under way; otherwise None."""
     return current if current is asked else None

@@ -14,16 +14,18 @@ from gossipkv.core.store.store import Store
 
 
 class Progress:
-    """Of one replica."""
+    """The progress of one replica."""
 
     def __init__(self, store: Store, membership: Membership) -> None:
         self._store = store
         self._membership = membership
 
     def may_exchange(self, peer: Peer | None, shard_name: str) -> bool:
-        """Whether rows of the shard may be sent to the peer and accepted from it. For `usr`, only if the peer is
-        listed. Then a member that knows what this replica covers, and which members it knows of, knows all members to
-        which it has sent rows. Never if the peer's data are outdated."""
+        """Return whether rows of the shard may be sent to the peer and accepted from it.
+
+        For `usr`, the peer must be listed. So if a member knows what this replica covers and which members it knows, it
+        knows all members to which this replica has sent rows. The answer is no if the peer's data are outdated.
+        """
         if shard_name == SYSTEM:
             return True
         return self._membership.lists(peer, self._store.shards[SYSTEM].context) and not (
@@ -31,13 +33,13 @@ class Progress:
         )
 
     def may_hand_over(self, peer: Peer | None, shard_name: str) -> bool:
-        """Whether single rows of the shard may be sent to the peer and accepted from it: not before this replica has
-        compared its names with another member."""
+        """Return whether single rows of the shard may be sent to the peer and accepted from it. That begins once this
+        replica has compared its names with another member."""
         return self._store.shards[shard_name].tells_all and self.may_exchange(peer, shard_name)
 
     def is_transferring(self, shard_name: str) -> bool:
-        """Whether a pull or walk of the shard is under way: two at once would transfer the same rows twice. Audits do
-        not count, because they transfer next to nothing."""
+        """Return whether a pull or walk of the shard is under way: two at once would transfer the same rows twice.
+        Audits do not count, because they transfer next to nothing."""
         return any(
             shard_name in peer.conversation.pulls
             or (shard_name in peer.conversation.walks and not peer.conversation.walks[shard_name].is_audit)
@@ -45,15 +47,15 @@ class Progress:
         )
 
     def is_brought_up_to_date(self) -> bool:
-        """Whether all shards have been synced since the start: with some one member that was ready, or with everyone
-        that discovery and `sys.members` name, none of whom is."""
+        """Return whether all shards have been synced since the start. It takes one member that was ready. If none is
+        ready, it takes every member that discovery and `sys.members` name."""
         peers = [peer for peer in self._membership.peers() if peer.status != LEFT]
         if any(self._store.shards.keys() <= peer.conversation.synced_while_ready for peer in peers):
             return True
         return self._membership.has_looked and bool(peers) and all(self._has_synced(peer) for peer in peers)
 
     def can_expect_nothing(self) -> bool:
-        """Whether no member that answers could bring this replica further up to date."""
+        """Return whether no member that answers could bring this replica further up to date."""
         peers = list(self._membership.peers())
         if any(peer.conversation.is_unreadable and not peer.is_let_go for peer in peers):
             return False
@@ -67,16 +69,16 @@ class Progress:
         return not peer.is_ready and len(peer.conversation.synced_at_ms) == len(self._store.shards)
 
     def learns_settings_from(self, peer: Peer) -> bool:
-        """Whether a sync of `sys` with this peer, which has just been completed, tells the settings of all tables. A
-        newcomer knows none itself; where all are newcomers, everyone that discovery and `sys.members` name has to have
-        been asked."""
+        """Return whether the sync of `sys` just completed with this peer tells the settings of all tables. A newcomer
+        knows none itself. If all are newcomers, every member that discovery and `sys.members` name must have been
+        asked."""
         peers = [other for other in self._membership.peers() if other.status != LEFT]
         return peer.is_informed or (
             self._membership.has_looked and all(SYSTEM in other.conversation.synced_at_ms for other in peers)
         )
 
     def learn_stable(self) -> None:
-        """What every listed member covers, where all have said what they cover."""
+        """Learn what every listed member covers, if all have said what they cover and none lacks rows."""
         members = self._membership.members()
         for name, shard in self._store.shards.items():
             if shard.lacking or any(peer.conversation.lacking.get(name) for peer in members):
@@ -87,16 +89,19 @@ class Progress:
                 self._store.set_stable(name, [shard.context, *known])
 
     def learn_certain(self) -> None:
-        """Up to where the names of this replica are in no doubt with any listed member. While an address that was found
-        has not answered, a member that this copy does not list may be there, and know more."""
+        """Learn up to where the names of this replica are not in doubt with any listed member. This waits while a
+        discovered address has not answered: a member that this copy does not list may be there, and know more."""
         listed = self._membership.listed()
         for name, shard in self._store.shards.items():
             if listed and self._membership.lists_all and not self._membership.has_unknown_contacts:
                 shard.note_certain(min([peer.conversation.compared.get(name, 0) for peer in listed]))
 
     def note_vouched(self, peer: Peer, told: Mapping[str, Context | None], *, is_ahead: bool = False) -> None:
-        """The peer has told at one moment, per shard, what it covers. It counts for nothing while the peer lacks a row,
-        nor while this replica lacks one of `sys`: that may be the record of a member which the peer gave rows to."""
+        """Note what the peer covers, per shard, as it has said at one moment.
+
+        It does not count while the peer lacks a row. It does not count while this replica lacks a row of `sys` either.
+        That row may be the record of a member that the peer gave rows to.
+        """
         conversation = peer.conversation
         if conversation.lacking.get(USER) or self._store.shards[SYSTEM].lacking:
             return

@@ -24,7 +24,7 @@ from gossipkv.core.transfer import pull, recent
 
 
 class Pushes:
-    """Of one replica."""
+    """The pushes of one replica."""
 
     def __init__(
         self, store: Store, membership: Membership, progress: Progress, tally: Tally, options: ReplicaOptions
@@ -43,7 +43,7 @@ class Pushes:
             self.freshen(shard_name, origins, self._membership.push_targets())
 
     def push(self, reader: Reader, peer: Peer, shard_name: str, now_ms: int) -> list[Message]:
-        """The writes that wait to be pushed, or an offer of them."""
+        """Return the writes that wait to be pushed to the peer, or an offer of them."""
         conversation = peer.conversation
         if not self._progress.may_exchange(peer, shard_name):
             return []
@@ -72,9 +72,11 @@ class Pushes:
         return [delta]
 
     def _news(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
-        """What has been written lately, once and claiming nothing, for a peer that has no room for all that it lacks:
-        this may fit. A peer whose room is spent is sent what was deleted, which makes room. All goes on waiting to be
-        pushed."""
+        """Return what has been written lately, once and claiming nothing, for a peer that has no room for all that it
+        lacks: this may fit.
+
+        If the peer's room is spent, only deleted rows are sent, which make room. Everything still waits to be pushed.
+        """
         conversation = peer.conversation
         since = conversation.ahead.get(shard.name, conversation.contexts[shard.name])
         conversation.ahead[shard.name] = Context(shard.context)
@@ -87,7 +89,8 @@ class Pushes:
         return [rows]
 
     def _ahead(self, reader: Reader, peer: Peer, shard: Shard) -> list[Message]:
-        """The writes since a long transfer to the peer began. Sent with each offer, so about once per round."""
+        """Return the writes made since a long transfer to the peer began. They are sent with each offer, so about once
+        per round."""
         since = peer.conversation.ahead.get(shard.name, shard.context)
         peer.conversation.ahead[shard.name] = Context(shard.context)
         rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
@@ -97,17 +100,19 @@ class Pushes:
         return [rows]
 
     def _own_record(self, reader: Reader, shard: Shard) -> list[Message]:
-        """With an offer of `sys`, the record of this member, whole and claiming nothing. Where two processes run under
-        the name, no member pulls from the one whose record was overwritten, so it must send its record unasked."""
+        """Return the record of this member, whole and claiming nothing, to be sent with an offer of `sys`. If two
+        processes run under the name, no member pulls from the one whose record was overwritten. So it must send its
+        record unasked."""
         if shard.name != SYSTEM:
             return []
         row = reader.row(SYSTEM, self._address)
         if row is None:
-            # It could not be read. The member is about to announce itself again.
+            # The record could not be read. The member is about to announce itself again.
             return []
         self._tally.rows_sent += 1
         return [Delta(SYSTEM, {}, (RowCopy(self._address, row),))]
 
     def freshen(self, shard_name: str, origins: list[int], peers: list[Peer]) -> None:
+        """Let writes of these origins wait to be pushed to these peers."""
         for peer in peers:
             peer.conversation.fresh.setdefault(shard_name, set()).update(origins)

@@ -1,8 +1,8 @@
 """A member's report on rows that it refuses: it is logged once per reason when it begins, and once when it ends.
 
-A row that is refused comes again, with each push or round, so a refusal has ended when none has been counted for
-`QUIET_INTERVALS` gossip intervals and the longest pause before a peer is tried again. Rows that do not fit are reported
-by `core/shortage.py`.
+A refused row comes again with each push or round. So a refusal has ended when none has been counted for some time:
+`QUIET_INTERVALS` gossip intervals plus the longest pause before a peer is tried again. Rows that do not fit are
+reported by `core/store/shortage.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gossipkv.core.model.tally import Notice
 from gossipkv.core.options import ReplicaOptions
 
 QUIET_INTERVALS = 10
+"""The number of gossip intervals without a refusal, besides the longest pause, after which it has ended."""
 
 
 class Refusals:
@@ -24,7 +25,7 @@ class Refusals:
         self._quiet_ms = QUIET_INTERVALS * options.gossip_interval_ms + options.retry_ms_max
         self._counted: dict[str, int] = {}
         self._last_ms: dict[str, int] = {}
-        """Per reason for which rows are refused, when a refusal was last counted."""
+        """When a refusal was last counted, per reason for which rows are refused."""
         self._now_ms = now_ms
 
     @property
@@ -33,7 +34,7 @@ class Refusals:
         return tuple(sorted(self._last_ms))
 
     def tick(self, counted: Mapping[str, int], now_ms: int) -> list[Notice]:
-        """Compare the counters with those of the last call; returns the notices."""
+        """Compare the counters with those of the last call; return the notices."""
         if now_ms < self._now_ms:
             self._last_ms = {reason: min(at_ms, now_ms) for reason, at_ms in self._last_ms.items()}
         self._now_ms = now_ms
@@ -57,5 +58,5 @@ _CONSEQUENCE = "this member lacks what it refuses, and asks for it again"
 _OTHER_REMEDY = "finish the upgrade of all members, and see GossipkvRowsRefused in the runbook"
 _REMEDIES = {
     CLOCK_SKEW: "compare the clocks of all members, and set those right that differ (chrony, NTP)",
-    "inconsistent": "see to it that no two processes run on copies of one volume",
+    "inconsistent": "make sure that no two processes run on copies of one volume",
 }

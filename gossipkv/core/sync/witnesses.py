@@ -1,22 +1,25 @@
 """Which proofs of collected tombstones a replica believes.
 
-A proof makes a replica set its data aside (`core/collected.py`), and anyone who reaches the gossip port can invent one.
-No rule short of identities tells an invented proof from that of the only member that remembers a deletion. So a proof
-counts if its bringer is listed under its replica id and it came with an answer from a host that discovery has found.
-The name in a request is not evidence: what a member brings when it asks is asked for at its own address.
+A proof makes a replica set its data aside (`core/model/collected.py`), and anyone who reaches the gossip port can
+invent one. Without identities, no rule can tell an invented proof from that of the only member that remembers a
+deletion. So a proof counts if two conditions hold: its bringer is listed under its replica id, and it came with an
+answer from a host that discovery has found. The name in a request is not evidence. What a member brings in a request is
+asked for at its own address.
 
-By a proof from another host that it does not cover, a replica's data are outdated if another member that answers and is
-ready has said, in an answer of its own, that they are. If discovery has found some members, only they count, whether
-they answer or not. Counterexample to being content with members that cover the marks: the marks name what everyone has
-written so far, and a member that is a few writes behind sets its data aside. This waits until every other listed member
-has answered or failed once, for at most `bootstrap_timeout_ms` after the start.
+*A proof that the replica does not cover, from another host.* It says that the replica's data are outdated. That counts
+if another member that answers and is ready has said the same in an answer of its own. If discovery has found some
+members, only they count, whether they answer or not. Counterexample to accepting confirmation by any member that covers
+the marks: the marks name what has been written so far everywhere. A member that is a few writes behind would set its
+data aside. The decision waits until every other listed member has answered or failed once, for at most
+`bootstrap_timeout_ms` after the start.
 
-A proof that it covers is taken over by a replica if all other listed members are known to cover it too, as they were
-when a collector made it. So a proof that was invented, and was taken over, harms no member that was listed then.
+*A proof that the replica covers, from another host.* When a collector made it, all other listed members were known to
+cover it. So the replica adopts it only if they are known to cover it now. An invented proof that was adopted harms no
+member that was listed then.
 
 What is not believed is judged again with each comparison. Meanwhile no rows are taken from its bringer, and a bringer
-whose proof is sound takes none from here. So an old volume that reaches one member alone, at a host that its discovery
-has not found, goes on with what it has, and says so in the log.
+whose proof is sound takes none from here. An old volume may reach one member alone, at a host that its discovery has
+not found. It then continues with what it has, and logs that.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from gossipkv.core.store.store import Store
 
 
 class Witnesses:
-    """What other members have to say of the proofs of one."""
+    """What the other members say of the proofs of one."""
 
     def __init__(
         self, store: Store, membership: Membership, options: ReplicaOptions, tally: Tally, outbox: Outbox, now_ms: int
@@ -50,13 +53,13 @@ class Witnesses:
         self._outbox = outbox
 
     def tick(self, now_ms: int) -> None:
-        """Advance the time; a clock that is set takes nothing away from the wait."""
+        """Advance the time. A clock that is put forward hardly shortens the wait."""
         self._left_ms -= max(0, min(now_ms - self._ticked_ms, self._wait_ms // 10 + 1))
         self._ticked_ms = now_ms
 
     def convicts(self, shard_name: str, peer: Peer, proofs: Proofs, *, is_found: bool) -> bool:
-        """Whether this replica's data are outdated by proofs that a peer has answered with, from a host that discovery
-        has found or not."""
+        """Return whether this replica's data are outdated by proofs in a peer's answer. `is_found` says whether
+        discovery has found the host that answered."""
         if not self._store.is_outdated(shard_name, proofs) or not self._lists(peer):
             return False
         if is_found:
@@ -74,7 +77,7 @@ class Witnesses:
         )
 
     def adoptable(self, shard_name: str, peer: Peer, proofs: Proofs) -> Proofs:
-        """The proofs that a peer has answered with and that this replica may take over."""
+        """Return the proofs in a peer's answer that this replica may adopt."""
         if not self._lists(peer):
             return ()
         if self._membership.is_vouched(peer):
@@ -89,7 +92,7 @@ class Witnesses:
         return [other for other in self._membership.listed() if other is not peer and other.status != LEFT]
 
     def doubt(self, shard_name: str, peer: Peer) -> None:
-        """A proof by which this replica's data are outdated is not believed."""
+        """Count and log, once per member, that a proof against this replica's data is not believed."""
         self._tally.proofs_refused += 1
         name = peer.member or peer.endpoint
         if name not in self._doubted:

@@ -1,13 +1,13 @@
-"""Fetching the values of rows that are too large for a message.
+"""How the values of rows that are too large for a message are fetched.
 
 A sender names such a row by its outline: dots, timestamps, sizes and digests of its versions, and its context. The
-receiver fetches the values that it does not hold, one fragment per exchange. When it has them all it merges the row, as
-if it had come in one piece. The sender keeps no state: a version never changes, so a fragment may be requested at any
-time, and again. If the row no longer holds the version, the sender answers with the current row. Values that were
-fetched already and are still in it are not fetched again.
+receiver fetches the values that it does not hold, one fragment per exchange. When it has all of them, it merges the row
+as if the row had come in one piece. The sender keeps no state: a version never changes, so a fragment may be requested
+at any time, and again. If the row no longer holds the version, the sender answers with the current row. Values that
+have been fetched and are still in the row are not fetched again.
 
-Until the row is merged, the transfer that named it claims nothing: a pull covers no range, a walk is not finished, a
-read of several members counts no answer, and a hand-over counts no copy.
+Until the row is merged, the transfer that named it claims nothing. A pull covers no range, and a walk is not finished.
+A read of several members counts no answer, and a hand-over counts no copy.
 
 A transfer fetches one row at a time, which bounds the memory that it needs.
 """
@@ -26,35 +26,36 @@ from gossipkv.core.protocol.parcel import Parcel
 from gossipkv.core.store.storage import Reader
 
 DAMAGED = "damaged_value"
-"""The bytes from a peer are not the value that its outline described."""
+"""The reason for refusing a row: the bytes from a peer are not the value that its outline described."""
 
 
 class Fetching:
     """The receiver's side: large rows that a peer has named and that have not been fetched yet.
 
-    After each `want` and `take`, merge what `assembled` returns until it returns None; then `asked` is the next
-    question, or None if nothing is wanted any more.
+    After each `want` and `take`, merge what `assembled` returns until it returns None. Then `asked` is the next
+    question, or None if nothing is wanted any longer.
     """
 
     def __init__(self) -> None:
         self.asked: FetchValue | None = None
         self._wanted: dict[bytes, LargeRow] = {}
         self._named: dict[bytes, Context] = {}
-        """What the peer has said that the rows cover, in all copies of them that it has named."""
+        """What the rows cover according to the peer, over all copies that it has named."""
         self._values: dict[tuple[Dot, int], bytes] = {}
-        """Completely fetched values, by dot and digest."""
+        """The completely fetched values, by dot and digest."""
         self._part = bytearray()
         """The fetched part of the requested value."""
 
     @property
     def is_finished(self) -> bool:
+        """Whether no row is wanted."""
         return not self._wanted
 
     def __len__(self) -> int:
         return len(self._wanted)
 
     def want(self, large: Iterable[LargeRow]) -> None:
-        """Note the rows that a peer has named, replacing those that it named before."""
+        """Add the rows that a peer has named, replacing those that it named before."""
         for row in large:
             self._wanted[row.address] = row
             self._named[row.address] = self._named.get(row.address, Context()).joined(row.context)
@@ -64,7 +65,8 @@ class Fetching:
                 self.asked = None
 
     def assembled(self, reader: Reader, shard: str) -> RowCopy | None:
-        """A complete row. It is no longer wanted: merge it within the same transaction."""
+        """Return a complete row, or None if there is none yet. The row is no longer wanted: merge it within the same
+        transaction."""
         is_amid_a_value = self.asked is not None and bool(self._part)
         if is_amid_a_value or not self._wanted:
             return None
@@ -77,7 +79,7 @@ class Fetching:
         return None
 
     def _fill(self, large: LargeRow, ours: Row | None) -> RowCopy | Outline:
-        """The row, or the first version whose value is missing."""
+        """Return the row, or the first version whose value is missing."""
         held = {version.dot: version.value for version in ours.versions} if ours else {}
         versions = []
         for outline in large.versions:
@@ -100,8 +102,11 @@ class Fetching:
         return RowCopy(large.address, Row(tuple(versions), large.context))
 
     def take(self, part: ValuePart) -> list[RefusedRow] | None:
-        """Note the answer to `asked`; None if it answers something else. If the peer sent a newer row instead of the
-        value, that row is wanted instead. A damaged row is refused, and no longer wanted."""
+        """Note the answer to `asked`, and return the rows that are refused; None if it is no answer to that.
+
+        If the peer sent a newer row instead of the value, that row is wanted instead. A damaged row is refused, and no
+        longer wanted.
+        """
         asked = self.asked
         if asked is None or (part.address, part.dot, part.offset) != (asked.address, asked.dot, asked.offset):
             return None
@@ -126,10 +131,13 @@ class Fetching:
         return []
 
     def refusing(self, refused: Iterable[RefusedRow]) -> list[RefusedRow]:
-        """These rows, when they have been refused, with all that they stand for. Counterexample to what the last copy
-        covers alone: a range is named with a large row of its origin; while the row is fetched the peer merges it with
-        a later one, which is refused here and does not name the origin any more; the range is covered without the row.
-        To be called after each answer, with what was refused of it."""
+        """Return these refused rows with everything that they stand for. Call it after each answer, with what was
+        refused of it.
+
+        Counterexample to returning what the last copy covers alone: a range is named with a large row of its origin.
+        While the row is fetched, the peer merges it with a later one. That one is refused here and no longer names the
+        origin. The range is covered without the row.
+        """
         found = []
         for row in refused:
             named = None if row.address is None else self._named.get(row.address)
@@ -155,7 +163,7 @@ class Fetching:
 
 
 def _asked_of(large: LargeRow, asked: FetchValue) -> Outline | None:
-    """The version of the row that was requested."""
+    """Return the version of the row that was requested; None if the row no longer has it."""
     for outline in large.versions:
         if (outline.dot, outline.digest) == (asked.dot, asked.digest):
             return outline

@@ -1,16 +1,20 @@
-"""Pulls: bringing a replica up to date from a peer's journal.
+"""Pulls: how a replica is brought up to date from a peer's journal.
 
-The puller sends what it covers. The server answers with the current copies of all rows whose journal entries lie above
-that. If they do not fit into one bounded message, they come in parts, each from a cursor in the journal. The server
-keeps no state. The puller keeps the ranges that the *first* part claimed, and covers them only when the last part has
-been taken in. A prefix of the journal would not be safe: a row written at 2 and again at 5 is in the journal only at 5,
-so "through 4" would claim the write at 2 without what superseded it.
+1. The puller sends the context that it covers.
+2. The server answers with the current copies of all rows whose journal entries lie above that. If they do not fit into
+   one bounded message, they come in parts, each from a cursor in the journal.
+3. The puller keeps the ranges that the *first* part claimed. It covers them only when the last part has been taken in.
+
+The server keeps no state.
+
+A prefix of the journal would not be safe. A row written at 2 and again at 5 is in the journal only at 5. So "through 4"
+would claim the write at 2 without what superseded it.
 
 Parts may be read at different times. A row's entry only moves to greater sequences, and each origin is read to its end
 in the transaction of its last part. So a row that moves ahead of the cursor is met further on. Writes of an origin
 after the first part lie above the claimed range.
 
-A large row of a part is fetched before the next part is requested, and nothing is covered before it has been merged.
+A large row of a part is fetched before the next part is requested. Nothing is covered before it has been merged.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from gossipkv.core.store.store import Intake
 from gossipkv.core.transfer.fetch import Fetching
 
 WALK_SHARE = 4
-"""A peer that lacks writes for more than one row in four is told to walk: an interruption does not undo a walk."""
+"""A peer that lacks writes for more than one row in this many is told to walk: an interruption does not undo a walk."""
 
 
 @dataclass(slots=True)
@@ -45,18 +49,20 @@ class Pulling:
     lacking: tuple[LackedRow, ...] = ()
     """Rows that the server lacked when it claimed the ranges, as far as it named them."""
     claim: dict[ReplicaId, Range] | None = None
-    """The ranges to cover, once the last part has come and nothing is being fetched."""
+    """The ranges to cover, once the last part has come; None before that."""
 
     @property
     def is_finished(self) -> bool:
+        """Whether the last part has come and no large row is being fetched."""
         return self.claim is not None and self.fetching.is_finished
 
     def request(self, shard: str, lacking: Context | None = None) -> Pull | FetchValue:
-        """The next question. `lacking`: what the puller may lack of what it covers."""
+        """Return the next question. `lacking` is what the puller may lack of what it covers."""
         return self.fetching.asked or Pull(shard, self.base, self.cursor, lacking or Context())
 
     def take(self, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
-        """Note a part whose rows have been taken in; returns the ranges to cover if it was the last."""
+        """Note a part whose rows have been taken in; return the ranges to cover if it was the last one, otherwise
+        None."""
         if self.ranges is None:
             self.ranges = part.ranges
             self.lacking = part.lacking
@@ -68,7 +74,8 @@ class Pulling:
 def serve(
     reader: Reader, shard: Shard, pull: Pull, part_bytes: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
 ) -> Delta | TooFar:
-    """The part of a pull that begins at its cursor."""
+    """Return the part of a pull that begins at its cursor, or TooFar if the journal cannot serve it or a walk is
+    cheaper."""
     base = pull.context
     origins = shard.context.missing_from(base)
     if any(base.get(origin, 0) < shard.floors.get(origin, 0) for origin in origins):
@@ -82,6 +89,7 @@ def serve(
 
 
 def is_walk_cheaper(shard: Shard, base: Context) -> bool:
+    """Return whether a peer that covers `base` lacks more than one write for every `WALK_SHARE` rows."""
     totals = shard.totals
     return WALK_SHARE * shard.context.excess_over(base) > totals.rows + totals.tombstones
 
@@ -94,7 +102,7 @@ def push(
     part_bytes: int,
     whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX,
 ) -> Delta | None:
-    """What a peer that covers `known` lacks of these origins; None if it does not fit into one message."""
+    """Return what a peer that covers `known` lacks of these origins; None if it does not fit into one message."""
     if any(known.get(origin, 0) < shard.floors.get(origin, 0) for origin in origins):
         return None
     ranges = {origin: Range(known.get(origin, 0), shard.context[origin]) for origin in origins}
@@ -110,7 +118,7 @@ def push(
 def _fill(
     reader: Reader, shard: Shard, parcel: Parcel, ranges: dict[ReplicaId, Range], cursor: Cursor | None
 ) -> Cursor | None:
-    """Add the rows of the ranges, those above `through` included; returns where the parcel was full."""
+    """Add the rows of the ranges, those above `through` included; return where the parcel was full, or None."""
     for origin in sorted(ranges):
         reached = ranges[origin].after
         if cursor is not None and origin <= cursor.origin:

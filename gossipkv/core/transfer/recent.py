@@ -1,8 +1,8 @@
-"""Newest rows first: what a member that was away gets before the bulk of a transfer.
+"""The newest rows first: what a member that was away gets before the bulk of a transfer.
 
 A pull reads the journal from its old end, and a walk follows the order of the fingerprint. So the latest writes would
-arrive late or at a random time. A member that serves clients while it catches up needs them first. So the first answer
-to a pull that takes several parts, or that leads to a walk, holds the newest rows that the puller lacks, taken from the
+arrive late or at a random time. A member that serves clients while it catches up needs them first. If a pull takes
+several parts, or leads to a walk, its first answer holds the newest rows that the puller lacks. They are taken from the
 tails of the journal.
 
 These rows run ahead of the puller's context and claim nothing. A pull still reads the journal from its beginning, and a
@@ -25,13 +25,13 @@ from gossipkv.core.store.storage import Reader
 from gossipkv.core.transfer import pull
 
 SHARE = 4
-"""The newest rows may take one part in this many of a transfer: they are sent again with the bulk."""
+"""The newest rows may take one part in this many of a message: they are sent again with the bulk."""
 
 
 def serve(
     reader: Reader, shard: Shard, asked: Pull, part_bytes: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
 ) -> tuple[Delta | TooFar, ...]:
-    """The answers to a pull; the newest rows come first if the missing rows do not fit into one message."""
+    """Return the answers to a pull. The newest rows come first if the missing rows do not fit into one message."""
     part = pull.serve(reader, shard, asked, part_bytes, whole_row_bytes_max)
     if asked.cursor is not None or (isinstance(part, Delta) and part.cursor is None):
         return (part,)
@@ -47,8 +47,8 @@ def serve(
 def newest(
     reader: Reader, shard: Shard, base: Context, bytes_max: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX
 ) -> Delta | None:
-    """The latest rows written above this context, newest first, up to the limit; a single row may exceed it. None if
-    there are none."""
+    """Return the latest rows written above this context, newest first, up to the limit; None if there are none. A
+    single row may exceed the limit."""
     settled = shard.base.settled
     # Retired replicas have no recent writes.
     origins = [o for o in shard.context.missing_from(base) if shard.context[o] > settled.get(o, 0)]
@@ -69,7 +69,8 @@ def _tail(reader: Reader, shard: Shard, origin: ReplicaId, after: int) -> Iterat
 
 
 def _written(copy: RowCopy) -> int:
-    """The time of the last write. The tombstone of an expiry is stamped just above the expired version."""
+    """Return the time of the last write as a timestamp. The tombstone of an expiry is stamped just above the expired
+    version, so its time of expiry counts."""
     winner = copy.row.winner
     if winner.is_tombstone and winner.expires_ms is not None:
         return max(winner.timestamp, timestamp_at(winner.expires_ms))

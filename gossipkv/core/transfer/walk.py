@@ -1,20 +1,28 @@
-"""Walks: bringing a replica up to date by comparing fingerprints.
+"""Walks: how a replica is brought up to date by comparing fingerprints.
 
-The walker descends the sums of a peer's shard: nodes that differ, then leaves that differ, then rows that differ. It
-does not need the journal. So it serves new members, members that were away for long, and repairs.
+The walker descends the sums of a peer's shard:
 
-Both sums are compared: otherwise the context would claim a missed tombstone. When every differing leaf has been
-visited, the walker covers what the peer covered *at the start*. What the peer learned during the walk may lie in leaves
-visited before. An interrupted walk loses nothing: the next one skips leaves that have become equal.
+1. It compares the sums of 256 nodes, then the sums of the leaves in nodes that differ.
+2. In a leaf that differs, it compares the list of the peer's rows with its own. It fetches a leaf that is empty here as
+   a whole.
+3. It fetches the rows that differ and merges them.
+4. When every differing leaf has been visited, it covers what the peer covered *at the start*. What the peer learned
+   during the walk may lie in leaves visited before.
 
-A walker that is *behind*, because it does not cover the marks of what the peer has collected, may hold rows that were
-deleted for good (`core/collected.py`). What the claim covers and the peer does not hold has been superseded. So the
-walker drops it from its own copy when the peer's copy of the row arrives. It notes the rows in the visited leaves that
-the peer does not list, and drops it from them at the end. If another peer brings a row meanwhile, its leaf is visited
-again. What the walker wrote itself stays.
+A walk does not need the journal. So it serves new members, members that were away for long, and repairs. Both sums are
+compared: otherwise the context would claim a missed tombstone. An interrupted walk loses nothing: the next one skips
+leaves that have become equal.
 
-An audit is a walk over visible sums only, and does not change the context. It finds differences that nothing else would
-notice while contexts keep changing.
+A walker is *behind* if it does not cover the marks of what the peer has collected. It may hold rows that were deleted
+for good (`core/model/collected.py`). What the peer claims to cover and does not hold has been superseded:
+
+- The walker drops that from its own copy of a row when the peer's copy arrives.
+- It notes the rows in the visited leaves that the peer does not list. It drops it from them at the end.
+- If another peer brings a row meanwhile, the row's leaf is visited again.
+- What the walker wrote itself stays.
+
+An audit is a walk over visible sums only, and does not change the context. It finds differences that would go unnoticed
+while contexts keep changing.
 """
 
 from __future__ import annotations
@@ -52,15 +60,16 @@ from gossipkv.core.transfer.fetch import Fetching
 NODES_PER_MESSAGE = 16
 LEAVES_PER_MESSAGE = 4096
 ENTRY_BYTES = 28
-"""Minimum size of a version in a list."""
+"""Minimum bytes of a version in a list."""
 ADDRESS_BYTES_PER_MESSAGE = 256 * 1024
 
 
 Question = WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows
+"""A question of the walker, except for values of large rows."""
 
 
 class WalkFaultError(Exception):
-    """The peer's answer does not match the question."""
+    """The error of an answer that does not match the question."""
 
 
 class Walk:
@@ -70,24 +79,24 @@ class Walk:
         self.shard = shard
         self.is_audit = is_audit
         self.is_repair = is_repair
-        """Contexts were equal and fingerprints were not. Then each listed row that differs is fetched, even if all its
-        versions are known here: the peer's copy may have replaced what this one still holds."""
+        """Whether contexts were equal and fingerprints were not. Then each listed row that differs is fetched, even if
+        all its versions are known here: the peer's copy may have replaced what this one still holds."""
         self.claim: Context | None = None
-        """What the peer covered at the start."""
+        """What the peer covered at the start; None before its answer."""
         self.intake = Intake()
         """The refused rows of the whole walk."""
         self.collected = NOTHING_COLLECTED
-        """As the peer had it at the start."""
+        """What the peer had collected at the start."""
         self.lacking: tuple[LackedRow, ...] = ()
         """Rows that the peer lacked at the start."""
         self.is_behind = False
         """Whether the walker did not cover, at the start, the marks of what the peer had collected."""
         self.emptied: list[int] = []
-        """If the walker is behind: leaves in which the peer holds nothing and the walker does."""
+        """Leaves in which the peer holds nothing and the walker does; only if the walker is behind."""
         self.absent: set[bytes] = set()
-        """If it is behind: rows of the walker that the peer has not listed beside others."""
+        """Rows of the walker that the peer has not listed beside others; only if the walker is behind."""
         self._arrived: set[int] = set()
-        """If it is behind: leaves into which others have brought what the claim covers."""
+        """Leaves into which other peers have brought what the claim covers; only if the walker is behind."""
         self.rows_received = 0
         self.nodes_left = 0
         self._nodes: list[int] = []
@@ -101,18 +110,18 @@ class Walk:
 
     @property
     def is_finished(self) -> bool:
+        """Whether every differing leaf has been visited and every large row fetched."""
         is_all_asked = not (self._nodes or self._to_list or self._to_fetch or self._rows or self._arrived)
         return self.claim is not None and is_all_asked and self.fetching.is_finished
 
     def seal(self) -> Context:
-        """What the walker covers after the walk: nothing more than before if a row was refused. That row may have
-        superseded a write of any origin, because rows lose the context entries that every member covers.
-        """
+        """Return what the walker covers after the walk; nothing more than before if a row was refused. That row may
+        have superseded a write of any origin, because rows lose the context entries that every member covers."""
         assert self.claim is not None, "a finished walk has a claim"
         return Context() if self.intake.refused else self.claim
 
     def request(self) -> Question | FetchValue:
-        """The next question; it may be repeated after a failure."""
+        """Return the next question; it may be repeated after a failure."""
         if self.fetching.asked is not None:
             return self.fetching.asked
         asked: Question
@@ -133,7 +142,7 @@ class Walk:
         return asked
 
     def _rows_to_ask(self) -> tuple[bytes, ...]:
-        """As many of the rows as one question names."""
+        """Return as many of the rows as one question names."""
         asked, room = [], ADDRESS_BYTES_PER_MESSAGE
         for address in self._rows:
             room -= len(address) + 3
@@ -143,13 +152,14 @@ class Walk:
         return tuple(asked)
 
     def _answered(self, *kinds: type) -> Question:
-        """The question that an answer is for; there is one answer to each."""
+        """Return the question that an answer is for; each question has one answer. Raises WalkFaultError."""
         asked, self._asked = self._asked, None
         if asked is None or not isinstance(asked, kinds):
             raise WalkFaultError("an answer that was not asked for")
         return asked
 
     def take_root(self, shard: Shard, root: WalkRoot) -> None:
+        """Compare the sums of all nodes. Raises WalkFaultError if they were not asked for."""
         self._answered(WalkBegin)
         self.claim = root.context
         self.collected = root.collected
@@ -160,6 +170,7 @@ class Walk:
         self.nodes_left = len(self._nodes)
 
     def take_sums(self, shard: Shard, answer: WalkSums) -> None:
+        """Compare the sums of leaves. Raises WalkFaultError if they are not those asked for."""
         if self._answered(WalkNodes) != WalkNodes(self.shard, answer.nodes):
             raise WalkFaultError("the sums of other nodes than those asked for")
         for place, node in enumerate(answer.nodes):
@@ -172,7 +183,7 @@ class Walk:
         self.nodes_left = len(self._nodes)
 
     def _differ(self, theirs: Pair, ours: Pair) -> bool:
-        """Whether the sums differ; an audit compares visible versions alone."""
+        """Return whether the sums differ; an audit compares visible versions alone."""
         return theirs[0] != ours[0] if self.is_audit else theirs != ours
 
     def _visit(self, leaf: int, ours: Pair, theirs: Pair) -> None:
@@ -187,6 +198,8 @@ class Walk:
             self._to_list.append(leaf)
 
     def take_entries(self, reader: Reader, answer: WalkEntries) -> None:
+        """Compare listed rows with those held here. Raises WalkFaultError if the list was not asked for or makes no
+        progress."""
         asked = self._answered(WalkList)
         assert isinstance(asked, WalkList), "it has been checked"
         if self.is_behind:
@@ -206,7 +219,7 @@ class Walk:
 
     @property
     def authority(self) -> Authority | None:
-        """The peer, if the walker is behind it."""
+        """The peer, if the walker is behind it; otherwise None."""
         if not self.is_behind or self.claim is None:
             return None
         return Authority(self.claim, frozenset([lacked.address for lacked in self.lacking]))
@@ -226,14 +239,15 @@ class Walk:
                     self.absent.add(address)
 
     def note_arrivals(self, changed: Iterable[RowCopy]) -> None:
-        """Rows have changed that this walk has not brought. What the claim covers of them may have been superseded."""
+        """Note rows that changed, but not through this walk. What the claim covers of them may have been superseded."""
         if self.is_behind:
             for address, row in changed:
                 if any(self._claims(version.dot) for version in row.versions):
                     self._arrived.add(leaf_of(address))
 
     def take_rows(self, answer: WalkRows, intake: Intake) -> None:
-        """Note rows that have been taken in, and a large one to be fetched."""
+        """Note rows that have been taken in, and a large one to be fetched. Raises WalkFaultError if they were not
+        asked for or make no progress."""
         self.fetching.want(answer.large)
         self.intake.refused += intake.refused
         self.rows_received += len(answer.rows) + len(answer.large)
@@ -247,7 +261,7 @@ class Walk:
             del self._rows[:served]
 
     def _proceed(self, leaves: list[int], asked: int, resume: Position | None) -> None:
-        """Drop the leaves that were served from the list of those to visit."""
+        """Remove the leaves that were served from the list of those to visit."""
         if resume is None:
             del leaves[:asked]
             self._after = b""
@@ -259,8 +273,8 @@ class Walk:
 
 
 def _is_known(address: bytes, row: Row, theirs: LeafVersion) -> bool:
-    """Whether the row has the version or has replaced it. A dot names one write, unless two processes ran on copies of
-    one volume: then what the dot names here must be what it names there."""
+    """Return whether the row has the version or has replaced it. A dot names one write, unless two processes ran on
+    copies of one volume. So the contents under the dot must be equal too."""
     for version in row.versions:
         if version.dot == theirs.dot:
             return term_of(address, version) == theirs.term
@@ -277,7 +291,7 @@ def serve(
     """Answer a walker from the current state."""
     match question:
         case WalkBegin():
-            # What stood in rows that cannot be read is covered and not listed: no one may conclude from that.
+            # Rows that cannot be read are covered and not listed. Without proofs, no walker takes them for superseded.
             collected = shard.collected._replace(proofs=()) if shard.quarantined else shard.collected
             return WalkRoot(
                 shard.name,
@@ -319,7 +333,7 @@ def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, p
 def _visit_leaves(
     reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, add: Callable[[bytes, Row], bool]
 ) -> Position | None:
-    """Pass each row of the leaves to `add` until it has no room; returns where that was."""
+    """Pass each row of the leaves to `add` until it has no room; return where that was, or None at the end."""
     for place, leaf in enumerate(leaves):
         start = after if place == 0 else b""
         for address, row in _leaf_rows(reader, shard, leaf, start):

@@ -1,1 +1,1 @@
-"""The work that nobody asks for: expiry, collection of tombstones, and replicas that come and go."""
+"""The work that no input asks for: expiry, collection of tombstones, and replicas that come and go."""

@@ -7,22 +7,23 @@ members with equal contexts might differ in it.
 
 So a member adopts such a write: it writes the same version again under a dot of its own, ranked just above the old one.
 From then on the ordinary ranges bring it to every member. The row keeps the old entry in its context until every member
-covers the new version, because the entry decides merges with copies that still hold the old one. Then each member drops
-the entry.
+covers the new version. The entry decides merges with copies that still hold the old version. Then each member drops the
+entry.
 
 Adopting is always safe. If the origin comes back with its disk, the rest of its range arrives, and the adopted version
 supersedes the old one there too. If two members adopt the same write, there are two versions of one value: the later
 one wins, or both stay as siblings until the next write.
 
 An origin is gone if it has been a member and no record names it any longer. A row may also name an origin that no
-member has heard of, because a client read it at a member that was alone. Such an entry is kept: the origin may still
+member has heard of, because a client read it at a member that was alone. Such an entry is kept. The origin may still
 appear, and what a writer has replaced must not come back with it.
 
-No other member has the rest only if no listed member covers it, and each has reported what it covers since this process
-began. Counterexample: a newcomer has taken a row from an old volume that has stopped since. The others, which are down,
-know that the row was deleted. If it were adopted, it would be a new write when they return.
+Two conditions show that no other member has the rest: no listed member covers it, and each has reported what it covers
+since this process began. Counterexample to the first alone: a newcomer has taken a row from an old volume that has
+stopped since. The others, which are down, know that the row was deleted. If it is adopted, it is a new write when they
+return.
 
-Members take turns in the order of their names: each waits one message lifetime longer than the one before, in time that
+Members take turns in the order of their names. Each waits one message lifetime longer than the one before, in time that
 it has spent running.
 """
 
@@ -43,7 +44,7 @@ from gossipkv.core.upkeep.collection import TICK_MS_MAX
 ROWS_PER_LOOK = 200
 """Maximum number of rows of one origin that are adopted, or freed of an entry, at a time."""
 LOOKS_PER_LIFE = 4
-"""Number of checks per message lifetime."""
+"""The number of checks per message lifetime."""
 
 
 class Adopter:
@@ -56,13 +57,13 @@ class Adopter:
         self._life_ms = options.message_life_ms
         self._ticked_ms: int | None = None
         self._running_ms = 0
-        """Time spent running since the last look."""
+        """The time spent running since the last look."""
         self._ahead_ms: dict[tuple[str, ReplicaId], int] = {}
-        """By shard and origin that is gone, how long rows have been running ahead."""
+        """The time for which rows have been running ahead, by shard and origin that is gone."""
         self._outbox = outbox
 
     def tick(self, transaction: Transaction, now_ms: int) -> list[str]:
-        """Advance the time; returns the shards in which writes were adopted."""
+        """Advance the time; return the shards in which writes were adopted."""
         ticked_ms, self._ticked_ms = self._ticked_ms, now_ms
         if ticked_ms is not None:
             self._running_ms += max(0, min(now_ms - ticked_ms, TICK_MS_MAX, self._life_ms // LOOKS_PER_LIFE))
@@ -72,7 +73,7 @@ class Adopter:
         return [name for name in self._store.shards if self._look(transaction, name, elapsed_ms)]
 
     def _look(self, transaction: Transaction, name: str, elapsed_ms: int) -> bool:
-        """Whether anything of the shard has been adopted."""
+        """Return whether anything of the shard has been adopted."""
         shard = self._store.shards[name]
         present = {self._store.replica, *self._membership.replicas()}
         heads = transaction.journal_heads(name)
@@ -86,11 +87,11 @@ class Adopter:
         return any(adopted)
 
     def _turn(self) -> int:
-        """The number of living members whose turn comes before this one's."""
+        """Return the number of living members whose turn comes before this one's."""
         return sum(peer.is_living and (peer.member or "") < self._member for peer in self._membership.members())
 
     def _settle(self, transaction: Transaction, shard: Shard, origin: ReplicaId, is_due: bool) -> bool:
-        """Adopt rows that run ahead of an origin, and drop entries that nothing depends on any longer. Returns whether
+        """Adopt rows that run ahead of an origin, and drop entries that nothing depends on any longer; return whether
         anything was adopted."""
         entries = transaction.journal(shard.name, origin, shard.context.get(origin, 0))
         addresses = [entry.address for entry, _ in zip(entries, range(ROWS_PER_LOOK), strict=False)]
@@ -110,9 +111,9 @@ class Adopter:
         return adopted > 0
 
     def _is_everywhere(self, shard: Shard, row: Row) -> bool:
-        """Whether every member covers the versions of the row, and so holds them or something later. Rows of `usr` may
-        be at members that are not listed here yet. So only what a member covered while it knew of no other member
-        counts."""
+        """Return whether every member covers the versions of the row, and so holds them or something later. Rows of
+        `usr` may be at members that are not listed here yet. So only what a member covered while it knew of no other
+        member counts."""
         peers = self._membership.listed()
         if shard.name == USER:
             others = [peer.conversation.covered for peer in peers]
@@ -121,7 +122,8 @@ class Adopter:
         return all(context.covers(version.dot) for context in (shard.context, *others) for version in row.versions)
 
     def _is_covered_by_another(self, shard: Shard, origin: ReplicaId) -> bool:
-        """Whether a present member covers more of the origin's writes, or may, so that a range can still come."""
+        """Return whether a present member covers more of the origin's writes, or may, so that a range can still
+        come."""
         covered = shard.context.get(origin, 0)
         return any(
             peer.conversation.contexts[shard.name].get(origin, 0) > covered

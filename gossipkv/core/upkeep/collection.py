@@ -1,21 +1,23 @@
-"""When tombstones go, and who keeps them from going.
+"""Collects tombstones: decides when one may be forgotten, and which members prevent that.
 
-A tombstone may go when every listed member covers every write in the row's context: then none of them holds an older
-version any more, and none will accept one. Members that are down count, and those that have left, until they are
-forgotten. Two waits are added:
+A tombstone may go when every listed member covers every write in the row's context. Then none of them holds an older
+version, and none will accept one. Members that are down count, and so do those that have left, until they are
+forgotten. Three conditions are added:
 
-- A member that holds rows ahead of its context vouches for nothing. Counterexample: a replica hands a row over and is
-  lost; a member alone deletes the row unseen, in ignorance of it, and all listed members cover the delete. Were the
-  tombstone collected, the row would come back when it is adopted.
-- A message that was sent before its sender covered the tombstone may still be under way. So a context counts as
-  *settled* once it has been stable for the longest life of a message, in time that this member has spent running: what
-  lay in its inbox while it was paused has been taken in by then.
-- A minimum age, above the clock skew allowed, so that a member that writes the row again does so at a later time. The
-  age is for readers of timestamps; the store sees to it that a new version outranks the tombstone.
+- *A member that holds rows ahead of its context vouches for nothing.* Counterexample: a replica hands a row over and is
+  lost. A member that does not have the row deletes it, and all listed members cover the delete. If the tombstone is
+  collected, the row comes back when it is adopted.
+- *A wait for messages under way.* A message may have been sent before its sender covered the tombstone. So a context
+  counts as *settled* once it has been stable for the longest life of a message. Only time that this member has spent
+  running counts. So messages that lay in its inbox while it was paused have been taken in by then.
+- *A minimum age*, above the clock skew allowed. So a member that writes the row again does so at a later time. The age
+  is for readers of timestamps; the store itself makes a new version outrank the tombstone.
 
-A sweep goes over the index of tombstones, at most `ROWS_PER_TICK` rows per tick, when more has settled. Only the users'
-shard is swept. The tombstones of members and tables are few, and a proof about all members must not rest on a list of
-them that is being collected itself.
+When more has settled, a sweep goes over the index of tombstones, at most `ROWS_PER_TICK` rows per tick. Only the users'
+shard is swept. Tombstones of members and tables are few. And a proof about all members must not rest on a list of
+members that is itself being collected.
+
+Collecting leaves a proof; `core/model/collected.py` says what it is for.
 """
 
 from __future__ import annotations
@@ -30,18 +32,20 @@ from gossipkv.core.store.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Re
 from gossipkv.core.store.store import Store
 
 ROWS_PER_TICK = 500
+"""Maximum number of rows that one tick examines."""
 BLOCKERS_MAX = 20
-"""How many members whose records are refused are named at most."""
+"""Maximum number of members with refused records that are named."""
 TICK_MS_MAX = 1_000
-"""The most that passes between two ticks of a member that runs."""
+"""Maximum time between two ticks that counts as spent running."""
 
 
 class Collector:
-    """Of one replica, for the users' shard."""
+    """The collection of one replica, for the users' shard."""
 
     def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
         self.blocked: Context | None = None
-        """What not every member covers of the oldest tombstone that is old enough; None where there is none."""
+        """The context of the oldest tombstone that is old enough and that not every member covers; None if there is
+        none."""
         self._store = store
         self._membership = membership
         self._member = options.member
@@ -50,23 +54,25 @@ class Collector:
         self._settled = Context()
         self._listed: frozenset[ReplicaId] = frozenset()
         self._known: frozenset[ReplicaId] = frozenset()
-        """The replicas that were listed, and all heard of, when that was last found out."""
+        """All replicas heard of when `_listed` was last determined."""
         self._settling = Context()
         self._settling_for_ms = 0
         self._ticked_ms: int | None = None
         self._swept: Deadline | None = None
-        """Where the sweep under way has come to; None between two sweeps."""
+        """The place that the sweep under way has reached; None between two sweeps."""
 
     def tick(self, transaction: Transaction, now_ms: int, rows_max: int = ROWS_PER_TICK) -> None:
-        """Let time pass, and sweep on."""
+        """Advance the time, and continue the sweep."""
         self._settle(transaction, now_ms)
         if self._swept is not None:
             self._sweep(transaction, now_ms, min(rows_max, ROWS_PER_TICK))
 
     def blockers(self) -> list[str]:
-        """The members that are not known to cover the oldest tombstone that is old enough, by name. If it runs ahead of
-        what is covered here, those that alone can tell what came before. While records of members are refused, these:
-        nothing is collected then."""
+        """Return the names of the members that are not known to cover the oldest tombstone that is old enough.
+
+        If the tombstone runs ahead of what is covered here, these are the members that alone can send what came before.
+        While records of members are refused, nothing is collected, and these are the members with such records.
+        """
         if not self._membership.lists_all:
             return sorted(self._membership.refused)[:BLOCKERS_MAX]
         if self.blocked is None:
@@ -87,8 +93,8 @@ class Collector:
         if self._settling_for_ms >= self._message_life_ms:
             stable = Context() if self._store.shards[USER].is_ahead(reader) else self._stable()
             self._settled, self._settling = self._settling.met(stable), stable
-            # A process that speaks and is not listed, because another of its name is or because its record was deleted
-            # before it announced itself again, has not been waited for: its data must not be judged by that.
+            # A process may speak without being listed: another of its name is listed, or its record was deleted and it
+            # has not announced itself again yet. Nothing has waited for such a process, so its data must not be judged.
             self._known = frozenset(self._store.shards[SYSTEM].context).difference(self._membership.unlisted())
             listed = [peer.record.replica for peer in self._membership.listed() if peer.record is not None]
             self._listed = frozenset([self._store.replica, *listed])
@@ -99,8 +105,8 @@ class Collector:
                 self.blocked = None
 
     def _raise_marks(self) -> None:
-        """Let the marks cover what is left out of contexts, so that it can be left out of marks. All listed members
-        cover it, so the proof is that of a collection."""
+        """Let the marks cover what contexts omit, so that marks can omit it too. All listed members cover it, so the
+        proof is that of a collection."""
         shard = self._store.shards[USER]
         retired = shard.base.settled
         is_needed = any(not proof.marks.covers_all(retired) for proof in shard.collected.proofs)
@@ -108,7 +114,7 @@ class Collector:
             shard.note_collection(Proof(Context(retired), self._listed, self._known), 0, self._settled)
 
     def _stable(self) -> Context:
-        """What all listed members cover."""
+        """Return what all listed members cover; empty while this replica lacks rows."""
         if self._store.shards[USER].lacking:
             return Context()
         stable = Context(self._store.shards[USER].context)
@@ -142,8 +148,11 @@ class Collector:
             shard.inherit((), self._store.replica)
 
     def _frees(self, transaction: Transaction, address: bytes, row: Row) -> bool:
-        """Drop the entries of origins that are gone from a tombstone that every listed member covers, if these alone
-        keep it. Adoption does so where the journal names the row; of two rows that bore one dot it names one."""
+        """Drop the entries of origins that are gone from a tombstone that every listed member covers, if only these
+        keep it. Return whether it did.
+
+        Adoption does the same for the rows that the journal names. Of two rows with one dot, the journal names one.
+        """
         if not all(self._settled.covers(version.dot) for version in row.versions):
             return False
         shard = self._store.shards[USER]

@@ -18,6 +18,7 @@ from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE, Transaction
 from gossipkv.core.store.store import Store
 
 ROWS_PER_TICK = 500
+"""Maximum number of rows that one tick examines."""
 
 
 class Expirer:
@@ -30,7 +31,7 @@ class Expirer:
         self._reached = FIRST_DEADLINE
 
     def tick(self, transaction: Transaction, now_ms: int, rows_max: int = ROWS_PER_TICK) -> int:
-        """Expire the due rows that this replica is responsible for; returns their number."""
+        """Expire the due rows that this replica is responsible for; return their number."""
         rows_max = min(rows_max, ROWS_PER_TICK)
         due = []
         for entry in transaction.deadlines(USER, EXPIRIES, self._reached, now_ms):
@@ -55,7 +56,7 @@ class Expirer:
 
 
 def _origins(row: Row, now_ms: int) -> set[ReplicaId]:
-    """The replicas that wrote the expired versions."""
+    """Return the replicas that wrote the expired versions."""
     return {
         version.dot.replica
         for version in row.versions

@@ -1,31 +1,31 @@
 """Stamps writes again that were made while this member's clock was too far ahead.
 
-Other members refuse such a write until their clocks are within `clock_skew_ms_max` of its timestamp, and cover no later
-write of this replica either. So once the clock is right, this member writes the same versions again, under new dots and
-with timestamps of the present.
+Other members refuse such a write until their clocks are within `clock_skew_ms_max` of its timestamp. Until then they
+cover no later write of this replica either. So once the clock is right, this member writes the same versions again,
+under new dots and with timestamps of the present.
 
-A write may be stamped again only if no other member holds it. Counterexample: b's clock was ahead as well, so b has
-taken in v, a's write, stamped at noon. It is ten o'clock. a stamps v again, at ten, and acknowledges w, which replaces
-it, at half past ten. When b's copy of v reaches a, v outranks w, and the acknowledged write w is lost.
+*Only writes that no other member holds.* Counterexample: b's clock was ahead as well, so b has taken in v, a's write,
+stamped at noon. It is ten o'clock. a stamps v again, at ten. At half past ten it acknowledges w, which replaces v. When
+b's copy of v reaches a, v outranks w, and the acknowledged write w is lost. Writes that another member holds wait until
+real time has caught up.
 
-The new timestamp must exceed those of the versions that the write has replaced. Counterexample: c holds u, stamped
-five minutes ahead, which a had read and replaced by v. Stamped with the present, v would lose against u at c.
+*Above what the write has replaced.* Counterexample: c holds u, stamped five minutes ahead, which a had read and
+replaced by v. Stamped with the present, v would lose against u at c.
 
-So each member that is listed, or alive, is asked for the row. Once all have answered that they hold neither the write
-nor what superseded it, the new timestamp is above every version of the row that any of them holds. The order of the
-writes to a row thus stays as it was: v outranked each of them before. Several such writes in one row keep their order
-among each other. As long as a member does not answer, nothing is stamped again: it may hold the write.
-Nor while the record of any is refused here, which that of a member is whose clock was ahead as well. Writes that
-another member holds wait until real time has caught up.
+So each member that is listed or alive is asked for the row. The write is stamped again once all have answered that they
+hold neither the write nor what superseded it. The new timestamp is above every version of the row that any of them
+holds. So the order of the writes to a row stays as it was: v outranked each of them before. Several such writes in one
+row keep their order among each other. While a member does not answer, nothing is stamped again: it may hold the write.
+While a record is refused here, nothing is stamped again either: the clock of that member may have been ahead as well.
 
-A write that may be about to be accepted is left alone: its timestamp must exceed every clock compared by the limit and
-by the longest life of a message, in which a copy sent earlier may still arrive. What remains is a member whose clock
-jumps ahead past that just then, while such a copy is on its way to it. Its copy of v comes back, and outranks later
-writes until its time has come.
+*No write that may soon be accepted.* Its timestamp must exceed every clock compared, plus the limit, plus the longest
+life of a message. A copy sent earlier may still arrive within that life. One case remains: while such a copy is on its
+way, the receiver's clock jumps past the timestamp. Its copy of v comes back, and outranks later writes until its time
+has come.
 
-Only writes above what any peer is known to cover are looked at, because a peer that covers a write holds it. In a
-member whose clock was right, these are the few on their way. The time of expiry is moved with the timestamp, because
-the clock that it was computed by was as far ahead.
+Only writes above what any peer is known to cover are examined, because a peer that covers a write holds it. At a member
+whose clock was right, these are the few on their way. The time of expiry is moved with the timestamp, because it was
+computed with the same wrong clock.
 """
 
 from __future__ import annotations
@@ -73,17 +73,18 @@ class Inquiry:
     dots: dict[bytes, frozenset[Dot]]
     """Per address, the versions to be stamped again, in the order of their timestamps."""
     contexts: dict[bytes, Context]
-    """What the rows covered when the question was asked."""
+    """What each row covered when the question was asked."""
     asked_ms: int
     answered: dict[str, ReplicaId] = field(default_factory=dict)
+    """The replica that has answered, by member."""
     held: set[bytes] = field(default_factory=set)
     """Rows that another member holds, or may hold."""
     above: dict[bytes, int] = field(default_factory=dict)
-    """The greatest timestamp of what others hold in a row."""
+    """The greatest timestamp of what others hold in a row, by address."""
 
 
 class Asking(NamedTuple):
-    """One exchange."""
+    """An exchange in which one peer is asked."""
 
     peer: Peer
     replica: ReplicaId
@@ -114,13 +115,13 @@ class Restamper:
         self._life_ms = options.message_life_ms
         self._may_exchange = may_exchange
         self._inquiries: dict[str, Inquiry] = {}
-        """The one under way per shard."""
+        """The inquiry under way, per shard."""
         self._reached: dict[str, int] = {}
-        """Per shard, the sequence that the last look came to."""
+        """The sequence that the last look has reached, per shard."""
         self._due: list[Asking] = []
 
     def tick(self, transaction: Transaction, now_ms: int, *, is_round: bool) -> list[str]:
-        """Continue; returns the shards in which rows were written. Looks for writes once per round."""
+        """Continue; return the shards in which rows were written. Looks for writes once per round."""
         if self._clocks.is_off:
             self._inquiries.clear()
             return []
@@ -146,7 +147,8 @@ class Restamper:
     # What to ask for
 
     def _look(self, reader: Reader, shard: Shard, now_ms: int) -> Inquiry | None:
-        """Begin an inquiry about writes that no peer covers and that are stamped too far ahead, if there are any."""
+        """Begin an inquiry about writes that no peer covers and that are stamped too far ahead; return None if there
+        are none."""
         peers = self._membership.present()
         if not peers or not self._membership.lists_all or not shard.tells_all or shard.lacking:
             return None
@@ -172,7 +174,8 @@ class Restamper:
         return inquiry
 
     def _acceptable_ms(self, peers: Sequence[Peer], now_ms: int) -> int | None:
-        """The latest time of a timestamp that any peer may be about to accept; None while not all clocks are known."""
+        """Return the latest time of a timestamp that any peer may be about to accept; None while not all clocks are
+        known."""
         compared = [self._clocks.compared(peer.member or "") for peer in peers]
         if not all(compared):
             return None
@@ -183,8 +186,8 @@ class Restamper:
         return frozenset(version.dot for version in row.versions if milliseconds(version.timestamp) > latest_ms)
 
     def _is_to_be_stamped(self, row: Row, latest_ms: int) -> bool:
-        """Whether versions are too far ahead, and all of them are this replica's. What another one wrote is held by
-        it, or was lost with it and is adopted."""
+        """Return whether versions are too far ahead, and all of them are this replica's. A version of another replica
+        is held by that replica, or was lost with it and is adopted."""
         ahead = self._dots_ahead(row, latest_ms)
         return bool(ahead) and all(dot.replica == self._store.replica for dot in ahead)
 
@@ -206,7 +209,7 @@ class Restamper:
                 self._due.append(Asking(peer, peer.replica, inquiry))
 
     def compose(self) -> list[Outgoing]:
-        """The exchanges to begin."""
+        """Return the exchanges to begin."""
         due, self._due = self._due, []
         return [
             Outgoing(self, asking, asking.peer.endpoint, (WalkFetchRows(inquiry.shard, tuple(inquiry.dots)),))
@@ -215,16 +218,16 @@ class Restamper:
         ]
 
     def began(self, asking: Asking, exchange: int) -> None:
-        """The question has been sent."""
+        """Do nothing: a question needs no note of its exchange."""
 
     def answered(self, asking: Asking, envelope: Envelope) -> None:
-        """Take the answer to a question."""
+        """Take the answer to a question. An answer of another process or replica does not count."""
         peer, replica, inquiry = asking
         if (envelope.member, envelope.replica) != (peer.member, replica):
             return
         for message in envelope.messages:
             if isinstance(message, Delta) and message.shard == inquiry.shard:
-                # The peer lacks these rows: what it would answer is not known.
+                # The peer lacks these rows, so it cannot say whether it would hold the write.
                 inquiry.held.update(row.address for row in message.lacking)
         for message in envelope.messages:
             if isinstance(message, WalkRows) and message.shard == inquiry.shard:
@@ -250,25 +253,25 @@ class Restamper:
         if any(row.address is None for row in answer.refused):
             inquiry.held.update(inquiry.dots)
         if answer.resume is not None:
-            # The rest did not fit. It is asked for with the next inquiry.
+            # The rest did not fit. The next inquiry asks for it.
             inquiry.held.update(list(inquiry.dots)[answer.resume.place :])
 
     def failed(self, asking: Asking, reason: str, now_ms: int, *, was_answered: bool) -> None:
-        """The question has failed: the peer is asked again."""
+        """Note that a question has failed, so that the peer is asked again."""
 
     def forget(self, asking: Asking) -> None:
-        """The question is not under way."""
+        """Do nothing: `forget_batch` drops the inquiry of the question."""
 
     def forget_batch(self) -> None:
-        """The batch was not committed."""
+        """Drop every inquiry, because the batch was not committed."""
         self._due.clear()
         self._inquiries.clear()
 
-    # What was found out
+    # Conclusions
 
     def _conclude(self, transaction: Transaction, shard: Shard, inquiry: Inquiry, now_ms: int) -> bool:
-        """Stamp the rows again that no other member holds, in the order of their timestamps; returns whether there
-        were any."""
+        """Stamp the rows again that no other member holds, in the order of their timestamps; return whether there were
+        any."""
         latest_ms = self._acceptable_ms(self._membership.present(), now_ms)
         if latest_ms is None:
             return False

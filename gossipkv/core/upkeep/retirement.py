@@ -1,19 +1,23 @@
 """Decides when a replica is retired, and by which member.
 
-A replica may be retired when no member record names it, every listed member covers the same of its writes in both
-shards, and this member holds none of its writes beyond that. A member that sends messages and has no record yet counts
-as listed while it is alive. The replica must have been gone for the minimum age of a tombstone, in time that this
-member has spent running. So a watch that was interrupted for less than that is sent what it missed, and is not reset.
-Members that are replaced in the meantime only delay the time at which all cover the writes.
+A replica may be retired when all of this holds:
 
-The member that has run the longest writes the rows, a bounded number of replicas at a time, while all members are
-alive, and no address that discovery found has failed to answer. Counterexample: c lists a alone, and an operator has it
-forget a; b, which is at an address that c has not reached, has not heard of that, and takes rows from a; c retires a,
-and the rows that it writes then do not say what they have replaced of a's.
+- No member record names it. A member that sends messages and has no record yet counts as listed while it is alive.
+- Every listed member covers the same of its writes in both shards, and this member holds none of its writes beyond
+  that.
+- It has been gone for the minimum age of a tombstone, in time that this member has spent running. So a watch that was
+  interrupted for less than that is sent what it missed, and is not reset. If members are replaced meanwhile, it only
+  takes longer until all cover the writes.
+
+The member that has run the longest writes the rows, a bounded number of replicas at a time. It does so while all
+members are alive and every discovered address has answered. Counterexample to ignoring a silent address: c lists only
+a, and an operator has it forget a. b is at an address that c has not reached. b has not heard of that, and takes rows
+from a. c retires a. The rows that c writes then do not say what they have replaced of a's.
 
 It is always safe to omit what a member covers itself. But a member that has collected tombstones raises its marks to
-what it omits, and marks fence old volumes. So "every listed member" is proved as for tombstones (`core/collection.py`):
-by what the members have vouched for, which takes into account all members that may hold rows.
+what it omits, and marks fence old volumes. So "every listed member" is proved as for tombstones
+(`core/upkeep/collection.py`): by what the members have vouched for. That takes into account all members that may hold
+rows.
 """
 
 from __future__ import annotations
@@ -28,12 +32,13 @@ from gossipkv.core.store.storage import Reader, Transaction
 from gossipkv.core.store.store import Store
 
 REPLICAS_PER_LOOK = 100
+"""Maximum number of replicas that one tick retires."""
 LOOK_MS_MAX = 10_000
 """Maximum time between two checks that counts as spent running."""
 
 
 class Retirer:
-    """The retirement of replicas, as one replica does it."""
+    """The retirement of replicas by one replica."""
 
     def __init__(self, store: Store, membership: Membership, options: ReplicaOptions) -> None:
         self._store = store
@@ -47,7 +52,7 @@ class Retirer:
         """The last write of each replica that is gone, and since when it has been the last, in time spent running."""
 
     def tick(self, transaction: Transaction, incarnation: int, now_ms: int) -> int:
-        """Retire the replicas that are due; returns their number."""
+        """Retire the replicas that are due; return their number."""
         looked_ms = self._looked_ms
         if looked_ms is not None and looked_ms <= now_ms < looked_ms + self._look_ms:
             return 0
@@ -107,8 +112,8 @@ class Retirer:
         )
 
     def _is_its_turn(self, incarnation: int) -> bool:
-        """Whether all members are alive and this one has run the longest. So only one member writes at a time, even in
-        a partition."""
+        """Return whether all members are alive and this one has run the longest. So only one member writes at a time,
+        even in a partition."""
         if self._membership.has_unknown_contacts or not self._membership.lists_all:
             return False
         started = incarnation, self._member
@@ -120,7 +125,7 @@ class Retirer:
 
 
 def _runs_ahead(reader: Reader, retirement: Retirement) -> bool:
-    """Whether rows hold later writes of the replica."""
+    """Return whether rows hold later writes of the replica."""
     return any(
         next(reader.journal(name, retirement.replica, sequence), None) is not None
         for name, sequence in retirement.sequences.items()

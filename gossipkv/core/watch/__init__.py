@@ -1,1 +1,1 @@
-"""The watches: what watchers of rows are sent, and the position from which they resume."""
+"""Watches: what the watchers of rows are sent, and the position from which they resume."""

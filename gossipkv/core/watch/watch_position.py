@@ -1,8 +1,9 @@
 """The position of a watcher, and its text form: the id of an event.
 
-A position is a context and some dots. Every write that the context covers has been sent, or superseded by one that has.
-The dots name versions above the context that have been sent. They are needed for rows that run ahead of the context:
-briefly while writes arrive, and permanently if an origin is gone and no member has all of its writes.
+A position is a context and some dots. Every write that the context covers has been sent, or has been superseded by one
+that was sent. The dots name versions above the context that have been sent. They are needed for rows that run ahead of
+the context. That is so briefly while writes arrive, and permanently if an origin is gone and no member has all of its
+writes.
 
 The id encodes the whole position, so a watch can resume at any member that holds everything it names. What that member
 holds is what the watcher has been sent, or newer. The length of an id is bounded, because it travels as an HTTP header.
@@ -20,11 +21,11 @@ from gossipkv.core.model.row import Row
 from gossipkv.core.protocol.base import NO_BASE, Abridged, Base
 
 ANEW = "anew"
-"""The id of a position that cannot be resumed: the watch must start over with all current rows."""
+"""The id of a position that cannot be resumed: the watch must start again with all current rows."""
 DOTS_MAX = 256
 """Maximum number of dots in an id."""
 EVENT_ID_LENGTH_MAX = 4096
-"""Maximum length of an id. Servers and proxies commonly refuse headers of more than 8 KiB, or 8 KiB in total."""
+"""Maximum length of an id. Servers and proxies commonly refuse a header, or all headers together, above 8 KiB."""
 
 _FORM = 2
 """The first byte of an id that names all of its context."""
@@ -41,7 +42,7 @@ class WatchPosition:
     __slots__ = ("_abridged", "base", "context", "dots")
 
     def __init__(self, context: Context | None = None, dots: Iterable[Dot] = (), base: Base = NO_BASE) -> None:
-        """`context` may be abridged if it comes from an id; `complete` puts the omitted entries back."""
+        """Take copies. `context` may be abridged if it comes from an id; `complete` puts the omitted entries back."""
         self.context = context if isinstance(context, Abridged) else Context(context or {})
         self.dots = set(dots)
         self.base = base
@@ -50,28 +51,31 @@ class WatchPosition:
         """The part of the context that the id names; None if not known yet."""
 
     def complete(self, base: Base) -> bool:
-        """Put the omitted entries back. Returns whether the base was recognised, now or before."""
+        """Put the omitted entries back; return whether the base was recognised, now or before."""
         self.context = base.resolved(self.context)
         return not isinstance(self.context, Abridged)
 
     def covers(self, dot: Dot) -> bool:
+        """Return whether a write has been sent, or has been superseded by one that was sent."""
         return self.context.covers(dot) or dot in self.dots
 
     def covers_row(self, row: Row) -> bool:
+        """Return whether the position covers all versions of the row."""
         return all(self.covers(version.dot) for version in row.versions)
 
     def add(self, row: Row) -> None:
+        """Note that the row is sent: add the dots of its versions above the context."""
         self.dots.update([version.dot for version in row.versions if not self.context.covers(version.dot)])
 
     def reach(self, context: Context) -> None:
-        """Cover a context."""
+        """Cover a context, and drop the dots that it covers."""
         self.context.advance(context)
         self._abridged = None
         if self.dots:
             self.dots = {dot for dot in self.dots if not self.context.covers(dot)}
 
     def event_id(self) -> str:
-        """URL-safe text, equal for equal positions; ANEW if the position does not fit an id."""
+        """Return URL-safe text, equal for equal positions; ANEW if the position does not fit into an id."""
         if len(self.dots) > DOTS_MAX:
             return ANEW
         if self._abridged is None:
@@ -91,7 +95,7 @@ class WatchPosition:
         return text if len(text) <= EVENT_ID_LENGTH_MAX else ANEW
 
     def _put_dots(self, content: bytearray) -> None:
-        """Per origin, each sequence by its distance from the one before."""
+        """Append the dots, by origin; each sequence is its distance from the one before."""
         origins: dict[ReplicaId, list[int]] = {}
         for replica, sequence in sorted(self.dots):
             origins.setdefault(replica, []).append(sequence)
@@ -106,8 +110,8 @@ class WatchPosition:
 
     @classmethod
     def of_event(cls, event_id: str) -> WatchPosition | None:
-        """The position that an id names; None if the watch must be reset, which holds for an id above the bound too:
-        earlier versions gave out longer ones. Raises ValueError if the text is not an id."""
+        """Return the position that an id names; None if the watch must be reset. Ids above the maximum length need a
+        reset too: earlier versions gave out longer ones. Raises ValueError if the text is not an id."""
         if event_id == ANEW or len(event_id) > EVENT_ID_LENGTH_MAX:
             return None
         try:
@@ -123,7 +127,7 @@ class WatchPosition:
 
 
 def _put_number(content: bytearray, number: int) -> None:
-    """Seven bits to a byte, the low ones first."""
+    """Append a number, seven bits to a byte, low bits first."""
     while number > 0x7F:
         content.append(number & 0x7F | 0x80)
         number >>= 7
@@ -131,7 +135,7 @@ def _put_number(content: bytearray, number: int) -> None:
 
 
 class _Content:
-    """An id, read from front to back. Every method raises ValueError."""
+    """The bytes of an id, read from front to back. Every method raises ValueError."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

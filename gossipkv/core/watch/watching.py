@@ -1,15 +1,16 @@
 """What the watchers of a shard are sent, and in what order.
 
-A watcher is sent the current state of a row whenever the row has a version that was not sent before. If a row changes
+A watcher is sent the current state of a row when the row has a version that was not sent before. If a row changes
 several times in one commit, or while a watcher is behind, only its last state is sent. A context covers a write only if
-the replica holds the write or something that superseded it (I2). So the position of a watcher that has been sent
-everything is the replica's context, plus the versions that rows hold ahead of it.
+the replica holds the write or something that superseded it (I2). So a watcher that has been sent everything is at a
+known position: the replica's context, plus the versions that rows hold ahead of it.
 
 - The `Tail` is the position of all watchers that are up to date. It advances by the changes of each commit.
 - `CatchUp` reads the journal from a watcher's position to the position that the tail had at the start. The journal has
-  an entry for each live version, even below its floors. `Snapshot` reads the rows, up to the same position.
-- A watch may resume at a member where `standing` says so: where everything that the watcher has been sent is held or
-  superseded. Otherwise a row could go back to an older state.
+  an entry for each live version, even below its floors.
+- `Snapshot` reads the rows, up to the same position.
+- `standing` says whether a watch may resume at a member. Everything that the watcher has been sent must be held or
+  superseded there. Otherwise a row could go back to an older state.
 
 While a watcher is sent many rows, its position must be short, and still correct if the watch breaks off. It names the
 last few rows by their dots, and those before by a context, in the order of the journal. Such a context may cover a
@@ -32,15 +33,17 @@ from gossipkv.core.store.storage import Reader
 from gossipkv.core.watch.watch_position import WatchPosition
 
 AHEAD_ROWS_MAX = 10_000
-"""Maximum number of rows ahead of the context that a tail tracks. If there are more, as when a transfer begins with
-many rows, watchers start over and are sent rows when the context covers them."""
+"""Maximum number of rows ahead of the context that a tail tracks. There may be more when a transfer begins with many
+rows. Watchers then start again, and are sent such rows when the context covers them."""
 RECOVERY_BATCHES = 16
-"""Number of batches after which the tail checks whether there are fewer again."""
+"""The number of batches after which a tail that has lost track checks whether there are fewer rows again."""
 LOOSE_ROWS_MAX = 32
 """Maximum number of rows that a position names by their dots."""
 
 EXAMINED_PER_PAGE = 1_000
+"""Maximum number of journal entries or rows that one page examines."""
 BYTES_PER_PAGE = 256 * 1024
+"""Bytes of rows after which a page ends; the last row may exceed it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,24 +53,25 @@ class Told:
     address: bytes
     row: Row
     event_id: str
-    """The position of a watcher after this row; empty within a snapshot, which only counts as a whole."""
+    """The position of a watcher after this row. Empty within a snapshot, which counts only as a whole."""
     text: bytes = b""
     """A cache in which the caller may keep the formatted event."""
 
     @property
     def size_bytes(self) -> int:
+        """The approximate size of the event in memory."""
         return 200 + len(self.address) + sum(len(version.value or b"") for version in self.row.versions)
 
 
 class BeginAnewError(Exception):
-    """Watchers cannot resume from their position; the message says why."""
+    """The error of watchers that cannot resume from their position; the message says why."""
 
 
 class Footing(Enum):
-    """How a watcher's position relates to what a replica holds."""
+    """The relation of a watcher's position to what a replica holds."""
 
     HELD = "held"
-    """Everything that was sent is held here, or superseded."""
+    """Everything that was sent is held here or superseded."""
     AHEAD = "ahead"
     """Some of it is not held here yet."""
     FORGOTTEN = "forgotten"
@@ -87,16 +91,16 @@ class Tail:
         self.recover(reader)
 
     def recover(self, reader: Reader) -> None:
-        """Start from the current state. Raises StorageError, and changes nothing then."""
+        """Start from the current state. Raises StorageError; then nothing has changed."""
         context = _context_of(reader, self._shard)
         ahead = _rows_ahead(reader, self._shard, context, self.ahead_rows_max)
         self._revision = reader.revision()
         self._batches = 0
         self.base = stored_base(reader, self._shard)
         self._ahead = ahead
-        """The versions that run ahead of the context, by row; None where there are too many."""
+        """The versions that run ahead of the context, by row; None if there are too many."""
         self.position = self._position_at(context)
-        """The position; a new object after each change."""
+        """The present position; a new object after each change."""
 
     @property
     def is_complete(self) -> bool:
@@ -105,12 +109,16 @@ class Tail:
 
     @property
     def is_recovery_due(self) -> bool:
+        """Whether to call `recover`: it has lost track, and enough batches have passed."""
         return self._ahead is None and self._batches >= RECOVERY_BATCHES
 
     def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
-        """Advance over a batch. Returns the rows to send for the watched addresses, or None if watchers must read the
-        journal up to the new position. Raises BeginAnewError; if the replica holds less than before, the tail must
-        recover then."""
+        """Advance over a batch. Return the rows to send for the watched addresses; None if watchers must read the
+        journal up to the new position.
+
+        Raises BeginAnewError if watchers must start again. The tail must recover then if the replica holds less than
+        before.
+        """
         before, context = self.position, changes.context
         self._batches += 1
         self.base = changes.base
@@ -122,7 +130,7 @@ class Tail:
         if is_less:
             self._ahead = None
             self._batches = RECOVERY_BATCHES
-            raise BeginAnewError("this member has given up rows that it had sent, or cannot read one any more")
+            raise BeginAnewError("this member has given up rows that it had sent, or can no longer read one")
         if self._ahead is None:
             self.position = WatchPosition(context, base=self.base)
             return None
@@ -135,8 +143,8 @@ class Tail:
         return _in_order(before, self.position, {a: row for a, row in changes.rows.items() if is_watched(a)})
 
     def _has_ahead(self, unreadable: frozenset[bytes]) -> bool:
-        """Whether the position names a row that cannot be read any more. A watcher that has begun since was not sent
-        it, and would seem to have been when it comes back."""
+        """Return whether the position names a row that can no longer be read. A watcher that began after that was not
+        sent the row. When the row comes back, the position would say that the watcher was."""
         return bool(unreadable) and self._ahead is not None and not unreadable.isdisjoint(self._ahead)
 
     def _move_ahead(self, ahead: dict[bytes, list[Dot]], changes: Changes, before: WatchPosition) -> None:
@@ -174,7 +182,8 @@ def _rows_ahead(reader: Reader, shard: str, context: Context, rows_max: int) -> 
 
 
 def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row]) -> list[Told]:
-    """The order of rows: by the first of a row's writes that the context newly covers, then the rows ahead of it."""
+    """Return the rows in the order in which they are sent. The first of a row's writes that the context newly covers
+    decides; rows ahead of the context come last."""
     due: list[tuple[tuple[bool, Dot], bytes, Row]] = []
     for address, row in rows.items():
         if before.covers_row(row):
@@ -207,7 +216,7 @@ class _Running:
         self._loose_rows = 0
 
     def tell(self, row: Row, place: Dot | None) -> None:
-        """A row is sent at this place in the journal; None: after everything that is covered."""
+        """Note that a row is sent at this place in the journal; None is after everything that is covered."""
         self.position.add(row)
         self._loose_rows += 1
         if self._loose_rows > LOOSE_ROWS_MAX:
@@ -225,7 +234,7 @@ class _Running:
 
 
 class CatchUp:
-    """Reads the journal from a watcher's position, which must be held here, to a tail's."""
+    """A reader of the journal from a watcher's position, which must be held here, to a tail's."""
 
     def __init__(self, position: WatchPosition, target: WatchPosition, prefix: bytes) -> None:
         self.is_finished = False
@@ -233,7 +242,7 @@ class CatchUp:
         self._running = _Running(position, target)
         self._prefix = prefix
         self._ends: list[Dot] | None = None
-        """The last entry of each origin to read, as of the start."""
+        """The last journal entry of each origin to read, as of the start."""
         self._after: dict[ReplicaId, int] = dict(position.context)
 
     @property
@@ -242,8 +251,8 @@ class CatchUp:
         return self._target if self.is_finished else self._running.position
 
     def page(self, reader: Reader, shard: str) -> list[Told]:
-        """The next rows; call it until finished. Rows that have changed again beyond the target are left to the events
-        that follow."""
+        """Return the next rows; call it until finished. Rows that have changed again beyond the target are left to the
+        events that follow."""
         if self._ends is None:
             heads = sorted(reader.journal_heads(shard).items())
             self._ends = [Dot(*head) for head in heads if head[1] > self._after.get(head[0], 0)]
@@ -270,7 +279,8 @@ class CatchUp:
         return told
 
     def _is_due(self, row: Row, origin: ReplicaId) -> bool:
-        """Whether the row is sent at an entry of this origin: a version of another origin is sent at its own entry."""
+        """Return whether the row is sent at an entry of this origin. A version of another origin is sent at its own
+        entry."""
         position = self._running.position
         return any(
             version.dot.replica == origin and not position.covers(version.dot) for version in row.versions
@@ -278,18 +288,19 @@ class CatchUp:
 
 
 class Snapshot:
-    """Reads the visible rows, for a watcher that is new or cannot resume. Rows that have changed again beyond the
+    """A reader of the visible rows, for a watcher that is new or cannot resume. Rows that have changed again beyond the
     target are left to the events that follow."""
 
     def __init__(self, target: WatchPosition, prefix: bytes, now_ms: int) -> None:
         self.position = target
-        """When it is finished."""
+        """The position once it is finished."""
         self.is_finished = False
         self._prefix = prefix
         self._next = prefix
         self._now_ms = now_ms
 
     def page(self, reader: Reader, shard: str) -> list[Told]:
+        """Return the next rows, by address; call it until finished."""
         told: list[Told] = []
         room = BYTES_PER_PAGE
         rows = reader.rows(shard, self._next, end_of_prefix(self._prefix))
@@ -305,9 +316,12 @@ class Snapshot:
 
 
 def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Footing:
-    """Whether a watch can resume here from a position. The entries of retired replicas are put back into the position.
-    FORGOTTEN if tombstones have been collected that the position does not cover. The watcher is then sent all current
-    rows, and must drop all others."""
+    """Return whether a watch can resume here from a position, after putting the entries of retired replicas back into
+    it.
+
+    FORGOTTEN means that tombstones have been collected that the position does not cover. The watcher is then sent all
+    current rows, and must drop all others.
+    """
     if not position.complete(tail.base):
         return Footing.AHEAD
     collected = reader.collected(shard)
@@ -321,7 +335,7 @@ def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) ->
 
 
 def _is_superseded(reader: Reader, shard: str, dot: Dot) -> bool:
-    """Whether the journal names the write, and the row something that came after it."""
+    """Return whether the journal names the write, and its row holds something later instead."""
     entry = next(reader.journal(shard, dot.replica, dot.sequence - 1), None)
     if entry is None or entry.sequence != dot.sequence:
         return False
@@ -340,5 +354,6 @@ def _row_of(reader: Reader, shard: str, address: bytes) -> Row:
 
 
 def end_of_prefix(prefix: bytes) -> bytes:
-    """The least address above all that begin with a prefix; neither UTF-8 nor the zero behind a table is byte 255."""
+    """Return the least address above all that begin with a prefix. Byte 255 does not occur in UTF-8 or behind a table's
+    name."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
