@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, SYSTEM, address_of, key_of, table_of
@@ -52,6 +53,8 @@ class _Listing(NamedTuple):
     retirements: tuple[Retirement, ...]
     dot: Dot
     """The write that made the row."""
+    entries: dict[str, tuple[Dot, ...]]
+    """Per shard, the last write of each replica. They are made once: a base holds those of all rows."""
 
 
 def _listing_in(row: Row) -> _Listing | None:
@@ -65,7 +68,8 @@ def _listing_in(row: Row) -> _Listing | None:
     ]
     if len(retirements) != len(found) or any(max(each.sequences.values()) > SEQUENCE_MAX for each in retirements):
         return None
-    return _Listing(tuple(retirements), row.winner.dot)
+    entries = {name: tuple([Dot(each.replica, each.sequences[name]) for each in retirements]) for name in NAMESPACES}
+    return _Listing(tuple(retirements), row.winner.dot, entries)
 
 
 def last_writes(copies: Iterable[RowCopy], replica: ReplicaId) -> dict[str, int]:
@@ -131,7 +135,8 @@ class Retired:
 
     def base(self, shard: str, former: Base) -> Base:
         """Return a base with the replicas known now, which omits what the former one omitted."""
-        return former.of_entries(tuple([Dot(each.replica, each.sequences[shard]) for each in self.order]))
+        listings = [self._listings[number] for number in sorted(self._listings)]
+        return former.of_entries(tuple(chain.from_iterable(listing.entries[shard] for listing in listings)))
 
     def settled_length(self, shard: str, base: Base, context: Context, all_hold: Callable[[str, Dot], bool]) -> int:
         """Return how many replicas, counted from the first, a context of the shard may omit. `all_hold` says whether
