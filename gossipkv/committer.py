@@ -29,6 +29,7 @@ from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.core.store.storage import Storage
 from gossipkv.group_commit import Batch, GroupCommit, StepFailedError
+from gossipkv.rows.errors import Kind, RequestError
 from gossipkv.rows.invalid import InvalidInputError
 
 INPUTS_PER_BATCH_MAX = 256
@@ -51,8 +52,10 @@ Outcome = Answer | bytes | Exception
 """Envelopes leave the thread encoded."""
 
 
-class StoppedError(Exception):
+class StoppedError(RequestError):
     """The node takes no more writes: it is about to stop, or to start again without its data. Nothing was stored."""
+
+    kind = Kind.STOPPING
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from gossipkv.core.store.storage import Identity, StorageError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
 from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
+from gossipkv.rows.errors import Kind, RequestError
 
 Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
 """Stores operations here; returns a Reach, and stores nothing, if fewer members are alive than the copies asked for."""
@@ -36,37 +37,50 @@ ANSWER_SECONDS = 5.0
 """How long after its deadline a wait gives the storage to report its state."""
 
 
-class TooManyAskedError(Exception):
+class TooManyAskedError(RequestError):
     """More copies or answers are asked for than there are members that have not left."""
+
+    kind = Kind.TOO_MANY_ASKED
 
     def __init__(self, asked: int, members: int) -> None:
         super().__init__(f"{asked} members are asked for, and the cluster has {members}")
 
 
-class TooFewMembersError(Exception):
+class TooFewMembersError(RequestError):
     """Nothing was stored: too few members were alive for as long as the write would wait."""
 
+    kind = Kind.TOO_FEW_MEMBERS
+
     def __init__(self, asked: int, answering: int) -> None:
-        super().__init__(f"{asked} copies are asked for, and {answering} members are alive; nothing was stored")
+        super().__init__(
+            f"{asked} copies are asked for, and {answering} members are alive; nothing was stored", stored=False
+        )
 
 
-class TooFewCopiesError(Exception):
+class TooFewCopiesError(RequestError):
     """The write is stored here and goes on replicating. The copies asked for were not confirmed in time, or before the
     member stopped."""
+
+    kind = Kind.TOO_FEW_COPIES
 
     def __init__(
         self, asked: int, results: list[Result], coverage: Coverage, stopped: StoppedError | None = None
     ) -> None:
         end = "in time" if stopped is None else f"in time, as {stopped}"
         super().__init__(
-            f"the write is stored; it asks for {asked} copies, and this member knew of {coverage.copies} {end}"
+            f"the write is stored; it asks for {asked} copies, and this member knew of {coverage.copies} {end}",
+            stored=True,
+            copies=coverage.copies,
+            receipt=str(coverage.receipt),
         )
         self.results = results
         self.coverage = coverage
 
 
-class TooFewAnswersError(Exception):
+class TooFewAnswersError(RequestError):
     """Too few members answered a read in time."""
+
+    kind = Kind.TOO_FEW_ANSWERS
 
     def __init__(self, asked: int, answered: int) -> None:
         super().__init__(

@@ -13,58 +13,38 @@ and the end of `async with` sets the data aside and logs where. The next start b
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack, cast
+from typing import Any
 
 import structlog
 
 from gossipkv import logs
-from gossipkv.api import seen_header
-from gossipkv.api.conditions import precondition_failed, refused
-from gossipkv.api.consistency import problem_of_copies
-from gossipkv.api.problem import problem_of, row_unreadable
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
-from gossipkv.client.arguments import check_known, checked
-from gossipkv.client.errors import (
-    InvalidArgumentError,
-    UnavailableError,
-    UnresolvedSiblingsError,
-    error_of,
-    write_error_of,
-)
-from gossipkv.client.row import Row, Written
-from gossipkv.client.table import Resolve
-from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
+from gossipkv.client.arguments import check_known
+from gossipkv.client.errors import error_of_request
+from gossipkv.client.resolve import Resolve
 from gossipkv.committer import StoppedError
 from gossipkv.composition import api_options, composed, set_outdated_data_aside
-from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.model.address import USER, address_of, key_of
+from gossipkv.core.model.address import USER
+from gossipkv.core.model.endpoint import is_endpoint
 from gossipkv.core.model.member import GOSSIP, HTTP
-from gossipkv.core.model.row import Row as StoredRow
-from gossipkv.core.model.write import Declined, NotMatched, Operation
-from gossipkv.core.store.quarantine import readable_row
-from gossipkv.core.store.storage import UnreadableRowError, View
-from gossipkv.core.waits.answers import Receipt
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.local_rows import PAGE_BYTES_MAX, local_row
 from gossipkv.metrics import Metrics
-from gossipkv.node import Node as Driver
-from gossipkv.rows import arguments, conditions, names
-from gossipkv.rows.copies import copies_of
-from gossipkv.rows.durations import life_ms_of, wait_ms_of
-from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.rows.limits import ENDPOINT_BYTES_MAX
-from gossipkv.rows.values import value_bytes
-from gossipkv.settings import Settings, SettingsError, check_each, check_together
+from gossipkv.node_table import NodeTable as NodeTable
+from gossipkv.node_table import told_as_client
+from gossipkv.rows.durations import Duration
+from gossipkv.rows.invalid import shown
+from gossipkv.rows.namespaces import known_namespace
+from gossipkv.rows.receipts import covered, receipt_in, receipt_wait
+from gossipkv.rows.tables import all_described
+from gossipkv.settings import Settings, SettingsError, check_each, check_together, rules
 
-_PAGE_ROWS = 500
-_PAGE_EXAMINED_ROWS_MAX = 5_000
+_SETTINGS = frozenset(rules())
+"""The names of all settings."""
 
 
 class Node:
@@ -88,29 +68,27 @@ class Node:
         discovery: Discovery | None = None,
         **settings: Any,
     ) -> None:
+        check_known("Node", settings, _SETTINGS)
         if http_port is not None:
             settings["http_port"] = http_port
         self._settings = Settings(
             member=member,
             cluster=cluster,
-            data_dir=str(data_dir),
+            data_dir=_directory(data_dir),
             gossip_host=gossip_host,
             gossip_port=gossip_port,
             **settings,
         )
         check_each(self._settings, "the program")
         check_together(self._settings)
-        if isinstance(peers, str):
-            raise SettingsError("peers is text, but must be a sequence of gossip URLs: give [url]")
-        for peer in peers:
-            checked(names.name_text, "peers", peer, ENDPOINT_BYTES_MAX)
+        if not member:
+            raise SettingsError("member is empty, but must be a name: the other members know this one by it")
         self._serves_http = http_port is not None
-        host = advertise_host or gossip_host
-        host = f"[{host}]" if ":" in host else host
+        host = _host(gossip_host if advertise_host is None else advertise_host)
         self._endpoints = {GOSSIP: f"http://{host}:{gossip_port}"}
         if self._serves_http:
             self._endpoints[HTTP] = f"http://{host}:{http_port}"
-        self._peers = tuple(peers)
+        self._peers = _peers(peers)
         self._discovery = discovery
         self._server: Server | None = None
 
@@ -171,107 +149,53 @@ class Node:
         it again to begin without data. Raises UnavailableError if the member stops before."""
         await _told(self._driver.wait_fenced())
 
-    def table(self, name: str, *, resolve: Resolve | None = None) -> NodeTable:
+    def table(self, name: str, *, namespace: str = USER, resolve: Resolve | None = None) -> NodeTable:
         """A table. `resolve` merges the values that concurrent writes left. Raises InvalidArgumentError if the name is
-        not a table name."""
-        return NodeTable(self._driver, name, resolve, self._settings.value_bytes_max)
+        not a table name, and NotFoundError if there is no such namespace."""
+        return NodeTable(self._driver, name, resolve, self._settings.value_bytes_max, namespace)
+
+    async def tables(self, namespace: str = USER) -> list[dict[str, Any]]:
+        """All tables of a namespace with their counts and settings, in the format of the API's documentation. Raises
+        NotFoundError if there is no such namespace."""
+        with told_as_client():
+            return all_described(self._driver, known_namespace(namespace))
+
+    async def receipt(
+        self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None
+    ) -> dict[str, Any]:
+        """The members that have a write, as far as this one knows, in the format of the API's documentation. With
+        `wait` it waits until this many members, or `"all"`, have the write, for at most `within`."""
+        with told_as_client():
+            named, wanted = receipt_in(receipt), receipt_wait(wait, within)
+            return covered(await self._driver.receipt(named, wanted.copies, wanted.seconds), wanted.copies)
 
 
-class NodeTable:
-    """The rows of one table, in this process. Methods raise the errors of the client. InvalidArgumentError, which is
-    also a ValueError, is for arguments that no member would take: a key that is not 1 to 400 bytes of UTF-8, a value
-    that is not bytes or exceeds `value_bytes_max`, or a zero `ttl`."""
+def _directory(data_dir: object) -> str:
+    """Raises SettingsError."""
+    if not isinstance(data_dir, str | Path) or not str(data_dir):
+        raise SettingsError(f"data_dir is {shown(data_dir)}, but must be the path of a directory")
+    return str(data_dir)
 
-    def __init__(self, node: Driver, name: str, resolve: Resolve | None, value_bytes_max: int) -> None:
-        self._node = node
-        self.name = checked(names.table_name, name)
-        self._resolve = resolve
-        self._value_bytes_max = value_bytes_max
 
-    def get(self, key: str) -> Row | None:
-        """Read the row from this member's copy, without asking other members. None if there is no such row. Raises
-        UnavailableError if the row cannot be read here, UnresolvedSiblingsError, StorageError."""
-        address = self._address(key)
-        with self._node.view() as view:
-            try:
-                stored = readable_row(view, USER, address)
-            except UnreadableRowError as error:
-                problem = row_unreadable(error.reason)
-                raise error_of(problem.status, problem.fields()) from error
-            return None if stored is None else self._shown(view, address, stored)
+def _host(host: object) -> str:
+    """A host as a URL has it. Raises SettingsError."""
+    written = f"[{host}]" if ":" in str(host) else str(host)
+    if not isinstance(host, str) or not is_endpoint(f"http://{written}:1"):
+        raise SettingsError(
+            f"advertise_host, by default gossip_host, is {shown(host)}, but must be a name or an address that the "
+            "other members reach this one at"
+        )
+    return written
 
-    async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
-        """Put a row. It is durable when this returns: here, and at `w` members."""
-        check_known("put", options, PUT_OPTIONS)
-        return await self._write(key, checked(value_bytes, value, self._value_bytes_max), options)
 
-    async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
-        """Delete a row. Succeeds even if there is no such row."""
-        check_known("delete", options, DELETE_OPTIONS)
-        return await self._write(key, None, cast(PutOptions, options))
-
-    async def range(self, *, prefix: str = "", start: str = "", end: str | None = None) -> AsyncGenerator[Row]:
-        """Rows from `start` to before `end`, in order of their keys' UTF-8 bytes. They are read a few hundred at a
-        time, so that neither the loop nor the storage is blocked for long. Rows written in the meantime may be
-        included."""
-        beginning = checked(names.key_bound, "prefix", prefix)
-        first: bytes | None = address_of(self.name, max(checked(names.key_bound, "start", start), beginning))
-        bound = b"" if end is None else checked(names.key_bound, "end", end)
-        last = address_of(self.name, bound) if bound else self.name.encode() + b"\x01"
-        while first is not None:
-            page, first = self._page(first, last, beginning)
-            for row in page:
-                yield row
-            await asyncio.sleep(0)
-
-    def _page(self, first: bytes, last: bytes, prefix: bytes) -> tuple[list[Row], bytes | None]:
-        """Some rows, and where the next ones begin (None at the end)."""
-        page: list[Row] = []
-        left_bytes = PAGE_BYTES_MAX
-        with self._node.view() as view:
-            for examined, (address, stored) in enumerate(view.rows(USER, first, last)):
-                if not key_of(address).startswith(prefix):
-                    break
-                if len(page) == _PAGE_ROWS or examined == _PAGE_EXAMINED_ROWS_MAX or left_bytes <= 0:
-                    return page, address
-                left_bytes -= stored.value_bytes
-                if row := self._shown(view, address, stored):
-                    page.append(row)
-        return page, None
-
-    def _shown(self, view: View, address: bytes, stored: StoredRow) -> Row | None:
-        row = local_row(view, USER, address, stored, self._node.now_ms())
-        if row is None or not row.siblings:
-            return row
-        if self._resolve is None:
-            raise UnresolvedSiblingsError(row)
-        return replace(row, value=self._resolve(row.siblings))
-
-    def _address(self, key: str) -> bytes:
-        return address_of(self.name, checked(names.row_key, key))
-
-    async def _write(self, key: str, value: bytes | None, options: PutOptions) -> Written:
-        address = self._address(key)
-        w, write_wait = options.get("w"), options.get("write_wait")
-        copies = self._node.defaults_of(USER, self.name)[0] if w is None else checked(copies_of, "w", w)
-        wait_seconds = None if write_wait is None else checked(wait_ms_of, "write_wait", write_wait) / 1_000
-        checked(arguments.flag, "idempotent", options.get("idempotent", False))
-        operation = _operation(address, value, options)
-        try:
-            result = (await self._node.write(USER, (operation,), copies, wait_seconds))[0]
-            if isinstance(result, NotMatched):
-                raise precondition_failed(result.etag)
-            if isinstance(result, Declined):
-                raise refused(result)
-        except InvalidInputError as error:
-            raise InvalidArgumentError(str(error)) from error
-        except Exception as error:
-            problem = problem_of_copies(error) if isinstance(error, TooFewCopiesError) else problem_of(error, 0)
-            if problem is None:
-                raise
-            raise write_error_of(problem.status, problem.fields()) from error
-        etag = None if value is None else result.etag
-        return Written(etag, seen_header.text_of(address, result.row), str(Receipt(USER, result.dot)))
+def _peers(peers: object) -> tuple[str, ...]:
+    """Raises SettingsError."""
+    if isinstance(peers, str) or not isinstance(peers, Sequence):
+        raise SettingsError(f"peers is {shown(peers)}, but must be a sequence of gossip URLs: give [url]")
+    for peer in peers:
+        if not isinstance(peer, str) or not is_endpoint(peer.rstrip("/")):
+            raise SettingsError(f"peers hold {shown(peer)}, but must be gossip URLs, such as http://10.0.0.2:7081")
+    return tuple(peer.rstrip("/") for peer in peers)
 
 
 async def _told(waiting: Coroutine[Any, Any, None]) -> None:
@@ -279,17 +203,4 @@ async def _told(waiting: Coroutine[Any, Any, None]) -> None:
     try:
         await waiting
     except StoppedError as error:
-        raise UnavailableError(str(error)) from error
-
-
-def _operation(address: bytes, value: bytes | None, options: PutOptions) -> Operation:
-    """Raises InvalidArgumentError."""
-    if_match, context, ttl = options.get("if_match"), options.get("context"), options.get("ttl")
-    return Operation(
-        address,
-        value,
-        None if if_match is None else checked(conditions.tags_of, "if_match", if_match),
-        checked(arguments.flag, "if_absent", options.get("if_absent", False)),
-        None if context is None else checked(seen_header.seen_in, context, address),
-        None if ttl is None else checked(life_ms_of, "ttl", ttl),
-    )
+        raise error_of_request(error) from error

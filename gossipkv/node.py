@@ -41,6 +41,7 @@ from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.group_commit import StepFailedError
 from gossipkv.intake.bound import Bound
 from gossipkv.metrics import Metrics
+from gossipkv.rows.errors import Kind, RequestError
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 
@@ -52,8 +53,10 @@ SETTLE_SECONDS = 0.5
 log = structlog.get_logger("gossipkv.node")
 
 
-class OverloadedError(Exception):
+class OverloadedError(RequestError):
     """The inbox is full; try again shortly."""
+
+    kind = Kind.OVERLOADED
 
 
 @dataclass(frozen=True, slots=True)

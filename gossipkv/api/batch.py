@@ -26,13 +26,11 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.api.alone import alone_headers
 from gossipkv.api.body import refuse_encoding, timed_out
-from gossipkv.api.conditions import precondition_failed, refused
-from gossipkv.api.consistency import Wanted, problem_of_copies, wanted_of
+from gossipkv.api.consistency import Wanted, wanted_of
 from gossipkv.api.json_rows import json_text, value_of
 from gossipkv.api.listing import NDJSON
 from gossipkv.api.options import ApiOptions
-from gossipkv.api.problem import ProblemError, internal_error, problem_of
-from gossipkv.api.seen_header import seen_in
+from gossipkv.api.problem import ProblemError, problem_for
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.model.address import address_of
@@ -42,12 +40,15 @@ from gossipkv.intake.body import share_of
 from gossipkv.intake.bound import Share
 from gossipkv.node import Node
 from gossipkv.rows.conditions import tags_of
+from gossipkv.rows.context_token import seen_in
 from gossipkv.rows.durations import life_ms_of
+from gossipkv.rows.errors import RequestError, internal_error
 from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 from gossipkv.rows.names import row_key
+from gossipkv.rows.refusals import refused, request_error_of
 
-Outcome = Sequence[Result | ProblemError] | ProblemError
-"""The outcome of a group: a result or a problem per operation, or one problem for all."""
+Outcome = Sequence[Result | RequestError] | RequestError
+"""The outcome of a group: a result or an error per operation, or one error for all."""
 
 _FIELDS = frozenset({"row", "value", "delete", "etag", "ttl", "context", "siblings"})
 _parse = json.JSONDecoder().raw_decode
@@ -65,7 +66,7 @@ class Refused(NamedTuple):
     """The place of a line that is not an operation."""
 
     row: str | None
-    problem: ProblemError
+    error: ProblemError | RequestError
 
 
 @dataclass(slots=True)
@@ -229,13 +230,12 @@ class _Stream:
         try:
             return await self._node.write(self._namespace, operations, *self._wanted)
         except TooFewCopiesError as error:
-            lacking = problem_of_copies(error)
-            return [lacking if isinstance(result, Written) else result for result in error.results]
+            return [error if isinstance(result, Written) else result for result in error.results]
         except Exception as error:
-            problem = problem_of(error, self._options.retry_after_seconds)
-            if problem is None:
+            request_error = request_error_of(error)
+            if request_error is None:
                 log.error("batch_group_failed", exc_info=error)
-            return problem or internal_error()
+            return request_error or internal_error()
 
     async def _answer(self) -> None:
         while written := await self._written.get():
@@ -266,10 +266,8 @@ def _take(line: bytes, prefix: bytes, options: ApiOptions, operations: list[Oper
         entry = _entry(line)
         row = _row(entry)
         operations.append(_operation(prefix + row_key(row), entry, options))
-    except ProblemError as problem:
-        return Refused(row, problem)
-    except InvalidInputError as error:
-        return Refused(row, problem_of(error, options.retry_after_seconds) or internal_error())
+    except (ProblemError, InvalidInputError) as error:
+        return Refused(row, error)
     return row
 
 
@@ -342,18 +340,16 @@ def _results(group: Group, outcome: Outcome, namespace: str) -> bytes:
     at = 0
     for place in group.places:
         if isinstance(place, Refused):
-            lines.append(_error_line(place.row, place.problem))
+            lines.append(_error_line(place.row, place.error))
             continue
-        if isinstance(outcome, ProblemError):
+        if isinstance(outcome, RequestError):
             lines.append(_error_line(place, outcome))
             continue
         operation, result = group.operations[at], outcome[at]
         at += 1
-        if isinstance(result, ProblemError):
+        if isinstance(result, RequestError):
             lines.append(_error_line(place, result))
-        elif isinstance(result, NotMatched):
-            lines.append(_error_line(place, precondition_failed(result.etag)))
-        elif isinstance(result, Declined):
+        elif isinstance(result, NotMatched | Declined):
             lines.append(_error_line(place, refused(result)))
         elif operation.value is None:
             receipt = Receipt(namespace, result.dot)
@@ -367,6 +363,7 @@ def _results(group: Group, outcome: Outcome, namespace: str) -> bytes:
     return "".join(lines).encode()
 
 
-def _error_line(row: str | None, problem: ProblemError) -> str:
+def _error_line(row: str | None, error: ProblemError | RequestError) -> str:
+    problem = error if isinstance(error, ProblemError) else problem_for(error, 0)
     text = json_text({"row": row, "status": problem.status, "problem": problem.fields()})
     return text.encode(errors="replace").decode() + "\n"

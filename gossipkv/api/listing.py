@@ -16,14 +16,15 @@ from aiohttp import web
 from gossipkv.api.json_rows import json_key, json_row, json_siblings, json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.readable import readable
-from gossipkv.api.seen_header import text_of
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, is_address, key_of
 from gossipkv.core.model.row import Row, Version
 from gossipkv.core.store.storage import View
 from gossipkv.node import Node
+from gossipkv.rows.context_token import text_of
+from gossipkv.rows.key_range import KeyRange, key_range
 from gossipkv.rows.names import key_bound
+from gossipkv.rows.visibility import readable
 
 PARAMETERS = frozenset({"prefix", "start", "end", "limit", "cursor", "keys_only"})
 NDJSON = "application/x-ndjson"
@@ -32,10 +33,7 @@ NEXT_CURSOR = "Gossipkv-Next-Cursor"
 
 class Query(NamedTuple):
     namespace: str
-    first: bytes
-    """The first address."""
-    end: bytes
-    """The end: addresses are less than this one."""
+    keys: KeyRange
     rows_max: int
     keys_only: bool
 
@@ -67,18 +65,13 @@ class Listing:
     def _query(self, target: Target, parameters: Parameters) -> Query:
         namespace = namespace_of(target)
         table = table_of(target)
-        prefix = key_parameter("prefix", parameters)
-        end = key_parameter("end", parameters)
-        firsts = [address_of(table, prefix), address_of(table, key_parameter("start", parameters))]
-        ends = [_end_of_prefix(address_of(table, prefix)) if prefix else table.encode() + b"\x01"]
-        if end:
-            ends.append(address_of(table, end))
+        keys = key_range(table, *[key_parameter(name, parameters) for name in ("prefix", "start", "end")])
         if cursor := parameters.get("cursor"):
-            firsts.append(_address_of_cursor(cursor, namespace, table) + b"\0")
+            keys = KeyRange(max(keys.first, _address_of_cursor(cursor, namespace, table) + b"\0"), keys.end)
         keys_only = parameters.get("keys_only", "false")
         if keys_only not in ("true", "false"):
             raise ProblemError("invalid-parameter", "`keys_only` is `true` or `false`", parameter="keys_only")
-        return Query(namespace, max(firsts), min(ends), self._limit(parameters), keys_only == "true")
+        return Query(namespace, keys, self._limit(parameters), keys_only == "true")
 
     def _limit(self, parameters: Parameters) -> int:
         text = parameters.get("limit")
@@ -91,7 +84,7 @@ class Listing:
 
     def _page(self, view: View, query: Query) -> Page:
         now_ms = self._node.now_ms()
-        rows = view.rows(query.namespace, query.first, query.end)
+        rows = view.rows(query.namespace, *query.keys)
         items: list[str] = []
         left_bytes = self._options.page_bytes_max
         left_examined_bytes = self._options.page_examined_bytes_max
@@ -132,11 +125,6 @@ def _address_of_cursor(cursor: str, namespace: str, table: str) -> bytes:
 def key_parameter(name: str, parameters: Parameters) -> bytes:
     """A bound on keys; if empty or absent, there is no bound."""
     return key_bound(name, parameters.get(name, ""))
-
-
-def _end_of_prefix(prefix: bytes) -> bytes:
-    """The least address above all that begin with a prefix; UTF-8 has no byte 255."""
-    return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 def _json_item(address: bytes, row: Row, visible: tuple[Version, ...], keys_only: bool) -> str:

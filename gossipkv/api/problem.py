@@ -13,81 +13,87 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
-from gossipkv.committer import StoppedError
-from gossipkv.consistency import TooFewAnswersError, TooFewMembersError, TooManyAskedError
-from gossipkv.core.membership.clocks import ClockOffError
-from gossipkv.core.store.storage import (
-    PutDelayedError,
-    PutRefusedError,
-    StorageError,
-    StorageFailedError,
-    StorageFullError,
-    UnreadableRowError,
-)
-from gossipkv.node import OverloadedError
-from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
+from gossipkv.rows.errors import TYPE_PREFIX, Kind, RequestError
+from gossipkv.rows.refusals import request_error_of
 
-TYPE_PREFIX = "urn:gossipkv:problem:"
 CONTENT_TYPE = "application/problem+json"
 
-KINDS: Mapping[str, tuple[int, str]] = {
+_STATUSES: Mapping[Kind, int] = {
+    Kind.INVALID_ROW_KEY: 400,
+    Kind.INVALID_TABLE_NAME: 400,
+    Kind.INVALID_PARAMETER: 400,
+    Kind.INVALID_CONDITION: 400,
+    Kind.INVALID_CONTEXT: 400,
+    Kind.INVALID_RECEIPT: 400,
+    Kind.TOO_MANY_ASKED: 400,
+    Kind.READ_ONLY_NAMESPACE: 403,
+    Kind.UNKNOWN_NAMESPACE: 404,
+    Kind.TOO_MANY_SIBLINGS: 409,
+    Kind.CONTEXT_AHEAD: 409,
+    Kind.PRECONDITION_FAILED: 412,
+    Kind.VALUE_TOO_LARGE: 413,
+    Kind.ROW_TOO_LARGE: 413,
+    Kind.UNSUPPORTED_SETTING: 422,
+    Kind.CONTEXT_REQUIRED: 428,
+    Kind.INTERNAL_ERROR: 500,
+    Kind.TOO_FEW_MEMBERS: 503,
+    Kind.TOO_FEW_COPIES: 503,
+    Kind.TOO_FEW_ANSWERS: 503,
+    Kind.OVERLOADED: 503,
+    Kind.STOPPING: 503,
+    Kind.CLOCK_OFF: 503,
+    Kind.ROW_UNREADABLE: 503,
+    Kind.STORAGE_STUCK: 503,
+    Kind.STORAGE_FULL: 507,
+    Kind.STORAGE_FAILED: 507,
+}
+
+_OF_HTTP: Mapping[str, tuple[int, str]] = {
     "invalid-path": (400, "The path is not percent-encoded UTF-8"),
-    "invalid-row-key": (400, "The row key is not allowed"),
-    "invalid-table-name": (400, "The table name is not allowed"),
     "unknown-parameter": (400, "The query has a parameter that this call does not know"),
     "repeated-parameter": (400, "The query has a parameter more than once"),
-    "invalid-parameter": (400, "A query parameter has a value that is not allowed"),
-    "invalid-condition": (400, "The condition in a header cannot be read"),
-    "invalid-context": (400, "The context cannot be read"),
     "invalid-body": (400, "The body cannot be read"),
-    "invalid-receipt": (400, "The receipt cannot be read"),
-    "too-many-asked": (400, "The cluster has fewer members than were asked for"),
     "invalid-line": (400, "The line is not an operation"),
-    "read-only-namespace": (403, "Clients do not write to this namespace"),
     "path-not-found": (404, "There is nothing at this path"),
-    "unknown-namespace": (404, "There is no such namespace"),
     "table-not-found": (404, "There is no such table"),
     "member-not-found": (404, "There is no such member"),
     "row-not-found": (404, "There is no such row"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "body-timeout": (408, "The body came too slowly"),
-    "too-many-siblings": (409, "The row has too many values at once"),
-    "context-ahead": (409, "The context is ahead of this member"),
     "own-member": (409, "A member does not forget itself"),
     "member-answers": (409, "The member answers"),
     "member-listed": (409, "Discovery lists the member"),
     "member-heard": (409, "The member was heard lately"),
-    "precondition-failed": (412, "The condition does not hold"),
-    "value-too-large": (413, "The value is too large"),
-    "row-too-large": (413, "The row is too large"),
     "body-too-large": (413, "The body is too large"),
     "line-too-long": (413, "The line is too long"),
     "encoded-body": (415, "Encoded bodies are not taken"),
     "expectation-failed": (417, "The expectation cannot be met"),
-    "unsupported-setting": (422, "A setting has a value that is not supported"),
-    "context-required": (428, "The write needs a context"),
-    "internal-error": (500, "The member failed to answer"),
-    "too-few-members": (503, "Too few members are alive; nothing was stored"),
-    "too-few-copies": (503, "The write is stored, with too few copies in time"),
-    "too-few-answers": (503, "Too few members answered the read"),
-    "overloaded": (503, "The member has too much to do"),
-    "stopping": (503, "The member is stopping"),
-    "clock-off": (503, "The clock of the member is off; nothing was stored"),
-    "row-unreadable": (503, "This member cannot read its copy of the row"),
-    "storage-stuck": (503, "The storage does not move"),
     "not-live": (503, "The member is not live"),
     "not-ready": (503, "The member is not ready"),
-    "storage-full": (507, "The storage is full"),
-    "storage-failed": (507, "The storage has failed"),
 }
+"""Kinds that only requests over HTTP have."""
 
-_KIND_OF_FIELD = {
-    "row": "invalid-row-key",
-    "table": "invalid-table-name",
-    "receipt": "invalid-receipt",
-    "context": "invalid-context",
-    **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), "invalid-condition"),
+KINDS: Mapping[str, tuple[int, str]] = {
+    **{kind.type: (status, kind.title) for kind, status in _STATUSES.items()},
+    **_OF_HTTP,
 }
+"""The status and the title of each kind of problem."""
+
+_RETRIED = frozenset(
+    {
+        Kind.CONTEXT_AHEAD,
+        Kind.TOO_FEW_MEMBERS,
+        Kind.TOO_FEW_ANSWERS,
+        Kind.OVERLOADED,
+        Kind.STOPPING,
+        Kind.CLOCK_OFF,
+        Kind.ROW_UNREADABLE,
+        Kind.STORAGE_STUCK,
+    }
+)
+"""Kinds that may end by themselves: their answers have `Retry-After`."""
+
+RECEIPT_HEADER = "Gossipkv-Receipt"
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -120,55 +126,22 @@ class ProblemError(Exception):
 
 def problem_of(error: Exception, retry_after_seconds: int) -> ProblemError | None:
     """The problem to answer for an error; None if the error is a bug, which must be logged."""
-    retry = {"Retry-After": str(retry_after_seconds)}
     match error:
         case ProblemError():
             return error
-        case ValueTooLargeError():
-            return ProblemError("value-too-large", str(error), bytes_max=error.bytes_max)
-        case InvalidInputError():
-            return ProblemError(_KIND_OF_FIELD.get(error.field, "invalid-parameter"), str(error), parameter=error.field)
-        case TooManyAskedError():
-            return ProblemError("too-many-asked", str(error))
-        case TooFewMembersError():
-            return ProblemError("too-few-members", str(error), headers=retry, stored=False)
-        case TooFewAnswersError():
-            return ProblemError("too-few-answers", str(error), headers=retry)
-        case OverloadedError():
-            return ProblemError("overloaded", str(error), headers=retry)
-        case ClockOffError():
-            return ProblemError("clock-off", str(error), headers=retry, stored=False)
-        case StoppedError():
-            return ProblemError("stopping", str(error), headers=retry)
-        case PutDelayedError():
-            return ProblemError("overloaded", str(error), headers=retry)
-        case PutRefusedError():
-            return ProblemError("storage-full", str(error))
-        case StorageFullError():
-            return ProblemError("storage-full", "there is no room for this write; reads go on, and deletes make room")
-        case StorageFailedError():
-            return ProblemError(
-                "storage-failed", "the volume has failed; the member takes no writes until it is restarted"
-            )
-        case UnreadableRowError():
-            return row_unreadable(error.reason, retry)
-        case StorageError():
-            return ProblemError("overloaded", "the storage cannot be read now", headers=retry)
-        case TimeoutError():
-            return ProblemError("storage-stuck", "the storage has not answered in time", headers=retry)
         case RequestPayloadError():
             return ProblemError("invalid-body", "the body is not well-formed HTTP")
         case _:
-            return None
+            request_error = request_error_of(error)
+            return None if request_error is None else problem_for(request_error, retry_after_seconds)
 
 
-def row_unreadable(reason: str, headers: Mapping[str, str] | None = None) -> ProblemError:
-    return ProblemError(
-        "row-unreadable",
-        f"{reason}; another member may have the row, and a put or delete without a condition replaces it",
-        headers=headers,
-    )
-
-
-def internal_error() -> ProblemError:
-    return ProblemError("internal-error", "this is a fault of the member, which has logged it")
+def problem_for(error: RequestError, retry_after_seconds: int) -> ProblemError:
+    """The problem of an error's kind."""
+    facts = error.facts
+    headers = {"Retry-After": str(retry_after_seconds)} if error.kind in _RETRIED else {}
+    if etag := facts.get("etag"):
+        headers["ETag"] = f'"{etag}"'
+    if receipt := facts.get("receipt"):
+        headers[RECEIPT_HEADER] = receipt
+    return ProblemError(error.kind.type, str(error), headers=headers, **facts)

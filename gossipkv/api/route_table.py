@@ -14,11 +14,12 @@ import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.hdrs import EXPECT
 
-from gossipkv.api.problem import ProblemError, internal_error, problem_of
+from gossipkv.api.problem import ProblemError, problem_for, problem_of
 from gossipkv.api.row_response import RowResponse
 from gossipkv.api.target import Parameters, Target, parameters_of, target_of
 from gossipkv.intake.limits import PortBounds
 from gossipkv.metrics import Metrics
+from gossipkv.rows.errors import internal_error
 
 Handler = Callable[[web.BaseRequest, Target, Parameters], Awaitable[web.StreamResponse]]
 
@@ -128,7 +129,7 @@ class RouteTable:
         problem = problem_of(error, self._retry_after_seconds)
         if problem is None:
             log.error("request_failed", method=request.method, path=request.raw_path, exc_info=error)
-            return internal_error()
+            return problem_for(internal_error(), self._retry_after_seconds)
         return problem
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.hdrs import ACCEPT, IF_MATCH, IF_NONE_MATCH
 
-from gossipkv.api import seen_header
 from gossipkv.api.body import read_body
-from gossipkv.api.conditions import conditions_of_write, is_not_modified, precondition_failed, refused
-from gossipkv.api.consistency import problem_of_copies, wanted_of
+from gossipkv.api.conditions import CONTEXT_HEADER, conditions_of_write, is_not_modified, seen_of
+from gossipkv.api.consistency import wanted_of
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.readable import readable
 from gossipkv.api.row_response import RowResponse
 from gossipkv.api.siblings import siblings_response
 from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
-from gossipkv.consistency import TooFewCopiesError
-from gossipkv.core.model.write import Declined, NotMatched, Operation, Written
+from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.node import Node
+from gossipkv.rows import context_token
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import life_ms_of
 from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.refusals import written
+from gossipkv.rows.visibility import readable
 
 PARAMETERS = frozenset({"ttl"})
 
@@ -45,9 +45,9 @@ class Rows:
             if row is None:
                 raise _not_found()
             visible = readable(view, namespace, address, row, now_ms)
-        context = seen_header.text_of(address, row)
+        context = context_token.text_of(address, row)
         if not visible:
-            raise _not_found({seen_header.HEADER: context})
+            raise _not_found({CONTEXT_HEADER: context})
         etag = row.etag
         headers = request.headers
         if (IF_NONE_MATCH in headers or IF_MATCH in headers) and is_not_modified(headers, etag):
@@ -61,14 +61,14 @@ class Rows:
         namespace = namespace_of(target, for_writing=True)
         address = row_address_of(target)
         if_match, if_absent = conditions_of_write(request.headers)
-        seen = seen_header.seen_of(request.headers, address)
+        seen = seen_of(request.headers, address)
         ttl_ms = life_ms_of("ttl", parameters["ttl"]) if "ttl" in parameters else None
         options = self._options
         value = await read_body(request, options.value_bytes_max, options.body_timeout_seconds, "value-too-large")
-        written = await self._write(target, parameters, Operation(address, value, if_match, if_absent, seen, ttl_ms))
-        status = 204 if written.existed else 201
-        context, receipt = seen_header.text_of(address, written.row), str(Receipt(namespace, written.dot))
-        return RowResponse(status, written.etag, context=context, receipt=receipt)
+        stored = await self._write(target, parameters, Operation(address, value, if_match, if_absent, seen, ttl_ms))
+        status = 204 if stored.existed else 201
+        context, receipt = context_token.text_of(address, stored.row), str(Receipt(namespace, stored.dot))
+        return RowResponse(status, stored.etag, context=context, receipt=receipt)
 
     async def delete(self, request: web.BaseRequest, target: Target, parameters: Parameters) -> web.StreamResponse:
         namespace = namespace_of(target, for_writing=True)
@@ -76,22 +76,14 @@ class Rows:
         if_match, if_absent = conditions_of_write(request.headers)
         if if_absent:
             raise InvalidInputError("If-None-Match", "is for puts: a delete of an absent row would delete nothing")
-        seen = seen_header.seen_of(request.headers, address)
-        written = await self._write(target, parameters, Operation(address, None, if_match, seen=seen))
-        context, receipt = seen_header.text_of(address, written.row), str(Receipt(namespace, written.dot))
+        seen = seen_of(request.headers, address)
+        stored = await self._write(target, parameters, Operation(address, None, if_match, seen=seen))
+        context, receipt = context_token.text_of(address, stored.row), str(Receipt(namespace, stored.dot))
         return RowResponse(204, context=context, receipt=receipt)
 
     async def _write(self, target: Target, parameters: Parameters, operation: Operation) -> Written:
         copies, wait_seconds = wanted_of(parameters, self._node.defaults_of(target.namespace, table_of(target))[0])
-        try:
-            result = (await self._node.write(target.namespace, (operation,), copies, wait_seconds))[0]
-        except TooFewCopiesError as error:
-            raise problem_of_copies(error) from None
-        if isinstance(result, NotMatched):
-            raise precondition_failed(result.etag)
-        if isinstance(result, Declined):
-            raise refused(result)
-        return result
+        return written((await self._node.write(target.namespace, (operation,), copies, wait_seconds))[0])
 
 
 def _not_found(headers: dict[str, str] | None = None) -> ProblemError:

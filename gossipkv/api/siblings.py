@@ -12,17 +12,18 @@ from collections.abc import Sequence
 import xxhash
 from aiohttp import web
 
-from gossipkv.api import seen_header
+from gossipkv.api.conditions import CONTEXT_HEADER
 from gossipkv.api.json_rows import json_siblings, json_text
 from gossipkv.core.model.address import key_of
 from gossipkv.core.model.row import Row, Version
+from gossipkv.rows import context_token
 
 MULTIPART = "multipart/mixed"
 
 
 def siblings_response(accept: str, address: bytes, row: Row, visible: Sequence[Version]) -> web.Response:
-    context = seen_header.text_of(address, row)
-    headers = {"ETag": f'"{row.etag}"', seen_header.HEADER: context, "Vary": "Accept"}
+    context = context_token.text_of(address, row)
+    headers = {"ETag": f'"{row.etag}"', CONTEXT_HEADER: context, "Vary": "Accept"}
     if MULTIPART in accept and "json" not in accept:
         boundary = _boundary(row, visible)
         body = b"".join(_part(boundary, version) for version in visible) + b"--" + boundary + b"--\r\n"

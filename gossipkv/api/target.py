@@ -13,8 +13,9 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gossipkv.api.problem import ProblemError
-from gossipkv.core.model.address import NAMESPACES, SYSTEM, address_of
+from gossipkv.core.model.address import address_of
 from gossipkv.rows.names import checked_row_key, is_table_name, table_name
+from gossipkv.rows.namespaces import known_namespace, writable_namespace
 
 TABLES = "/v1/{namespace}/tables"
 TABLE = "/v1/{namespace}/tables/{table}"
@@ -69,13 +70,9 @@ def target_of(raw_path: str) -> Target:
 
 
 def namespace_of(target: Target, *, for_writing: bool = False) -> str:
-    namespace = target.namespace
-    if namespace not in NAMESPACES:
-        known = " and ".join(f"`{name}`" for name in NAMESPACES)
-        raise ProblemError("unknown-namespace", f"the namespaces are {known}")
-    if for_writing and namespace == SYSTEM:
-        raise ProblemError("read-only-namespace", f"`{SYSTEM}` is written by the store itself; write to `usr`")
-    return namespace
+    """Raises RequestError."""
+    namespace = known_namespace(target.namespace)
+    return writable_namespace(namespace) if for_writing else namespace
 
 
 def table_of(target: Target) -> str:

@@ -13,20 +13,19 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from gossipkv.api import seen_header
 from gossipkv.api.alone import alone_headers
 from gossipkv.api.json_rows import json_siblings, json_text, json_value
 from gossipkv.api.listing import key_parameter
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.readable import keeps_siblings, readable
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, key_of
-from gossipkv.core.model.row import Row, Version
-from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import Told
 from gossipkv.feed import Signal, Watcher, Word
 from gossipkv.node import Node
+from gossipkv.rows import context_token
+from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
+from gossipkv.rows.visibility import Sight, sight_of
 
 PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
 EVENT_STREAM = "text/event-stream"
@@ -49,7 +48,7 @@ class Watch:
         if snapshot not in ("true", "false"):
             raise ProblemError("invalid-parameter", "`snapshot` is `true` or `false`", parameter="snapshot")
         last_id = request.headers.get(LAST_EVENT_ID) or parameters.get("last_event_id", "")
-        position = _position(last_id) if last_id else None
+        position = position_in(last_id) if last_id else None
         headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         headers |= alone_headers(self._node)
         response = web.StreamResponse(headers=headers)
@@ -58,7 +57,7 @@ class Watch:
             return response
         async with self._node.watched(shard, prefix, position, snapshot=snapshot == "true") as watcher:
             if last_id and position is None:
-                watcher.begin_anew("the current rows were not told in full")
+                watcher.begin_anew(NOT_TOLD_IN_FULL)
             await response.prepare(request)
             try:
                 await self._pass_on(watcher, response)
@@ -112,21 +111,7 @@ class Watch:
 
     def _event_text(self, shard: str, told: Told) -> bytes:
         """The event for a row, as a reader finds it now."""
-        now_ms = self._node.now_ms()
-        if not told.row.keeps_siblings and len(told.row.versions) == 1:
-            return event_text(told, told.row.visible_at(now_ms))
-        with self._node.view() as view:
-            visible = readable(view, shard, told.address, told.row, now_ms)
-            return event_text(told, visible, keeps_siblings=keeps_siblings(view, shard, told.address))
-
-
-def _position(text: str) -> WatchPosition | None:
-    try:
-        return WatchPosition.of_event(text)
-    except ValueError as error:
-        raise ProblemError(
-            "invalid-parameter", f"the last event id is none that a watch gave out: {error}", parameter="last_event_id"
-        ) from None
+        return event_text(told, sight_of(self._node.view, shard, told.address, told.row, self._node.now_ms()))
 
 
 def _word_text(word: Word) -> bytes:
@@ -137,24 +122,18 @@ def _word_text(word: Word) -> bytes:
     return f"event: {word.signal.value}\n{event_id}data: {data}\n\n".encode()
 
 
-def event_text(told: Told, visible: tuple[Version, ...], *, keeps_siblings: bool = False) -> bytes:
-    """The event of a row in which a reader finds these versions; with the context to replace them if the table keeps
-    siblings."""
-    row = told.row
+def event_text(told: Told, sight: Sight) -> bytes:
+    """The event of a row; with the context to replace its values if the table keeps siblings."""
+    row, visible = told.row, sight.visible
     fields = f'{{"row":{json_text(key_of(told.address).decode())},"etag":"{row.etag}"'
-    if keeps_siblings:
-        fields += f',"context":"{seen_header.text_of(told.address, row)}"'
+    if sight.keeps_siblings:
+        fields += f',"context":"{context_token.text_of(told.address, row)}"'
     if len(visible) > 1:
         # One line of data per sibling: joined line breaks are white space in JSON. So a line has at most one value.
         kind, fields = "put", f'{fields},"siblings":{json_siblings(visible, separator=f",{_NEXT_DATA_LINE}")}'
     elif visible:
         kind, fields = "put", f'{fields},"value":{json_value(visible[0].value or b"")}'
     else:
-        kind = "expired" if _has_expired(row) else "delete"
+        kind = "expired" if sight.has_expired(row) else "delete"
     event_id = f"id: {told.event_id}\n" if told.event_id else ""
     return f"event: {kind}\n{event_id}data: {fields}}}\n\n".encode()
-
-
-def _has_expired(row: Row) -> bool:
-    """Whether a row that no reader finds has expired, even if its tombstone does not exist yet."""
-    return row.winner.expires_ms is not None

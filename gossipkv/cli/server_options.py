@@ -17,10 +17,8 @@ from gossipkv.client import (
     ConditionFailedError,
     InvalidArgumentError,
     NotFoundError,
-    RefusedError,
     UnavailableError,
 )
-from gossipkv.client.errors import is_of_argument
 
 SERVER_VARIABLE = "GOSSIPKV_SERVER"
 SERVER_DEFAULT = "http://127.0.0.1:7080"
@@ -97,7 +95,7 @@ def failure_of(error: ClientError) -> Failure:
     match error:
         case NotFoundError():
             return Failure(str(error), ExitCode.NOT_FOUND)
-        case RefusedError() if isinstance(error, InvalidArgumentError) or is_of_argument(error):
+        case InvalidArgumentError():
             return Failure(str(error), ExitCode.USAGE)
         case ConditionFailedError():
             return Failure(str(error), ExitCode.CONDITION_FAILED)

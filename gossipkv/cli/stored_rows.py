@@ -14,8 +14,9 @@ from gossipkv.client import Row
 from gossipkv.core.model.address import NAMESPACES, address_of
 from gossipkv.core.store.quarantine import shown
 from gossipkv.core.store.storage import StorageError
-from gossipkv.local_rows import local_pages
 from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.key_range import key_range
+from gossipkv.rows.local_rows import local_pages
 from gossipkv.rows.names import table_name
 from gossipkv.storage.lmdb import LmdbStorage
 
@@ -32,7 +33,8 @@ def stored_rows(data_dir: Path, namespace: str, table: str) -> Iterator[Iterator
     try:
         storage = LmdbStorage(data_dir, must_exist=True)
         try:
-            yield local_pages(storage, namespace, table, time.time_ns() // 1_000_000)
+            now_ms = time.time_ns() // 1_000_000
+            yield local_pages(storage.view, namespace, key_range(table), lambda: now_ms)
             _name_unreadable(storage, namespace, table)
         finally:
             storage.close()

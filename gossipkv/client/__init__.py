@@ -22,9 +22,10 @@ from gossipkv.client.errors import (
     UnavailableError,
     UnresolvedSiblingsError,
 )
-from gossipkv.client.row import Row, Written, value_from_json, value_to_json
+from gossipkv.client.row import value_from_json, value_to_json
 from gossipkv.client.table import Table
 from gossipkv.client.watch import Change, Kind, Watch
+from gossipkv.rows.row import Row, Written
 
 __all__ = [
     "BatchOutcome",

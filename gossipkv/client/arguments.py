@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
-from gossipkv.client.errors import InvalidArgumentError
+from gossipkv.client.errors import error_of_request
+from gossipkv.rows import arguments
 from gossipkv.rows.copies import copies_of
 from gossipkv.rows.durations import duration_text, life_ms_of, wait_ms_of
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.invalid import InvalidInputError, UnsupportedSettingError
 
 Given = ParamSpec("Given")
 Checked = TypeVar("Checked")
@@ -19,13 +20,27 @@ def checked(rule: Callable[Given, Checked], *given: Given.args, **named: Given.k
     try:
         return rule(*given, **named)
     except InvalidInputError as error:
-        raise InvalidArgumentError(str(error)) from error
+        raise error_of_request(error) from error
 
 
 def check_known(call: str, given: Iterable[str], known: frozenset[str]) -> None:
     """Raises TypeError for a keyword that the call does not have, as a function does."""
     if unknown := sorted(set(given) - known):
         raise TypeError(f"{call}() got an unexpected keyword argument {unknown[0]!r}; known are: {sorted(known)}")
+
+
+def settings_given(conflicts: str | None, w: int | None, r: int | None) -> dict[str, str | int]:
+    """The settings of a table that are to change. Raises InvalidArgumentError."""
+    given: dict[str, str | int] = {}
+    try:
+        if conflicts is not None:
+            given["conflicts"] = arguments.header_text("conflicts", conflicts)
+        for name, copies in (("w", w), ("r", r)):
+            if copies is not None:
+                given[name] = copies_of(name, copies)
+    except InvalidInputError as error:
+        raise error_of_request(UnsupportedSettingError(str(error), error.field)) from error
+    return given
 
 
 def life_text(name: str, duration: object) -> str:

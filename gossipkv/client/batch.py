@@ -7,9 +7,9 @@ in the same order, one per operation. A batch is not a transaction: each operati
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gossipkv.client.arguments import checked, life_text, wait_seconds
 from gossipkv.client.errors import (
@@ -24,6 +24,7 @@ from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
 from gossipkv.rows import arguments, conditions, names
 from gossipkv.rows.durations import Duration
+from gossipkv.rows.invalid import InvalidInputError, shown
 from gossipkv.rows.values import value_bytes
 
 REQUEST_ROWS_MAX = 500
@@ -51,6 +52,7 @@ class Delete:
 
 
 Operation = Put | Delete
+Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Batches:
     async def carried_out(
         self, operations: Iterable[Operation] | AsyncIterable[Operation]
     ) -> AsyncGenerator[BatchOutcome]:
-        async for places in _requests_of(operations):
+        async for places in in_groups(operations, _line, len):
             lines = [place for place in places if isinstance(place, bytes)]
             answered = iter(await self.answered(lines) if lines else ())
             for place in places:
@@ -123,33 +125,46 @@ def _outcome(result: dict[str, Any]) -> BatchOutcome:
     return BatchOutcome(result.get("row"), result.get("etag"), result.get("receipt"), error)
 
 
-async def _requests_of(
+async def in_groups(
     operations: Iterable[Operation] | AsyncIterable[Operation],
-) -> AsyncIterator[list[bytes | BatchOutcome]]:
-    """The lines of each request. An operation that cannot be sent is replaced by its outcome."""
-    places: list[bytes | BatchOutcome] = []
-    size = 0
+    prepared: Callable[[Operation], Prepared],
+    size_of: Callable[[Prepared], int],
+) -> AsyncGenerator[list[Prepared | BatchOutcome]]:
+    """The prepared operations of each request. An operation that cannot be sent is replaced by its outcome."""
+    places: list[Prepared | BatchOutcome] = []
+    size_bytes = 0
     async for operation in _each(operations):
-        place = _place(operation)
-        size_bytes = len(place) if isinstance(place, bytes) else 0
-        if places and (len(places) == REQUEST_ROWS_MAX or size + size_bytes > REQUEST_BYTES_MAX):
+        place: Prepared | BatchOutcome
+        try:
+            checked(_check_operation, operation)
+            place = prepared(operation)
+            added_bytes = size_of(place)
+        except InvalidArgumentError as error:
+            row: object = getattr(operation, "row", None)
+            place, added_bytes = BatchOutcome(row if isinstance(row, str) else None, None, None, error), 0
+        if places and (len(places) == REQUEST_ROWS_MAX or size_bytes + added_bytes > REQUEST_BYTES_MAX):
             yield places
-            places, size = [], 0
+            places, size_bytes = [], 0
         places.append(place)
-        size += size_bytes
+        size_bytes += added_bytes
     if places:
         yield places
 
 
-def _place(operation: Operation) -> bytes | BatchOutcome:
-    try:
-        return _line(operation)
-    except InvalidArgumentError as error:
-        row: object = operation.row
-        return BatchOutcome(row if isinstance(row, str) else None, None, None, error)
+def _check_operations(operations: object) -> None:
+    """Raises InvalidInputError."""
+    if not isinstance(operations, Iterable | AsyncIterable):
+        raise InvalidInputError("operations", f"are an iterable of Put and Delete, not {shown(operations)}")
+
+
+def _check_operation(operation: object) -> None:
+    """Raises InvalidInputError."""
+    if not isinstance(operation, Put | Delete):
+        raise InvalidInputError("operation", f"is a Put or a Delete, not {shown(operation)}")
 
 
 async def _each(operations: Iterable[Operation] | AsyncIterable[Operation]) -> AsyncIterator[Operation]:
+    checked(_check_operations, operations)
     if isinstance(operations, AsyncIterable):
         async for operation in operations:
             yield operation

@@ -14,21 +14,24 @@ from typing import Any, Self
 
 from gossipkv.client.arguments import checked, copies_text, wait_seconds, wait_text
 from gossipkv.client.endpoints import Choice, Endpoints
-from gossipkv.client.path import member_path, receipt_path
+from gossipkv.client.path import member_path, receipt_path, tables_path
 from gossipkv.client.probe import probe
 from gossipkv.client.requests import Request, Requests
-from gossipkv.client.table import Resolve, Table
+from gossipkv.client.resolve import Resolve
+from gossipkv.client.table import Table
 from gossipkv.rows import arguments, names
 from gossipkv.rows.durations import Duration
 
 _RECEIPT_WAIT_S = 5.0
 """The server's default wait for a receipt."""
+_PASSES_MAX = 1_000
 
 
 class Client:
     """Use it with `async with`. `timeout_s` is the longest silence of a server, `connect_timeout_s` the longest wait
     for a connection, `deadline_s` the longest call with all its attempts (None: no limit). `passes` is how often all
-    servers are tried if none takes the request. Every method raises ClientError."""
+    servers are tried if none takes the request. Every method raises ClientError, the constructor
+    InvalidArgumentError."""
 
     def __init__(
         self,
@@ -40,6 +43,13 @@ class Client:
         deadline_s: float | None = 30.0,
         passes: int = 3,
     ) -> None:
+        checked(arguments.texts, "servers", servers)
+        checked(arguments.one_of, "choice", choice, Choice)
+        for name, seconds in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
+            checked(arguments.seconds, name, seconds)
+        if deadline_s is not None:
+            checked(arguments.seconds, "deadline_s", deadline_s)
+        checked(arguments.count, "passes", passes, 1, _PASSES_MAX)
         self._choice = choice
         self._requests = Requests(
             Endpoints(servers, choice),
@@ -73,7 +83,8 @@ class Client:
         return Table(self._requests, name, namespace, resolve=resolve)
 
     async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = (await self._requests.json(f"/v1/{namespace}/tables"))["items"]
+        checked(names.key_bound, "namespace", namespace)
+        items: list[dict[str, Any]] = (await self._requests.json(tables_path(namespace)))["items"]
         return items
 
     async def cluster(self) -> dict[str, Any]:

@@ -1,15 +1,14 @@
-"""The errors of requests.
+"""The errors of requests, the same whether a server or a member in this process refuses them.
 
-The server's stable problem type decides the error; for types not listed below, the status does.
+The kind decides the error. For an answer of a kind that is not listed below, the status does.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gossipkv.client.row import Row
-
-PROBLEM_TYPE_PREFIX = "urn:gossipkv:problem:"
+from gossipkv.rows.errors import TYPE_PREFIX, Kind, RequestError
+from gossipkv.rows.row import Row
 
 
 class ClientError(Exception):
@@ -112,22 +111,60 @@ class TooFewCopiesError(UnavailableError):
         return None if receipt is None else str(receipt)
 
 
-_OF_KIND: dict[str, type[ClientError]] = {
-    "too-many-siblings": TooManySiblingsError,
-    "context-required": ContextRequiredError,
-    "clock-off": ClockOffError,
-    "context-ahead": ContextAheadError,
-    "too-few-members": TooFewMembersError,
-    "too-few-answers": TooFewAnswersError,
-    "too-few-copies": TooFewCopiesError,
-    "overloaded": OverloadedError,
+_OF_KIND: dict[Kind, type[ClientError]] = {
+    Kind.INVALID_ROW_KEY: InvalidArgumentError,
+    Kind.INVALID_TABLE_NAME: InvalidArgumentError,
+    Kind.INVALID_PARAMETER: InvalidArgumentError,
+    Kind.INVALID_CONDITION: InvalidArgumentError,
+    Kind.INVALID_CONTEXT: InvalidArgumentError,
+    Kind.INVALID_RECEIPT: InvalidArgumentError,
+    Kind.VALUE_TOO_LARGE: InvalidArgumentError,
+    Kind.UNSUPPORTED_SETTING: InvalidArgumentError,
+    Kind.TOO_MANY_ASKED: RefusedError,
+    Kind.READ_ONLY_NAMESPACE: RefusedError,
+    Kind.ROW_TOO_LARGE: RefusedError,
+    Kind.UNKNOWN_NAMESPACE: NotFoundError,
+    Kind.PRECONDITION_FAILED: ConditionFailedError,
+    Kind.TOO_MANY_SIBLINGS: TooManySiblingsError,
+    Kind.CONTEXT_REQUIRED: ContextRequiredError,
+    Kind.CONTEXT_AHEAD: ContextAheadError,
+    Kind.CLOCK_OFF: ClockOffError,
+    Kind.TOO_FEW_MEMBERS: TooFewMembersError,
+    Kind.TOO_FEW_ANSWERS: TooFewAnswersError,
+    Kind.TOO_FEW_COPIES: TooFewCopiesError,
+    Kind.OVERLOADED: OverloadedError,
+    Kind.STOPPING: UnavailableError,
+    Kind.ROW_UNREADABLE: UnavailableError,
+    Kind.STORAGE_STUCK: UnavailableError,
+    Kind.STORAGE_FULL: ServerFailedError,
+    Kind.STORAGE_FAILED: ServerFailedError,
+    Kind.INTERNAL_ERROR: ServerFailedError,
 }
 
+_KINDS = {kind.type: kind for kind in Kind}
 
 _NOTHING_STORED = frozenset(
-    {"overloaded", "stopping", "clock-off", "context-ahead", "too-few-members", "row-unreadable"}
+    {
+        Kind.OVERLOADED,
+        Kind.STOPPING,
+        Kind.CLOCK_OFF,
+        Kind.CONTEXT_AHEAD,
+        Kind.TOO_FEW_MEMBERS,
+        Kind.ROW_UNREADABLE,
+    }
 )
-"""Problem types."""
+
+
+def error_of_request(error: RequestError, *, is_write: bool = False) -> ClientError:
+    """The error that a program is given for what a member in its own process refuses."""
+    described = error.described()
+    if _OF_KIND[error.kind] is InvalidArgumentError:
+        # The title speaks of parts of a request over HTTP.
+        return InvalidArgumentError(str(error), described)
+    public = _error_of_kind(error.kind, f"{error.kind.title}: {error}", described)
+    if is_write and isinstance(public, UnavailableError):
+        public.may_stand = error.kind not in _NOTHING_STORED
+    return public
 
 
 def error_of(status: int, problem: dict[str, Any]) -> ClientError:
@@ -135,11 +172,10 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
     title = problem.get("title") or f"status {status}"
     detail = problem.get("detail")
     message = f"{title}: {detail}" if detail else str(title)
-    if kind := _OF_KIND.get(kind_of(problem)):
-        error = kind(message, problem)
-        if isinstance(error, TooFewCopiesError):
-            error.may_stand = True
-        return error
+    if kind := _KINDS.get(type_of(problem)):
+        return _error_of_kind(kind, message, problem)
+    if type_of(problem).startswith("invalid-"):
+        return InvalidArgumentError(message, problem)
     match status:
         case 404:
             return NotFoundError(message, problem)
@@ -153,6 +189,13 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
             return ServerFailedError(message, problem)
 
 
+def _error_of_kind(kind: Kind, message: str, problem: dict[str, Any]) -> ClientError:
+    error = _OF_KIND[kind](message, problem)
+    if isinstance(error, TooFewCopiesError):
+        error.may_stand = True
+    return error
+
+
 def write_error_of(status: int, problem: dict[str, Any]) -> ClientError:
     """The same for a write, which may be stored unless the answer says that nothing was."""
     error = error_of(status, problem)
@@ -164,14 +207,9 @@ def write_error_of(status: int, problem: dict[str, Any]) -> ClientError:
 def has_stored_nothing(status: int, problem: dict[str, Any]) -> bool:
     """Whether an answer says so. One without a type may come from something between here and a server that has stored
     the write."""
-    return status == 429 or kind_of(problem) in _NOTHING_STORED
+    return status == 429 or _KINDS.get(type_of(problem)) in _NOTHING_STORED
 
 
-def kind_of(problem: dict[str, Any]) -> str:
-    return str(problem.get("type", "")).removeprefix(PROBLEM_TYPE_PREFIX)
-
-
-def is_of_argument(error: ClientError) -> bool:
-    """Whether a server has refused the request for an argument, which would be wrong at any other server."""
-    kind = kind_of(error.problem)
-    return kind.startswith("invalid-") or kind in ("unsupported-setting", "value-too-large")
+def type_of(problem: dict[str, Any]) -> str:
+    """The type of a problem, without what all types begin with; empty if it has none."""
+    return str(problem.get("type", "")).removeprefix(TYPE_PREFIX)

@@ -9,8 +9,12 @@ CONTEXT = "Gossipkv-Context"
 RECEIPT = "Gossipkv-Receipt"
 
 
+def tables_path(namespace: str) -> str:
+    return f"/v1/{_segment(namespace)}/tables"
+
+
 def table_path(namespace: str, table: str) -> str:
-    return f"/v1/{quote(namespace, safe='')}/tables/{_segment(table)}"
+    return f"{tables_path(namespace)}/{_segment(table)}"
 
 
 def row_path(namespace: str, table: str, row: str) -> str:

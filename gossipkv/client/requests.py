@@ -44,7 +44,7 @@ from gossipkv.client.errors import (
     UnavailableError,
     error_of,
     has_stored_nothing,
-    kind_of,
+    type_of,
 )
 from gossipkv.client.session import NEVER_SENT, new_session
 
@@ -314,7 +314,7 @@ def _refuse_redirect(answer: Answer) -> None:
 
 def _is_absence(answer: Answer) -> bool:
     """Whether the answer is the store's, not that of a proxy which does not know the path."""
-    return answer.status == 404 and kind_of(_problem(answer.body)) == "row-not-found"
+    return answer.status == 404 and type_of(_problem(answer.body)) == "row-not-found"
 
 
 def _problem(body: bytes) -> dict[str, Any]:

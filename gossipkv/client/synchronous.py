@@ -13,13 +13,16 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from gossipkv.client.batch import BatchOutcome, Operation
+from gossipkv.client.bounds import Bounds
 from gossipkv.client.client import Client
 from gossipkv.client.endpoints import Choice
-from gossipkv.client.row import Row, Written
-from gossipkv.client.table import UPDATE_ATTEMPTS_MAX, Bounds, Resolve, Table
+from gossipkv.client.resolve import Resolve
+from gossipkv.client.table import Table
+from gossipkv.client.update import ATTEMPTS_MAX
 from gossipkv.client.watch import Change
 from gossipkv.client.write import DeleteOptions, PutOptions
 from gossipkv.rows.durations import Duration
+from gossipkv.rows.row import Row, Written
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -124,7 +127,7 @@ class SyncTable:
         key: str,
         change: Callable[[bytes | None], bytes | None],
         *,
-        attempts_max: int = UPDATE_ATTEMPTS_MAX,
+        attempts_max: int = ATTEMPTS_MAX,
         ttl: Duration | None = None,
         w: int | None = None,
     ) -> Written | None:

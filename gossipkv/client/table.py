@@ -8,55 +8,30 @@ never writes.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from inspect import isawaitable
-from typing import Any, TypedDict, Unpack, cast
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack, cast
 
-from gossipkv.client.arguments import check_known, checked, copies_text
+from gossipkv.client.arguments import checked, copies_text, settings_given
 from gossipkv.client.batch import Batches, BatchOutcome, Operation
+from gossipkv.client.bounds import Bounds, listed
 from gossipkv.client.errors import (
-    ConditionFailedError,
-    ContextAheadError,
     NotFoundError,
     RefusedError,
-    UnresolvedSiblingsError,
 )
 from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
 from gossipkv.client.requests import Answer, Request, Requests, json_of
-from gossipkv.client.row import Row, Written, row_from_json, siblings_from_json
+from gossipkv.client.resolve import Resolve, resolved
+from gossipkv.client.row import row_from_json, siblings_from_json
+from gossipkv.client.update import ATTEMPTS_MAX, Found, Updater, updated
 from gossipkv.client.watch import Watch
 from gossipkv.client.write import DeleteOptions, PutOptions, write_request
 from gossipkv.rows import arguments, names
 from gossipkv.rows.durations import Duration
+from gossipkv.rows.row import Row, Written
 
-Resolve = Callable[[Sequence[bytes]], bytes]
-"""Merges several values into one. Every client of a table must use the same function."""
-Change = Callable[[bytes | None], bytes | Awaitable[bytes | None] | None]
-"""Computes the new value from the current one; None means an absent row."""
-
-UPDATE_ATTEMPTS_MAX = 10
 _JSON = {"Accept": "application/json"}
 _SEVERAL = 300
-
-
-class Bounds(TypedDict, total=False):
-    """The rows to list."""
-
-    prefix: str | None
-    start: str | None
-    """The first key."""
-    end: str | None
-    """The end; excluded."""
-    keys_only: bool
-    page_rows: int
-    """Maximum number of rows held in memory."""
-
-
-_BOUNDS = frozenset(Bounds.__annotations__)
-_PAGE_ROWS_MAX = 10_000
-"""The maximum that a server's settings can allow."""
-_LIMIT_MAX = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +50,9 @@ class Table:
     ) -> None:
         self._requests = requests
         self.name = checked(names.table_name, name)
-        self.namespace = checked(names.name_text, "namespace", namespace)
+        self.namespace = checked(names.key_bound, "namespace", namespace).decode()
         self._path = table_path(namespace, name)
-        self._resolve = resolve
+        self._resolve = None if resolve is None else checked(arguments.function, "resolve", resolve)
 
     # One row
 
@@ -98,9 +73,9 @@ class Table:
     async def update(
         self,
         key: str,
-        change: Change,
+        change: Updater,
         *,
-        attempts_max: int = UPDATE_ATTEMPTS_MAX,
+        attempts_max: int = ATTEMPTS_MAX,
         ttl: Duration | None = None,
         w: int | None = None,
     ) -> Written | None:
@@ -111,33 +86,22 @@ class Table:
         The condition is checked at the member that is read. Of two concurrent updates through two members, one wins,
         unless the table keeps siblings."""
         server: str | None = None
-        for attempt in range(attempts_max):
-            read = await self._read(key, preferred=server)
-            server, row = read.server, self._resolved(read.row)
-            wanted = change(None if row is None else row.value)
-            value = await wanted if isawaitable(wanted) else wanted
-            if row is None and value is None:
-                return None
-            options: PutOptions = {"context": read.context, "w": w}
-            if value is not None:
-                options["ttl"] = ttl
-            if row is None:
-                options["if_absent"] = True
-            else:
-                options["if_match"] = row.etag
-            try:
-                return await self._write(key, value, options, preferred=server)
-            except (ConditionFailedError, ContextAheadError):
-                # Several members may stand behind one address, and what was read at one may have been lost with it.
-                if attempt + 1 == attempts_max:
-                    raise
-        raise AssertionError("at least one attempt")
+
+        async def read() -> Found:
+            nonlocal server
+            found = await self._read(key, preferred=server)
+            server = found.server
+            return Found(self._resolved(found.row), found.context)
+
+        def write(value: bytes | None, options: PutOptions) -> Awaitable[Written]:
+            return self._write(key, value, options, preferred=server)
+
+        return await updated(read, write, change, attempts_max=attempts_max, ttl=ttl, w=w)
 
     async def _read(self, key: str, r: int | None = None, *, preferred: str | None = None) -> _Read:
         query = None if r is None else {"r": copies_text("r", r)}
         request = Request("GET", self._row_path(key), query, may_be_absent=True)
         answer = await self._requests.answer(request, preferred=preferred)
-        # A deleted row has a context too, so that the next put replaces the deletion.
         row = None if answer.status == 404 else _row_in(key, answer)
         return _Read(row, answer.headers.get(CONTEXT), answer.server)
 
@@ -146,11 +110,7 @@ class Table:
         return row_path(self.namespace, self.name, checked(names.row_key, key).decode())
 
     def _resolved(self, row: Row | None) -> Row | None:
-        if row is None or not row.siblings:
-            return row
-        if self._resolve is None:
-            raise UnresolvedSiblingsError(row)
-        return replace(row, value=self._resolve(row.siblings))
+        return resolved(row, self._resolve)
 
     async def _write(
         self, key: str, value: bytes | None, options: PutOptions, *, preferred: str | None = None
@@ -165,24 +125,15 @@ class Table:
         """Rows in order of their keys' UTF-8 bytes. Rows written in the meantime are included if their page is read
         later."""
         async for page in self.pages(**bounds):
-            for listed in page:
-                row = self._resolved(listed)
+            for each in page:
+                row = self._resolved(each)
                 assert row is not None, "it is listed"
                 yield row
 
     async def pages(self, *, limit: int | None = None, **bounds: Unpack[Bounds]) -> AsyncGenerator[list[Row]]:
         """Pages of rows with unresolved siblings, up to `limit` rows, as the server returns them; a page may be
         empty."""
-        check_known("pages", bounds, _BOUNDS)
-        page_rows = checked(arguments.count, "page_rows", bounds.get("page_rows", 500), 1, _PAGE_ROWS_MAX)
-        if limit is not None:
-            checked(arguments.count, "limit", limit, 1, _LIMIT_MAX)
-        named = {"prefix": bounds.get("prefix"), "start": bounds.get("start"), "end": bounds.get("end")}
-        query = {
-            name: checked(names.key_bound, name, text).decode() for name, text in named.items() if text is not None
-        }
-        if checked(arguments.flag, "keys_only", bounds.get("keys_only", False)):
-            query["keys_only"] = "true"
+        page_rows, query = _listing_query(limit, bounds)
         left, server = limit, None
         while True:
             query["limit"] = str(page_rows if left is None else min(left, page_rows))
@@ -205,7 +156,8 @@ class Table:
     ) -> AsyncGenerator[BatchOutcome]:
         """Put and delete rows, in order; yields an outcome for each. Holds at most one request of 500 operations or 1
         MiB in memory. This is not a transaction. Raises UnavailableError if a request is not answered in full."""
-        return self._batches(w, write_wait, idempotent).carried_out(operations)
+        is_repeatable = checked(arguments.flag, "idempotent", idempotent)
+        return self._batches(w, write_wait, is_repeatable).carried_out(operations)
 
     async def batch_lines(self, lines: Sequence[bytes]) -> list[BatchOutcome]:
         """Send lines in the format of the API in one request; returns an outcome for each. The lines may be carried out
@@ -249,19 +201,23 @@ class Table:
     async def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
         """Change the given settings. `conflicts` is `lww` or `siblings`; `w` and `r` are defaults of writes and
         reads."""
-        for name, copies in (("w", w), ("r", r)):
-            if copies is not None:
-                copies_text(name, copies)
-        if conflicts is not None:
-            checked(arguments.header_text, "conflicts", conflicts)
-        given = {"conflicts": conflicts, "w": w, "r": r}
-        body = json.dumps({name: value for name, value in given.items() if value is not None}).encode()
+        body = json.dumps(settings_given(conflicts, w, r)).encode()
         # Setting the same settings twice does no harm.
         await self._requests.answer(Request("PUT", self._path, data=body))
 
     async def drop(self) -> None:
         """Delete its settings and rows; rows put in the meantime may stay."""
         await self._requests.answer(Request("DELETE", self._path))
+
+
+def _listing_query(limit: int | None, bounds: Bounds) -> tuple[int, dict[str, str]]:
+    """The rows of a page, and the query of the first one. Raises InvalidArgumentError."""
+    wanted = listed(limit, bounds)
+    named = {"prefix": wanted.prefix, "start": wanted.start, "end": wanted.end}
+    query = {name: key.decode() for name, key in named.items() if key}
+    if wanted.keys_only:
+        query["keys_only"] = "true"
+    return wanted.page_rows, query
 
 
 def _row_in(key: str, answer: Answer) -> Row:

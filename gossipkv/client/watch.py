@@ -90,8 +90,8 @@ class Watch:
         self._query = {} if prefix is None else {"prefix": checked(names.key_bound, "prefix", prefix).decode()}
         if checked(arguments.flag, "snapshot", snapshot):
             self._query["snapshot"] = "true"
-        self._silence_s = silence_s
-        self._give_up_s = give_up_s
+        self._silence_s = checked(arguments.seconds, "silence_s", silence_s)
+        self._give_up_s = checked(arguments.seconds, "give_up_s", give_up_s)
         self.event_id = None if since is None else checked(arguments.header_text, "since", since)
         """The id of the last change seen."""
         self.server: str | None = None

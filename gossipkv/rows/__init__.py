@@ -1,5 +1,8 @@
-"""What may be asked of rows: names, keys, values, conditions, durations, numbers of members.
+"""What clients may ask of a member, by whichever interface.
 
-Each rule stands here once. The HTTP API, the client, the commands, the embedded member and the core's own check of what
-it is given import it, so all of them accept and refuse the same. What breaks a rule raises InvalidInputError.
+Each rule stands here once. The HTTP API, the client, the commands and the embedded member import it, so all of them
+accept and refuse the same. What is refused raises a RequestError, whose kind each interface tells in its own way.
+
+Modules about plain arguments import nothing from elsewhere, and the core checks what it is given by them. Modules about
+rows and tables use the core's values. An import contract says which is which.
 """

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from gossipkv.rows.errors import Kind, RequestError
 
-class InvalidInputError(ValueError):
+_KIND_OF_FIELD = {
+    "row": Kind.INVALID_ROW_KEY,
+    "table": Kind.INVALID_TABLE_NAME,
+    "receipt": Kind.INVALID_RECEIPT,
+    "context": Kind.INVALID_CONTEXT,
+    **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), Kind.INVALID_CONDITION),
+}
+
+
+class InvalidInputError(RequestError, ValueError):
     """An argument of the wrong type or out of range. Nothing was done."""
 
     def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"`{field}` {problem}")
+        kind = _KIND_OF_FIELD.get(field, Kind.INVALID_PARAMETER)
+        super().__init__(f"`{field}` {problem}", kind=kind, parameter=field)
         self.field = field
         """The argument, as callers name it: `row`, `value`, `ttl`, `w`."""
         self.problem = problem
@@ -19,7 +30,17 @@ class ValueTooLargeError(InvalidInputError):
 
     def __init__(self, bytes_max: int, size_bytes: int) -> None:
         super().__init__("value", f"is at most {bytes_max} bytes, this one is {size_bytes} bytes")
-        self.bytes_max = bytes_max
+        self.kind = Kind.VALUE_TOO_LARGE
+        self.facts = {"bytes_max": bytes_max}
+
+
+class UnsupportedSettingError(RequestError):
+    """A setting of a table that does not exist, or not with this value."""
+
+    kind = Kind.UNSUPPORTED_SETTING
+
+    def __init__(self, detail: str, setting: str) -> None:
+        super().__init__(detail, setting=setting)
 
 
 def shown(given: object) -> str:

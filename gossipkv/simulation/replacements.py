@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from gossipkv.api.seen_header import text_of
 from gossipkv.core.inputs import Answer, Write
 from gossipkv.core.model.address import NAMESPACES, SYSTEM, USER, address_of
 from gossipkv.core.model.collected import NOTHING_COLLECTED
@@ -24,6 +23,7 @@ from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
 from gossipkv.core.store.tables import TableSettings, settings_address, settings_in
 from gossipkv.core.watch.watching import Tail
+from gossipkv.rows.context_token import text_of
 from gossipkv.simulation.checkers import Checker, all_checkers
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.cluster import Cluster

@@ -11,7 +11,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gossipkv.api.seen_header import text_of
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.room import Usage
@@ -19,6 +18,7 @@ from gossipkv.core.model.row import Row, Version
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.node import OverloadedError
+from gossipkv.rows.context_token import text_of
 from gossipkv.storage.memory import MemoryStorage
 
 from .conftest import OPTIONS, Api, running

@@ -4,16 +4,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from gossipkv import SyncClient
 from gossipkv.client import (
     Choice,
     Client,
     ClientError,
     ConditionFailedError,
     DeadlineError,
+    InvalidArgumentError,
     RefusedError,
     Row,
     ServerFailedError,
@@ -189,6 +192,30 @@ async def test_something_that_is_no_gossipkv_is_said_to_be_none() -> None:
     async with served(found) as url, asking(url) as client:
         with pytest.raises(RefusedError, match="does not answer like gossipkv"):
             await client.cluster()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"servers": []}, "`servers` are a list of at least one text"),
+        ({"servers": "http://127.0.0.1:1"}, "`servers` are a list"),
+        ({"servers": None}, "`servers` are a list"),
+        ({"servers": [b"http://127.0.0.1:1"]}, "hold a bytes"),
+        ({"choice": "in order"}, "`choice` is one of"),
+        ({"timeout_s": "1"}, "`timeout_s` is a number of seconds"),
+        ({"timeout_s": float("nan")}, "`timeout_s` is a number of seconds"),
+        ({"connect_timeout_s": True}, "`connect_timeout_s` is a number of seconds"),
+        ({"deadline_s": -1}, "`deadline_s` is a number of seconds"),
+        ({"passes": 0}, "`passes` is a number from 1"),
+        ({"passes": "3"}, "`passes` is a number from 1"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Client, SyncClient])
+def test_what_a_client_cannot_work_with_is_refused(
+    kind: type[Client] | type[SyncClient], given: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=problem):
+        kind(**{"servers": ["http://127.0.0.1:1"], **given})
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port", "ftp://127.0.0.1", "http://", "nonsense"])

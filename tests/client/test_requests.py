@@ -10,7 +10,16 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from gossipkv.client import Choice, Client, ClientError, Put, RefusedError, ServerFailedError, TooFewCopiesError
+from gossipkv.client import (
+    Choice,
+    Client,
+    ClientError,
+    InvalidArgumentError,
+    Put,
+    RefusedError,
+    ServerFailedError,
+    TooFewCopiesError,
+)
 from gossipkv.client import UnavailableError as Unavailable
 from tests.client.contract_server import ContractServer, Store, problem
 
@@ -45,7 +54,13 @@ TABLE: dict[str, tuple[Refusal, type[ClientError] | None, type[ClientError] | No
         TooFewCopiesError,
         TooFewCopiesError,
     ),
-    "refused": (answering(400, "invalid-parameter"), RefusedError, RefusedError, RefusedError),
+    "refused": (answering(403, "read-only-namespace"), RefusedError, RefusedError, RefusedError),
+    "a wrong argument": (
+        answering(400, "invalid-parameter"),
+        InvalidArgumentError,
+        InvalidArgumentError,
+        InvalidArgumentError,
+    ),
     "failed": (answering(500, "internal-error"), ServerFailedError, ServerFailedError, ServerFailedError),
     "full": (answering(507, "storage-full"), ServerFailedError, ServerFailedError, ServerFailedError),
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -16,11 +17,15 @@ from gossipkv import (
     ConditionFailedError,
     ContextRequiredError,
     Node,
+    Put,
     RefusedError,
+    ServerFailedError,
     UnavailableError,
     UnresolvedSiblingsError,
 )
-from gossipkv.core.store.storage import StorageError, View
+from gossipkv.core.store.storage import View
+from gossipkv.feed import Signal, Watcher, Word
+from gossipkv.group_commit import StepFailedError
 from gossipkv.node import Node as Driver
 from gossipkv.settings import SettingsError
 from tests.node.member_settings import MemberSettings
@@ -56,7 +61,7 @@ async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: 
 
 
 async def test_of_large_rows_few_are_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gossipkv.embedded.PAGE_BYTES_MAX", 2_500)
+    monkeypatch.setattr("gossipkv.rows.local_rows.PAGE_BYTES_MAX", 2_500)
     views = 0
 
     def counted(node: Driver) -> View:
@@ -196,6 +201,32 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         Node(data_dir=tmp_path, member="m0", tombstone_age_ms_min=1_000)
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"data_dir": 7}, "data_dir is 7, but must be the path"),
+        ({"data_dir": ""}, "data_dir is '', but must be the path"),
+        ({"member": ""}, "member is empty"),
+        ({"peers": "http://127.0.0.1:1"}, r"give \[url\]"),
+        ({"peers": None}, "peers is None"),
+        ({"peers": [7]}, "peers hold 7"),
+        ({"peers": ["nonsense"]}, "peers hold 'nonsense', but must be gossip URLs"),
+        ({"advertise_host": 7}, "advertise_host, by default gossip_host, is 7"),
+        ({"advertise_host": "a b"}, "is 'a b', but must be a name or an address"),
+        ({"gossip_host": ""}, "gossip_host, is ''"),
+        ({"gossip_port": True}, "gossip_port is True"),
+    ],
+)
+def test_what_a_member_cannot_be_started_with_is_refused(tmp_path: Path, given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        Node(**{"data_dir": tmp_path, "member": "m0", **given})
+
+
+def test_a_setting_that_there_is_not_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"Node.* unexpected keyword argument 'gosip_interval_ms'"):
+        Node(data_dir=tmp_path, member="m0", gosip_interval_ms=50)
+
+
 async def test_tasks_that_wait_at_a_member_are_told_when_it_stops(tmp_path: Path) -> None:
     options = settings(bootstrap_timeout_ms=3_600_000)
     nobody = [f"http://127.0.0.1:{free_port()}"]
@@ -209,8 +240,52 @@ async def test_tasks_that_wait_at_a_member_are_told_when_it_stops(tmp_path: Path
     for copies in (1, 2):
         with pytest.raises(UnavailableError, match="stopping"):
             await table.put("b", b"2", w=copies, write_wait="1m")
-    with pytest.raises(StorageError):
+    with pytest.raises(UnavailableError, match="cannot be read"):
         table.get("a")
+
+
+async def test_a_watch_that_is_too_slow_goes_on_after_the_last_change_that_it_got(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflows = 0
+
+    def counted(watcher: Watcher, word: Word) -> None:
+        nonlocal overflows
+        overflows += word.signal is Signal.OVERFLOW
+        end(watcher, word)
+
+    end = Watcher.end
+    monkeypatch.setattr(Watcher, "end", counted)
+    async with Node(
+        data_dir=tmp_path, member="m0", gossip_port=free_port(), watch_buffer_bytes_max=65_536, **settings()
+    ) as member:
+        table = member.table("t")
+        await table.put("first", b"v")
+        async with table.watch(snapshot=True) as watch:
+            assert [(await anext(watch)).row for _ in range(2)] == ["first", ""]
+            await table.put("second", b"v")
+            assert (await anext(watch)).row == "second"
+            # They do not fit into the buffer, and nobody takes them out of it.
+            for number in range(20):
+                await table.put(f"{number:02}", b"v" * 10_000)
+            assert [(await anext(watch)).row for _ in range(20)] == [f"{number:02}" for number in range(20)]
+    assert overflows >= 1
+
+
+async def test_a_fault_of_the_member_is_logged_and_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StepFailedError("a bug")
+
+    async with Node(data_dir=tmp_path, member="m0", gossip_port=free_port(), **settings()) as member:
+        monkeypatch.setattr(Driver, "write", fail)
+        with pytest.raises(ServerFailedError, match="this is a fault of the member") as failure:
+            await member.table("t").put("a", b"1")
+        assert failure.value.problem["type"] == "urn:gossipkv:problem:internal-error"
+        [outcome] = [each async for each in member.table("t").batch([Put("a", b"1")])]
+        assert isinstance(outcome.error, ServerFailedError)
+    assert "request_failed" in caplog.text
 
 
 PROGRAM = """

@@ -1,8 +1,8 @@
-"""`Gossipkv-Context`: what a reader has seen of a row, as text that it returns with its write.
+"""The context of a row as clients hold it: what a reader has seen, as text that it returns with its write.
 
-It is base64url without padding of 8-byte numbers: a check that ties it to its row, the greatest timestamp, the greatest
-one outranked, then the context in pairs. The check detects a context of another row. Such a context would put wrong
-entries into the journal, and rows with wrong entries are not replicated.
+The text is base64url without padding of 8-byte numbers: a check that ties it to its row, the greatest timestamp, the
+greatest one outranked, then the context in pairs. The check detects a context of another row. Such a context would put
+wrong entries into the journal, and rows with wrong entries are not replicated.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ import struct
 from base64 import urlsafe_b64decode
 
 import xxhash
-from multidict import CIMultiDictProxy
 
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context
 from gossipkv.core.model.row import Row, Seen
 from gossipkv.rows.invalid import InvalidInputError
-
-HEADER = "Gossipkv-Context"
 
 _HEAD = struct.Struct(">QQQ")
 _PAIR = struct.Struct(">QQ")
@@ -28,7 +25,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TEXT = re.compile("[A-Za-z0-9_-]*={0,2}")
 _EXPECTED = "is what an answer about the row gave, unchanged"
 _ENTRIES_MAX = 400
-"""Maximum length; fits into the header that a server accepts."""
+"""The most entries that fit into a header that a server accepts."""
 
 
 def text_of(address: bytes, row: Row) -> str:
@@ -44,12 +41,6 @@ def text_of(address: bytes, row: Row) -> str:
         packed = _HEAD.pack(check, seen.timestamp, seen.siblings_above)
         packed += b"".join([_PAIR.pack(*entry) for entry in seen.context.items()])
     return binascii.b2a_base64(packed, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
-
-
-def seen_of(headers: CIMultiDictProxy[str], address: bytes) -> Seen | None:
-    """The context that the writer gives; None if it gives none."""
-    text = headers.get(HEADER)
-    return None if text is None else seen_in(text, address)
 
 
 def seen_in(text: object, address: bytes) -> Seen:

@@ -1,0 +1,54 @@
+"""Receipts: who has a write."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gossipkv.core.waits.answers import Coverage, Receipt
+from gossipkv.rows.copies import copies_in, copies_of
+from gossipkv.rows.durations import wait_ms_of
+from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.invalid import InvalidInputError, shown
+
+_WAIT_SECONDS_DEFAULT = 5.0
+_ALL = "all"
+
+
+class ReceiptWait(NamedTuple):
+    copies: int | None
+    """The members that must have the write; None: all."""
+    seconds: float
+
+
+def receipt_in(text: object) -> Receipt:
+    """Raises RequestError, InvalidInputError."""
+    if not isinstance(text, str):
+        raise InvalidInputError("receipt", f"is text as an answer gave it, unchanged, not {shown(text)}")
+    try:
+        return Receipt.parsed(text)
+    except ValueError as error:
+        raise RequestError(str(error), kind=Kind.INVALID_RECEIPT) from None
+
+
+def receipt_wait(wait: object, within: object, name: str = "within") -> ReceiptWait:
+    """`wait` is a number of members, `all`, or None, which waits for nothing. `name` is what the caller calls `within`.
+    Raises InvalidInputError."""
+    seconds = _WAIT_SECONDS_DEFAULT if within is None else wait_ms_of(name, within) / 1_000
+    if wait is None:
+        return ReceiptWait(None, 0)
+    if wait == _ALL:
+        return ReceiptWait(None, seconds)
+    return ReceiptWait(copies_in("wait", wait) if isinstance(wait, str) else copies_of("wait", wait), seconds)
+
+
+def covered(coverage: Coverage, copies: int | None) -> dict[str, Any]:
+    """The members that have a write. `complete`: whether this many, by default all, have it."""
+    return {
+        "receipt": str(coverage.receipt),
+        "copies": coverage.copies,
+        "complete": coverage.copies >= (coverage.members if copies is None else copies),
+        "members": [
+            {"member": holder.member, "status": holder.status, "self": holder.is_self, "has_it": holder.has_it}
+            for holder in coverage.holders
+        ],
+    }
