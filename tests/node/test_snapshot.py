@@ -16,7 +16,7 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.write import Operation
 from gossipkv.core.replica import Replica
-from gossipkv.core.store.storage import StorageFullError
+from gossipkv.core.store.storage import StorageError, StorageFullError
 from gossipkv.core.store.store import Store
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.group_commit import GroupCommit
@@ -61,7 +61,8 @@ async def test_settings_stand_while_a_batch_that_failed_is_taken_back(cluster: L
     await configure(node, "t", 3)
     identity = node.identity
     storage.reload.shut()
-    storage.fail_next_commit(StorageFullError("no room"), table="t")
+    # For want of room the batch would be divided, and the write might find room without the tick beside it.
+    storage.fail_next_commit(StorageError("a bad day"), table="t")
     writing = asyncio.create_task(put(node, "row", b"lost"))
     await reached(storage.reload)
     try:
@@ -69,7 +70,7 @@ async def test_settings_stand_while_a_batch_that_failed_is_taken_back(cluster: L
         assert node.identity == identity
     finally:
         storage.reload.open()
-    with pytest.raises(StorageFullError):
+    with pytest.raises(StorageError):
         await writing
     assert node.defaults_of(USER, "t") == (3, 3)
 
