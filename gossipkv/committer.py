@@ -12,25 +12,20 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 import structlog
 
-from gossipkv.codec import DecodeError, Limits, decode, encode
-from gossipkv.codec.limits import PROTOCOL
-from gossipkv.core.effects import Effects, Send
-from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
-from gossipkv.core.membership.clocks import ClockOffError
+from gossipkv.batches import Frame, Job, Outcome, Published, StoppedError, decoded, published
+from gossipkv.codec import Limits, decode, encode
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Input
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.protocol.messages import Envelope
-from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.core.store.storage import Storage
-from gossipkv.group_commit import Batch, GroupCommit, StepFailedError
-from gossipkv.rows.errors import Kind, RequestError
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.group_commit import Batch, GroupCommit
 
 INPUTS_PER_BATCH_MAX = 256
 """Maximum number of inputs per batch. Bounds how long a client waits for the work of others."""
@@ -48,93 +43,6 @@ GATHERING_SECONDS_MAX = 0.002
 
 log = structlog.get_logger("gossipkv.storage")
 
-Outcome = Answer | bytes | Exception
-"""Envelopes leave the thread encoded."""
-
-
-class StoppedError(RequestError):
-    """The node takes no more writes: it is about to stop, or to start again without its data. Nothing was stored."""
-
-    kind = Kind.STOPPING
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """An undecoded input; the answer to an exchange begun here if it has a number."""
-
-    content: bytes
-    exchange: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedSend:
-    exchange: int
-    endpoint: str
-    frame: bytes
-    timeout_seconds: float | None = None
-    """No answer is of use later; None: the transport's own bound."""
-
-
-def encoded(sends: Iterable[Send]) -> list[EncodedSend]:
-    return [
-        EncodedSend(
-            send.exchange,
-            send.endpoint,
-            encode(send.envelope),
-            None if send.timeout_ms is None else send.timeout_ms / 1000,
-        )
-        for send in sends
-    ]
-
-
-def _encoded_answer(envelope: Envelope) -> bytes | Exception:
-    try:
-        return encode(envelope)
-    except Exception as error:
-        failure = StepFailedError(f"the answer could not be encoded: {error}")
-        failure.__cause__ = error
-        return failure
-
-
-def _without_frames(outcome: Answer | Exception) -> Answer | Exception:
-    """A refusal without its traceback, which holds the envelope for as long as the sender waits for its answer."""
-    if isinstance(outcome, _REFUSALS):
-        outcome.__context__ = outcome.__cause__ = None
-        return outcome.with_traceback(None)
-    return outcome
-
-
-_REFUSALS = (RefusedEnvelopeError, InvalidInputError, ClockOffError)
-
-
-def _has_failed(outcomes: Iterable[Answer | Exception]) -> bool:
-    """Whether a batch failed to store anything. Inputs that were refused do not count as failed."""
-    tried = [outcome for outcome in outcomes if not isinstance(outcome, _REFUSALS)]
-    return bool(tried) and all(isinstance(outcome, Exception) for outcome in tried)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A batch as the event loop sees it."""
-
-    outcomes: list[tuple[asyncio.Future[Outcome] | None, Outcome]]
-    sends: list[EncodedSend]
-    effects: Effects
-    inputs: int
-    seconds: float
-    has_failed: bool
-
-
-class _Job(NamedTuple):
-    payload: Input | Frame
-    future: asyncio.Future[Outcome] | None
-
-
-def _tell(jobs: Iterable[_Job], outcome: Exception) -> None:
-    for job in jobs:
-        if job.future is not None and not job.future.done():
-            job.future.set_result(outcome)
-
 
 class Committer:
     """Runs a GroupCommit on a thread of its own. Its methods are called on the event loop.
@@ -149,17 +57,20 @@ class Committer:
         limits: Limits,
         clock_ms: Callable[[], int],
         publish: Callable[[Published], None],
+        conclude: Callable[[Job, Outcome], object],
     ) -> None:
         self._group_commit = group_commit
-        self._limits = limits
+        self._decode = partial(decode, limits=limits)
         self._clock_ms = clock_ms
         self._publish = publish
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._conclude = conclude
+        """Called with an outcome that is known without a batch."""
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._busy_since: float | None = None
         self._gathering_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="gossipkv-storage", daemon=True)
-        self._under_way: list[_Job] = []
+        self._under_way: list[Job] = []
         """The jobs of the batch under way."""
         self._is_closed = False
         """Whether new inputs fail immediately."""
@@ -176,11 +87,12 @@ class Committer:
         limits: Limits,
         clock_ms: Callable[[], int],
         publish: Callable[[Published], None],
+        conclude: Callable[[Job, Outcome], object],
     ) -> tuple[Committer, Effects]:
         """Open the replica that the storage holds; returns the effects of its first batch, which is durable. Raises
         StorageError."""
         group_commit, effects = GroupCommit.open(storage, options, rng, clock_ms())
-        return cls(group_commit, limits, clock_ms, publish), effects
+        return cls(group_commit, limits, clock_ms, publish, conclude), effects
 
     def start(self) -> None:
         self._thread.start()
@@ -203,7 +115,10 @@ class Committer:
         """Stop waiting for the storage. Callers in the batch under way are told that its outcome is unknown, and all
         others that nothing of theirs was stored."""
         self._is_closed = True
-        _tell(self._under_way, TimeoutError("the storage has not answered in time"))
+        for begun in self._under_way:
+            # What it takes of the inbox is given back when its batch ends.
+            if begun.waiter is not None and not begun.waiter.done():
+                begun.waiter.set_result(TimeoutError("the storage has not answered in time"))
         waiting = []
         with contextlib.suppress(Empty):
             while True:
@@ -211,7 +126,8 @@ class Committer:
                 if job is not None:
                     waiting.append(job)
         self._jobs.put(None)
-        _tell(waiting, StoppedError("the member is stopping, and its storage is stuck"))
+        for job in waiting:
+            self._conclude(job, StoppedError("the member is stopping, and its storage is stuck"))
 
     @property
     def is_moving(self) -> bool:
@@ -219,18 +135,18 @@ class Committer:
         since = self._busy_since
         return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK_SECONDS)
 
-    def post(self, payload: Input | Frame) -> None:
-        """Hand in an input whose outcome nobody needs."""
-        self._jobs.put(_Job(payload, None))
+    def hand_in(self, job: Job) -> None:
+        """Hand in an input. Its outcome is published once durable. It is a StoppedError, immediately, if the thread
+        takes no more inputs."""
+        if self._is_closed:
+            self._conclude(job, StoppedError("the member has stopped"))
+        else:
+            self._jobs.put(job)
 
     def ask(self, payload: Input | Frame) -> asyncio.Future[Outcome]:
-        """Hand in an input; the future holds its outcome once durable. An error is a result, not an exception. It is a
-        StoppedError, immediately, if the thread takes no more inputs."""
+        """Hand in an input; the future holds its outcome. An error is a result, not an exception."""
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        if self._is_closed:
-            future.set_result(StoppedError("the member has stopped"))
-        else:
-            self._jobs.put(_Job(payload, future))
+        self.hand_in(Job(payload, future))
         return future
 
     def _run(self) -> None:
@@ -271,9 +187,9 @@ class Committer:
         if self._at_end is not None:
             self._at_end()
 
-    def _waiting_jobs(self) -> tuple[list[_Job], bool]:
+    def _waiting_jobs(self) -> tuple[list[Job], bool]:
         """All waiting inputs, up to a bound; and whether the end has been reached."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         frame_bytes = 0
         job = self._jobs.get()
         if self._gathering_seconds:
@@ -296,59 +212,14 @@ class Committer:
         is_crowd = inputs >= CROWD_INPUTS
         self._gathering_seconds = min(seconds * GATHERING_SHARE, GATHERING_SECONDS_MAX) if is_crowd else 0.0
 
-    def _process(self, jobs: list[_Job]) -> Published:
+    def _process(self, jobs: list[Job]) -> Published:
         """Run a batch. Never raises: an error is the outcome of the inputs."""
         began = time.perf_counter()
-        refused: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = []
-        futures: list[asyncio.Future[Outcome] | None] = []
-        inputs: list[Input] = []
-        for job in jobs:
-            decoded = self._decoded(job.payload)
-            if isinstance(decoded, DecodeError):
-                refused.append((job.future, decoded))
-            else:
-                futures.append(job.future)
-                inputs.append(decoded)
-        now_ms = self._clock_ms()
+        taken = decoded(jobs, self._decode)
         try:
-            batch = self._group_commit.run(inputs, now_ms)
+            batch = self._group_commit.run(taken.inputs, self._clock_ms())
         except Exception as error:
             log.exception("batch_failed")
-            batch = Batch([error] * len(inputs), Effects())
-        outcomes: list[tuple[asyncio.Future[Outcome] | None, Outcome]] = [
-            (future, _encoded_answer(outcome) if isinstance(outcome, Envelope) else _without_frames(outcome))
-            for future, outcome in zip(futures, batch.outcomes, strict=True)
-        ]
-        return Published(
-            outcomes=refused + outcomes,
-            sends=self._encoded(batch.effects.sends),
-            effects=batch.effects,
-            inputs=len(inputs),
-            seconds=time.perf_counter() - began,
-            has_failed=_has_failed(batch.outcomes),
-        )
-
-    def _encoded(self, sends: Iterable[Send]) -> list[EncodedSend]:
-        """Fail exchanges whose envelope cannot be encoded, so that the core does not wait for the peer."""
-        found = []
-        for send in sends:
-            try:
-                found += encoded([send])
-            except Exception as error:
-                log.exception("envelope_not_encoded", endpoint=send.endpoint)
-                self.post(Failed(send.exchange, f"the envelope could not be encoded: {error}"))
-        return found
-
-    def _decoded(self, payload: Input | Frame) -> Input | DecodeError:
-        if not isinstance(payload, Frame):
-            return payload
-        try:
-            envelope = decode(payload.content, self._limits)
-        except DecodeError as error:
-            if payload.exchange is None:
-                # A new error: the traceback of the old one holds what was decoded until the sender has its answer.
-                return DecodeError(error.reason, str(error))
-            # A member of another protocol version may be about to be replaced: nothing should wait for its data.
-            was_answered = error.reason != PROTOCOL
-            return Failed(payload.exchange, f"the answer cannot be read: {error}", was_answered)
-        return Received(envelope) if payload.exchange is None else Answered(payload.exchange, envelope)
+            batch = Batch([error] * len(taken.inputs), Effects())
+        result = published(taken, batch, encode)
+        return replace(result, seconds=time.perf_counter() - began)

@@ -1,7 +1,8 @@
 """The waiting part of writes with several copies, reads of several members, and receipts.
 
-The core decides when a wait is over. This module gives each wait a ticket, takes its result from the effects of a
-batch, and keeps the deadline. A wait that times out is withdrawn, so nothing is tracked for a client that has gone.
+The core decides when a wait is over: once it is fulfilled, or at its deadline. This module gives each wait a ticket,
+and takes its result from the effects of a batch. A wait whose client has gone is withdrawn, so nothing is tracked for
+it.
 
 No wait outlives the member. The core ends all waits when the member leaves or is fenced. If the core cannot end a wait,
 because the storage has failed or is stuck, this module ends it and tells the client what is known. A write that has
@@ -12,19 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import cast
 
-from gossipkv.committer import Committer, Outcome, StoppedError
+from gossipkv.batches import Outcome, StoppedError
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
 from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.member import ALIVE
 from gossipkv.core.model.row import Row
 from gossipkv.core.model.write import Operation, Result, Written
-from gossipkv.core.store.storage import Identity, StorageError
+from gossipkv.core.store.storage import StorageError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
+from gossipkv.driver import Driver
 from gossipkv.group_commit import StepFailedError
 from gossipkv.metrics import Metrics
 from gossipkv.rows.errors import Kind, RequestError
@@ -34,7 +35,7 @@ Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach
 
 
 ANSWER_SECONDS = 5.0
-"""How long after its deadline a wait gives the storage to report its state."""
+"""How long after its deadline a wait gives the storage to make the batch that ends it."""
 
 
 class TooManyAskedError(RequestError):
@@ -89,24 +90,16 @@ class TooFewAnswersError(RequestError):
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Wait:
-    over: asyncio.Future[Coverage | Reach | Found]
-    ended: asyncio.Future[None]
-    """Done when this member ends the wait without a result from its core."""
-
-
 class Consistency:
     """The waits of one node; runs on its event loop. Every method also raises StorageError, StepFailedError,
     StoppedError if the member stops before the wait is over, and TimeoutError if the storage does not answer."""
 
-    def __init__(self, committer: Committer, store: Store, identity: Callable[[], Identity], metrics: Metrics) -> None:
-        self._committer = committer
+    def __init__(self, driver: Driver, store: Store, now_ms: Callable[[], int], metrics: Metrics) -> None:
+        self._driver = driver
         self._store = store
-        self._identity = identity
+        self._now_ms = now_ms
         self._writes = metrics.quorum_writes.labels
         self._tickets = itertools.count(1)
-        self._waiting: dict[int, _Wait] = {}
         self._operations = 0
         """Writes, reads and receipts under way."""
         self._is_idle = asyncio.Event()
@@ -121,11 +114,9 @@ class Consistency:
         self._closed = reason
 
     def end(self) -> None:
-        """End every wait. Each client gets the current state of its wait."""
+        """End every wait that the core has not ended. Each client is told what is known."""
         self._has_ended = True
-        for wait in self._waiting.values():
-            if not wait.ended.done():
-                wait.ended.set_result(None)
+        self._driver.end_waits()
 
     async def settle(self, seconds: float) -> None:
         """Return when nothing is under way, or after this many seconds."""
@@ -147,12 +138,8 @@ class Consistency:
             if not self._operations:
                 self._is_idle.set()
 
-    def resolve(self, resolved: Iterable[Resolved]) -> None:
-        """Pass the results to the waits."""
-        for ticket, outcome, _ in resolved:
-            wait = self._waiting.get(ticket)
-            if wait is not None and not wait.over.done():
-                wait.over.set_result(outcome)
+    def _deadline_ms(self, wait_seconds: float) -> int:
+        return self._now_ms() + round(wait_seconds * 1000)
 
     # Requests to the cluster
 
@@ -160,23 +147,23 @@ class Consistency:
         self, shard: str, operations: Sequence[Operation], copies: int, wait_seconds: float
     ) -> list[Result]:
         """Raises TooManyAskedError, TooFewMembersError, TooFewCopiesError, and what storing raises."""
-        deadline = asyncio.get_running_loop().time() + wait_seconds
+        deadline_ms = self._deadline_ms(wait_seconds)
         with self._operation():
-            stored = await self._stored(shard, operations, copies, deadline)
+            stored = await self._stored(shard, operations, copies, deadline_ms)
             written = {
                 operation.address: result.dot
                 for operation, result in zip(operations, stored, strict=True)
                 if isinstance(result, Written)
             }
             if written:
-                await self._await_copies(Receipt(shard, max(written.values())), written, copies, stored, deadline)
+                await self._await_copies(Receipt(shard, max(written.values())), written, copies, stored, deadline_ms)
             return stored
 
-    async def _stored(self, shard: str, operations: Sequence[Operation], copies: int, deadline: float) -> list[Result]:
+    async def _stored(self, shard: str, operations: Sequence[Operation], copies: int, deadline_ms: int) -> list[Result]:
         """The results of a write, once enough members are alive to store it."""
         while isinstance(stored := await self._store(shard, operations, copies), Reach):
             _check(copies, stored)
-            reached = await self._resolved(lambda ticket: Await(ticket, copies), copies, deadline)
+            reached = await self._resolved(Await(next(self._tickets), copies, deadline_ms=deadline_ms), copies)
             if not isinstance(reached, Reach) or reached.answering < copies:
                 self._writes("nothing_stored").inc()
                 answering = reached.answering if isinstance(reached, Reach) else 0
@@ -189,10 +176,10 @@ class Consistency:
         written: dict[bytes, Dot],
         copies: int,
         stored: list[Result],
-        deadline: float,
+        deadline_ms: int,
     ) -> None:
         try:
-            coverage = await self._copied(receipt, written, copies, deadline)
+            coverage = await self._copied(receipt, written, copies, deadline_ms)
         except (StorageError, StepFailedError, StoppedError, TooManyAskedError, TimeoutError):
             # The write is stored, whatever has failed since: it must not look like a write that was refused.
             coverage = self._own_copy(receipt)
@@ -202,22 +189,22 @@ class Consistency:
         self._writes("stored_here").inc()
         raise TooFewCopiesError(copies, stored, coverage, self._closed)
 
-    async def _copied(self, receipt: Receipt, written: dict[bytes, Dot], copies: int, deadline: float) -> Coverage:
-        coverage = await self._resolved(lambda ticket: Await(ticket, copies, receipt, written), copies, deadline)
+    async def _copied(self, receipt: Receipt, written: dict[bytes, Dot], copies: int, deadline_ms: int) -> Coverage:
+        coverage = await self._resolved(Await(next(self._tickets), copies, receipt, written, deadline_ms), copies)
         return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
 
     def _own_copy(self, receipt: Receipt) -> Coverage:
         """The coverage of a write stored here, when nothing can be asked."""
-        identity = self._identity()
+        identity = self._driver.snapshot.identity
         return Coverage(receipt, (Holder(identity.member, ALIVE, True, identity.replica, True),))
 
     async def read(self, shard: str, address: bytes, members: int, wait_seconds: float) -> Row | None:
         """The merged copies of `members` members. Raises TooManyAskedError, TooFewAnswersError."""
         if self._closed is not None:
             raise self._closed
-        deadline = asyncio.get_running_loop().time() + wait_seconds
+        reading = Read(next(self._tickets), shard, address, members, self._deadline_ms(wait_seconds))
         with self._operation():
-            found = await self._resolved(lambda ticket: Read(ticket, shard, address, members), members, deadline)
+            found = await self._resolved(reading, members)
         copies = found.copies if isinstance(found, Found) else 0
         if not isinstance(found, Found) or copies < members:
             raise self._reason(TooFewAnswersError(members, copies))
@@ -227,8 +214,8 @@ class Consistency:
         """The number of members, and of those that are alive."""
         with self._operation():
             # One member is always alive: this one. So nothing waits.
-            now = asyncio.get_running_loop().time()
-            return cast(Reach, await self._resolved(lambda ticket: Await(ticket, 1), 1, now))
+            reached = await self._resolved(Await(next(self._tickets), 1, deadline_ms=self._now_ms()), 1)
+            return cast(Reach, reached)
 
     async def receipt(self, receipt: Receipt, copies: int | None, wait_seconds: float) -> Coverage:
         """The members that have a write. Waits until `copies` members have it (None: all), the time is up, or this
@@ -236,38 +223,38 @@ class Consistency:
         with self._operation():
             if not wait_seconds or self._closed is not None:
                 return await self._located(receipt)
-            deadline = asyncio.get_running_loop().time() + wait_seconds
-            coverage = await self._resolved(lambda ticket: Await(ticket, copies, receipt), copies or 0, deadline)
+            waiting = Await(next(self._tickets), copies, receipt, deadline_ms=self._deadline_ms(wait_seconds))
+            coverage = await self._resolved(waiting, copies or 0)
             return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
 
     async def _located(self, receipt: Receipt) -> Coverage:
         async with asyncio.timeout(ANSWER_SECONDS):
-            return cast(Coverage, _answer(await self._committer.ask(Locate(receipt))))
+            waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            self._driver.ask(Locate(receipt), waiter)
+            return cast(Coverage, _answer(await waiter))
 
-    async def _resolved(
-        self, happened: Callable[[int], Await | Read], asked: int, deadline: float
-    ) -> Coverage | Reach | Found | None:
-        """The result of a wait, or its state at the deadline. Raises TooManyAskedError."""
+    async def _resolved(self, happened: Await | Read, asked: int) -> Coverage | Reach | Found | None:
+        """The result of a wait; None if this member ends it without one. Raises TooManyAskedError."""
+        assert happened.deadline_ms is not None, "no client waits for ever"
         loop = asyncio.get_running_loop()
-        ticket = next(self._tickets)
-        wait = self._waiting[ticket] = _Wait(loop.create_future(), loop.create_future())
-        is_over = False
+        waiter: asyncio.Future[Outcome] = loop.create_future()
+        over: asyncio.Future[Resolved | None] = loop.create_future()
+        seconds = max(0, happened.deadline_ms - self._now_ms()) / 1000
         try:
-            async with asyncio.timeout_at(deadline + ANSWER_SECONDS):
-                refused = _answer(await self._committer.ask(happened(ticket)))
+            async with asyncio.timeout(seconds + ANSWER_SECONDS):
+                self._driver.wait(happened, waiter, over)
+                refused = _answer(await waiter)
                 if isinstance(refused, Reach):
-                    is_over = True
+                    # Nothing waits in the core; the end of the member may have come first.
+                    over.cancel()
                     raise TooManyAskedError(asked, refused.members)
-                seconds = 0.0 if self._has_ended else max(0.0, deadline - loop.time())
-                await asyncio.wait((wait.over, wait.ended), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-                standing = None if wait.over.done() else _answer(await self._committer.ask(Withdraw(ticket)))
-            is_over = True
-            # It may have been resolved in the batches before.
-            return wait.over.result() if wait.over.done() else cast(Coverage | Reach | Found | None, standing)
+                # The effects of the batch that begins a wait may end it already.
+                resolved = None if self._has_ended and not over.done() else await over
+                return None if resolved is None else resolved.outcome
         finally:
-            del self._waiting[ticket]
-            if not is_over:
-                self._committer.post(Withdraw(ticket))
+            self._driver.tickets.pop(happened.ticket, None)
+            if over.cancelled() or not over.done():
+                self._driver.post(Withdraw(happened.ticket))
 
 
 def _answer(outcome: Outcome) -> Outcome:

@@ -23,10 +23,10 @@ import structlog
 from gossipkv import logs
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
+from gossipkv.batches import StoppedError
 from gossipkv.client.arguments import check_known
 from gossipkv.client.errors import error_of_request
 from gossipkv.client.resolve import Resolve
-from gossipkv.committer import StoppedError
 from gossipkv.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.endpoint import is_endpoint

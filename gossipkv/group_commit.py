@@ -248,7 +248,11 @@ class GroupCommit:
 
     def failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
         """What there is to say when inputs could not be stored."""
-        effects = Effects(notices=self._outage.failed(error, now_ms) + self.replica.take_lasting_notices())
+        effects = Effects(
+            notices=self._outage.failed(error, now_ms) + self.replica.take_lasting_notices(),
+            resolved=self.replica.lapse(now_ms),
+            deadline_ms=self.replica.deadline_ms,
+        )
         return Batch([self._without_storage(one, error, now_ms) for one in inputs], effects)
 
     # One transaction
@@ -319,7 +323,8 @@ class GroupCommit:
             case Locate(receipt=receipt):
                 return self.replica.coverage(receipt)
             case Withdraw(ticket=ticket):
-                return self.replica.withdraw(ticket)
+                self.replica.withdraw(ticket)
+                return None
             case _:
                 return error
 
@@ -349,6 +354,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
             [resolved for batch in batches for resolved in batch.effects.resolved],
             [changes for batch in batches for changes in batch.effects.changes],
             any(batch.effects.is_fenced for batch in batches),
+            min([b.effects.deadline_ms for b in batches if b.effects.deadline_ms is not None], default=None),
             next((b.effects.snapshot for b in reversed(batches) if b.effects.snapshot is not None), None),
         ),
     )

@@ -18,11 +18,11 @@ from typing import Any, cast
 
 import structlog
 
-from gossipkv.codec import DecodeError, Limits
-from gossipkv.committer import Committer, EncodedSend, Frame, Outcome, Published, StoppedError, encoded
+from gossipkv.batches import EncodedSend, Job, Outcome, Published, StoppedError, encoded
+from gossipkv.codec import DecodeError, Limits, encode
+from gossipkv.committer import Committer
 from gossipkv.consistency import Consistency, TooFewAnswersError, TooManyAskedError
-from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Discovered, Failed, Forget, Inspect, Leave, Tick, Watch, Write
+from gossipkv.core.inputs import Discovered, Forget, Inspect, Leave, Tick, Wake, Watch
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.model.row import Row
@@ -37,11 +37,10 @@ from gossipkv.core.waits.answers import Coverage, Reach, Receipt
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.descriptors import Descriptors
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.driver import Driver, Inbox
 from gossipkv.feed import Feed, FeedOptions, Watcher
-from gossipkv.group_commit import StepFailedError
 from gossipkv.intake.bound import Bound
 from gossipkv.metrics import Metrics
-from gossipkv.rows.errors import Kind, RequestError
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 
@@ -51,12 +50,6 @@ SETTLE_SECONDS = 0.5
 """How long a stopping node lets waits continue, and how long it then gives clients to take their answers."""
 
 log = structlog.get_logger("gossipkv.node")
-
-
-class OverloadedError(RequestError):
-    """The inbox is full; try again shortly."""
-
-    kind = Kind.OVERLOADED
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +111,28 @@ class Node:
         self._node_options = node_options
         self._clock_ms = clock_ms
         self._rng = rng or random.Random(randbits(128))
-        self._inbox_operations = Bound(
+        operations = Bound(
             "inbox_operations_max",
             node_options.inbox_operations_max,
             "look at gossipkv_commit_seconds for a slow volume, let clients write in batches, or raise "
             "inbox_operations_max",
         )
-        self._inbox_values = Bound(
+        values = Bound(
             "inbox_bytes_max",
             node_options.inbox_bytes_max,
             "look at gossipkv_commit_seconds for a slow volume, write fewer large values at once, or raise "
             "inbox_bytes_max and the memory limit",
         )
-        self._inbox_frames = Bound(
+        frames = Bound(
             "inbox_frames_bytes_max",
             node_options.inbox_frames_bytes_max,
             "find out who sends so much (gossipkv status lists the members), or raise inbox_frames_bytes_max and the "
             "memory limit",
         )
-        metrics.account_for(self._inbox_operations, self._inbox_values, self._inbox_frames)
+        metrics.account_for(operations, values, frames)
+        self._inbox = Inbox(operations, values, frames)
         self._leaving: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[bool] | None = None
-        self._has_ended = False
-        """Whether exchanges and loops have been ended: none may begin."""
         self._ending = asyncio.Event()
         """Set once the node is about to stop."""
         self.fenced = asyncio.Event()
@@ -153,6 +145,8 @@ class Node:
         self._feed = Feed(self.view, self._switch_feed, self.now_ms, metrics, node_options.feed)
         self._loops: list[asyncio.Task[None]] = []
         self._exchanges: set[asyncio.Task[None]] = set()
+        self._waking: asyncio.TimerHandle | None = None
+        """Makes a batch at the earliest deadline of a wait."""
 
     # From start to stop
 
@@ -160,15 +154,15 @@ class Node:
         """Open the replica, then answer and begin exchanges. Raises StorageError, OSError."""
         try:
             self._committer, effects = Committer.open(
-                self._storage, self._options, self._rng, Limits(), self._clock_ms, self._published
+                self._storage, self._options, self._rng, Limits(), self._clock_ms, self._published, self._conclude
             )
         except BaseException:
             self._storage.close()
             raise
         assert effects.snapshot is not None, "a replica that has been opened has a snapshot"
-        self._snapshot = effects.snapshot
-        self._consistency = Consistency(self._committer, self._store, lambda: self.identity, self._metrics)
-        sends = encoded(effects.sends)
+        self._driver = Driver(effects.snapshot, self._committer.hand_in, self._inbox, self._feed.watches)
+        self._consistency = Consistency(self._driver, self._store, self.now_ms, self._metrics)
+        sends, unsent = encoded(effects.sends, encode)
         self._committer.start()
         try:
             await self._transport.start(self._serve)
@@ -176,7 +170,7 @@ class Node:
             # The caller may try again in this process, and then needs the data directory.
             await self._committer.stop(self._node_options.storage_stop_seconds, self._storage.close)
             raise
-        self._carry_out(effects, sends)
+        self._carry_out(Published([], sends, unsent, effects))
         if self.fenced.is_set():
             # It is about to be stopped, and must not contact other members.
             return
@@ -191,22 +185,28 @@ class Node:
         that this member leaves. Writes that cannot be sent in time are on disk, and are sent after the next start. A
         fenced node sends nothing. Local reads are still answered."""
         if self._leaving is None:
-            self._ending.set()
+            self._begin_to_end()
             self._leaving = asyncio.create_task(self._leave())
         await asyncio.shield(self._leaving)
 
     async def stop(self) -> bool:
         """Leave, and stop. Returns whether the storage was closed; a stuck one cannot be."""
         if self._stopping is None:
-            self._ending.set()
+            self._begin_to_end()
             self._stopping = asyncio.create_task(self._stop())
         return await asyncio.shield(self._stopping)
 
+    def _begin_to_end(self) -> None:
+        self._ending.set()
+        self._driver.stop()
+
     async def _stop(self) -> bool:
         await self.leave()
-        self._has_ended = True
+        self._driver.has_ended = True
         for task in [*self._loops, *self._exchanges]:
             task.cancel()
+        if self._waking is not None:
+            self._waking.cancel()
         await asyncio.gather(*self._loops, *self._exchanges, return_exceptions=True)
         await self._discovery.close()
         await self._transport.close()
@@ -218,8 +218,7 @@ class Node:
         return has_ended
 
     async def _leave(self) -> None:
-        self.end_watches()
-        self._consistency.close(self._reason_to_stop())
+        self._consistency.close(self._driver.reason_to_stop())
         if not self.fenced.is_set():
             # What is about to be copied or answered is; the core then ends the other waits, and pushes go on meanwhile.
             await self._consistency.settle(SETTLE_SECONDS)
@@ -284,43 +283,18 @@ class Node:
         return self._consistency.write(shard, operations, copies, seconds)
 
     async def _store(self, shard: str, operations: Sequence[Operation], copies: int = 1) -> list[Result] | Reach:
-        self._check_taking_writes()
-        # Values of other types do not count; the core refuses them.
-        size = sum([len(operation.value) for operation in operations if type(operation.value) is bytes])
-        waiting, values = self._inbox_operations, self._inbox_values
-        # Not Bound.take: a write that exceeds a whole bound is always refused, and none is kept for small ones.
-        for bound, amount in ((waiting, len(operations)), (values, size)):
-            if bound.used + amount > bound.limit:
-                bound.refusals.count(used=bound.used, limit=bound.limit)
-                raise OverloadedError("too many writes wait for their commit")
-        waiting.used += len(operations)
-        values.used += size
-        try:
-            outcome = await self._committer.ask(Write(shard, tuple(operations), copies))
-        finally:
-            waiting.give_back(len(operations))
-            values.give_back(size)
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._driver.write(shard, operations, copies, waiter)
+        outcome = await waiter
         if isinstance(outcome, Exception):
             raise outcome
-        if self.fenced.is_set():
-            # The write is on disk, but among data that are about to be set aside, so it must not be acknowledged.
-            self._check_taking_writes()
         return cast(list[Result] | Reach, outcome)
-
-    def _check_taking_writes(self) -> None:
-        if self.fenced.is_set() or self._ending.is_set():
-            raise self._reason_to_stop()
-
-    def _reason_to_stop(self) -> StoppedError:
-        if self.fenced.is_set():
-            return StoppedError("the cluster was told to forget this member's data: it starts again without them")
-        return StoppedError("the member is stopping")
 
     async def forget(self, member: str, *, is_forced: bool = False) -> Forgotten:
         """Remove a member that is gone for good from the list of members, so that nothing waits for it any more.
         `is_forced`: also one that was heard lately, or that discovery lists. Durable here when this returns. Raises
         StoppedError, StorageError, StepFailedError."""
-        self._check_taking_writes()
+        self._driver.check_taking_writes()
         outcome = await self._committer.ask(Forget(member, is_forced))
         if isinstance(outcome, Exception):
             raise outcome
@@ -330,7 +304,7 @@ class Node:
         """The default `w` of writes to a table, and the default `r` of reads."""
         if namespace != USER:
             return 1, 1
-        settings = self._snapshot.settings_of(table)
+        settings = self._driver.snapshot.settings_of(table)
         return settings.w, settings.r
 
     async def reach(self) -> Reach:
@@ -350,7 +324,7 @@ class Node:
 
     def conflicts(self, shard: str, table: str) -> int:
         """Number of concurrent versions in the table dropped here for a later write, since the start of the process."""
-        return self._snapshot.conflicts.get((shard, table), 0)
+        return self._driver.snapshot.conflicts.get((shard, table), 0)
 
     def now_ms(self) -> int:
         """The member's wall clock, milliseconds since the Unix epoch."""
@@ -392,25 +366,25 @@ class Node:
     @property
     def fence(self) -> Fence | None:
         """Why it is fenced; None while it is not."""
-        return self._snapshot.fence
+        return self._driver.snapshot.fence
 
     @property
     def alone_seconds(self) -> int | None:
         """Whole seconds since another member was heard; None while the member is not alone."""
-        since_ms = self._snapshot.alone_since_ms
+        since_ms = self._driver.snapshot.alone_since_ms
         return None if since_ms is None else max(0, self._clock_ms() - since_ms) // 1000
 
     async def wait_ready(self) -> None:
         """Wait until the node is ready. Raises StoppedError if it is stopped or fenced before."""
         await first_of(self._ready, self.fenced, self._ending)
         if not self._ready.is_set():
-            raise self._reason_to_stop()
+            raise self._driver.reason_to_stop()
 
     async def wait_fenced(self) -> None:
         """Wait for `fenced`. Raises StoppedError if the node is stopped before."""
         await first_of(self.fenced, self._ending)
         if not self.fenced.is_set():
-            raise self._reason_to_stop()
+            raise self._driver.reason_to_stop()
 
     @property
     def is_live(self) -> bool:
@@ -419,50 +393,64 @@ class Node:
 
     @property
     def identity(self) -> Identity:
-        return self._snapshot.identity
+        return self._driver.snapshot.identity
 
     @property
     def snapshot(self) -> ReplicaSnapshot:
         """The snapshot of the last durable batch."""
-        return self._snapshot
+        return self._driver.snapshot
 
     # Batches that have become durable
 
+    def _conclude(self, job: Job, outcome: Outcome) -> None:
+        self._driver.conclude(job, outcome)
+
     def _published(self, batch: Published) -> None:
-        for future, outcome in batch.outcomes:
-            if future is not None and not future.done():
-                future.set_result(outcome)
-            elif isinstance(outcome, StepFailedError):
-                log.error("input_failed", reason=str(outcome), exc_info=outcome.__cause__)
         self._metrics.commits.labels("failed" if batch.has_failed else "committed").inc()
         self._metrics.commit_seconds.observe(batch.seconds)
         self._metrics.commit_inputs.observe(batch.inputs)
-        self._metrics.inbox_operations.set(self._inbox_operations.used)
-        self._carry_out(batch.effects, batch.sends)
+        self._carry_out(batch)
+        self._metrics.inbox_operations.set(self._inbox.operations.used)
 
-    def _carry_out(self, effects: Effects, sends: list[EncodedSend]) -> None:
-        if effects.snapshot is not None:
-            self._snapshot = effects.snapshot
-        if effects.resolved:
-            self._consistency.resolve(effects.resolved)
-        for notice in effects.notices:
+    def _carry_out(self, batch: Published) -> None:
+        for failure in self._driver.publish(batch):
+            log.error("input_failed", reason=str(failure), exc_info=failure.__cause__)
+        for failed in batch.unsent:
+            log.error("envelope_not_encoded", exchange=failed.exchange, reason=failed.reason)
+        for notice in batch.effects.notices:
             tell = log.warning if notice.is_warning else log.info
             tell(notice.event, **notice.fields)
-        if effects.is_fenced and not self.fenced.is_set():
+        if self._driver.is_fenced and not self.fenced.is_set():
             self.fenced.set()
-            self._consistency.close(self._reason_to_stop())
+            self._consistency.close(self._driver.reason_to_stop())
             self.end_watches()
-        if self.fenced.is_set() or self._has_ended:
+        if self._driver.is_fenced or self._driver.has_ended:
             return
-        self._feed.publish(effects.changes)
-        if effects.arrivals:
-            self._metrics.observe_arrivals(effects.arrivals, self._clock_ms())
-        if self._snapshot.is_ready:
+        if batch.effects.deadline_ms is not None:
+            self._wake_by(batch.effects.deadline_ms)
+        if batch.effects.arrivals:
+            self._metrics.observe_arrivals(batch.effects.arrivals, self._clock_ms())
+        if self._driver.snapshot.is_ready:
             self._ready.set()
-        for send in sends:
+        for send in self._driver.begin(batch.sends):
             task = asyncio.create_task(self._exchange(send))
             self._exchanges.add(task)
             task.add_done_callback(self._exchanges.discard)
+
+    def _wake_by(self, deadline_ms: int) -> None:
+        """Make a batch at this time, which may be long before the next tick. When it is there, its effects name the
+        next deadline."""
+        loop = asyncio.get_running_loop()
+        at_seconds = loop.time() + max(0, deadline_ms - self._clock_ms()) / 1000
+        if self._waking is not None:
+            if self._waking.when() <= at_seconds:
+                return
+            self._waking.cancel()
+        self._waking = loop.call_at(at_seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = None
+        self._driver.post(Wake())
 
     # Exchanges
 
@@ -475,45 +463,29 @@ class Node:
                 answer = await self._transport.exchange(send.endpoint, send.frame)
             count("in").inc(len(answer))
         except TimeoutError:
-            self._committer.post(Failed(send.exchange, "no answer in time to be of use"))
+            self._driver.failed(send.exchange, "no answer in time to be of use")
         except ExchangeError as error:
             self._metrics.exchange_failures.labels(error.fault.value).inc()
-            self._committer.post(Failed(send.exchange, f"{error.fault.value}: {error.detail}"))
+            self._driver.failed(send.exchange, f"{error.fault.value}: {error.detail}")
         except Exception as error:
             log.exception("exchange_failed", endpoint=send.endpoint)
-            self._committer.post(Failed(send.exchange, f"{type(error).__name__}: {error}"))
+            self._driver.failed(send.exchange, f"{type(error).__name__}: {error}")
         else:
-            await self._take_in(answer, send)
-
-    async def _take_in(self, answer: bytes, send: EncodedSend) -> None:
-        size = len(answer)
-        if not self._inbox_frames.take(size):
-            self._committer.post(Failed(send.exchange, "too many frames wait for the storage"))
-            return
-        try:
-            outcome = await self._committer.ask(Frame(answer, send.exchange))
-        finally:
-            self._inbox_frames.give_back(size)
-        if isinstance(outcome, StepFailedError):
-            log.error("input_failed", reason=str(outcome), exc_info=outcome.__cause__)
+            self._driver.answered(send.exchange, answer)
 
     async def _serve(self, frame: bytes) -> bytes:
         """Answer a peer. Raises RefusedError."""
-        if self.fenced.is_set():
-            raise RefusedError(str(self._reason_to_stop()))
-        size = len(frame)
-        if not self._inbox_frames.take(size):
-            raise RefusedError("too many frames wait to be answered")
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
-            outcome: Outcome = await self._committer.ask(Frame(frame))
-        finally:
-            self._inbox_frames.give_back(size)
+            if not self._driver.serve(frame, waiter):
+                raise RefusedError("too many frames wait to be answered")
+        except StoppedError as error:
+            raise RefusedError(str(error)) from None
+        outcome = await waiter
         if isinstance(outcome, DecodeError):
             self._metrics.frames_refused.labels(outcome.reason).inc()
         if isinstance(outcome, Exception):
             raise RefusedError(str(outcome))
-        if self.fenced.is_set():
-            raise RefusedError(str(self._reason_to_stop()))
         answer = cast(bytes, outcome)
         self._metrics.gossip_bytes.labels("in").inc(len(frame))
         self._metrics.gossip_bytes.labels("out").inc(len(answer))

@@ -124,6 +124,12 @@ def admit_read(ticket: object, shard: object, address: object, members: object) 
     copies_of("r", members)
 
 
+def admit_deadline(deadline_ms: object) -> None:
+    """Raises InvalidInputError."""
+    if deadline_ms is not None and type(deadline_ms) is not int:
+        raise InvalidInputError("deadline_ms", f"is a whole number of milliseconds, not {shown(deadline_ms)}")
+
+
 def admit_ticket(ticket: object) -> None:
     """Check the number of a wait. Raises InvalidInputError."""
     if type(ticket) is not int:

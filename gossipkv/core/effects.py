@@ -42,5 +42,7 @@ class Effects:
     """Only while there are watchers."""
     is_fenced: bool = False
     """Whether the data are outdated. The driver then sets them aside and starts again without data."""
+    deadline_ms: int | None = None
+    """The earliest deadline of a wait, by the member's clock; None: no wait has one. A batch is due then."""
     snapshot: ReplicaSnapshot | None = None
     """The snapshot after the batch; None: unchanged, because nothing of the batch was stored."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gossipkv.core.admission import (
+    admit_deadline,
     admit_flag,
     admit_found,
     admit_member,
@@ -23,7 +24,7 @@ from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.storage import Transaction
-from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt
+from gossipkv.core.waits.answers import Coverage, Reach, Receipt
 from gossipkv.core.waits.quorum import Reading
 from gossipkv.core.waits.receipts import Waiting
 
@@ -41,13 +42,16 @@ class Write(NamedTuple):
 class Await:
     """Wait until a write has `copies` durable copies (None: one at every member). Without a receipt, wait until this
     many members are alive. If the cluster has fewer members, the answer is a Reach and nothing waits. Otherwise there
-    is no answer, and the effects of a later batch resolve the wait."""
+    is no answer, and the effects of this batch or a later one resolve the wait."""
 
     ticket: int
     copies: int | None
     receipt: Receipt | None = None
     handovers: Mapping[bytes, Dot] = field(default_factory=dict)
     """The rows of a write that was made here, to be handed over to members that are behind."""
+    deadline_ms: int | None = None
+    """When the wait ends with its current state, by the member's clock; None: only when it is fulfilled. It ends in the
+    first batch from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,13 @@ class Read:
     shard: str
     address: bytes
     members: int
+    deadline_ms: int | None = None
+    """See Await."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """End a wait. The answer is its current state; None if there is no wait with this ticket."""
+    """Track a wait no longer, because its client has gone. Succeeds even if there is no wait with this ticket."""
 
     ticket: int
 
@@ -110,6 +116,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Wake:
+    """Make a batch, in which the waits end whose deadline has passed; as they do in each batch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     pass
 
@@ -146,12 +157,13 @@ Input = (
     | Failed
     | Discovered
     | Tick
+    | Wake
     | Leave
     | Forget
     | Watch
     | Inspect
 )
-Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Found | Forgotten | None
+Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Forgotten | None
 
 
 def admit(happened: Input, value_bytes_max: int) -> None:
@@ -159,10 +171,12 @@ def admit(happened: Input, value_bytes_max: int) -> None:
     match happened:
         case Write(shard=shard, operations=operations, copies=copies):
             admit_write(shard, operations, copies, value_bytes_max)
-        case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers):
+        case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers, deadline_ms=deadline_ms):
             admit_wait(ticket, copies, receipt, handovers)
-        case Read(ticket=ticket, shard=shard, address=address, members=members):
+            admit_deadline(deadline_ms)
+        case Read(ticket=ticket, shard=shard, address=address, members=members, deadline_ms=deadline_ms):
             admit_read(ticket, shard, address, members)
+            admit_deadline(deadline_ms)
         case Withdraw(ticket=ticket):
             admit_ticket(ticket)
         case Locate(receipt=receipt):
@@ -188,14 +202,14 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
             return replica.ask(transaction, shard, operations, now_ms)
         case Await(copies=copies) if copies is not None and (reach := replica.reach()).members < copies:
             return reach
-        case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers):
-            replica.wait(ticket, Waiting(copies, receipt, handovers))
+        case Await(ticket=ticket, copies=copies, receipt=receipt, handovers=handovers, deadline_ms=deadline_ms):
+            replica.wait(ticket, Waiting(copies, receipt, handovers, deadline_ms), now_ms)
         case Read(members=members) if (reach := replica.reach()).members < members:
             return reach
-        case Read(ticket=ticket, shard=shard, address=address, members=members):
-            replica.read(ticket, Reading(shard, address, members))
+        case Read(ticket=ticket, shard=shard, address=address, members=members, deadline_ms=deadline_ms):
+            replica.read(ticket, Reading(shard, address, members, deadline_ms), now_ms)
         case Withdraw(ticket=ticket):
-            return replica.withdraw(ticket)
+            replica.withdraw(ticket)
         case Locate(receipt=receipt):
             return replica.coverage(receipt)
         case Received(envelope=envelope):

@@ -57,7 +57,8 @@ from gossipkv.core.upkeep.collection import Collector
 from gossipkv.core.upkeep.expiry import Expirer
 from gossipkv.core.upkeep.restamping import Asking, Restamper
 from gossipkv.core.upkeep.retirement import Retirer
-from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
+from gossipkv.core.waits.answers import Coverage, Reach, Receipt, Resolved
+from gossipkv.core.waits.deadline import earliest, set_back
 from gossipkv.core.waits.quorum import Direct, Quorum, Reading
 from gossipkv.core.waits.receipts import Receipts, Waiting
 
@@ -98,6 +99,8 @@ class Replica:
         self.zone = options.zone
         self._rng = rng
         self._started_ms = now_ms
+        self._looked_ms = now_ms
+        """When it was last looked which waits are late."""
         self._started = identity.incarnation
         self._token = rng.getrandbits(63) + 1
         self._own_address = address_of(MEMBERS_TABLE, options.member.encode())
@@ -217,18 +220,20 @@ class Replica:
         """How many members there are, and how many of them answer."""
         return self._receipts.reach()
 
-    def wait(self, ticket: int, waiting: Waiting) -> None:
+    def wait(self, ticket: int, waiting: Waiting, now_ms: int) -> None:
         """Wait for copies or for members; over when the effects of a batch name the ticket, or by `withdraw`."""
+        self._follow_clock(now_ms)
         self._receipts.wait(ticket, waiting)
 
-    def read(self, ticket: int, reading: Reading) -> None:
+    def read(self, ticket: int, reading: Reading, now_ms: int) -> None:
         """Read a row at several members; over like a wait."""
+        self._follow_clock(now_ms)
         self._quorum.read(ticket, reading)
 
-    def withdraw(self, ticket: int) -> Coverage | Reach | Found | None:
-        """Wait no more under this ticket. Returns how it stands; None where no one waits under it."""
-        reading = self._quorum.withdraw(ticket)
-        return self._receipts.withdraw(ticket) if reading is None else reading.found(self.shards)
+    def withdraw(self, ticket: int) -> None:
+        """Wait no longer under this ticket."""
+        self._quorum.withdraw(ticket)
+        self._receipts.withdraw(ticket)
 
     def coverage(self, receipt: Receipt) -> Coverage:
         """Who is known to have a write."""
@@ -408,7 +413,7 @@ class Replica:
         # Saving may fail for want of room, and composing on a row that cannot be read. Exchanges begin after both: the
         # driver must hear of each that has begun.
         self._store.save(transaction)
-        resolved = self._resolved(transaction, is_fenced=is_fenced)
+        resolved = self._resolved(transaction, now_ms, is_fenced=is_fenced)
         outgoing = self._gossip.compose(transaction, now_ms) + self._quorum.compose(transaction)
         outgoing += self._restamper.compose() + self._probing.compose()
         envelopes = [self._envelope(each.messages, now_ms) for each in outgoing]
@@ -420,7 +425,8 @@ class Replica:
         ]
         for send in sends:
             self._clocks.began(send.exchange, now_ms)
-        return Effects(sends, self._outbox.take(), self._arrivals(changed), resolved, changes, is_fenced, snapshot)
+        arrivals, notices = self._arrivals(changed), self._outbox.take()
+        return Effects(sends, notices, arrivals, resolved, changes, is_fenced, self.deadline_ms, snapshot)
 
     def _obeys_forgetting(self) -> bool:
         """Whether this replica is to be forgotten, as far as that is believed: see `core/forgotten.py`."""
@@ -441,13 +447,30 @@ class Replica:
         self.write(transaction, SYSTEM, [withdrawal(replica)], now_ms)
         self._refute(transaction, now_ms)
 
-    def _resolved(self, reader: Reader, *, is_fenced: bool) -> list[Resolved]:
+    def _resolved(self, reader: Reader, now_ms: int, *, is_fenced: bool) -> list[Resolved]:
         """Waits that are over: none goes on at a member that leaves, or that is about to set its data aside."""
         is_ending = self._has_left or is_fenced
         self._receipts.is_outdated = is_fenced
-        return self._receipts.resolve(is_ending=is_ending) + self._quorum.resolve(
-            reader, self._store.shards, is_ending=is_ending
+        self._follow_clock(now_ms)
+        return self._receipts.resolve(now_ms, is_ending=is_ending) + self._quorum.resolve(
+            reader, self._store.shards, now_ms, is_ending=is_ending
         )
+
+    def lapse(self, now_ms: int) -> list[Resolved]:
+        """After `reload`: end the waits whose deadline has passed. Nothing of them is on disk, so they end although the
+        batch has failed."""
+        self._follow_clock(now_ms)
+        return self._receipts.lapse(now_ms) + self._quorum.lapse(self._store.shards, now_ms)
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """The earliest deadline of a wait; None if no wait has one."""
+        return earliest([*self._receipts.waits, *self._quorum.readings])
+
+    def _follow_clock(self, now_ms: int) -> None:
+        if now_ms < self._looked_ms:
+            set_back([*self._receipts.waits, *self._quorum.readings], self._looked_ms - now_ms)
+        self._looked_ms = now_ms
 
     def _fence(self) -> Fence:
         """Why, and what is known of others' copies."""

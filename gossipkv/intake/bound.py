@@ -60,11 +60,11 @@ class Refusals:
 class Bound:
     """A maximum of something that is held. `name` is the setting that sets the limit."""
 
-    def __init__(self, name: str, limit: int, remedy: str) -> None:
+    def __init__(self, name: str, limit: int, remedy: str, refusals: Refusals | None = None) -> None:
         self.name = name
         self.limit = limit
         self.used = 0
-        self.refusals = Refusals(name, remedy)
+        self.refusals = refusals or Refusals(name, remedy)
 
     def has_room(self, amount: int, held: int = 0) -> bool:
         """Return whether this amount fits, for a holder of `held`. An amount that exceeds the whole bound fits while no

@@ -22,7 +22,6 @@ from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.network import Network
-from gossipkv.simulation.outcome import ViolationError
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, Scenario
 from gossipkv.simulation.timeline import Timeline
@@ -90,9 +89,7 @@ class Cluster:
         self._unplaced.discard(host.name)
         rng = random.Random(self._rng.getrandbits(64))
         try:
-            driver, effects = GroupCommit.open(host.disk, self._options(host), rng, host.now_ms())
-        except ViolationError:
-            raise
+            group_commit, effects = GroupCommit.open(host.disk, self._options(host), rng, host.now_ms())
         except StorageError as error:
             self.trace.line(host.name, f"cannot start: {error}")
             # Do not try again if the host has been retired by then.
@@ -100,7 +97,10 @@ class Cluster:
             return
         self.trace.line(host.name, f"starts as replica {host.disk.replica:016x}")
         tick_ms = self._scenario.gossip_interval_ms // TICKS_PER_INTERVAL
-        host.process = process = Process(self, host, driver, tick_ms, self._scenario.commit_ms_max)
+        assert effects.snapshot is not None, "a replica that has been opened has a snapshot"
+        host.process = process = Process(
+            self, host, group_commit, effects.snapshot, tick_ms, self._scenario.commit_ms_max
+        )
         process.start(effects)
         process.watched = self._discovered(host, self._found())
         self._tell(host, process, process.watched)
@@ -137,14 +137,17 @@ class Cluster:
         host.process = None
         host.disk.crash()
 
-    def end(self, host: Host, ended: Callable[[], None]) -> None:
-        """Let the process of a member that has left finish pending work and stop. Then call `ended`."""
+    def end(self, host: Host, ended: Callable[[], None], *, has_failed: bool) -> None:
+        """Let the process of a member that has left finish pending work and stop. Then call `ended`. `has_failed`: the
+        member could not announce that it leaves, so its core has ended no wait."""
         process = host.process
         assert process is not None
 
         def over() -> None:
             if host.process is process:
-                self._stops_by_itself(host, process)
+                if not has_failed:
+                    self._stops_by_itself(host, process)
+                process.driver.end_waits()
                 self.stop(host, "has left")
                 ended()
 
@@ -152,7 +155,7 @@ class Cluster:
 
     def _stops_by_itself(self, host: Host, process: Process) -> None:
         for checker in self._checkers:
-            checker.stopped(host, sorted(process.tickets))
+            checker.stopped(host, sorted(process.driver.tickets))
 
     def lose_disk(self, host: Host) -> None:
         """Replace the host's disk, which is lost for good, by an empty one."""
@@ -319,6 +322,9 @@ class Cluster:
 
     def notice(self, host: Host, effects: Effects) -> None:
         """Record the notices of a step, and show them to the checkers."""
+        if effects.is_fenced:
+            for checker in self._checkers:
+                checker.fencing(host)
         for checker in self._checkers:
             checker.noticed(host, effects.notices)
         for notice in effects.notices:

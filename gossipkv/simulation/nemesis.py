@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 
-from gossipkv.core.inputs import Answer, Leave, Write
+from gossipkv.core.inputs import Answer, Write
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import ReplicaId
 from gossipkv.core.model.write import Operation
@@ -214,7 +215,7 @@ class Nemesis:
         if host is None or host.process is None or host.process.is_paused:
             return False
         process = host.process
-        process.is_paused = True
+        process.pause()
         self._later(process.resume)
         return True
 
@@ -588,15 +589,14 @@ class Nemesis:
         process = host.process
 
         def conclude(outcome: Answer | Exception) -> None:
-            if isinstance(outcome, Exception):
-                return
-            self.fired["left"] += 1
-            self._timeline.after(self._rng.randint(1, LEAVE_MS_MAX), go)
+            has_failed = isinstance(outcome, Exception)
+            self.fired["could_not_leave" if has_failed else "left"] += 1
+            self._timeline.after(self._rng.randint(1, LEAVE_MS_MAX), lambda: go(has_failed=has_failed))
 
-        def go() -> None:
+        def go(*, has_failed: bool) -> None:
             if not self._is_over and host.process is process:
-                self._cluster.end(host, lambda: self._later(lambda: self._cluster.start(host)))
+                start_again = partial(self._later, partial(self._cluster.start, host))
+                self._cluster.end(host, start_again, has_failed=has_failed)
 
-        process.has_left = True
-        process.submit(Leave(), conclude)
+        process.leave(conclude)
         return True

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 
-class ViolationError(Exception):
-    """The error for a broken promise of the store. It ends the run."""
+class ViolationError(BaseException):
+    """The error for a broken promise of the store. It ends the run. No code that is tested may take it for an error of
+    its own, so it is no Exception."""
 
     def __init__(self, checker: str, text: str) -> None:
         super().__init__(f"{checker}: {text}")

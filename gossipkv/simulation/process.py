@@ -1,4 +1,4 @@
-"""One run of a member. Like the node, it drives the core, but in virtual time.
+"""One run of a member. Like the node, it runs batches, carries frames and keeps time for a driver, but in virtual time.
 
 Inputs wait in the inbox until the previous batch is durable. A batch goes through the core at one time and is committed
 at a later time; a crash in between loses all of it. Answers and effects leave after the commit.
@@ -9,25 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gossipkv.batches import Decoded, EncodedSend, Job, Outcome, StoppedError, decoded, published
 from gossipkv.codec import DecodeError, Limits, decode, encode
-from gossipkv.committer import StoppedError
-from gossipkv.core.effects import Effects, Send
-from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Received, Tick
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Await, Discovered, Input, Leave, Read, Tick, Wake, Watch, Write
 from gossipkv.core.protocol.messages import Envelope
-from gossipkv.core.replica import RefusedEnvelopeError, Replica
+from gossipkv.core.replica import Replica
+from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageError, StorageFullError, UnreadableRowError
-from gossipkv.core.waits.answers import Resolved
-from gossipkv.group_commit import Batch, GroupCommit, Prepared
-from gossipkv.simulation.feed import Feed
+from gossipkv.driver import Driver, Inbox, OverloadedError
+from gossipkv.group_commit import Batch, GroupCommit, Prepared, StepFailedError
+from gossipkv.intake.bound import Bound
+from gossipkv.simulation.conclusion import Conclude, Conclusion
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.outcome import ViolationError
 from gossipkv.simulation.refusal import refusing
 from gossipkv.simulation.scenario import EXCHANGE_TIMEOUT_MS
-
-Conclude = Callable[[Answer | Exception], None]
+from gossipkv.simulation.unlogged import UnloggedRefusals
+from gossipkv.watches import Watches
 
 LIMITS = Limits()
-STOPPED = StoppedError("the process takes nothing any more")
+BUFFER_BYTES_MAX = 4_000
+"""Maximum size of the events buffered for one watcher. Few watchers take so little that they are dropped."""
+BUFFERS_BYTES_MAX = 1_000_000
+INBOX_OPERATIONS_MAX = 60
+INBOX_BYTES_MAX = 128 * 1024
+INBOX_FRAMES_BYTES_MAX = 256 * 1024
 
 
 class Surroundings(Protocol):
@@ -51,56 +58,88 @@ class Surroundings(Protocol):
 
 
 class Process:
-    def __init__(self, world: Surroundings, host: Host, driver: GroupCommit, tick_ms: int, commit_ms_max: int) -> None:
+    def __init__(
+        self,
+        world: Surroundings,
+        host: Host,
+        group_commit: GroupCommit,
+        snapshot: ReplicaSnapshot,
+        tick_ms: int,
+        commit_ms_max: int,
+    ) -> None:
         self.host = host
         self.is_running = True
-        self.inbox: list[tuple[Input, Conclude | None]] = []
-        self.exchanges: dict[int, str] = {}
-        """The endpoint of each exchange under way."""
+        self.inbox: list[Job] = []
+        self.watches = Watches(
+            host.disk.view,
+            host.now_ms,
+            _bound("watch_buffers_bytes_max", BUFFERS_BYTES_MAX),
+            BUFFER_BYTES_MAX,
+            lambda: None,
+            lambda: None,
+        )
+        inbox = Inbox(
+            _bound("inbox_operations_max", INBOX_OPERATIONS_MAX),
+            _bound("inbox_bytes_max", INBOX_BYTES_MAX),
+            _bound("inbox_frames_bytes_max", INBOX_FRAMES_BYTES_MAX),
+        )
+        self.driver = Driver(snapshot, self._hand_in, inbox, self.watches)
         self.watched: Discovered | None = None
         """The last report of a watching discovery, delivered or about to be."""
         self.existing: frozenset[str] | None = None
         """The members that exist according to the last report to the core; empty if it may or may not have arrived."""
         self.is_committing = False
         self.is_paused = False
+        self.pauses = 0
+        """Number of times that it was paused."""
+        self.late_ms_max = tick_ms + 4 * (commit_ms_max + 1)
+        """How long after its deadline a wait may end: a tick later if the clock is set back, and two batches later."""
         self.has_left = False
         self.fails_commit = False
         """Let the next commit fail."""
         self.dies_before_commit: Callable[[], None] | None = None
         self.dies_after_commit: Callable[[], None] | None = None
-        self.tickets: dict[int, Callable[[Resolved], None]] = {}
-        """Waiting clients, by ticket."""
         self._ended: Callable[[], None] | None = None
         """Called when all pending work is done: the process is stopping gracefully."""
         self._world = world
-        self._driver = driver
+        self._group_commit = group_commit
         self._tick_ms = tick_ms
         self._commit_ms_max = commit_ms_max
         self._is_woken = False
-        self.feed: Feed | None = None
-        """The watches at this member."""
+        self._wakes_ms: int | None = None
+        """The deadline for which a batch is to be made."""
+        self._envelopes: dict[bytes, Envelope] = {}
+        """By frame, the envelopes of the batch that is being published."""
+        self._forged: set[bytes] = set()
+        """Frames that come from no member, and may be unreadable."""
 
     @property
     def replica(self) -> Replica:
-        return self._driver.replica
+        return self._group_commit.replica
 
     def start(self, effects: Effects) -> None:
-        self._world.notice(self.host, effects)
-        self._carry_out(effects)
+        self._publish(Decoded([], [], []), Batch([], effects))
         self._tick()
 
     def _tick(self) -> None:
         if not self.is_running:
             return
-        if not any(isinstance(one, Tick) for one, _ in self.inbox):
+        if not any(isinstance(job.payload, Tick) for job in self.inbox):
             self.submit(Tick())
+        self.watches.beat()
         self._world.after(self._tick_ms, self._tick)
 
     def stop(self) -> None:
         """End the process, and lose everything that was not committed."""
         self.is_running = False
         self.inbox.clear()
-        self.exchanges.clear()
+        self.driver.exchanges.clear()
+
+    def leave(self, conclude: Conclude) -> None:
+        """Take no more writes, and announce that the member leaves."""
+        self.has_left = True
+        self.driver.stop()
+        self.submit(Leave(), conclude)
 
     def end(self, ended: Callable[[], None]) -> None:
         """Accept no new input, finish pending work, then call `ended`; a crash may come first."""
@@ -116,6 +155,10 @@ class Process:
         if self._ended is not None and not self.inbox and not self.is_committing:
             self._ended()
 
+    def pause(self) -> None:
+        self.is_paused = True
+        self.pauses += 1
+
     def resume(self) -> None:
         self.is_paused = False
         self._wake()
@@ -126,15 +169,39 @@ class Process:
         self.dies_before_commit = self.dies_after_commit = None
         self.resume()
 
-    # Batches
+    # Inputs
 
     def submit(self, happened: Input, conclude: Conclude | None = None) -> None:
-        """Queue an input. `conclude` is called with the answer or the error, unless a crash comes first."""
+        """Hand in an input. `conclude` is called with the answer or the error, unless a crash comes first."""
+        waiter = None if conclude is None else Conclusion(conclude)
+        try:
+            if isinstance(happened, Write):
+                self.driver.write(happened.shard, happened.operations, happened.copies, waiter)
+            elif waiter is None:
+                self.driver.post(happened)
+            else:
+                self.driver.ask(happened, waiter)
+        except (StoppedError, OverloadedError) as error:
+            if waiter is not None:
+                waiter.set_result(error)
+
+    def wait(self, happened: Await | Read, conclude: Conclude, over: Conclude) -> None:
+        """Begin a wait; `over` is called with its end."""
+        self.driver.wait(happened, Conclusion(conclude), Conclusion(over))
+
+    def rest(self) -> None:
+        """Stop reporting changes when the last watcher has gone."""
+        if self.watches.rest():
+            self.submit(Watch(is_watched=False))
+
+    def _hand_in(self, job: Job) -> None:
         if self._ended is not None:
-            self._conclude([conclude], [STOPPED])
+            self.driver.conclude(job, StoppedError("the process takes nothing any more"))
             return
-        self.inbox.append((happened, conclude))
+        self.inbox.append(job)
         self._wake()
+
+    # Batches
 
     def _wake(self) -> None:
         if self.inbox and not self._is_woken and not self.is_committing:
@@ -145,41 +212,37 @@ class Process:
         self._is_woken = False
         if not self.is_running or self.is_paused or self.is_committing or not self.inbox:
             return
-        waiting, self.inbox = self.inbox, []
-        inputs, concluding = [one for one, _ in waiting], [conclude for _, conclude in waiting]
+        jobs, self.inbox = self.inbox, []
+        taken = decoded(jobs, self._decode)
         try:
-            prepared = self._prepare(inputs)
+            prepared = self._prepare(taken.inputs)
         except StorageFullError as error:
-            self._conclude_batch(self._driver.divide(inputs, error, self.host.now_ms()), concluding)
-            return
+            self._publish(taken, self._group_commit.divide(taken.inputs, error, self.host.now_ms()))
         except StorageError as error:
-            self._conclude_failure(inputs, error, concluding)
-            self._end_if_done()
-            return
-        except ViolationError:
-            raise
+            self._publish(taken, self._group_commit.failed(taken.inputs, error, self.host.now_ms()))
         except Exception as error:
             raise ViolationError("core", f"{self.host.name} fails on an input: {error!r}") from error
-        self._await_commit(prepared, concluding)
+        else:
+            self._await_commit(prepared, taken)
 
     def _prepare(self, inputs: list[Input]) -> Prepared:
-        """As the driver does for a node: rows that cannot be read are quarantined before and not met again."""
-        notices = self._driver.quarantine()
+        """As the group commit does for a node: rows that cannot be read are quarantined before and not met again."""
+        notices = self._group_commit.quarantine()
         while True:
             try:
-                prepared = self._driver.prepare(inputs, self.host.now_ms())
+                prepared = self._group_commit.prepare(inputs, self.host.now_ms())
             except UnreadableRowError:
-                notices += self._driver.quarantine()
+                notices += self._group_commit.quarantine()
             else:
                 prepared.batch.effects.notices[:0] = notices
                 return prepared
 
-    def _await_commit(self, prepared: Prepared, concluding: list[Conclude | None]) -> None:
+    def _await_commit(self, prepared: Prepared, taken: Decoded) -> None:
         self.is_committing = True
         commit_ms = self._world.draw_ms(0, self._commit_ms_max)
-        self._world.after(commit_ms, lambda: self._end_batch(prepared, concluding))
+        self._world.after(commit_ms, lambda: self._end_batch(prepared, taken))
 
-    def _end_batch(self, prepared: Prepared, concluding: list[Conclude | None]) -> None:
+    def _end_batch(self, prepared: Prepared, taken: Decoded) -> None:
         if not self.is_running:
             return
         if self.dies_before_commit is not None:
@@ -190,87 +253,76 @@ class Process:
             self.host.disk.fail_next_commit(StorageFullError("the volume is full"))
         self.is_committing = False
         try:
-            batch = self._driver.commit(prepared)
+            batch = self._group_commit.commit(prepared)
         except StorageFullError as error:
-            batch = self._driver.divide(prepared.inputs, error, self.host.now_ms())
+            batch = self._group_commit.divide(prepared.inputs, error, self.host.now_ms())
         except StorageError as error:
-            self._conclude_failure(prepared.inputs, error, concluding)
-            self._wake()
-            self._end_if_done()
-            return
-        if self.dies_after_commit is not None:
-            self.dies_after_commit()
-            return
-        self._conclude_batch(batch, concluding)
+            batch = self._group_commit.failed(prepared.inputs, error, self.host.now_ms())
+        else:
+            if self.dies_after_commit is not None:
+                self.dies_after_commit()
+                return
+        self._publish(taken, batch)
 
-    def _conclude_failure(
-        self, inputs: Sequence[Input], error: StorageError, concluding: list[Conclude | None]
-    ) -> None:
-        batch = self._driver.failed(inputs, error, self.host.now_ms())
+    def _publish(self, taken: Decoded, batch: Batch) -> None:
+        """Pass on what a batch has come to, as the node does."""
         self._world.notice(self.host, batch.effects)
-        self._conclude(concluding, batch.outcomes)
-
-    def _conclude_batch(self, batch: Batch, concluding: list[Conclude | None]) -> None:
-        if batch.effects.is_fenced:
-            self._world.notice(self.host, batch.effects)
-            self._make_way(concluding, batch.effects)
+        self._envelopes.clear()
+        result = published(taken, batch, self._encode)
+        faults = [outcome for _, outcome in result.outcomes if isinstance(outcome, StepFailedError)]
+        if faults or result.unsent:
+            raise ViolationError("core", f"{self.host.name} fails on an input: {faults} {result.unsent}")
+        self.driver.publish(result)
+        if self.driver.is_fenced:
+            self._make_way()
             return
-        self._world.notice(self.host, batch.effects)
-        # A divided batch may resolve a wait in one part and withdraw it in the next. The client gets the result of the
-        # first part, as a client of a node does.
-        self._tell(batch.effects.resolved)
-        self._conclude(concluding, batch.outcomes)
-        self._carry_out(batch.effects)
+        self._wake_by(batch.effects.deadline_ms)
+        self._carry_out(result.sends)
         self._wake()
         self._end_if_done()
 
-    def _make_way(self, concluding: list[Conclude | None], effects: Effects) -> None:
-        """The data are outdated: nothing of the batch is acknowledged, and every waiting client is told."""
+    def _make_way(self) -> None:
+        """The data are outdated: every waiting client is told that the process stops."""
         waiting, self.inbox = self.inbox, []
         self._ended = lambda: None
-        concluding += [conclude for _, conclude in waiting]
-        self._conclude(concluding, [STOPPED] * len(concluding))
-        self._tell(effects.resolved)
+        for job in waiting:
+            self.driver.conclude(job, self.driver.reason_to_stop())
         self._world.fence(self.host)
 
-    def _conclude(self, concluding: list[Conclude | None], outcomes: list[Answer | Exception]) -> None:
-        for conclude, outcome in zip(concluding, outcomes, strict=True):
-            if conclude is not None:
-                conclude(outcome)
+    def _wake_by(self, deadline_ms: int | None) -> None:
+        """Make a batch at the next deadline."""
+        if deadline_ms is not None and (self._wakes_ms is None or deadline_ms < self._wakes_ms):
+            self._wakes_ms = deadline_ms
+            self._world.after(max(0, deadline_ms - self.host.now_ms()), lambda: self._awake(deadline_ms))
 
-    def _carry_out(self, effects: Effects) -> None:
-        if self.feed is not None:
-            self.feed.publish(effects.changes)
-        for send in effects.sends:
-            self._send(send)
-
-    def _tell(self, resolved: list[Resolved]) -> None:
-        """Pass results to the clients whose waits are over."""
-        for one in resolved:
-            over = self.tickets.pop(one.ticket, None)
-            if over is not None:
-                over(one)
+    def _awake(self, deadline_ms: int) -> None:
+        if self.is_running and self._wakes_ms == deadline_ms:
+            self._wakes_ms = None
+            self.submit(Wake())
 
     # Exchanges
 
-    def _send(self, send: Send) -> None:
-        frame = self._frame(send.envelope)
-        self.exchanges[send.exchange] = send.endpoint
+    def _carry_out(self, sends: Sequence[EncodedSend]) -> None:
+        for send in self.driver.begin(sends):
+            self._send(send)
+
+    def _send(self, send: EncodedSend) -> None:
         source = self.host.endpoint
-        self._world.carry(source, send.endpoint, lambda: self._arrive(send, source, frame))
-        timeout_ms = min(EXCHANGE_TIMEOUT_MS, send.timeout_ms or EXCHANGE_TIMEOUT_MS)
-        self._world.after(timeout_ms, lambda: self.fail(send.exchange, "no answer in time"))
+        self._leave(send.frame)
+        self._world.carry(source, send.endpoint, lambda: self._arrive(send, source))
+        timeout_ms = EXCHANGE_TIMEOUT_MS
+        if send.timeout_seconds is not None:
+            timeout_ms = min(timeout_ms, round(send.timeout_seconds * 1000))
+        self._world.after(timeout_ms, lambda: self._fail(send.exchange, "no answer in time"))
 
-    def _frame(self, envelope: Envelope) -> bytes:
-        frame = encode(envelope)
-        self._world.leaving(self.host, envelope, frame)
-        return frame
+    def _leave(self, frame: bytes) -> None:
+        self._world.leaving(self.host, self._envelopes[frame], frame)
 
-    def _arrive(self, send: Send, source: str, frame: bytes) -> None:
+    def _arrive(self, send: EncodedSend, source: str) -> None:
         """A copy of a request arrives."""
         stranger = self._world.stranger_at(send.endpoint)
         if stranger is not None:
-            forged = stranger(frame)
+            forged = stranger(send.frame)
             if forged is not None:
                 self._world.carry(send.endpoint, source, lambda: self._take_forged(send.exchange, forged))
             return
@@ -278,40 +330,55 @@ class Process:
         if host is None and self._world.draw_ms(0, 1):
             # No host has this address, so nothing answers, not even with a refusal.
             return
+
+        def refuse(reason: str) -> None:
+            self._world.carry(send.endpoint, source, lambda: self._fail(send.exchange, reason))
+
         if host is None or host.process is None:
-            self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, "connection refused"))
+            refuse("connection refused")
             return
         serving = host.process
 
-        def conclude(outcome: Answer | Exception) -> None:
-            if isinstance(outcome, Envelope):
-                answer = serving._frame(outcome)
-                self._world.carry(send.endpoint, source, lambda: self._take_answer(send.exchange, answer))
-            elif isinstance(outcome, RefusedEnvelopeError):
-                self._world.carry(send.endpoint, source, lambda: self.fail(send.exchange, str(outcome)))
+        def conclude(outcome: Outcome) -> None:
+            if isinstance(outcome, bytes):
+                serving._leave(outcome)
+                self._world.carry(send.endpoint, source, lambda: self._take_answer(send.exchange, outcome))
+            else:
+                refuse(str(outcome))
 
-        serving.submit(Received(serving.read_frame(frame)), conclude)
+        try:
+            if not serving.driver.serve(send.frame, Conclusion(conclude)):
+                refuse("too many frames wait to be answered")
+        except StoppedError as error:
+            refuse(str(error))
 
     def _take_answer(self, exchange: int, frame: bytes) -> None:
-        if self.is_running and self.exchanges.pop(exchange, None) is not None:
-            self.submit(Answered(exchange, self.read_frame(frame)))
+        if self.is_running:
+            self.driver.answered(exchange, frame)
 
     def _take_forged(self, exchange: int, frame: bytes) -> None:
-        if self.is_running and self.exchanges.pop(exchange, None) is not None:
-            try:
-                self.submit(Answered(exchange, decode(frame, LIMITS)))
-            except DecodeError as error:
-                self.submit(Failed(exchange, str(error), was_answered=True))
+        self._forged.add(frame)
+        self._take_answer(exchange, frame)
 
-    def read_frame(self, frame: bytes) -> Envelope:
+    def _fail(self, exchange: int, reason: str) -> None:
+        if self.is_running:
+            self.driver.failed(exchange, reason)
+
+    # Frames
+
+    def _encode(self, envelope: Envelope) -> bytes:
+        frame = encode(envelope)
+        self._envelopes[frame] = envelope
+        return frame
+
+    def _decode(self, frame: bytes) -> Envelope:
         """Decode a frame as this member does; the frame may contain a row that it cannot take in."""
-        envelope = read_frame(frame)
+        envelope = decode(frame, LIMITS) if frame in self._forged else read_frame(frame)
         return refusing(envelope, self.host.refuses) if self.host.refuses else envelope
 
-    def fail(self, exchange: int, reason: str) -> None:
-        """An exchange fails, unless it has been answered."""
-        if self.is_running and self.exchanges.pop(exchange, None) is not None:
-            self.submit(Failed(exchange, reason))
+
+def _bound(name: str, limit: int) -> Bound:
+    return Bound(name, limit, "", UnloggedRefusals())
 
 
 def read_frame(frame: bytes) -> Envelope:

@@ -174,6 +174,8 @@ class Simulation:
         self.outcome.seen["client_reads"] += 1
         for checker in self._checkers:
             checker.read(host, USER, address, host.disk.committed_row(USER, address))
+            for each in running:
+                checker.asked(each)
 
     def _act_with_quorum(self) -> None:
         running = self._cluster.running()

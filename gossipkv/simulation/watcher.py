@@ -7,21 +7,24 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from gossipkv.core.inputs import Answer, Watch
+from gossipkv.core.inputs import Answer
+from gossipkv.core.inputs import Watch as Watched
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.store.storage import UnreadableRowError
-from gossipkv.core.watch.watch_position import ANEW, WatchPosition
-from gossipkv.core.watch.watching import AHEAD_ROWS_MAX, CatchUp, Footing, Snapshot, Told, standing
+from gossipkv.core.watch.watch_position import WatchPosition
+from gossipkv.core.watch.watching import AHEAD_ROWS_MAX, Told
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.cluster import Cluster
-from gossipkv.simulation.feed import Feed
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.timeline import Timeline
+from gossipkv.watches import Reading, Signal, Watch, Word
 
 STEP_MS = 15
 RESUME_TIMEOUT_MS = 600
 BREAK_SHARE = 0.15
 """Probability that the connection breaks in the middle of some events."""
+PROMPT_SHARE = 0.5
+"""Share of the readings that are begun and ended at once. The others leave time for changes in between."""
 FEW_ROWS = 3
 """Maximum number of rows ahead of the context that a tail tracks, in a share of the seeds."""
 FEW_SHARE = 0.2
@@ -47,135 +50,139 @@ class Watcher:
         self._break_share = BREAK_SHARE
         self._ahead_rows_max = FEW_ROWS if rng.random() < FEW_SHARE else AHEAD_ROWS_MAX
         self._last_id = WatchPosition().event_id()
-        self._connection = 0
         self._process: Process | None = None
-        self._feed: Feed | None = None
+        """Where it is connected, or about to be."""
+        self._watch: Watch | None = None
+        self._reading: Reading | None = None
+        self._resumes: WatchPosition | None = None
+        """The position to resume from, until the member has come to hold it."""
         self._began_ms = 0
-        self._position: WatchPosition | None = WatchPosition()
-        """The position to resume from; None: current rows come first."""
-        self._is_held = False
-        self.is_live = False
 
     def step(self) -> None:
-        """Connect or read, and schedule the next step."""
+        """Connect, or take events, and schedule the next step."""
         self._timeline.after(self._rng.randint(1, 2 * STEP_MS), self.step)
         if self._process is None or not self._process.is_running:
             self._connect()
-        elif self._feed is not None and not self.is_live:
-            self._read()
+        elif self._watch is not None:
+            try:
+                self._go_on(self._process, self._watch)
+            except UnreadableRowError:
+                # The request fails, and the client connects again; by then the row is in quarantine.
+                self._disconnect()
 
     @property
     def has_been_told_all(self) -> bool:
-        return self.is_live and self._feed is not None and self._feed.tail.is_complete
+        watch, process = self._watch, self._process
+        if watch is None or process is None or not process.is_running:
+            return False
+        return watch.is_live and not watch.has_events and process.watches.tail(USER).is_complete
 
     def calm(self) -> None:
         """Stop breaking connections, and let tails track all rows ahead of the context, so that the watcher can catch
         up."""
         self._break_share = 0.0
         self._ahead_rows_max = AHEAD_ROWS_MAX
-        if self._feed is not None:
-            self._feed.tail.ahead_rows_max = AHEAD_ROWS_MAX
+        if self._watch is not None and self._process is not None and self._process.is_running:
+            self._process.watches.tail(USER).ahead_rows_max = AHEAD_ROWS_MAX
+
+    # The connection
 
     def _connect(self) -> None:
         running = self._cluster.running()
+        self._process = self._watch = self._reading = None
         if not running:
             return
         process = self._rng.choice(running).process
         assert process is not None
-        self._process, self._feed = process, None
+        self._process = process
         self._began_ms = self._timeline.now_ms
-        self._connection += 1
-        connection = self._connection
-        self._is_held = self.is_live = False
-        self._position = WatchPosition.of_event(self._last_id)
-        if self._position is None:
-            self._reset()
-        process.submit(Watch(is_watched=True), lambda outcome: self._begin(process, connection, outcome))
+        process.watches.expect()
+        if process.watches.is_open:
+            self._begin(process, None)
+        else:
+            process.submit(Watched(is_watched=True), lambda outcome: self._begin(process, outcome))
 
-    def _begin(self, process: Process, connection: int, outcome: Answer | Exception) -> None:
-        if self._connection != connection or self._process is not process:
-            return
-        if isinstance(outcome, Exception):
-            self._process = None
-            return
+    def _begin(self, process: Process, outcome: Answer | Exception) -> None:
+        watches = process.watches
         try:
-            process.feed = process.feed or Feed(process.host.disk)
-        except UnreadableRowError:
-            # The request fails; by the next one the row is in quarantine.
+            if isinstance(outcome, Exception):
+                raise outcome
+            watches.open()
+        except Exception:
+            # The request fails. If a row cannot be read, it is in quarantine by the next request.
+            watches.expect_no_longer()
+            process.rest()
             self._process = None
             return
-        self._feed = process.feed
-        self._feed.tail.ahead_rows_max = self._ahead_rows_max
+        watches.tail(USER).ahead_rows_max = self._ahead_rows_max
+        position = WatchPosition.of_event(self._last_id)
+        self._resumes = position
+        self._watch = Watch(watches, USER, self.prefix, position)
+        watches.admit(self._watch)
         self.seen_kinds["watches"] += 1
-        self._feed.followers.append(lambda before, told: self._follow(connection, before, told))
+        if position is None:
+            self._watch.begin_anew("the id cannot be resumed")
 
-    def _follow(self, connection: int, before: WatchPosition | None, told: list[Told] | None) -> None:
-        if self._connection != connection:
+    def _disconnect(self) -> None:
+        process, watch = self._process, self._watch
+        if process is not None and watch is not None and process.is_running:
+            process.watches.leave(watch)
+            process.rest()
+        self._process = self._watch = self._reading = None
+
+    # Events
+
+    def _go_on(self, process: Process, watch: Watch) -> None:
+        """Take what there is, as a client of a node does."""
+        if watch.last is not None:
+            self.seen_kinds[f"watch_{watch.last.signal.value}"] += 1
+            self._disconnect()
+        elif self._resumes is not None and not self._has_resumed(watch, self._resumes):
             return
-        if before is None:
-            self.is_live = False
-            self._reset()
-        elif self.is_live and told is None:
-            self.is_live = False
-            self._position = before
-        elif self.is_live and told is not None:
-            self._tell([one for one in told if one.address.startswith(self.prefix)])
+        elif self._reading is not None and not self._reading.is_over:
+            self._pass_on(process, self._reading.page())
+        elif watch.has_events:
+            self._pass_on(process, watch.take())
+        elif not watch.is_live:
+            self._reading = Reading(watch, process.watches)
+            if self._rng.random() < PROMPT_SHARE:
+                self._pass_on(process, self._reading.page())
 
-    def _read(self) -> None:
-        try:
-            self._catch_up()
-        except UnreadableRowError:
-            # The request fails, and the client connects again; by then the row is in quarantine.
-            self._process = None
-            self._connection += 1
+    def _has_resumed(self, watch: Watch, position: WatchPosition) -> bool:
+        """Whether the watch can go on, from its position or from the start."""
+        reason = watch.hindrance(position) if not watch.turns else ""
+        if reason is None and self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
+            return False
+        self._resumes = None
+        if reason == "":
+            self.seen_kinds["watches_resumed_ahead"] += bool(position.dots)
+        else:
+            watch.begin_anew(reason or "this member has not come to hold what the id names")
+        return True
 
-    def _catch_up(self) -> None:
-        assert self._process is not None
-        assert self._feed is not None
-        host, tail = self._process.host, self._feed.tail
-        target = tail.position
-        with host.disk.view() as view:
-            if self._position is not None and not self._is_held:
-                found = standing(view, USER, self._position, tail)
-                if found is Footing.AHEAD and self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
-                    return
-                if found is Footing.HELD:
-                    self._is_held = True
-                    self.seen_kinds["watches_resumed_ahead"] += bool(self._position.dots)
-                else:
-                    self._reset()
-            position = self._position
-            reading: Snapshot | CatchUp
-            if position is None:
-                reading = Snapshot(target, self.prefix, host.now_ms())
-            else:
-                reading = CatchUp(position, target, self.prefix)
-            told: list[Told] = []
-            while not reading.is_finished:
-                told += reading.page(view, USER)
-        self._position = target
-        self.is_live = self._is_held = True
-        if self._tell(told) and isinstance(reading, Snapshot):
-            self._last_id = target.event_id()
+    def _pass_on(self, process: Process, items: list[Told | Word]) -> None:
+        for item in items:
+            if isinstance(item, Word):
+                self._hear(item)
+            elif not self._is_told(process, item):
+                break
+        process.watches.held.release(items)
 
-    def _reset(self) -> None:
-        self.seen_kinds["watch_resets"] += 1
-        self._position = None
-        self._last_id = ANEW
-        for checker in self._checkers:
-            checker.watch_reset(self.name)
-
-    def _tell(self, told: list[Told]) -> bool:
-        """Send the events; returns whether the connection held."""
-        for one in told:
+    def _hear(self, word: Word) -> None:
+        if word.signal is Signal.RESET:
+            self.seen_kinds["watch_resets"] += 1
             for checker in self._checkers:
-                checker.told(self.name, one)
-            self.seen_kinds["watch_events"] += 1
-            self.seen_kinds["watch_events_with_siblings"] += len(one.row.versions) > 1
-            self._last_id = one.event_id or self._last_id
-            if self._rng.random() < self._break_share:
-                self._process = None
-                self.is_live = False
-                self._connection += 1
-                return False
+                checker.watch_reset(self.name)
+        self._last_id = word.event_id or self._last_id
+
+    def _is_told(self, process: Process, told: Told) -> bool:
+        """Take an event; returns whether the connection held."""
+        for checker in self._checkers:
+            checker.told(process.host, self.name, told)
+        self.seen_kinds["watch_events"] += 1
+        self.seen_kinds["watch_events_with_siblings"] += len(told.row.versions) > 1
+        self._last_id = told.event_id or self._last_id
+        if self._rng.random() < self._break_share:
+            self._disconnect()
+            return False
         return True

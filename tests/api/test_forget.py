@@ -84,6 +84,7 @@ async def test_the_cluster_tells_what_is_collected_and_what_for_whom_is_not(api:
 async def test_a_member_whose_data_are_outdated_takes_no_writes(api: Api) -> None:
     await api.put("k")
     await api.node.wait_ready()
+    api.node._driver.is_fenced = True
     api.node.fenced.set()
     for answer in (await api.put("k"), await api.ask("DELETE", "/v1/cluster/members/gossipkv-9")):
         assert (answer.status, answer.problem) == (503, "stopping")

@@ -20,6 +20,7 @@ from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.fence import Fence
 from gossipkv.core.store.storage import Identity, Storage
+from gossipkv.core.waits.answers import Resolved
 from gossipkv.group_commit import Batch, GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.replica_settings import ReplicaSettings
@@ -52,6 +53,8 @@ class Member:
     notices: list[Notice] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
     """While someone watches."""
+    resolved: list[Resolved] = field(default_factory=list)
+    """The waits that have ended."""
     clock_ahead_ms: int = 0
     is_fenced: bool = False
     fence: Fence | None = None
@@ -73,6 +76,7 @@ class Member:
         self.fence = self.fence or (effects.snapshot.fence if effects.snapshot else None)
         self.notices += effects.notices
         self.changes += effects.changes
+        self.resolved += effects.resolved
 
     def rows(self, shard: str = USER) -> dict[bytes, Row]:
         with self.disk.view() as view:

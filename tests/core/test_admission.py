@@ -108,6 +108,8 @@ def wrong_others() -> list[Input]:
     return [
         *[unchecked(Await, 1, copies) for copies in NUMBERS],
         *[unchecked(Read, 1, USER, at("k"), members) for members in NUMBERS],
+        *[unchecked(Await, 1, 1, deadline_ms=deadline) for deadline in ["1", 1.0, True, math.inf]],
+        *[unchecked(Read, 1, USER, at("k"), 2, deadline) for deadline in ["1", 1.0, True, math.inf]],
         unchecked(Await, "1", 1),
         unchecked(Await, 1, 1, "usr.1.1"),
         Await(1, 1, Receipt("other", DOT)),

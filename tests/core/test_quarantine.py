@@ -6,7 +6,7 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Withdraw, Write
+from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Wake, Write
 from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context
 from gossipkv.core.model.fingerprint import leaf_of
@@ -602,14 +602,16 @@ def test_a_read_of_several_members_does_not_take_it_for_absent_though_it_is_give
     run(cluster)
     assert lacking_of(cluster, "one") == lacking_of(cluster, "two") == []
     assert [row.row for row in cluster.status("one").unreadable] == ["b"]
-    cluster.run(reader, Read(1, USER, B, 2))
+    cluster.run(reader, Read(1, USER, B, 2, cluster.now_ms + 60_000))
     run(cluster, 3)
-    found = cluster.answer_to(reader, Withdraw(1))
-    assert found == Found(None, {} if reader == "two" else {"two": cluster.members["two"].replica_id}, 1)
+    cluster.now_ms += 60_000
+    [late] = cluster.run(reader, Wake()).effects.resolved
+    assert late.outcome == Found(None, {} if reader == "two" else {"two": cluster.members["two"].replica_id}, 1)
     cluster.write("one", Operation(B, b"new"))
     cluster.run(reader, Read(2, USER, B, 2))
     run(cluster, 3)
-    assert cluster.answer_to(reader, Withdraw(2)) is None, "it is over"
+    last = cluster.members[reader].resolved[-1]
+    assert (last.ticket, last.is_late) == (2, False), "it is over"
 
 
 def test_watchers_are_told_it_when_it_is_back(cluster: Cluster) -> None:

@@ -1,14 +1,18 @@
-"""Copies at a member that is behind, and waits whose batch fails."""
+"""Copies at a member that is behind, and the end of waits."""
 
 from __future__ import annotations
 
 from typing import Unpack
 
-from gossipkv.core.inputs import Await, Tick
+import pytest
+
+from gossipkv.core.inputs import Await, Input, Read, Tick, Wake, Withdraw, Write
 from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.protocol.messages import Delta, WalkFetchRows
-from gossipkv.core.waits.answers import Coverage, Receipt
+from gossipkv.core.store.storage import StorageFailedError
+from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
 from tests.core.cluster import Cluster, endpoint_of
 from tests.core.replica_settings import ReplicaSettings
 
@@ -53,7 +57,7 @@ def test_a_member_that_is_merely_behind_gets_the_row_beside_its_transfer() -> No
     cluster.deliver("a", "b")
     assert cluster.members["b"].rows()[ADDRESS].winner.value == b"v"
     assert not cluster.members["b"].context().get(dot.replica), "a row without ranges claims nothing"
-    assert a.driver.replica.withdraw(1) is None, "the wait is over"
+    assert [one.ticket for one in a.resolved] == [1], "the wait is over"
 
 
 def test_a_batch_that_one_message_does_not_hold_is_handed_over_in_several() -> None:
@@ -74,7 +78,7 @@ def test_a_batch_that_one_message_does_not_hold_is_handed_over_in_several() -> N
         held.append(len(b.rows()))
     assert held == [2, 4, 6, 7]
     assert not b.context().get(last.replica)
-    assert a.driver.replica.withdraw(1) is None, "the wait is over"
+    assert [one.ticket for one in a.resolved] == [1], "the wait is over"
 
 
 def test_copies_come_by_ordinary_pushes_where_no_one_is_behind() -> None:
@@ -83,7 +87,7 @@ def test_copies_come_by_ordinary_pushes_where_no_one_is_behind() -> None:
     batch = cluster.run("a", Await(1, None, Receipt(USER, dot), {ADDRESS: dot}))
     assert batch.effects.sends == []
     cluster.deliver("a", "b")
-    assert cluster.members["a"].driver.replica.withdraw(1) is None
+    assert [one.ticket for one in cluster.members["a"].resolved] == [1]
 
 
 def test_no_copy_is_counted_that_a_lost_disk_has_taken() -> None:
@@ -103,3 +107,96 @@ def test_no_copy_is_counted_that_a_lost_disk_has_taken() -> None:
     assert {holder.member: holder.has_it for holder in coverage.holders}["a"]
     assert endpoint_of("b") == replica.peers[0].endpoint
     assert replica.peers[0].replica == cluster.members["b"].replica_id
+
+
+# Deadlines
+
+
+def waits(cluster: Cluster, deadline_ms: int) -> None:
+    """Wait for a copy, and for a read of two members, both in vain."""
+    dot = written(cluster).dot
+    deadline_ms += cluster.now_ms
+    cluster.run(
+        "a",
+        Await(1, 2, Receipt(USER, dot), deadline_ms=deadline_ms),
+        Read(2, USER, ADDRESS, 2, deadline_ms),
+    )
+
+
+def ends(cluster: Cluster) -> dict[int, Resolved]:
+    """The waits that have ended at the first member."""
+    return {one.ticket: one for one in cluster.members["a"].resolved}
+
+
+@pytest.mark.parametrize("happened", [Tick(), Wake(), Await(9, 1)], ids=lambda one: type(one).__name__)
+def test_a_wait_ends_with_its_state_in_the_first_batch_from_its_deadline_on(happened: Input) -> None:
+    cluster = joined()
+    waits(cluster, 50)
+    cluster.now_ms += 49
+    batch = cluster.run("a", happened)
+    assert not ends(cluster).keys() & {1, 2}
+    assert batch.effects.deadline_ms == cluster.now_ms + 1
+    cluster.now_ms += 1
+    cluster.run("a", happened)
+    copies, read = ends(cluster)[1], ends(cluster)[2]
+    assert isinstance(copies.outcome, Coverage)
+    assert copies.outcome.copies == 1
+    assert isinstance(read.outcome, Found)
+    assert (read.outcome.row, read.outcome.copies) == (None, 1)
+    assert [(one.is_late, one.is_cut) for one in (copies, read)] == [(True, False)] * 2
+
+
+def test_a_wait_whose_deadline_has_passed_ends_in_its_own_batch() -> None:
+    cluster = joined()
+    waits(cluster, 0)
+    assert [(one.ticket, one.is_late) for one in cluster.members["a"].resolved] == [(1, True), (2, True)]
+    assert cluster.run("a", Wake()).effects.deadline_ms is None
+
+
+def test_a_wait_for_members_ends_with_how_many_are_alive() -> None:
+    cluster = Cluster()
+    cluster.start("a")
+    cluster.start("b")
+    cluster.introduce("a", "b")
+    cluster.settle()
+    [peer] = cluster.members["a"].driver.replica.peers
+    peer.has_answered = False
+    cluster.run("a", Await(1, 2, deadline_ms=cluster.now_ms + 10))
+    assert ends(cluster) == {}
+    cluster.now_ms += 10
+    cluster.run("a", Wake())
+    assert ends(cluster) == {1: Resolved(1, Reach(2, 1), is_late=True)}
+
+
+def test_a_clock_that_is_set_back_delays_no_deadline() -> None:
+    cluster = joined()
+    waits(cluster, 50)
+    cluster.now_ms -= 3_600_000
+    batch = cluster.run("a", Await(4, 1, Receipt(USER, Dot(9, 1)), deadline_ms=cluster.now_ms + 60))
+    assert batch.effects.deadline_ms == cluster.now_ms + 50
+    cluster.now_ms += 50
+    cluster.run("a", Wake())
+    assert sorted(ends(cluster)) == [1, 2]
+    cluster.now_ms += 10
+    cluster.run("a", Wake())
+    assert 4 in ends(cluster), "a wait that begins after the clock was set back has its deadline by the new time"
+
+
+def test_a_wait_ends_at_its_deadline_although_the_storage_fails() -> None:
+    cluster = joined()
+    waits(cluster, 50)
+    cluster.now_ms += 50
+    for _ in range(2):
+        cluster.members["a"].storage.fail_next_commit(StorageFailedError("EIO"))
+        cluster.run("a", Tick(), Write(USER, (Operation(ADDRESS, b"lost"),)))
+    assert sorted(one.ticket for one in cluster.members["a"].resolved) == [1, 2], "and only once"
+    cluster.run("a", Wake())
+    assert sorted(ends(cluster)) == [1, 2]
+
+
+def test_a_client_that_has_gone_is_told_nothing() -> None:
+    cluster = joined()
+    waits(cluster, 50)
+    cluster.run("a", *map(Withdraw, (1, 2, 3)))
+    cluster.now_ms += 5_000
+    assert cluster.run("a", Wake()).effects.resolved == []

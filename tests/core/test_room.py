@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Withdraw, Write
+from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Wake, Write
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.room import NO_ROOM, Room, Usage, room_of
@@ -456,11 +456,12 @@ def test_rows_on_their_way_count_as_used(cluster: Cluster) -> None:
     cluster.write("a", put("more"))
 
 
-def test_a_wait_that_is_withdrawn_in_a_batch_that_does_not_fit_is_told_how_it_stands(cramped: Cluster) -> None:
-    cramped.run("c", Await(2, 3, Receipt(USER, Dot(1, 99))))
+def test_a_wait_that_ends_in_a_batch_that_does_not_fit_is_told_how_it_stands(cramped: Cluster) -> None:
+    cramped.run("c", Await(2, 3, Receipt(USER, Dot(1, 99)), deadline_ms=cramped.now_ms + 1))
     big = Write(USER, tuple(put(f"{number}") for number in range(100)))
-    told, results = cramped.run("c", Withdraw(2), big).outcomes
-    assert isinstance(told, Coverage)
-    assert isinstance(results, list)
-    [again] = cramped.run("c", Withdraw(2)).outcomes
-    assert again is None
+    cramped.now_ms += 1
+    batch = cramped.run("c", big)
+    [told] = batch.effects.resolved
+    assert isinstance(told.outcome, Coverage)
+    assert isinstance(batch.outcomes[0], list)
+    assert cramped.run("c", Wake()).effects.resolved == []

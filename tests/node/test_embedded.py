@@ -24,10 +24,11 @@ from gossipkv import (
     UnresolvedSiblingsError,
 )
 from gossipkv.core.store.storage import View
-from gossipkv.feed import Signal, Watcher, Word
+from gossipkv.feed import Watcher
 from gossipkv.group_commit import StepFailedError
 from gossipkv.node import Node as Driver
 from gossipkv.settings import SettingsError
+from gossipkv.watches import Signal, Word
 from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port
 

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from gossipkv.committer import StoppedError
+from gossipkv.batches import StoppedError
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.member import MemberRecord
 from gossipkv.core.store.forgotten import Forgotten
-from gossipkv.feed import Signal, Word
 from gossipkv.node import Node
 from gossipkv.storage.memory import MemoryStorage
+from gossipkv.watches import Signal, Word
 from tests.node.conftest import LocalCluster, eventually, get, put
 
 
@@ -74,7 +74,7 @@ async def test_a_write_that_is_on_its_way_when_the_data_become_outdated_is_not_a
     a = await cluster.start("a")
     writing = asyncio.create_task(put(a, "row", b"value"))
     await asyncio.sleep(0)
-    a.fenced.set()
+    a._driver.is_fenced = True
     with pytest.raises(StoppedError, match="told to forget"):
         await writing
 

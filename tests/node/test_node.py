@@ -6,13 +6,14 @@ from unittest.mock import patch
 
 import pytest
 
+from gossipkv.batches import Frame, StoppedError
 from gossipkv.codec import PROTOCOL_VERSION, encode
-from gossipkv.committer import Frame, StoppedError
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import NotMatched, Operation, Written
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
-from gossipkv.node import Node, NodeOptions, OverloadedError
+from gossipkv.driver import OverloadedError
+from gossipkv.node import Node, NodeOptions
 from gossipkv.storage.memory import MemoryTransaction
 from tests.node.conftest import LocalCluster, eventually, fingerprints, get, put
 
@@ -166,7 +167,7 @@ async def test_longer_values_than_the_inbox_holds_are_refused_until_others_are_d
     first, second = await asyncio.gather(*writes, return_exceptions=True)
     assert isinstance(first, list)
     assert isinstance(second, OverloadedError)
-    assert (node._inbox_values.used, node._inbox_values.refusals.total) == (0, 1)
+    assert (node._inbox.values.used, node._inbox.values.refusals.total) == (0, 1)
     assert len(await node.write(USER, large)) == 1
 
 
@@ -241,7 +242,7 @@ async def test_more_bytes_of_frames_than_the_inbox_holds_are_refused(cluster: Lo
     refused = [str(outcome) for outcome in outcomes]
     assert refused.count("too many frames wait to be answered") == 4
     assert "protocol 0" in refused[0]
-    assert node._inbox_frames.used == 0
+    assert node._inbox.frames.used == 0
 
 
 async def test_a_refusal_keeps_nothing_of_what_was_decoded() -> None:

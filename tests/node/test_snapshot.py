@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
+from gossipkv.batches import Published
 from gossipkv.committer import Committer
 from gossipkv.core.effects import Effects
 from gossipkv.core.model.address import SYSTEM, USER
@@ -92,7 +93,7 @@ async def test_a_member_is_ready_once_the_batch_that_says_so_is_durable(cluster:
     await reached(storage.commit)
     try:
         # Other batches become known to the loop meanwhile; none of them says that the member is ready.
-        node._carry_out(Effects(), [])
+        node._carry_out(Published([], [], [], Effects()))
         assert not node.is_ready
         assert not node.snapshot.is_ready
     finally:

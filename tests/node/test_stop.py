@@ -8,7 +8,7 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.committer import StoppedError
+from gossipkv.batches import StoppedError
 from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.inputs import Tick
 from gossipkv.core.model.address import USER, address_of

@@ -14,6 +14,8 @@ from unittest.mock import patch
 
 import xxhash
 
+from gossipkv.batches import Decoded, Job, published
+from gossipkv.core import replica as replica_module
 from gossipkv.core.effects import Effects
 from gossipkv.core.membership.exchanges import Exchanges
 from gossipkv.core.membership.membership import Membership
@@ -253,15 +255,17 @@ _await_commit = Process._await_commit
 _commit = GroupCommit.commit
 
 
-def _send_before_commit(process: Process, prepared: Prepared, concluding: Any) -> None:
-    process._carry_out(prepared.batch.effects)
+def _send_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+    process._carry_out(published(taken, prepared.batch, process._encode).sends)
     told = Effects(snapshot=prepared.batch.effects.snapshot)
-    _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), concluding)
+    _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), taken)
 
 
-def _answer_before_commit(process: Process, prepared: Prepared, concluding: list[Any]) -> None:
-    process._conclude(concluding, prepared.batch.outcomes)
-    _await_commit(process, prepared, [None] * len(concluding))
+def _answer_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+    for job, outcome in published(taken, prepared.batch, process._encode).outcomes:
+        process.driver.conclude(job, outcome)
+    told = [Job(job.payload, None) for job in taken.jobs]
+    _await_commit(process, prepared, Decoded(told, taken.inputs, []))
 
 
 def _take_failure_for_success(driver: GroupCommit, prepared: Prepared) -> Batch:
@@ -353,14 +357,15 @@ def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message
 _resolved = Replica._resolved
 
 
-def _go_on_waiting(replica: Replica, reader: Reader, *, is_fenced: bool) -> Any:
+def _go_on_waiting(replica: Replica, reader: Reader, now_ms: int, *, is_fenced: bool) -> Any:
     shards = replica._store.shards
-    return replica._receipts.resolve(is_ending=False) + replica._quorum.resolve(reader, shards, is_ending=False)
+    readings = replica._quorum.resolve(reader, shards, now_ms, is_ending=False)
+    return replica._receipts.resolve(now_ms, is_ending=False) + readings
 
 
-def _go_on_waiting_when_fenced(replica: Replica, reader: Reader, *, is_fenced: bool) -> Any:
+def _go_on_waiting_when_fenced(replica: Replica, reader: Reader, now_ms: int, *, is_fenced: bool) -> Any:
     wait = _go_on_waiting if is_fenced else _resolved
-    return wait(replica, reader, is_fenced=is_fenced)
+    return wait(replica, reader, now_ms, is_fenced=is_fenced)
 
 
 # Watches
@@ -582,8 +587,29 @@ MUTANTS = (
         "waits",
         frequent_faults=("fail_commit",),
     ),
+    Mutant("a deadline passes", receipts, "is_late", _false, "waits"),
+    Mutant(
+        "a deadline passes while a batch fails", Replica, "lapse", _nothing, "waits", frequent_faults=("stay_full",)
+    ),
+    Mutant(
+        "a clock that is set back puts deadlines off",
+        replica_module,
+        "set_back",
+        _never,
+        "waits",
+        frequent_faults=("jump_back",),
+    ),
     Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
-    Mutant("a copy that lacks a part counts in a read", Shard, "is_whole", _true, "quorum_reads", seeds=(1564,)),
+    Mutant(
+        "a copy that lacks a part counts in a read",
+        Shard,
+        "is_whole",
+        _true,
+        "quorum_reads",
+        Emphasis.UNREADABLE,
+        ("spoil_row",),
+        (16,),
+    ),
     Mutant(
         "a write replaces siblings that its writer has not seen", store, "written_beside", _replace_everything, SIBLINGS
     ),

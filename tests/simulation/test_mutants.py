@@ -9,7 +9,11 @@ import pytest
 
 from gossipkv.simulation import Outcome, Violation, run_seed
 from gossipkv.simulation.checkers import CHECKERS
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.driver_mutants import DRIVER_MUTANTS
+from tests.simulation.mutants import MUTANTS as CORE_MUTANTS
+from tests.simulation.mutants import Mutant
+
+MUTANTS = (*CORE_MUTANTS, *DRIVER_MUTANTS)
 
 SEEDS = (*range(1, 6), 0, *range(6, 60))
 """Seed 0 has four times as many events as others: not every mutant begins with it, and few need many more."""

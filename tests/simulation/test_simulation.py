@@ -87,6 +87,7 @@ SEEN = {
     "quorum_write_copied",
     "quorum_write_nothing_stored",
     "quorum_reads",
+    "quorum_timed_out",
     "quorum_withdrawn",
     "quorum_write_cut",
     "quorum_reads_cut",

@@ -78,7 +78,11 @@ class Found(NamedTuple):
 
 
 class Resolved(NamedTuple):
+    """The end of a wait. Unless it was fulfilled, the outcome is its state at the end."""
+
     ticket: int
     outcome: Coverage | Reach | Found
     is_cut: bool = False
-    """The member leaves or sets its data aside, so it waits no longer: the outcome is how the wait stood."""
+    """Whether it ended because the member leaves or sets its data aside."""
+    is_late: bool = False
+    """Whether it ended because its deadline had passed."""

@@ -41,6 +41,7 @@ from gossipkv.core.store.storage import Reader, Transaction
 from gossipkv.core.store.store import Intake
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.waits.answers import Found, Resolved
+from gossipkv.core.waits.deadline import is_late
 
 MayExchange = Callable[[Peer | None, str], bool]
 
@@ -69,6 +70,8 @@ class Reading:
     address: bytes
     members: int
     """The number of members to read from, including this one."""
+    deadline_ms: int | None = None
+    """See Await."""
     answered: dict[str, ReplicaId] = field(default_factory=dict)
     is_over: bool = False
 
@@ -163,12 +166,17 @@ class Quorum:
         self._readings[ticket] = reading
         self._ask(reading)
 
-    def withdraw(self, ticket: int) -> Reading | None:
+    def withdraw(self, ticket: int) -> None:
+        """Track a read no longer."""
         reading = self._readings.pop(ticket, None)
         if reading is not None:
             reading.is_over = True
             self._resolved[ticket] = reading
-        return reading
+
+    @property
+    def readings(self) -> Iterable[Reading]:
+        """The reads under way."""
+        return self._readings.values()
 
     def hand_over(self, peer: Peer, handover: Handover) -> None:
         """Hand rows to a peer, unless these are already being handed to it."""
@@ -354,19 +362,30 @@ class Quorum:
             reading.answered.clear()
             reading.is_over = False
 
-    def resolve(self, reader: Reader, shards: Mapping[str, Shard], *, is_ending: bool) -> list[Resolved]:
+    def resolve(self, reader: Reader, shards: Mapping[str, Shard], now_ms: int, *, is_ending: bool) -> list[Resolved]:
         """The reads that are over once the batch is committed; all reads if this member `is_ending`."""
         resolved = []
         for ticket, reading in list(self._readings.items()):
             found = reading.found(shards)
             is_answered = found.copies >= reading.members
-            if is_answered or is_ending:
+            if is_answered or is_ending or is_late(reading, now_ms):
                 if is_answered:
                     found = found._replace(row=reader.row(reading.shard, reading.address))
-                resolved.append(Resolved(ticket, found, is_cut=not is_answered))
+                is_cut = is_ending and not is_answered
+                resolved.append(Resolved(ticket, found, is_cut=is_cut, is_late=not (is_answered or is_cut)))
                 reading.is_over = True
                 self._resolved[ticket] = self._readings.pop(ticket)
         self._repair(reader)
+        return resolved
+
+    def lapse(self, shards: Mapping[str, Shard], now_ms: int) -> list[Resolved]:
+        """End the reads whose deadline has passed, although the batch has failed."""
+        late = [ticket for ticket, reading in self._readings.items() if is_late(reading, now_ms)]
+        resolved = []
+        for ticket in late:
+            reading = self._readings.pop(ticket)
+            reading.is_over = True
+            resolved.append(Resolved(ticket, reading.found(shards), is_late=True))
         return resolved
 
     def _repair(self, reader: Reader) -> None:

@@ -12,7 +12,7 @@ transfer under way. So a member that is merely behind does not make a write fail
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gossipkv.core.membership.membership import Membership
@@ -21,6 +21,7 @@ from gossipkv.core.model.causality import Dot, ReplicaId
 from gossipkv.core.model.member import ALIVE, LEFT
 from gossipkv.core.store.store import Store
 from gossipkv.core.waits.answers import Coverage, Holder, Reach, Receipt, Resolved
+from gossipkv.core.waits.deadline import is_late
 from gossipkv.core.waits.quorum import Handover, Quorum
 
 
@@ -33,6 +34,8 @@ class Waiting:
     receipt: Receipt | None
     handovers: Mapping[bytes, Dot] = field(default_factory=dict)
     """The write's own rows, to be handed to members that are behind."""
+    deadline_ms: int | None = None
+    """See Await."""
     handed: dict[str, ReplicaId] = field(default_factory=dict)
     """Members that have answered with rows that cover the write."""
     has_ticked: bool = False
@@ -80,13 +83,16 @@ class Receipts:
                 ):
                     self._hand_over(peer, waiting)
 
-    def withdraw(self, ticket: int) -> Coverage | Reach | None:
-        """End a wait and return its current state; None if there is no wait with this ticket."""
+    def withdraw(self, ticket: int) -> None:
+        """Track a wait no longer."""
         waiting = self._waiting.pop(ticket, None)
-        if waiting is None:
-            return None
-        self._resolved[ticket] = waiting
-        return self._standing(waiting)
+        if waiting is not None:
+            self._resolved[ticket] = waiting
+
+    @property
+    def waits(self) -> Iterable[Waiting]:
+        """The waits under way."""
+        return self._waiting.values()
 
     def tick(self) -> None:
         """Ask the members that are not known to have an awaited write."""
@@ -98,16 +104,22 @@ class Receipts:
                         self._hand_over(peer, waiting)
                 waiting.has_ticked = True
 
-    def resolve(self, *, is_ending: bool) -> list[Resolved]:
+    def resolve(self, now_ms: int, *, is_ending: bool) -> list[Resolved]:
         """The waits that are over once the batch is committed; all waits if this member `is_ending`."""
         resolved = []
         for ticket, waiting in list(self._waiting.items()):
             standing = self._standing(waiting)
             is_over = self._is_over(waiting, standing)
-            if is_over or is_ending:
+            if is_over or is_ending or is_late(waiting, now_ms):
                 self._resolved[ticket] = self._waiting.pop(ticket)
-                resolved.append(Resolved(ticket, standing, is_cut=not is_over))
+                is_cut = is_ending and not is_over
+                resolved.append(Resolved(ticket, standing, is_cut=is_cut, is_late=not (is_over or is_cut)))
         return resolved
+
+    def lapse(self, now_ms: int) -> list[Resolved]:
+        """End the waits whose deadline has passed, although the batch has failed."""
+        late = [ticket for ticket, waiting in self._waiting.items() if is_late(waiting, now_ms)]
+        return [Resolved(ticket, self._standing(self._waiting.pop(ticket)), is_late=True) for ticket in late]
 
     def note_committed(self) -> None:
         """The batch is durable."""

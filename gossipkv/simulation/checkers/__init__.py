@@ -11,6 +11,7 @@ from gossipkv.simulation.checkers.convergence import Convergence, Rounds
 from gossipkv.simulation.checkers.deleted import Deleted, TombstoneCollection
 from gossipkv.simulation.checkers.derived import Anomalies, Fingerprints, Journal
 from gossipkv.simulation.checkers.expiry import Expiries
+from gossipkv.simulation.checkers.fences import Fences
 from gossipkv.simulation.checkers.letting_go import LettingGo
 from gossipkv.simulation.checkers.living import Living
 from gossipkv.simulation.checkers.old_volumes import OldVolumes
@@ -21,6 +22,7 @@ from gossipkv.simulation.checkers.room import Room
 from gossipkv.simulation.checkers.rows import Dots, Successors
 from gossipkv.simulation.checkers.seen import SeenContexts
 from gossipkv.simulation.checkers.siblings import Siblings
+from gossipkv.simulation.checkers.snapshots import Snapshots
 from gossipkv.simulation.checkers.twins import Twins
 from gossipkv.simulation.checkers.waits import Waits
 from gossipkv.simulation.checkers.watches import Watches
@@ -56,6 +58,8 @@ CHECKERS: tuple[type[Checker], ...] = (
     Retirements,
     Watches,
     Waits,
+    Snapshots,
+    Fences,
     Twins,
     OldVolumes,
 )

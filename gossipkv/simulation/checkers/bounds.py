@@ -1,14 +1,17 @@
-"""Memory stays bounded: the inputs that wait at a member, and its exchanges with peers.
+"""Memory stays bounded: the inputs that wait at a member, and its exchanges with peers. An inbox counts
+what waits there, and nothing more.
 
 And nothing hangs: the driver concludes every exchange that the core waits for.
 """
 
 from __future__ import annotations
 
+from gossipkv.batches import Frame
 from gossipkv.core.inputs import Answered, Failed
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.host import Host
+from gossipkv.simulation.process import Process
 
 INBOX_MAX = 150
 
@@ -31,12 +34,13 @@ class Bounds(Checker):
         assert process is not None
         self.require(len(process.inbox) <= INBOX_MAX, host.name, "has", len(process.inbox), "inputs waiting")
         peers = len(process.replica.peers)
-        gossip = sum(exchange > 0 for exchange in process.exchanges)
+        exchanges = process.driver.exchanges
+        gossip = sum(exchange > 0 for exchange in exchanges)
         self.require(
             gossip - len(process.replica.direct_exchanges) <= peers + CONTACTS_DROPPED_MAX,
             host.name, "has", gossip, "exchanges under way with", peers, "peers",
         )  # fmt: skip
-        probes = len(process.exchanges) - gossip
+        probes = len(exchanges) - gossip
         self.require(probes <= PROBES_MAX, host.name, "has", probes, "probes under way")
 
     def examined(self, host: Host) -> None:
@@ -45,14 +49,27 @@ class Bounds(Checker):
         assert process is not None
         if process.is_ending:
             return
-        concluded = {one.exchange for one, _ in process.inbox if isinstance(one, Answered | Failed)}
+        payloads = [job.payload for job in process.inbox]
+        concluded = {one.exchange for one in payloads if isinstance(one, Answered | Failed | Frame)}
+        self._compare_inbox(host, process)
         for exchange in process.replica.direct_exchanges:
             self.require(
-                exchange in process.exchanges or exchange in concluded,
+                exchange in process.driver.exchanges or exchange in concluded,
                 host.name, "waits for ever for the direct exchange", exchange,
             )  # fmt: skip
         for peer in process.replica.peers:
             self.require(
-                peer.exchange is None or peer.exchange in process.exchanges or peer.exchange in concluded,
+                peer.exchange is None or peer.exchange in process.driver.exchanges or peer.exchange in concluded,
                 host.name, "waits for ever for exchange", peer.exchange, "with", peer.endpoint,
             )  # fmt: skip
+
+    def _compare_inbox(self, host: Host, process: Process) -> None:
+        inbox, waiting = process.driver.inbox, process.inbox
+        writes = [job for job in waiting if job.operations]
+        counted = [inbox.operations.used, inbox.values.used, inbox.frames.used]
+        there = [
+            sum(job.operations for job in writes),
+            sum(job.size_bytes for job in writes),
+            sum(job.size_bytes for job in waiting if not job.operations),
+        ]
+        self.require(counted == there, host.name, "counts", counted, "in its inbox, where there is", there)

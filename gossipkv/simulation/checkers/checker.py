@@ -45,8 +45,8 @@ class Checker:
     def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
         """Observe that a client has read a row; None if there was none."""
 
-    def told(self, watcher: str, told: Told) -> None:
-        """Observe that a watcher has been sent a row."""
+    def told(self, host: Host, watcher: str, told: Told) -> None:
+        """Observe that a member has sent a watcher a row."""
 
     def watch_reset(self, watcher: str) -> None:
         """Observe that a watcher has been reset: it cannot resume, and starts again."""
@@ -68,6 +68,12 @@ class Checker:
 
     def stopped(self, host: Host, waiting: Sequence[int]) -> None:
         """Observe that a process is about to stop gracefully, while clients still wait under these tickets."""
+
+    def asked(self, host: Host) -> None:
+        """Observe that a client asks a member for what stands in its snapshot."""
+
+    def fencing(self, host: Host) -> None:
+        """Observe that a durable batch shows that the member's data are outdated. Nothing has come of it yet."""
 
     def fenced(self, host: Host) -> None:
         """Observe that a member is about to set its data aside."""

@@ -84,11 +84,22 @@ class QuorumReads(Checker):
         return list(self._writes[shard, address])
 
     def read_by_many(
-        self, host: Host, row: Row | None, asked: int, answered: frozenset[ReplicaId], before: Sequence[Copied]
+        self,
+        host: Host,
+        address: bytes,
+        row: Row | None,
+        asked: int,
+        answered: frozenset[ReplicaId],
+        before: Sequence[Copied],
     ) -> None:
         """Check the result of a read: `answered` are the replicas that answered, `before` the writes acknowledged when
         it began."""
         self.require(len(answered) >= asked, host.name, "asked", asked, "members and has heard", answered)
+        durable = host.disk.context(USER) if row is None else host.disk.context(USER).joined(self._held(host, address))
+        self.require(
+            row is None or all(durable.covers(version.dot) for version in row.versions),
+            *(host.name, "reads", row, "at", address, "before it is durable there"),
+        )
         for copied in before:
             if copied.holders & answered:
                 rank = self.history.rank_now(USER, copied.record.address, copied.record.rank)
@@ -97,6 +108,10 @@ class QuorumReads(Checker):
                     or self.history.is_outranked_by_collected(USER, copied.record.address, rank),
                     host.name, "reads", row, "from", answered, "but", copied, "was acknowledged",
                 )  # fmt: skip
+
+    def _held(self, host: Host, address: bytes) -> Context:
+        held = host.disk.committed_row(USER, address)
+        return Context() if held is None else held.context
 
     def disk_lost(self, surviving: Sequence[Disk]) -> None:
         """Give up the writes whose holders have all lost their disks."""

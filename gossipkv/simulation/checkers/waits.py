@@ -1,7 +1,7 @@
-"""Every wait for copies, answers, members or a receipt ends with an answer, unless the member crashes.
+"""Every wait for copies, answers, members or a receipt ends with an answer by its deadline, unless the member crashes.
 
 A process stops gracefully if its member leaves or sets its data aside. Before it stops, it tells every client the state
-of its wait. A client that withdraws is told the state of its wait. A member that does not know the wait has lost it.
+of its wait.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ class Waits(Checker):
         """Check that no client still waits when its process stops gracefully."""
         self.require(not waiting, host.name, "stops before it has answered the waits under", waiting)
 
-    def withdrawn(self, host: Host, ticket: int, standing: object) -> None:
-        """Check that a client that withdraws is told the state of its wait."""
-        self.require(standing is not None, host.name, "knows nothing of the wait under", ticket)
+    def looked(self, host: Host, ticket: int, *, has_ended: bool) -> None:
+        """Check that a wait whose deadline has passed has ended."""
+        self.require(has_ended, host.name, "has told nothing to the client that waits under", ticket)

@@ -28,8 +28,15 @@ class Watches(Checker):
         """Forget what the watcher was sent: it starts again."""
         self._last.pop(watcher, None)
 
-    def told(self, watcher: str, told: Told) -> None:
-        """Check that the row brings a new version, and no version that the watcher has seen superseded."""
+    def told(self, host: Host, watcher: str, told: Told) -> None:
+        """Check that the row can be read at the member, and brings a new version. It must not bring a version that the
+        watcher has seen superseded."""
+        held = host.disk.committed_row(USER, told.address)
+        self.require(
+            all(host.disk.context(USER).covers(dot) for dot in _dots(told.row))
+            or (held is not None and all(held.context.covers(dot) for dot in _dots(told.row))),
+            *(watcher, "was told", told.row, "of", told.address, "which cannot be read yet at", host.name),
+        )
         rows = self._last.setdefault(watcher, {})
         last = rows.get(told.address)
         if last is not None:

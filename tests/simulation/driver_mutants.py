@@ -1,0 +1,193 @@
+"""Deliberate faults in the driver: in what the node and the simulation share between the core and those who ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from gossipkv.batches import Decoded, EncodedSend, Job, Outcome, Published, Waiter
+from gossipkv.core.waits.answers import Resolved
+from gossipkv.core.watch.watching import Told
+from gossipkv.driver import Driver, Inbox
+from gossipkv.group_commit import Batch, Prepared, StepFailedError
+from gossipkv.simulation.process import Process
+from gossipkv.simulation.scenario import Emphasis
+from gossipkv.watches import Watch
+from tests.simulation.mutants import Mutant
+
+# Batches
+
+_await_commit = Process._await_commit
+_publish = Driver.publish
+_resolve = Driver._resolve
+_give_back = Inbox.give_back
+_begin = Driver.begin
+
+
+def _exchange_outcomes(driver: Driver, batch: Published) -> list[StepFailedError]:
+    """Hand the results of one write to the next, where both have as many."""
+    outcomes = list(batch.outcomes)
+    writes = [place for place, (job, outcome) in enumerate(outcomes) if job.operations and isinstance(outcome, list)]
+    for one, other in pairwise(writes):
+        (job, outcome), (next_job, next_outcome) = outcomes[one], outcomes[other]
+        if job.operations == next_job.operations:
+            outcomes[one], outcomes[other] = (job, next_outcome), (next_job, outcome)
+            break
+    return _publish(driver, replace(batch, outcomes=outcomes))
+
+
+def _keep_the_snapshot(driver: Driver, batch: Published) -> list[StepFailedError]:
+    return _publish(driver, replace(batch, effects=replace(batch.effects, snapshot=None)))
+
+
+def _show_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+    assert prepared.batch.effects.snapshot is not None
+    process.driver.snapshot = prepared.batch.effects.snapshot
+    _await_commit(process, prepared, taken)
+
+
+def _tell_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+    process.watches.publish(prepared.batch.effects.changes)
+    told = replace(prepared.batch.effects, changes=[])
+    _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), taken)
+
+
+def _resolve_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+    process.driver._resolve(prepared.batch.effects.resolved)
+    _await_commit(process, prepared, taken)
+
+
+def _resolve_the_first(driver: Driver, resolved: Sequence[Resolved]) -> None:
+    _resolve(driver, resolved[:1])
+
+
+def _answer_when_fenced(driver: Driver, job: Job, outcome: Outcome) -> bool:
+    driver.inbox.give_back(job)
+    if job.waiter is None or job.waiter.done():
+        return False
+    job.waiter.set_result(outcome)
+    return True
+
+
+def _keep_what_frames_take(inbox: Inbox, job: Job) -> None:
+    if job.operations:
+        _give_back(inbox, job)
+
+
+def _keep_what_failures_take(driver: Driver, job: Job, outcome: Outcome) -> bool:
+    """Give back nothing for an input that has failed."""
+    failed = isinstance(outcome, Exception)
+    return _conclude(driver, Job(job.payload, job.waiter) if failed else job, outcome)
+
+
+_conclude = Driver.conclude
+
+# Exchanges
+
+
+def _forget_the_failure(driver: Driver, exchange: int, reason: str) -> None:
+    driver.exchanges.pop(exchange, None)
+
+
+def _forget_the_answer(driver: Driver, exchange: int, answer: bytes) -> None:
+    driver.exchanges.pop(exchange, None)
+
+
+def _begin_all_but_the_last(driver: Driver, sends: Sequence[EncodedSend]) -> Sequence[EncodedSend]:
+    return _begin(driver, sends)[:-1] if len(sends) > 1 else _begin(driver, sends)
+
+
+def _wait_for_no_end(driver: Driver, happened: Any, waiter: Waiter, over: Waiter) -> None:
+    driver.ask(happened, waiter)
+
+
+# Watches
+
+
+def _join_anyway(watch: Watch, position: Any) -> None:
+    watch.position = position
+    watch.is_live = True
+    watch._watches.behind.pop(watch, None)
+
+
+def _pass_over(_: Watch, __: Any) -> None:
+    """The watcher is told nothing, and goes on as before."""
+
+
+def _drop_when_full(watch: Watch, told: Told) -> None:
+    if not watch._buffer:
+        _put(watch, told)
+
+
+_put = Watch.put
+
+
+def _take_newest_first(watch: Watch) -> list[Any]:
+    return _take(watch)[::-1]
+
+
+_take = Watch.take
+
+
+WATCHES = "watches"
+BOUNDS = "bounds"
+PAUSES = ("pause",)
+
+DRIVER_MUTANTS = (
+    Mutant(
+        "a write is told what came of another",
+        Driver,
+        "publish",
+        _exchange_outcomes,
+        "acknowledged_writes",
+        frequent_faults=PAUSES,
+    ),
+    Mutant("a snapshot shows a batch under way", Process, "_await_commit", _show_before_commit, "snapshots"),
+    Mutant("a snapshot stays as it was", Driver, "publish", _keep_the_snapshot, "snapshots"),
+    Mutant("watchers are told before the commit", Process, "_await_commit", _tell_before_commit, WATCHES),
+    Mutant("a read ends before its commit", Process, "_await_commit", _resolve_before_commit, "quorum_reads"),
+    Mutant(
+        "of the waits that end together one is told",
+        Driver,
+        "_resolve",
+        _resolve_the_first,
+        "waits",
+        frequent_faults=PAUSES,
+    ),
+    Mutant("a wait is not noted", Driver, "wait", _wait_for_no_end, "waits"),
+    Mutant(
+        "a member that is fenced answers",
+        Driver,
+        "conclude",
+        _answer_when_fenced,
+        "fences",
+        Emphasis.FORGOTTEN,
+        seeds=(6, *range(6)),
+    ),
+    Mutant("frames keep their room in the inbox", Inbox, "give_back", _keep_what_frames_take, BOUNDS),
+    Mutant(
+        "what fails keeps its room in the inbox",
+        Driver,
+        "conclude",
+        _keep_what_failures_take,
+        BOUNDS,
+        frequent_faults=("fail_commit",),
+    ),
+    Mutant("the core is not told that an exchange failed", Driver, "failed", _forget_the_failure, BOUNDS),
+    Mutant("the core is not given an answer", Driver, "answered", _forget_the_answer, BOUNDS),
+    Mutant("an exchange of a batch is not carried out", Driver, "begin", _begin_all_but_the_last, BOUNDS),
+    Mutant("a watcher joins a tail that has moved on", Watch, "join", _join_anyway, WATCHES),
+    Mutant(
+        "a watcher that has fallen behind does not read",
+        Watch,
+        "fall_behind",
+        _pass_over,
+        WATCHES,
+        seeds=(17, *range(17)),
+    ),
+    Mutant("a watcher that must begin anew goes on", Watch, "begin_anew", _pass_over, WATCHES),
+    Mutant("a buffer holds one event and drops the others", Watch, "put", _drop_when_full, WATCHES),
+    Mutant("buffered events are taken in reverse", Watch, "take", _take_newest_first, WATCHES),
+)
