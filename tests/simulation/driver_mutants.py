@@ -164,7 +164,7 @@ DRIVER_MUTANTS = (
         _answer_when_fenced,
         "fences",
         Emphasis.FORGOTTEN,
-        seeds=(6, *range(6)),
+        seeds=(2, *range(6)),
     ),
     Mutant("frames keep their room in the inbox", Inbox, "give_back", _keep_what_frames_take, BOUNDS),
     Mutant(
