@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gossipkv.cli import main
-from gossipkv.committer import Committer
+from gossipkv.member.storage_thread import Committer
 
 _LINES = 45
 

@@ -18,8 +18,8 @@ from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import Identity
-from gossipkv.group_commit import GroupCommit
-from gossipkv.node import wall_clock_ms
+from gossipkv.member.group_commit import GroupCommit
+from gossipkv.member.node import wall_clock_ms
 from gossipkv.storage.lmdb import LmdbStorage
 
 ORIGIN = "gossipkv-0"

@@ -17,8 +17,8 @@ from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Re
 from gossipkv.core.model.address import NAMESPACES, USER
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Envelope
-from gossipkv.group_commit import GroupCommit
-from gossipkv.node import wall_clock_ms
+from gossipkv.member.group_commit import GroupCommit
+from gossipkv.member.node import wall_clock_ms
 from gossipkv.storage.lmdb import LmdbStorage
 
 _LIMITS = Limits()

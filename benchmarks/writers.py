@@ -19,13 +19,13 @@ import uvloop
 from benchmarks.processes import LOOPBACK
 from benchmarks.rows import TABLE, groups, ndjson, row_key, row_value
 from benchmarks.seeds import put_of
-from gossipkv import logs
+from gossipkv.config import logs
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.write import NotMatched, Operation
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 from gossipkv.storage.lmdb import MAP_SIZE_BYTES_DEFAULT, LmdbStorage
 from gossipkv.transport.http import HttpTransport
 

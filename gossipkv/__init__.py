@@ -40,13 +40,13 @@ if TYPE_CHECKING:
         Written,
     )
     from gossipkv.client.synchronous import SyncClient, SyncTable
-    from gossipkv.embedded import Node, NodeTable
+    from gossipkv.embedding.embedded import Node, NodeTable
 
 _MODULES = {
     "SyncClient": "gossipkv.client.synchronous",
     "SyncTable": "gossipkv.client.synchronous",
-    "Node": "gossipkv.embedded",
-    "NodeTable": "gossipkv.embedded",
+    "Node": "gossipkv.embedding.embedded",
+    "NodeTable": "gossipkv.embedding.embedded",
 }
 """The modules of some names. All other names are in gossipkv.client."""
 

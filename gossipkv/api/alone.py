@@ -5,7 +5,7 @@ Its value is the whole number of seconds since the member last heard another, or
 
 from __future__ import annotations
 
-from gossipkv.node import Node
+from gossipkv.member.node import Node
 
 HEADER = "Gossipkv-Alone"
 

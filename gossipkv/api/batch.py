@@ -32,13 +32,13 @@ from gossipkv.api.listing import NDJSON
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError, problem_for
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.write import Declined, NotMatched, Operation, Result, Written
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.intake.body import share_of
 from gossipkv.intake.bound import Share
-from gossipkv.node import Node
+from gossipkv.member.node import Node
+from gossipkv.member.waits import TooFewCopiesError
 from gossipkv.rows.conditions import tags_of
 from gossipkv.rows.context_token import seen_in
 from gossipkv.rows.durations import life_ms_of

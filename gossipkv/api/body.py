@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from gossipkv.api.problem import ProblemError
-from gossipkv.driver import OverloadedError
 from gossipkv.intake.body import BodyTooLargeError, NoRoomForBodyError, body_of
+from gossipkv.member.driver import OverloadedError
 
 
 def refuse_encoding(request: web.BaseRequest) -> None:

@@ -11,8 +11,8 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, member_of
 from gossipkv.core.status import MemberStatus, Seen, ShardStatus
 from gossipkv.core.store.forgotten import Forgotten
-from gossipkv.descriptors import DescriptorStatus
-from gossipkv.node import Node
+from gossipkv.member.descriptors import DescriptorStatus
+from gossipkv.member.node import Node
 
 FORGET_PARAMETERS = frozenset({"force"})
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gossipkv.api.json_rows import json_text
 from gossipkv.api.target import Parameters, Target
-from gossipkv.node import Node
+from gossipkv.member.node import Node
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import wait_ms_of
 from gossipkv.rows.receipts import covered, receipt_in, receipt_wait

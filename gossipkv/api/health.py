@@ -6,8 +6,8 @@ from aiohttp import web
 
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 
 
 class Health:

@@ -20,7 +20,7 @@ from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, is_address, key_of
 from gossipkv.core.model.row import Row, Version
 from gossipkv.core.store.storage import View
-from gossipkv.node import Node
+from gossipkv.member.node import Node
 from gossipkv.rows.context_token import text_of
 from gossipkv.rows.key_range import KeyRange, key_range
 from gossipkv.rows.names import key_bound

@@ -18,7 +18,7 @@ from gossipkv.api.problem import ProblemError, problem_for, problem_of
 from gossipkv.api.row_response import RowResponse
 from gossipkv.api.target import Parameters, Target, parameters_of, target_of
 from gossipkv.intake.limits import PortBounds
-from gossipkv.metrics import Metrics
+from gossipkv.member.metrics import Metrics
 from gossipkv.rows.errors import internal_error
 
 Handler = Callable[[web.BaseRequest, Target, Parameters], Awaitable[web.StreamResponse]]

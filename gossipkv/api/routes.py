@@ -15,8 +15,8 @@ from gossipkv.api.route_table import Route, RouteTable
 from gossipkv.api.rows import PARAMETERS as PUT_PARAMETERS
 from gossipkv.api.rows import Rows
 from gossipkv.api.tables import Tables
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 
 
 def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:

@@ -16,7 +16,7 @@ from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of
 from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.node import Node
+from gossipkv.member.node import Node
 from gossipkv.rows import context_token
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import life_ms_of

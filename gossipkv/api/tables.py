@@ -12,7 +12,7 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.node import Node
+from gossipkv.member.node import Node
 from gossipkv.rows import tables
 
 

@@ -21,12 +21,12 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, key_of
 from gossipkv.core.watch.watching import Told
-from gossipkv.feed import Watcher
-from gossipkv.node import Node
+from gossipkv.member.feed import Watcher
+from gossipkv.member.node import Node
+from gossipkv.member.watches import Signal, Word
 from gossipkv.rows import context_token
 from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
 from gossipkv.rows.visibility import Sight, sight_of
-from gossipkv.watches import Signal, Word
 
 PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
 EVENT_STREAM = "text/event-stream"

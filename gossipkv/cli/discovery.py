@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.config.settings import Settings, flag_of, variable_of
 from gossipkv.discovery.base import Discovery
-from gossipkv.settings import Settings, flag_of, variable_of
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

@@ -25,7 +25,7 @@ from gossipkv.core.model.row import Conflicts, Version
 from gossipkv.core.store.tables import TableSettings
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.storage.account import Account
-from gossipkv.unshared_rows import UnsharedRow
+from gossipkv.storage.unshared_rows import UnsharedRow
 
 
 class Fate(Enum):

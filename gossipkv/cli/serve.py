@@ -21,7 +21,6 @@ import click
 import structlog
 import uvloop
 
-from gossipkv import logs
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.cli.address import address_failure, check_free
@@ -29,12 +28,13 @@ from gossipkv.cli.discovery import chosen_discovery
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.setting_options import loaded, setting_options
-from gossipkv.composition import DRAIN_SHARE, api_options, composed, member_of, set_outdated_data_aside
+from gossipkv.config import logs
+from gossipkv.config.settings import Settings, flag_of, variable_of
 from gossipkv.core.model.member import GOSSIP, HTTP
 from gossipkv.core.store.storage import StorageError
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node, first_of
-from gossipkv.settings import Settings, flag_of, variable_of
+from gossipkv.embedding.composition import DRAIN_SHARE, api_options, composed, member_of, set_outdated_data_aside
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node, first_of
 
 _WILDCARDS = ("0.0.0.0", "::", "")
 

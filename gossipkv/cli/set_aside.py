@@ -17,12 +17,12 @@ from gossipkv.cli.merge import Fate, Merge, described
 from gossipkv.cli.output import echo, echo_json, print_table
 from gossipkv.cli.server_options import ask, output_option, server_options
 from gossipkv.client import Client
+from gossipkv.config.settings import Settings, variable_of
 from gossipkv.core.store.storage import StorageError
-from gossipkv.settings import Settings, variable_of
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside
-from gossipkv.unshared_rows import UnsharedRow, time_text, unshared_rows
+from gossipkv.storage.unshared_rows import UnsharedRow, time_text, unshared_rows
 
 
 @click.group("set-aside")

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from gossipkv import settings
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
-from gossipkv.settings import Settings, SettingsError
+from gossipkv.config import settings
+from gossipkv.config.settings import Settings, SettingsError
 
 Command = Callable[..., Any]
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import click
 
-from gossipkv import settings
 from gossipkv.cli.output import echo_json, echo_lines, print_table
 from gossipkv.cli.setting_options import loaded, setting_options
+from gossipkv.config import settings
 
 
 @click.command("settings")

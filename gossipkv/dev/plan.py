@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gossipkv.settings import Value, to_toml
+from gossipkv.config.settings import Value, to_toml
 
 HOST = "127.0.0.1"
 CLUSTER = "gossipkv-dev"

@@ -12,8 +12,8 @@ import signal
 import sys
 from collections.abc import Mapping
 
+from gossipkv.config.settings import ENVIRONMENT_PREFIX
 from gossipkv.dev.plan import PlannedMember
-from gossipkv.settings import ENVIRONMENT_PREFIX
 
 _LOG_LINE_BYTES_MAX = 2**24
 

@@ -17,7 +17,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.storage import StorageError
-from gossipkv.group_commit import GroupCommit
+from gossipkv.member.group_commit import GroupCommit
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.host import Host

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gossipkv.batches import Decoded, EncodedSend, Job, Outcome, StoppedError, decoded, published
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Await, Discovered, Input, Leave, Read, Tick, Wake, Watch, Write
@@ -17,16 +16,17 @@ from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import Replica
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageError, StorageFullError, UnreadableRowError
-from gossipkv.driver import Driver, Inbox, OverloadedError
-from gossipkv.group_commit import Batch, GroupCommit, Prepared, StepFailedError
 from gossipkv.intake.bound import Bound
+from gossipkv.member.batches import Decoded, EncodedSend, Job, Outcome, StoppedError, decoded, published
+from gossipkv.member.driver import Driver, Inbox, OverloadedError
+from gossipkv.member.group_commit import Batch, GroupCommit, Prepared, StepFailedError
+from gossipkv.member.watches import Watches
 from gossipkv.simulation.conclusion import Conclude, Conclusion
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.outcome import ViolationError
 from gossipkv.simulation.refusal import refusing
 from gossipkv.simulation.scenario import EXCHANGE_TIMEOUT_MS
 from gossipkv.simulation.unlogged import UnloggedRefusals
-from gossipkv.watches import Watches
 
 LIMITS = Limits()
 BUFFER_BYTES_MAX = 4_000

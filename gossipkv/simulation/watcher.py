@@ -13,11 +13,11 @@ from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.store.storage import UnreadableRowError
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import AHEAD_ROWS_MAX, Told
+from gossipkv.member.watches import Reading, Signal, Watch, Word
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.timeline import Timeline
-from gossipkv.watches import Reading, Signal, Watch, Word
 
 STEP_MS = 15
 RESUME_TIMEOUT_MS = 600

@@ -20,8 +20,8 @@ from gossipkv.api.server import serve
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import Storage
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node, wall_clock_ms
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node, wall_clock_ms
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 

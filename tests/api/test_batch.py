@@ -17,7 +17,7 @@ from gossipkv.core.model.room import Usage
 from gossipkv.core.model.row import Row, Version
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageFullError
-from gossipkv.driver import OverloadedError
+from gossipkv.member.driver import OverloadedError
 from gossipkv.rows.context_token import text_of
 from gossipkv.storage.memory import MemoryStorage
 

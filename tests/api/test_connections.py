@@ -12,12 +12,12 @@ import pytest
 
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
-from gossipkv.batches import StoppedError
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageFailedError, StorageFullError
-from gossipkv.driver import OverloadedError
-from gossipkv.group_commit import StepFailedError
 from gossipkv.intake.limits import PortLimits
+from gossipkv.member.batches import StoppedError
+from gossipkv.member.driver import OverloadedError
+from gossipkv.member.group_commit import StepFailedError
 
 from .conftest import OPTIONS, Api, row_path, running
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.model.write import Written
 from gossipkv.core.waits.answers import Receipt
+from gossipkv.member.waits import TooFewCopiesError
 
 from .conftest import Api, row_path
 

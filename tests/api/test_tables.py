@@ -15,8 +15,8 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 

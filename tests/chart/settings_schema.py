@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gossipkv.settings import Rule, Value, rules
+from gossipkv.config.settings import Rule, Value, rules
 
 PATH = Path(__file__).parents[2] / "helm/gossipkv/values.schema.json"
 

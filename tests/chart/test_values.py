@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from gossipkv.settings import rules
+from gossipkv.config.settings import rules
 from tests.chart.settings_schema import PATH, SET_BY_CHART, settings_schema, text_of
 from tests.chart.values_readme import CHART, README, VALUES, documented_values, readme_of, value_at
 

@@ -19,8 +19,8 @@ from gossipkv.client import Client
 from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 from tests.chart.values_readme import CHART

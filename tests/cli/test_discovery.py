@@ -12,10 +12,10 @@ from gossipkv.cli import discovery
 from gossipkv.cli.discovery import chosen_discovery
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.config.settings import Settings
 from gossipkv.discovery.dns import DnsDiscovery
 from gossipkv.discovery.kubernetes import KubernetesDiscovery
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.settings import Settings
 
 
 @pytest.fixture(autouse=True)

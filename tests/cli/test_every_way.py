@@ -13,7 +13,7 @@ from gossipkv import ConditionFailedError, Put
 from gossipkv.api.options import ApiOptions
 from gossipkv.cli import importer
 from gossipkv.client import UnresolvedSiblingsError, requests, value_from_json
-from gossipkv.settings import rules
+from gossipkv.config.settings import rules
 from tests.cli.conftest import Run
 from tests.cli.members_in_thread import MembersInThread
 from tests.cli.ways import (

@@ -15,7 +15,7 @@ from gossipkv.core.store.storage import View
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import set_aside
-from gossipkv.unshared_rows import ROWS_FILE, write_unshared_rows
+from gossipkv.storage.unshared_rows import ROWS_FILE, write_unshared_rows
 from tests.cli.conftest import Run
 from tests.cli.test_export_here import member_on
 

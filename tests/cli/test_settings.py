@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv import settings
-from gossipkv.settings import Settings, SettingsError, load
+from gossipkv.config import settings
+from gossipkv.config.settings import Settings, SettingsError, load
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ from gossipkv.cli.exit_code import ExitCode
 from gossipkv.core.model.address import USER
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.embedded import NodeTable
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.embedding.embedded import NodeTable
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 from gossipkv.rows.limits import LIFE_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport

@@ -27,12 +27,12 @@ from gossipkv import (
     UnavailableError,
 )
 from gossipkv import TooFewCopiesError as CopiesError
-from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.model.member import ALIVE
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.model.write import Written as Stored
 from gossipkv.core.waits.answers import Coverage, Holder, Receipt
-from gossipkv.node import Node as Driver
+from gossipkv.member.node import Node as Driver
+from gossipkv.member.waits import TooFewCopiesError
 from tests.contracts.doors import (
     DEADLINE_SECONDS,
     UNKNOWN_OPTION,

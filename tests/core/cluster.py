@@ -21,7 +21,7 @@ from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.fence import Fence
 from gossipkv.core.store.storage import Identity, Storage
 from gossipkv.core.waits.answers import Resolved
-from gossipkv.group_commit import Batch, GroupCommit
+from gossipkv.member.group_commit import Batch, GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.replica_settings import ReplicaSettings
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipkv.codec import Limits, decode, encode
+from gossipkv.config.settings import Settings, SettingsError, check_each
 from gossipkv.core.inputs import (
     Await,
     Discovered,
@@ -36,7 +37,6 @@ from gossipkv.core.store.tables import TableSettings
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.rows.limits import COPIES_MAX, LIFE_MS_MAX
-from gossipkv.settings import Settings, SettingsError, check_each
 from gossipkv.storage.encoding import decode_row, encode_row
 from tests.core.cluster import Cluster
 from tests.core.disks import at

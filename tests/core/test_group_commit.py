@@ -22,7 +22,7 @@ from gossipkv.core.store.shortage import OUTAGE_QUIET_MS
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.core.store.tables import TableSettings, settings_address
-from gossipkv.group_commit import Batch, StepFailedError
+from gossipkv.member.group_commit import Batch, StepFailedError
 from gossipkv.rows.invalid import InvalidInputError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.disks import at

@@ -40,7 +40,7 @@ from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.store.store import Intake
 from gossipkv.core.transfer.walk import WalkFaultError
-from gossipkv.metrics import Metrics
+from gossipkv.member.metrics import Metrics
 from tests.core.cluster import START_MS, Cluster, Member, sent
 from tests.core.disks import at
 from tests.core.test_collection import live

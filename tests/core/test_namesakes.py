@@ -22,7 +22,7 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Delta, Envelope, FetchValue, LargeRow, Outline, ValuePart
 from gossipkv.core.status import ReplicaStatus
-from gossipkv.group_commit import GroupCommit
+from gossipkv.member.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.replica_settings import ReplicaSettings
 

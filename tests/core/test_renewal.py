@@ -19,7 +19,7 @@ from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.protocol.names import Names
 from gossipkv.core.store import store
 from gossipkv.core.store.tables import TableSettings, settings_address
-from gossipkv.group_commit import GroupCommit
+from gossipkv.member.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.disks import Disk, at
 

@@ -17,7 +17,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
 from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.core.store.storage import StorageError, StorageFullError
-from gossipkv.group_commit import GroupCommit
+from gossipkv.member.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import START_MS, Cluster, Member, endpoint_of, sent
 from tests.core.disks import at

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.composition import api_options, composed
+from gossipkv.config.settings import Settings, rules
 from gossipkv.discovery.static import StaticDiscovery
+from gossipkv.embedding.composition import api_options, composed
 from gossipkv.intake.limits import PortBounds
-from gossipkv.metrics import Metrics
-from gossipkv.settings import Settings, rules
+from gossipkv.member.metrics import Metrics
 from tests.deployment.test_operations import DOCS, labels_by_metric
 
 IS_BOUND = re.compile(r".*_max|.*_timeout_m?s")

@@ -10,14 +10,14 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
+from gossipkv.config.settings import Settings
 from gossipkv.core.membership.clocks import ClockStatus
 from gossipkv.core.model.tally import Tally
 from gossipkv.core.status import MemberStatus, ReplicaStatus, ShardStatus
 from gossipkv.core.store.shortage import RoomStatus
 from gossipkv.core.store.storage import Counts, Identity
 from gossipkv.intake.bound import Bound
-from gossipkv.metrics import Metrics
-from gossipkv.settings import Settings
+from gossipkv.member.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

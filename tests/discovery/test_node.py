@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import structlog
 
-from gossipkv import node as node_module
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node
+from gossipkv.member import node as node_module
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 from tests.discovery.conftest import DEADLINE_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from gossipkv.settings import load, rules, variable_of
+from gossipkv.config.settings import load, rules, variable_of
 from tests.kubernetes.chart_rendering import (
     CHART,
     FULLNAME,

@@ -14,8 +14,8 @@ from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import Replica
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node, NodeOptions
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node, NodeOptions
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 from tests.core.replica_settings import ReplicaSettings

@@ -13,7 +13,7 @@ import pytest
 
 from gossipkv import Client, ClockOffError, Node, Put, SyncClient
 from gossipkv.cli.exit_code import ExitCode
-from gossipkv.node import wall_clock_ms
+from gossipkv.member.node import wall_clock_ms
 from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from gossipkv.consistency import TooFewAnswersError, TooFewCopiesError, TooManyAskedError
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.node import Node, NodeOptions
+from gossipkv.member.node import Node, NodeOptions
+from gossipkv.member.waits import TooFewAnswersError, TooFewCopiesError, TooManyAskedError
 from tests.node.conftest import LocalCluster, eventually, put, replica_of
 
 ADDRESS = address_of("t", b"row")

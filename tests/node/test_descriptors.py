@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from gossipkv.descriptors import LOOK_SECONDS, Descriptors, count_open
+from gossipkv.member.descriptors import LOOK_SECONDS, Descriptors, count_open
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from gossipkv.batches import Frame, Job, Published, StoppedError, decoded, published
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Answered, Await, Failed, Input, Tick
@@ -18,12 +17,13 @@ from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.core.waits.answers import Receipt, Resolved
-from gossipkv.driver import Driver, Inbox, OverloadedError
-from gossipkv.group_commit import Batch, StepFailedError
 from gossipkv.intake.bound import Bound
+from gossipkv.member.batches import Frame, Job, Published, StoppedError, decoded, published
+from gossipkv.member.driver import Driver, Inbox, OverloadedError
+from gossipkv.member.group_commit import Batch, StepFailedError
+from gossipkv.member.watches import Watches
 from gossipkv.simulation.conclusion import Conclusion
 from gossipkv.simulation.unlogged import UnloggedRefusals
-from gossipkv.watches import Watches
 from tests.core.cluster import Cluster
 
 LIMITS = Limits()

@@ -23,12 +23,12 @@ from gossipkv import (
     UnavailableError,
     UnresolvedSiblingsError,
 )
+from gossipkv.config.settings import SettingsError
 from gossipkv.core.store.storage import View
-from gossipkv.feed import Watcher
-from gossipkv.group_commit import StepFailedError
-from gossipkv.node import Node as Driver
-from gossipkv.settings import SettingsError
-from gossipkv.watches import Signal, Word
+from gossipkv.member.feed import Watcher
+from gossipkv.member.group_commit import StepFailedError
+from gossipkv.member.node import Node as Driver
+from gossipkv.member.watches import Signal, Word
 from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port
 

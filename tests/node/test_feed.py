@@ -13,9 +13,9 @@ from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.protocol.base import Abridged
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import Told
-from gossipkv.feed import FeedOptions, Watcher
-from gossipkv.node import Node, NodeOptions
-from gossipkv.watches import Signal, Word
+from gossipkv.member.feed import FeedOptions, Watcher
+from gossipkv.member.node import Node, NodeOptions
+from gossipkv.member.watches import Signal, Word
 
 from .conftest import DEADLINE_SECONDS, LocalCluster, eventually, fingerprints, put
 

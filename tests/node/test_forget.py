@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from gossipkv.batches import StoppedError
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.member import MemberRecord
 from gossipkv.core.store.forgotten import Forgotten
-from gossipkv.node import Node
+from gossipkv.member.batches import StoppedError
+from gossipkv.member.node import Node
+from gossipkv.member.watches import Signal, Word
 from gossipkv.storage.memory import MemoryStorage
-from gossipkv.watches import Signal, Word
 from tests.node.conftest import LocalCluster, eventually, get, put
 
 

@@ -6,14 +6,14 @@ from unittest.mock import patch
 
 import pytest
 
-from gossipkv.batches import Frame, StoppedError
 from gossipkv.codec import PROTOCOL_VERSION, encode
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import NotMatched, Operation, Written
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
-from gossipkv.driver import OverloadedError
-from gossipkv.node import Node, NodeOptions
+from gossipkv.member.batches import Frame, StoppedError
+from gossipkv.member.driver import OverloadedError
+from gossipkv.member.node import Node, NodeOptions
 from gossipkv.storage.memory import MemoryTransaction
 from tests.node.conftest import LocalCluster, eventually, fingerprints, get, put
 

@@ -7,12 +7,12 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.consistency import TooFewAnswersError, TooFewCopiesError, TooFewMembersError, TooManyAskedError
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.member import DEAD
 from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.node import Node
+from gossipkv.member.node import Node
+from gossipkv.member.waits import TooFewAnswersError, TooFewCopiesError, TooFewMembersError, TooManyAskedError
 from tests.core.replica_settings import ReplicaSettings
 from tests.node.conftest import LocalCluster, eventually, get, replica_of
 

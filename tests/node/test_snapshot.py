@@ -11,8 +11,6 @@ from unittest.mock import patch
 
 import pytest
 
-from gossipkv.batches import Published
-from gossipkv.committer import Committer
 from gossipkv.core.effects import Effects
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.write import Operation
@@ -20,8 +18,10 @@ from gossipkv.core.replica import Replica
 from gossipkv.core.store.storage import StorageError, StorageFullError
 from gossipkv.core.store.store import Store
 from gossipkv.core.store.tables import TableSettings, settings_address
-from gossipkv.group_commit import GroupCommit
-from gossipkv.node import Node
+from gossipkv.member.batches import Published
+from gossipkv.member.group_commit import GroupCommit
+from gossipkv.member.node import Node
+from gossipkv.member.storage_thread import Committer
 from gossipkv.storage.memory import MemoryTransaction
 from tests.core.replica_settings import ReplicaSettings
 from tests.node.commanded_storage import CommandedStorage, Gate

@@ -8,8 +8,6 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.batches import StoppedError
-from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.inputs import Tick
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.member import DEAD
@@ -18,8 +16,10 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import StorageError, StorageFailedError
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node, NodeOptions
+from gossipkv.member.batches import StoppedError
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node, NodeOptions
+from gossipkv.member.waits import TooFewCopiesError
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.base import Serve

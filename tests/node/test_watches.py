@@ -9,8 +9,8 @@ from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import Operation
 from gossipkv.core.watch.watching import BeginAnewError, Tail, Told
 from gossipkv.intake.bound import Bound
+from gossipkv.member.watches import Reading, Signal, Watch, Watches, Word
 from gossipkv.simulation.unlogged import UnloggedRefusals
-from gossipkv.watches import Reading, Signal, Watch, Watches, Word
 from tests.core.cluster import Cluster
 
 TABLE = address_of("t", b"")

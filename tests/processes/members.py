@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from gossipkv.client.session import sent_once
-from gossipkv.settings import variable_of
+from gossipkv.config.settings import variable_of
 
 DEADLINE_SECONDS = 60.0
 PROXY_HOST = "127.0.0.2"

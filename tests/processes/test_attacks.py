@@ -21,7 +21,7 @@ from gossipkv.core.model.member import GOSSIP, INCARNATION_END, LEFT, MemberReco
 from gossipkv.core.model.row import Row, Version
 from gossipkv.core.protocol.messages import Covered, Delta, Digest, Envelope, Message, Ping, Range, RowCopy, State
 from gossipkv.core.protocol.rumours import Life, Rumour
-from gossipkv.node import wall_clock_ms
+from gossipkv.member.node import wall_clock_ms
 from gossipkv.transport.http import CONTENT_TYPE, PATH
 from tests.processes.members import Member, Members, eventually
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from gossipkv.batches import Decoded, EncodedSend, Job, Outcome, Published, Waiter
 from gossipkv.core.waits.answers import Resolved
 from gossipkv.core.watch.watching import Told
-from gossipkv.driver import Driver, Inbox
-from gossipkv.group_commit import Batch, Prepared, StepFailedError
+from gossipkv.member.batches import Decoded, EncodedSend, Job, Outcome, Published, Waiter
+from gossipkv.member.driver import Driver, Inbox
+from gossipkv.member.group_commit import Batch, Prepared, StepFailedError
+from gossipkv.member.watches import Watch
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
-from gossipkv.watches import Watch
 from tests.simulation.mutants import Mutant
 
 # Batches

@@ -14,7 +14,6 @@ from unittest.mock import patch
 
 import xxhash
 
-from gossipkv.batches import Decoded, Job, published
 from gossipkv.core import replica as replica_module
 from gossipkv.core.effects import Effects
 from gossipkv.core.membership.exchanges import Exchanges
@@ -57,7 +56,8 @@ from gossipkv.core.waits.receipts import Receipts
 from gossipkv.core.watch import watching
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import CatchUp, Told
-from gossipkv.group_commit import Batch, GroupCommit, Prepared
+from gossipkv.member.batches import Decoded, Job, published
+from gossipkv.member.group_commit import Batch, GroupCommit, Prepared
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
 

@@ -18,7 +18,7 @@ from gossipkv.dev import plan
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import set_aside
-from gossipkv.unshared_rows import write_unshared_rows
+from gossipkv.storage.unshared_rows import write_unshared_rows
 from tests.processes.members import free_port
 
 

@@ -6,9 +6,9 @@ And nothing hangs: the driver concludes every exchange that the core waits for.
 
 from __future__ import annotations
 
-from gossipkv.batches import Frame
 from gossipkv.core.inputs import Answered, Failed
 from gossipkv.core.protocol.messages import Envelope
+from gossipkv.member.batches import Frame
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.process import Process

@@ -15,7 +15,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gossipkv import division
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import (
     Answer,
@@ -50,6 +49,7 @@ from gossipkv.core.store.storage import (
     Transaction,
     UnreadableRowError,
 )
+from gossipkv.member import division
 from gossipkv.rows.invalid import InvalidInputError
 
 _NO_ROOM, _CATCHING_UP = Declined(NO_ROOM, None, 0), Declined(CATCHING_UP, None, 0)

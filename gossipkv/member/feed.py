@@ -15,8 +15,8 @@ from gossipkv.core.store.storage import View
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import BYTES_PER_PAGE, Told
 from gossipkv.intake.bound import Bound
-from gossipkv.metrics import Metrics
-from gossipkv.watches import Reading, Watch, Watches, Word
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.watches import Reading, Watch, Watches, Word
 
 _ROOM_POLL_SECONDS = 0.05
 

@@ -19,13 +19,13 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from gossipkv.batches import Frame, Job, Outcome, Published, StoppedError, decoded, published
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Input
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import Storage
-from gossipkv.group_commit import Batch, GroupCommit
+from gossipkv.member.batches import Frame, Job, Outcome, Published, StoppedError, decoded, published
+from gossipkv.member.group_commit import Batch, GroupCommit
 
 INPUTS_PER_BATCH_MAX = 256
 """Maximum number of inputs per batch. Bounds how long a client waits for the work of others."""

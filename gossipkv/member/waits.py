@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import cast
 
-from gossipkv.batches import Outcome, StoppedError
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
 from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.member import ALIVE
@@ -25,9 +24,10 @@ from gossipkv.core.model.row import Row
 from gossipkv.core.model.write import Operation, Result, Written
 from gossipkv.core.store.storage import StorageError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
-from gossipkv.driver import Driver
-from gossipkv.group_commit import StepFailedError
-from gossipkv.metrics import Metrics
+from gossipkv.member.batches import Outcome, StoppedError
+from gossipkv.member.driver import Driver
+from gossipkv.member.group_commit import StepFailedError
+from gossipkv.member.metrics import Metrics
 from gossipkv.rows.errors import Kind, RequestError
 
 Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]

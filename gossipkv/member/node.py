@@ -18,10 +18,7 @@ from typing import Any, cast
 
 import structlog
 
-from gossipkv.batches import EncodedSend, Job, Outcome, Published, StoppedError, encoded
 from gossipkv.codec import DecodeError, Limits, encode
-from gossipkv.committer import Committer
-from gossipkv.consistency import Consistency, TooFewAnswersError, TooManyAskedError
 from gossipkv.core.inputs import Discovered, Forget, Inspect, Leave, Tick, Wake, Watch
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.member import GOSSIP
@@ -35,12 +32,15 @@ from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import Identity, Storage, StorageError, View
 from gossipkv.core.waits.answers import Coverage, Reach, Receipt
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.descriptors import Descriptors
 from gossipkv.discovery.base import Discovery, DiscoveryError, Found
-from gossipkv.driver import Driver, Inbox
-from gossipkv.feed import Feed, FeedOptions, Watcher
 from gossipkv.intake.bound import Bound
-from gossipkv.metrics import Metrics
+from gossipkv.member.batches import EncodedSend, Job, Outcome, Published, StoppedError, encoded
+from gossipkv.member.descriptors import Descriptors
+from gossipkv.member.driver import Driver, Inbox
+from gossipkv.member.feed import Feed, FeedOptions, Watcher
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.storage_thread import Committer
+from gossipkv.member.waits import Consistency, TooFewAnswersError, TooManyAskedError
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.transport.base import ExchangeError, RefusedError, Transport
 

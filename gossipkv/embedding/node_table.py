@@ -21,15 +21,15 @@ from gossipkv.client.errors import ClientError, error_of_request
 from gossipkv.client.resolve import Resolve, resolved
 from gossipkv.client.update import ATTEMPTS_MAX, Found, Updater, updated
 from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
-from gossipkv.consistency import TooFewCopiesError
 from gossipkv.core.model.address import USER, address_of, key_of
 from gossipkv.core.model.row import Row as StoredRow
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.model.write import Written as Stored
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.node import Node
-from gossipkv.node_watch import NodeWatch
+from gossipkv.embedding.node_watch import NodeWatch
+from gossipkv.member.node import Node
+from gossipkv.member.waits import TooFewCopiesError
 from gossipkv.rows import arguments, conditions, context_token, names, tables
 from gossipkv.rows.copies import copies_of
 from gossipkv.rows.durations import Duration, life_ms_of, wait_ms_of

@@ -20,28 +20,28 @@ from typing import Any
 
 import structlog
 
-from gossipkv import logs
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
-from gossipkv.batches import StoppedError
 from gossipkv.client.arguments import check_known
 from gossipkv.client.errors import error_of_request
 from gossipkv.client.resolve import Resolve
-from gossipkv.composition import api_options, composed, set_outdated_data_aside
+from gossipkv.config import logs
+from gossipkv.config.settings import Settings, SettingsError, check_each, check_together, rules
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.endpoint import is_endpoint
 from gossipkv.core.model.member import GOSSIP, HTTP
 from gossipkv.discovery.base import Discovery
 from gossipkv.discovery.static import StaticDiscovery
-from gossipkv.metrics import Metrics
-from gossipkv.node_table import NodeTable as NodeTable
-from gossipkv.node_table import told_as_client
+from gossipkv.embedding.composition import api_options, composed, set_outdated_data_aside
+from gossipkv.embedding.node_table import NodeTable as NodeTable
+from gossipkv.embedding.node_table import told_as_client
+from gossipkv.member.batches import StoppedError
+from gossipkv.member.metrics import Metrics
 from gossipkv.rows.durations import Duration
 from gossipkv.rows.invalid import shown
 from gossipkv.rows.namespaces import known_namespace
 from gossipkv.rows.receipts import covered, receipt_in, receipt_wait
 from gossipkv.rows.tables import all_described
-from gossipkv.settings import Settings, SettingsError, check_each, check_together, rules
 
 _SETTINGS = frozenset(rules())
 """The names of all settings."""

@@ -12,23 +12,23 @@ import structlog
 
 from gossipkv.api.options import ApiOptions
 from gossipkv.codec import Limits
+from gossipkv.config.settings import Settings, SettingsError
 from gossipkv.core.model.causality import ReplicaId
 from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.fence import Fence
 from gossipkv.core.store.storage import StorageError
 from gossipkv.discovery.base import Discovery
-from gossipkv.feed import FeedOptions
 from gossipkv.intake.limits import PortLimits
-from gossipkv.metrics import Metrics
-from gossipkv.node import Node, NodeOptions, wall_clock_ms
+from gossipkv.member.feed import FeedOptions
+from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import Node, NodeOptions, wall_clock_ms
 from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.settings import Settings, SettingsError
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside
+from gossipkv.storage.unshared_rows import ROWS_FILE, write_unshared_rows
 from gossipkv.transport.http import GOSSIP_LIMITS, HttpTransport
-from gossipkv.unshared_rows import ROWS_FILE, write_unshared_rows
 
 # Each step of a graceful stop takes at most its share of `stop_timeout_s`. Together they must end before that.
 DRAIN_SHARE = 0.25

@@ -11,14 +11,14 @@ from gossipkv.client.errors import error_of_request
 from gossipkv.client.watch import Change, Kind
 from gossipkv.core.model.address import address_of, key_of
 from gossipkv.core.watch.watching import Told
-from gossipkv.node import Node
+from gossipkv.member.node import Node
+from gossipkv.member.watches import Signal
 from gossipkv.rows import arguments, context_token, names
 from gossipkv.rows.errors import Kind as ErrorKind
 from gossipkv.rows.errors import RequestError
 from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
 from gossipkv.rows.refusals import request_error_of
 from gossipkv.rows.visibility import sight_of
-from gossipkv.watches import Signal
 
 _KINDS = {Signal.RESET: Kind.RESET, Signal.CURRENT: Kind.CURRENT}
 

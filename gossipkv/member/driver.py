@@ -15,15 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gossipkv.batches import EncodedSend, Frame, Job, Outcome, Published, StoppedError, Waiter
 from gossipkv.core.inputs import Await, Failed, Input, Read, Write
 from gossipkv.core.model.write import Operation
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.waits.answers import Resolved
-from gossipkv.group_commit import StepFailedError
 from gossipkv.intake.bound import Bound
+from gossipkv.member.batches import EncodedSend, Frame, Job, Outcome, Published, StoppedError, Waiter
+from gossipkv.member.group_commit import StepFailedError
+from gossipkv.member.watches import Watches
 from gossipkv.rows.errors import Kind, RequestError
-from gossipkv.watches import Watches
 
 
 class OverloadedError(RequestError):

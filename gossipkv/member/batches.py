@@ -17,7 +17,7 @@ from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
 from gossipkv.core.membership.clocks import ClockOffError
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError
-from gossipkv.group_commit import Batch, StepFailedError
+from gossipkv.member.group_commit import Batch, StepFailedError
 from gossipkv.rows.errors import Kind, RequestError
 from gossipkv.rows.invalid import InvalidInputError
 

@@ -1,0 +1,1 @@
+"""A member put together from settings, and a member inside another program."""
