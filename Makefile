@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-fast test-kubernetes check format bench lock clean
+.PHONY: help dev test test-fast mutate test-kubernetes check format bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: $(INSTALLED) ## Run all tests, except those on Kubernetes (ARGS="-k walk")
 
 test-fast: $(INSTALLED) ## Run the tests of core, codec, rows, storage and the API (under 90 seconds)
 	$(BIN)/pytest -n $(TEST_PROCESSES) tests/core tests/codec tests/api tests/storage tests/contracts $(ARGS)
+
+mutate: $(INSTALLED) ## Plant faults into the core, and name those that no test and no seed notices (ARGS="--sample 20 --seed 7")
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 test-kubernetes: $(INSTALLED) ## Test image, chart, alerts and a real cluster; KUBECONFIG and GOSSIPKV_TEST_IMAGE choose another (ARGS="-k rolling")
 	$(BIN)/python -m tests.kubernetes.cluster tools

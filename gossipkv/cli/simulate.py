@@ -20,6 +20,7 @@ from gossipkv.cli.output import echo
     help="Number of processes.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Replay one seed, in detail.")
+@click.option("--aim", metavar="NAME", help="Bring about one situation again and again, such as `collected`.")
 @click.option("--membership", is_flag=True, help="Simulate only the failure detector, and print tables of the results.")
 @click.option(
     "--replacements",
@@ -34,6 +35,7 @@ def simulate_command(
     first_seed: int,
     jobs: int,
     seed: int | None,
+    aim: str | None,
     membership: bool,
     replacements: int | None,
 ) -> None:
@@ -48,6 +50,11 @@ def simulate_command(
         from gossipkv.simulation.replacements import run as replace
 
         context.exit(0 if replace(replacements, echo) else 1)
+    from gossipkv.simulation.aims import Aim
     from gossipkv.simulation.command import run
 
-    context.exit(run(seeds=seeds, first_seed=first_seed, jobs=jobs, seed=seed))
+    names = [each.value for each in Aim]
+    if aim is not None and aim not in names:
+        raise click.BadParameter(f"{aim!r} is no aim; choose one of {', '.join(names)}", param_hint="--aim")
+    chosen = None if aim is None else Aim(aim)
+    context.exit(run(seeds=seeds, first_seed=first_seed, jobs=jobs, seed=seed, aim=chosen))

@@ -6,10 +6,12 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gossipkv.simulation.aims import Aim
 from gossipkv.simulation.outcome import Outcome, Violation
 from gossipkv.simulation.simulation import run_seed
 
@@ -19,34 +21,34 @@ FAILURES_SHOWN = 10
 VIOLATED = 1
 
 
-def run(seeds: int, first_seed: int, jobs: int, seed: int | None) -> int:
+def run(seeds: int, first_seed: int, jobs: int, seed: int | None, aim: Aim | None = None) -> int:
     """Run `seeds` seeds from `first_seed` on, in `jobs` processes; or only `seed`, showing what happens in it. Returns
     the exit code: 1 if any seed violated a promise or did not converge in its bound, else 0."""
     console = Console()
     if seed is not None:
-        return _replay(console, seed)
+        return _replay(console, seed, aim)
     outcomes = []
     failed = []
-    with _finished(range(first_seed, first_seed + seeds), jobs, console) as finished:
+    with _finished(range(first_seed, first_seed + seeds), jobs, console, aim) as finished:
         for outcome in finished:
             outcomes.append(outcome)
             if outcome.violations:
                 failed.append(outcome)
                 if len(failed) <= FAILURES_SHOWN:
-                    _tell(console, outcome)
+                    _tell(console, outcome, aim)
     console.print(summary(outcomes), highlight=False, soft_wrap=True)
     return VIOLATED if failed else 0
 
 
-def _replay(console: Console, seed: int) -> int:
-    outcome = run_seed(seed, lambda line: console.out(line, highlight=False))
+def _replay(console: Console, seed: int, aim: Aim | None) -> int:
+    outcome = run_seed(seed, lambda line: console.out(line, highlight=False), aim=aim)
     console.print(summary([outcome]), highlight=False, soft_wrap=True)
     console.out(f"trace digest {outcome.digest}", highlight=False)
     return VIOLATED if outcome.violations else 0
 
 
 @contextmanager
-def _finished(seeds: range, jobs: int, console: Console) -> Iterator[Iterator[Outcome]]:
+def _finished(seeds: range, jobs: int, console: Console, aim: Aim | None) -> Iterator[Iterator[Outcome]]:
     """The outcomes in order of seed, under a progress bar where someone watches."""
     columns = (TextColumn("seeds"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -58,24 +60,25 @@ def _finished(seeds: range, jobs: int, console: Console) -> Iterator[Iterator[Ou
                 yield outcome
 
         if jobs == 1:
-            yield watched(map(_outcome, seeds))
+            yield watched(map(partial(_outcome, aim), seeds))
         else:
             # A new process for each task, so that no state of this one can leak into a run.
             with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-                yield watched(pool.imap(_outcome, seeds, SEEDS_PER_TASK))
+                yield watched(pool.imap(partial(_outcome, aim), seeds, SEEDS_PER_TASK))
 
 
-def _outcome(seed: int) -> Outcome:
+def _outcome(aim: Aim | None, seed: int) -> Outcome:
     """An error of the simulation itself fails its seed, and the other seeds go on. The replay shows where it arose."""
     try:
-        return run_seed(seed)
+        return run_seed(seed, aim=aim)
     except Exception as error:
         return Outcome(seed, violations=[Violation(seed, 0, "simulation", f"{type(error).__name__}: {error}")])
 
 
-def _tell(console: Console, outcome: Outcome) -> None:
+def _tell(console: Console, outcome: Outcome, aim: Aim | None) -> None:
+    options = f"--seed {outcome.seed}" + (f" --aim {aim.value}" if aim else "")
     for violation in outcome.violations:
-        console.out(f"{violation}\n  replay: gossipkv simulate --seed {outcome.seed}", highlight=False)
+        console.out(f"{violation}\n  replay: gossipkv simulate {options}", highlight=False)
 
 
 def total(outcomes: Iterable[Outcome]) -> Outcome:

@@ -55,6 +55,25 @@ AMONG_WRONG_CLOCKS = (
 """The faults combined with a clock that is far ahead: those that lose no disk."""
 AMONG_STRANGERS = ("crash", "crash_after_commit", "pause", "partition", "cut_one_way", "lose_disk", "restart_all")
 """The faults combined with a stranger."""
+AMONG_OLD_DISKS = ("crash", "crash_after_commit", "pause", "partition", "cut_one_way")
+"""The faults combined with disks that are put back: those that lose no other disk."""
+ALONE = (
+    "crash",
+    "crash_before_commit",
+    "crash_after_commit",
+    "fail_commit",
+    "run_full",
+    "stay_full",
+    "stay_short",
+    "pause",
+    "jump_forward",
+    "jump_back",
+    "spoil_row",
+    "leave",
+    "move",
+    "restart_all",
+)
+"""The faults of a member that has no other: those that need none, and leave it its disk."""
 AMONG_OLD_VOLUMES = ("crash", "pause", "partition", "cut_one_way")
 """The faults combined with old volumes; they must not stop that fault's own sequence of steps."""
 COLLECTED_MS = 900
@@ -125,6 +144,10 @@ class Nemesis:
             self._faults = {name: self._faults[name] for name in AMONG_WRONG_CLOCKS}
         if scenario.forgery_interval_ms:
             self._faults = {name: self._faults[name] for name in AMONG_STRANGERS}
+        if scenario.are_set_back:
+            self._faults = {name: self._faults[name] for name in AMONG_OLD_DISKS}
+        if scenario.members == 1:
+            self._faults = {name: self._faults[name] for name in ALONE}
         self._twins = scenario.twins
         self._stranger = stranger
         self.copied: dict[str, ReplicaId] = {}

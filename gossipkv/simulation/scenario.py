@@ -7,7 +7,7 @@ is common; a share of the seeds has one.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
@@ -120,16 +120,18 @@ class Scenario:
     """How long a member has been silent when others believe that it is forgotten."""
     forges_names: bool = False
     """Whether he names writes of members which they have not made."""
+    are_set_back: bool = field(default=False, repr=False)
+    """Whether disks are put back that lack their members' last writes."""
 
     @property
     def are_copies(self) -> bool:
         """Whether volumes are copied, or names are forged, so that a dot may name two writes."""
-        return bool(self.twins or self.old_volumes or self.forges_names)
+        return bool(self.twins or self.old_volumes or self.forges_names or self.are_set_back)
 
     @classmethod
     def drawn(cls, rng: random.Random, emphasis: Emphasis | None = None) -> Scenario:
         """A scenario with this emphasis, or with any or none."""
-        mixture = cls._mixture(rng)
+        mixture = cls.mixed(rng)
         if emphasis is None and rng.random() < EMPHASIS_SHARE:
             emphasis = rng.choice(list(Emphasis))
         match emphasis:
@@ -400,7 +402,8 @@ class Scenario:
         )
 
     @classmethod
-    def _mixture(cls, rng: random.Random) -> Scenario:
+    def mixed(cls, rng: random.Random) -> Scenario:
+        """A scenario without an emphasis."""
         prefilled = rng.choice((0, 30, 80, 160, 160))
         return cls(
             members=rng.choice((2, 3, 3, 4)),

@@ -17,6 +17,7 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.replica import Replica
 from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.watch.watching import RECOVERY_BATCHES
+from gossipkv.simulation.aims import Aim, aimed
 from gossipkv.simulation.checkers import all_checkers
 from gossipkv.simulation.checkers.deleted import TombstoneCollection, overdue
 from gossipkv.simulation.checkers.derived import stored_rows
@@ -29,6 +30,7 @@ from gossipkv.simulation.host import EPOCH_MS, Host
 from gossipkv.simulation.nemesis import Nemesis
 from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
+from gossipkv.simulation.plots import Plots
 from gossipkv.simulation.quorum_client import QuorumClient
 from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Fill, Scenario
 from gossipkv.simulation.stranger import Stranger
@@ -66,10 +68,12 @@ class Simulation:
         objecting: Collection[str] | None = None,
         emphasis: Emphasis | None = None,
         frequent_faults: tuple[str, ...] = (),
+        aim: Aim | None = None,
     ) -> None:
         rng = random.Random(seed)
         self.outcome = Outcome(seed)
-        self.scenario = Scenario.drawn(rng, emphasis)
+        self._aim = aim
+        self.scenario = Scenario.drawn(rng, emphasis) if aim is None else aimed(aim, rng)
         if frequent_faults:
             self.scenario = replace(self.scenario, frequent_faults=frequent_faults)
         self._rng = rng
@@ -92,6 +96,9 @@ class Simulation:
         self._nemesis = Nemesis(
             nemesis_rng, self.scenario, self._timeline, self._cluster, note_requests, self._stranger
         )
+        # Without an aim nothing is drawn for its plot.
+        plots_rng = random.Random(0) if aim is None else _child(nemesis_rng)
+        self._plots = Plots(plots_rng, self._timeline, self._cluster, note_requests)
         self._client = Client(_child(rng), self.scenario, self._told)
         # It never acts in runs with copies of volumes: its checkers go by dots, which are ambiguous there.
         followed = all_checkers(self._history, are_copies=False) if self.scenario.are_copies else self._checkers
@@ -109,7 +116,10 @@ class Simulation:
         self._retirements = next(checker for checker in self._checkers if isinstance(checker, Retirements))
         # A member that takes one replica id after the other, and loses its disk, leaves writes of replicas that no one
         # has heard of as members.
-        is_blocked = bool(self.scenario.twins or self.scenario.forges_names)
+        # A member that has started again with data tells nothing before it has compared with another one, and there is
+        # none for a single member: it collects no tombstone until then.
+        is_single = self.scenario.members == 1
+        is_blocked = bool(self.scenario.twins or self.scenario.forges_names or is_single)
         self._collection.is_blocked = is_blocked
         self._retirements.is_blocked = is_blocked or bool(self.scenario.forgery_interval_ms)
 
@@ -124,7 +134,9 @@ class Simulation:
         self._cluster.tallies()
         outcome.digest = self._trace.digest
         outcome.events = self._timeline.events
-        outcome.faults = self._nemesis.fired + self._stranger.fired + self._cluster.network.faults.fired
+        outcome.faults = (
+            self._nemesis.fired + self._plots.fired + self._stranger.fired + self._cluster.network.faults.fired
+        )
         outcome.messages = self._cluster.messages
         outcome.seen += self._cluster.seen + self._quorum_client.seen
         for checker in self._checkers:
@@ -136,6 +148,8 @@ class Simulation:
             self._cluster.add()
         self._history.note_requests(self._client.prefill(self._cluster.hosts[0]))
         self._nemesis.start()
+        if self._aim is not None:
+            self._plots.start(self._aim)
         for watcher in self._watchers:
             watcher.step()
         self._repeat(self.scenario.write_interval_ms, self._act)
@@ -205,6 +219,7 @@ class Simulation:
         self._trace.line("liveness", "all faults end")
         self._is_over = True
         self._nemesis.stop()
+        self._plots.stop()
         for watcher in self._watchers:
             watcher.calm()
         self._cluster.network.calm()
@@ -490,7 +505,9 @@ def run_seed(
     objecting: Collection[str] | None = None,
     emphasis: Emphasis | None = None,
     frequent_faults: tuple[str, ...] = (),
+    aim: Aim | None = None,
 ) -> Outcome:
     """Run one seed. `show` is called with a line for each event worth reading. `objecting` names the checkers that may
-    end the run; by default all may. `emphasis` and `frequent_faults` are drawn from the seed unless given."""
-    return Simulation(seed, show, objecting, emphasis, frequent_faults).run()
+    end the run; by default all may. `emphasis` and `frequent_faults` are drawn from the seed unless given. A run
+    with an `aim` has no emphasis."""
+    return Simulation(seed, show, objecting, emphasis, frequent_faults, aim).run()

@@ -16,7 +16,7 @@ from gossipkv.core.protocol.messages import Delta, RowCopy
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.tables import TableSettings
 from tests.core.cluster import Cluster, Member, endpoint_of
-from tests.core.test_collection import AGE_MS, ROW, clustered, live, start
+from tests.core.test_collection import AGE_MS, LIFE_MS, ROW, clustered, live, start
 
 BESIDE = address_of("beside", b"row")
 
@@ -181,3 +181,65 @@ def test_an_origin_that_comes_back_after_its_writes_were_adopted_brings_the_rest
     for member in cluster.members.values():
         assert member.rows()[ROW].winner.value == b"ahead"
         assert member.rows()[address_of("table", b"never seen")].winner.value == b"lost"
+
+
+def adopted_after(cluster: Cluster, name: str, ms_max: int) -> int | None:
+    """How long a member that hears no one takes to adopt the row, in time that it runs; None if longer than that."""
+    member = cluster.members[name]
+    began_ms = cluster.now_ms
+    while cluster.now_ms < began_ms + ms_max:
+        cluster.now_ms += 100
+        cluster.tick(name)
+        member.outbox.clear()
+        if "writes_adopted" in member.events():
+            return cluster.now_ms - began_ms
+    return None
+
+
+def test_the_first_living_member_adopts_after_the_life_of_a_message_and_the_second_after_twice_that() -> None:
+    waits = {}
+    for name in ("a", "b"):
+        cluster = written_ahead(b"new")
+        lose_disk(cluster, "c", "a", "b")
+        for _ in range(20):
+            cluster.now_ms += 100
+            for each in ("a", "b", "c"):
+                cluster.tick(each)
+            while cluster.flow():
+                pass
+        assert not any("writes_adopted" in member.events() for member in cluster.members.values())
+        waits[name] = adopted_after(cluster, name, 4 * LIFE_MS)
+    assert waits["a"] is not None
+    assert waits["b"] is not None
+    assert LIFE_MS <= waits["a"] + 2_000 <= 2 * LIFE_MS
+    assert LIFE_MS // 2 <= waits["b"] - waits["a"] <= 2 * LIFE_MS
+
+
+def test_time_in_which_a_member_was_paused_is_no_patience() -> None:
+    cluster = written_ahead(b"new")
+    lose_disk(cluster, "c", "a", "b")
+    for _ in range(5):
+        for each in ("a", "b", "c"):
+            cluster.tick(each)
+        while cluster.flow():
+            pass
+        cluster.now_ms += 100
+    cluster.now_ms += 100 * LIFE_MS
+    cluster.tick("a")
+    assert "writes_adopted" not in cluster.members["a"].events()
+
+
+def test_a_look_says_whether_it_has_adopted_anything() -> None:
+    cluster = written_ahead(b"new")
+    member = cluster.members["a"]
+    replica = member.driver.replica
+    origin = member.rows()[ROW].winner.dot.replica
+    next(peer for peer in replica.peers if peer.member == "c").conversation.contexts[USER] = Context()
+    transaction = member.storage.begin()
+    shard = replica.shards[USER]
+    assert replica._adopter._settle(transaction, shard, origin, is_due=False) is False
+    assert replica._adopter._settle(transaction, shard, origin, is_due=True) is True
+    adopted = transaction.row(USER, ROW)
+    transaction.abort()
+    assert adopted is not None
+    assert adopted.winner.dot.replica == member.replica_id

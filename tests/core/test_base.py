@@ -76,3 +76,23 @@ def test_a_base_that_is_not_recognised_leaves_a_lower_bound() -> None:
     received = NO_BASE.resolved(sent)
     assert isinstance(received, Abridged)
     assert received == {2: 2}
+
+
+def test_what_was_learned_otherwise_is_named_as_by_a_member_that_knows_nothing_else() -> None:
+    former = Base((Dot(1, 5), Dot(2, 5), Dot(3, 5)), 1)
+    learned = (Dot(1, 5), Dot(4, 4), Dot(3, 5), Dot(6, 6))
+    later = former.of_entries(learned)
+    for length in range(5):
+        assert later.of_length(length).number == Base(learned, length).number
+    assert former.of_entries(learned[:1]).number == Base(learned[:1], 1).number
+
+
+def test_a_base_stands_for_the_entries_that_its_sender_omitted_and_an_unknown_one_for_none() -> None:
+    entries = (Dot(1, 5), Dot(2, 6), Dot(3, 7))
+    base = Base(entries, 2)
+    for length in range(4):
+        number = base.of_length(length).number
+        assert base.settled_at(number) == Context(dict(entries[:length]))
+        assert base.length_of(number) == length
+    assert base.settled_at(base.of_length(3).number + 1) == Context()
+    assert base.length_of(base.of_length(3).number + 1) is None

@@ -379,3 +379,19 @@ def test_what_a_peer_covers_counts_once_all_members_that_it_knows_of_are_known()
     assert peer.conversation.vouched == vouched
     progress.note_vouched(peer, {SYSTEM: Context(listing), USER: Context({1: 7})})
     assert peer.conversation.vouched.covers(Dot(1, 7))
+
+
+def test_what_blocks_the_oldest_tombstone_is_named_and_not_what_blocks_a_later_one() -> None:
+    cluster = clustered("a", "b", "c")
+    storage = cluster.members["c"].storage
+    cluster.crash("c")
+    cluster.write("a", Operation(ROW, b"value"), Operation(ROW, None))
+    live(cluster, AGE_MS // 1_000 + 15)
+    collector = cluster.members["a"].driver.replica._collector
+    assert collector.blocked == cluster.members["a"].rows()[ROW].context
+    assert collector.blockers() == ["c"]
+    start(cluster, "c", storage)
+    cluster.introduce("a", "b", "c")
+    live(cluster, AGE_MS // 1_000 + 15)
+    assert collector.blockers() == []
+    assert not is_there(cluster.members["a"])

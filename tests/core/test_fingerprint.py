@@ -127,3 +127,24 @@ def test_two_values_under_one_dot_have_two_fingerprints() -> None:
     ours.replace(b"t\0k", (), [Version(Dot(1, 1), 5, b"ours")])
     theirs.replace(b"t\0k", (), [Version(Dot(1, 1), 5, b"theirs")])
     assert ours.root != theirs.root
+
+
+def test_members_of_all_versions_compute_the_same_terms() -> None:
+    """A change here would let members of two versions walk for each other's rows in every round, for nothing."""
+    kinds = [
+        Version(Dot(1, 2), 3, b"value"),
+        Version(Dot(1, 2), 3, None),
+        Version(Dot(1, 2), 3, b"", expires_ms=4),
+        Version(Dot(1, 2), 3, None, expires_ms=4),
+        Version(Dot(1, 2), 3, b"", siblings_above=5),
+        Version(Dot(1, 2), 3, None, expires_ms=4, siblings_above=5),
+    ]
+    terms = [term_of(b"table\0row", version) for version in kinds]
+    assert [f"{term:016x}" for term in terms] == [
+        "de8a3d64a4c0b657",
+        "a554dfbcac3ab947",
+        "cff3f41b741c6eb0",
+        "fa1c24bd46037c35",
+        "cc7ca9e51f2fc2db",
+        "60f999906304dbe5",
+    ]

@@ -18,6 +18,7 @@ from gossipkv.core.model.write import NotMatched, Operation, Written
 from gossipkv.core.protocol.messages import Covered, Envelope, Ping
 from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.shortage import OUTAGE_QUIET_MS
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
@@ -324,3 +325,40 @@ def test_a_storage_that_takes_no_writes_is_logged_once_and_again_when_it_takes_t
     assert told() == ["storage_takes_no_writes"], "nothing was stored"
     cluster.run("a", put("row"))
     assert told() == ["storage_takes_no_writes", "storage_takes_writes_again"]
+
+
+def test_a_member_that_a_failed_batch_forgot_is_not_said_to_be_forgotten(cluster: Cluster) -> None:
+    cluster.crash("b")
+    for _ in range(40):
+        cluster.now_ms += 1_000
+        cluster.tick("a")
+        while cluster.flow():
+            pass
+    a = cluster.members["a"]
+    a.storage.fail_next_commit(StorageError("a bad day"))
+    [outcome] = cluster.run("a", Forget("b", is_forced=True)).outcomes
+    assert isinstance(outcome, StorageError)
+    cluster.tick("a")
+    assert "member_forgotten" not in a.events()
+    assert cluster.answer_to("a", Forget("b", is_forced=True)) is Forgotten.DONE
+    cluster.tick("a")
+    assert a.events().count("member_forgotten") == 1
+
+
+@pytest.mark.parametrize("beside", [put("row"), POISON])
+def test_a_member_that_is_forgotten_by_a_batch_that_had_to_be_divided_is_said_to_be_once(
+    cluster: Cluster, beside: Write | Received
+) -> None:
+    cluster.crash("b")
+    for _ in range(40):
+        cluster.now_ms += 1_000
+        cluster.tick("a")
+        while cluster.flow():
+            pass
+    a = cluster.members["a"]
+    if beside is not POISON:
+        a.storage.fail_next_commit(StorageFullError("no room"))
+    outcomes = cluster.run("a", Forget("b", is_forced=True), beside).outcomes
+    assert outcomes[0] is Forgotten.DONE
+    cluster.tick("a")
+    assert a.events().count("member_forgotten") == 1

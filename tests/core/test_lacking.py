@@ -12,10 +12,11 @@ from gossipkv.core.inputs import Await, Write
 from gossipkv.core.model import lacking
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.lacking import Lack, held_below, lack_of
+from gossipkv.core.model.lacking import RECALLS_PER_ROUND, Lack, held_below, lack_of
 from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.waits.answers import Receipt
+from gossipkv.core.waits.quorum import Direct, Recall
 from gossipkv.simulation.refusal import refusing
 from tests.core import cluster as joined_by_hand
 from tests.core.cluster import LIMITS, Cluster
@@ -265,3 +266,63 @@ def test_the_least_that_was_covered_counts_of_what_is_lacking_twice() -> None:
     second = Lack(Context({1: 9, 3: 6}), Context({1: 8, 3: 2}), "y")
     assert first.joined(second) == Lack(Context({1: 9, 2: 4, 3: 6}), Context({1: 5, 2: 1, 3: 2}), "x")
     assert Dot(1, 6).sequence <= lacking.through_of({BAD: first})[1]
+
+
+def test_more_lacking_rows_than_are_asked_for_in_one_round_are_asked_for_in_turn() -> None:
+    cluster = joined("a", "b")
+    b = cluster.members["b"].driver.replica
+    through = {address_of("t", b"%d" % number): Context({1: number + 1}) for number in range(2 * RECALLS_PER_ROUND + 3)}
+    for address, context in through.items():
+        b.shards[USER].lacking[address] = Lack(context, Context(), "undecodable")
+    asked = set()
+    for _ in range(6):
+        b._quorum.recall(b.shards)
+        recalls = [direct.purpose for direct in b._quorum._due if isinstance(direct.purpose, Recall)]
+        assert len(recalls) == len(b._quorum._due) <= RECALLS_PER_ROUND
+        assert all(recall.through == through[recall.address] for recall in recalls)
+        asked |= {recall.address for recall in recalls}
+        b._quorum._due.clear()
+    assert asked == set(through)
+    b._quorum.recall(b.shards)
+    begun = len(b._quorum._due)
+    b._quorum.recall(b.shards)
+    addresses = [direct.purpose.address for direct in b._quorum._due if isinstance(direct.purpose, Recall)]
+    assert len(addresses) == len(set(addresses)) > begun, "what is under way is not asked for twice"
+
+
+def test_a_lacking_row_is_asked_for_first_at_a_member_that_covers_it_and_then_at_all_others() -> None:
+    cluster = joined("a", "b", "c", "d")
+    b = cluster.members["b"].driver.replica
+    holder = next(peer for peer in b.peers if peer.member == "c")
+    holder.conversation.contexts[USER] = Context({99: 5})
+    b.shards[USER].lacking[BAD] = Lack(Context({99: 5}), Context(), "undecodable")
+
+    def asked() -> Direct:
+        b._quorum.recall(b.shards)
+        [direct] = b._quorum._due
+        b._quorum._due.clear()
+        return direct
+
+    for _ in range(3):
+        direct = asked()
+        assert isinstance(direct.purpose, Recall)
+        assert (direct.peer.member, direct.purpose.is_enough) == ("c", True)
+    holder.conversation.lacking[USER] = Context({99: 5})
+    others = [asked() for _ in range(6)]
+    assert {direct.peer.member for direct in others} == {"a", "c", "d"}
+    assert not any(isinstance(direct.purpose, Recall) and direct.purpose.is_enough for direct in others)
+
+
+def test_who_has_been_asked_is_forgotten_with_the_row_and_when_more_may_be_missing() -> None:
+    cluster = joined("a", "b")
+    b = cluster.members["b"].driver.replica
+    [peer] = b.peers
+    assert peer.replica is not None
+    b._quorum.recall(b.shards)
+    for lack in (None, Lack(Context({99: 6}), Context(), "undecodable")):
+        recall = Recall(USER, BAD, Context({99: 5}), is_enough=False)
+        b._quorum._heard[USER, BAD] = (recall.through, {7})
+        if lack is not None:
+            b.shards[USER].lacking[BAD] = lack
+        b._quorum._recalled(Direct(peer, peer.replica, recall), recall)
+        assert b._quorum._heard == {}

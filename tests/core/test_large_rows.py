@@ -12,10 +12,10 @@ from gossipkv.codec import encode
 from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Answered, Await, Failed, Read, Received, Write
 from gossipkv.core.model.address import SYSTEM, USER, address_of
-from gossipkv.core.model.causality import Context
+from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.fingerprint import leaf_of
 from gossipkv.core.model.lacking import CLOCK_SKEW
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import Row, Version
 from gossipkv.core.model.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, Written
 from gossipkv.core.protocol import parcel
 from gossipkv.core.protocol.envelope_room import FRAME_BYTES_MAX
@@ -32,7 +32,7 @@ from gossipkv.core.protocol.messages import (
     WalkFetchRows,
     WalkList,
 )
-from gossipkv.core.protocol.parcel import outlined
+from gossipkv.core.protocol.parcel import OUTLINE_BYTES_MAX, is_carriable, outline_bytes, outlined
 from gossipkv.core.store.tables import settings_address
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.waits.answers import Receipt
@@ -576,3 +576,36 @@ def test_a_later_copy_that_is_refused_holds_back_what_the_copies_named_before_it
         tuple(sorted((7, dot.replica))), CLOCK_SKEW, LARGE, Context({7: 1, **copy.row.context})
     )
     assert fetching.refusing([later]) == [later], "nothing is fetched any more"
+
+
+def test_the_size_of_an_outline_is_never_taken_to_be_less_than_it_is() -> None:
+    for versions in (1, 2, 20):
+        row = Row(
+            tuple(Version(Dot(2**64 - 1 - n, 2**62), 2**62, b"v", 2**62, 2**62) for n in range(versions)),
+            Context({2**64 - 1 - n: 2**62 for n in range(versions)}),
+        )
+        large = outlined(LARGE, row)
+        empty = Envelope("test", "a", 1, 1, 0, (Delta(USER, {}, ()),))
+        full = dataclasses.replace(empty, messages=(Delta(USER, {}, (), large=(large,)),))
+        assert outline_bytes(large) >= len(encode(full)) - len(encode(empty))
+
+
+def test_a_write_that_names_what_is_there_replaces_it_and_one_that_names_nothing_stands_beside_it() -> None:
+    cluster = joined("a")
+    results = [put(cluster, "a", LARGE, value) for value in (b"1", b"2")]
+    assert values_of(cluster.members["a"].rows()[LARGE]) == {b"1", b"2"}
+    last = results[-1]
+    assert isinstance(last, Written)
+    [result] = cluster.results("a", Operation(LARGE, b"3", if_match=(last.etag,)))
+    assert isinstance(result, Written)
+    assert values_of(cluster.members["a"].rows()[LARGE]) == {b"3"}
+
+
+def test_a_row_whose_outline_alone_is_too_large_is_not_carriable() -> None:
+    def with_versions(count: int) -> RowCopy:
+        versions = tuple(Version(Dot(1, count - n), 1, None, siblings_above=0) for n in range(count))
+        return RowCopy(LARGE, Row(versions, Context({1: count})))
+
+    fitting = next(n for n in range(1, 10**6, 500) if outline_bytes(outlined(*with_versions(n))) > OUTLINE_BYTES_MAX)
+    assert not is_carriable(with_versions(fitting))
+    assert is_carriable(with_versions(fitting - 500))

@@ -16,11 +16,13 @@ from gossipkv.core.membership.membership import (
 )
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.membership.swim import Swim
+from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.member import ALIVE, DEAD, LEFT, MemberRecord
 from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
+from gossipkv.core.transfer.pull import Pulling
 from gossipkv.core.transfer.walk import Walk
 
 OPTIONS = ReplicaOptions(
@@ -481,3 +483,45 @@ def test_a_member_that_has_left_of_its_own_will_is_not_taken_back_by_a_list() ->
     known.learn_record("m00", record("http://m00:1", incarnation=2, has_left=True), DOT)
     known.discovered(FOUND, ALL)
     assert member(known, "m00").status == LEFT
+
+
+def test_only_the_member_that_runs_as_a_replica_is_forgotten_with_it() -> None:
+    known = with_members(3)
+    gone = member(known, "m00")
+    gone.conversation.pulls[USER] = Pulling(Context())
+    known.forget(1)
+    assert names(known.members()) == ["m01", "m02"]
+    assert gone.conversation.pulls == {}
+    assert [notice.fields for notice in known.outbox.take()] == [{"peer": "m00", "replica": f"{1:016x}"}]
+    assert known.is_forgotten(1)
+    assert not known.is_forgotten(2)
+    assert known.learn_record("m00", record("http://m00:1", replica=1), DOT) is None, "whatever is said of it"
+    assert known.learn_record("m00", record("http://m00:1", replica=9), DOT) is not None, "it is another one"
+    assert known.remember(1)
+    assert not known.remember(2)
+    assert not known.is_forgotten(1)
+
+
+def test_replicas_that_speak_and_that_records_name_are_told_apart() -> None:
+    known = with_members(2)
+    member(known, "m00").record = None
+    member(known, "m00").replica = 55
+    member(known, "m01").become_replica(66, 2)
+    assert known.recorded() == {2}
+    assert known.unlisted() == {55, 66}
+    assert known.names() == {55: "m00", 66: "m01"}
+    assert {2, 66} <= known.replicas()
+
+
+def test_a_later_life_that_speaks_ends_only_that_a_member_has_left() -> None:
+    known = with_members(2)
+    for name, status in (("m00", DEAD), ("m01", LEFT)):
+        peer = member(known, name)
+        peer.standing.status = status
+        peer.incarnation = peer.standing.life.start
+        known.heard_from(peer, 0)
+        assert peer.status == status, "it speaks as the life that it was"
+        peer.incarnation += 1
+        known.heard_from(peer, 0)
+    assert member(known, "m00").status == DEAD, "to be heard is not to be reached"
+    assert member(known, "m01").status == ALIVE

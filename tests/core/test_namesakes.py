@@ -11,7 +11,7 @@ import xxhash
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
-from gossipkv.core.membership.namesakes import Namesakes, Process
+from gossipkv.core.membership.namesakes import PROCESSES_MAX, QUIET_INTERVALS, Namesakes, Process
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
@@ -319,3 +319,48 @@ def test_the_word_is_said_again_if_its_batch_was_not_committed(seen: Namesakes) 
     assert [notice.is_warning for notice in seen.outbox.take()] == [True]
     seen.outbox.note_told()
     assert seen.outbox.take() == []
+
+
+def test_a_member_is_said_to_run_twice_until_it_has_not_shown_for_some_time() -> None:
+    options = ReplicaOptions(member="self", gossip_interval_ms=1_000)
+    seen = Namesakes(options, process(50), Outbox(), 0)
+    seen.read(process(60))
+    quiet_ms = QUIET_INTERVALS * 1_000
+    for now_ms in range(0, quiet_ms + 1, 100):
+        seen.advance(now_ms)
+    assert seen.run_as("self")
+    seen.outdone(process(60))
+    for now_ms in range(quiet_ms, 2 * quiet_ms + 1, 100):
+        seen.advance(now_ms)
+    assert seen.run_as("self"), "it has shown since"
+    seen.advance(0)
+    assert seen.run_as("self"), "a clock that is set back lets no time pass"
+    seen.advance(10 * quiet_ms)
+    assert not seen.run_as("self")
+    assert [notice.event for notice in seen.outbox.take()] == ["member_runs_twice", "member_runs_once_again"]
+
+
+def test_a_clock_that_jumps_ahead_lets_a_bounded_time_pass() -> None:
+    seen = Namesakes(ReplicaOptions(member="self", gossip_interval_ms=1_000), process(50), Outbox(), 0)
+    seen.read(process(60))
+    seen.advance(10**9)
+    assert seen.run_as("self")
+
+
+def test_a_bounded_number_of_processes_is_remembered_and_those_known_are_still_followed(seen: Namesakes) -> None:
+    for number in range(PROCESSES_MAX + 5):
+        seen.answered(f"m{number}", process(1), exchange=1, last_exchange=1)
+    assert len(seen._speakers) == PROCESSES_MAX
+    seen.asked("m0", process(2), last_exchange=3)
+    seen.answered("m0", process(1), exchange=4, last_exchange=4)
+    assert list(seen.sightings) == ["m0"]
+
+
+def test_the_status_says_for_how_long_a_member_has_been_known_to_run_twice() -> None:
+    replica = Host("a", "a", MemoryStorage(), START_MS).driver.replica
+    replica._namesakes.advance(START_MS + 1_000)
+    replica._namesakes.read(process(2 * START_MS))
+    for now_ms, known_ms in ((START_MS + 4_000, 3_000), (START_MS, 0)):
+        [own] = [each for each in replica.status(now_ms).members if each.is_self]
+        assert own.sighting is not None
+        assert own.sighting.known_ms == known_ms

@@ -6,15 +6,17 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.inputs import Await, Input, Read, Tick, Wake, Withdraw, Write
-from gossipkv.core.model.address import USER, address_of
-from gossipkv.core.model.causality import Dot
+from gossipkv.core.inputs import Await, Failed, Input, Read, Tick, Wake, Withdraw, Write
+from gossipkv.core.model.address import SYSTEM, USER, address_of
+from gossipkv.core.model.causality import SEQUENCE_MAX, Dot
+from gossipkv.core.model.member import ALIVE, LEFT
 from gossipkv.core.model.write import Operation, Written
 from gossipkv.core.protocol.messages import Delta, WalkFetchRows
 from gossipkv.core.store.storage import StorageFailedError
-from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
+from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
 from tests.core.cluster import Cluster, endpoint_of
 from tests.core.replica_settings import ReplicaSettings
+from tests.core.test_large_rows import deliver, directs
 
 ADDRESS = address_of("t", b"row")
 
@@ -200,3 +202,66 @@ def test_a_client_that_has_gone_is_told_nothing() -> None:
     cluster.run("a", *map(Withdraw, (1, 2, 3)))
     cluster.now_ms += 5_000
     assert cluster.run("a", Wake()).effects.resolved == []
+
+
+def test_a_receipt_is_read_back_as_it_was_written() -> None:
+    for receipt in (Receipt(USER, Dot(0xA1, 7)), Receipt(SYSTEM, Dot(2**64 - 1, SEQUENCE_MAX))):
+        assert Receipt.parsed(str(receipt)) == receipt
+
+
+@pytest.mark.parametrize(
+    "text", ["", "usr", "usr.00000000000000a1", "usr.a1.7", "tbl.00000000000000a1.7", f"usr.00000000000000a1.{2**64}"]
+)
+def test_what_is_no_receipt_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a receipt is"):
+        Receipt.parsed(text)
+
+
+def test_members_that_have_left_count_for_no_copies() -> None:
+    holders = (Holder("a", ALIVE, True, 1, has_it=True), Holder("b", LEFT, False, 2, has_it=True))
+    coverage = Coverage(Receipt(USER, Dot(1, 1)), holders)
+    assert (coverage.copies, coverage.members) == (1, 1)
+
+
+def test_rows_are_handed_to_those_that_lack_them_alone_and_not_twice_at_once() -> None:
+    cluster = Cluster()
+    for name in ("a", "b", "c"):
+        cluster.start(name)
+    cluster.introduce("a", "b", "c")
+    cluster.settle()
+    a = cluster.members["a"]
+    dot = written(cluster).dot
+    cluster.deliver("a", "b")
+    for peer in a.driver.replica.peers:
+        peer.conversation.offered.add(USER)  # They catch up, and pushes are held back.
+    a.outbox.clear()
+    cluster.run("a", Await(1, 3, Receipt(USER, dot), {ADDRESS: dot}))
+    assert [send.endpoint for send in directs(a)] == [endpoint_of("c")]
+    for _ in range(3):
+        cluster.tick("a")
+    assert [send.endpoint for send in directs(a)] == [endpoint_of("c")]
+    [direct] = directs(a)
+    a.outbox.remove(direct)
+    cluster.run("a", Failed(direct.exchange, "lost"))
+    cluster.tick("a")
+    assert [send.endpoint for send in directs(a)] == [endpoint_of("c")], "it is handed over again"
+    deliver(cluster, "a", directs(a)[0])
+    assert sorted(ends(cluster)) == [1], "the wait is over"
+
+
+def test_nothing_is_handed_to_a_member_that_does_not_answer_nor_for_a_write_made_elsewhere() -> None:
+    cluster = joined()
+    a = cluster.members["a"]
+    dot = written(cluster).dot
+    [peer] = a.driver.replica.peers
+    peer.conversation.offered.add(USER)
+    a.outbox.clear()
+    for failures, handovers in ((1, {ADDRESS: dot}), (0, {})):
+        peer.failures = failures
+        peer.exchange = None
+        cluster.run("a", Await(1, 2, Receipt(USER, dot), handovers))
+        for _ in range(2):
+            cluster.tick("a")
+        assert directs(a) == []
+        assert ends(cluster) == {}
+        cluster.run("a", Withdraw(1))

@@ -8,15 +8,18 @@ from typing import Any, Unpack
 
 import pytest
 
-from gossipkv.core.inputs import Answered, Discovered, Failed, Leave, Received, Tick, Write
+from gossipkv.core.inputs import Answered, Discovered, Failed, Forget, Leave, Received, Tick, Write
+from gossipkv.core.membership.membership import ENDPOINT
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
-from gossipkv.core.model.causality import Context
-from gossipkv.core.model.member import MemberRecord
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.member import INCARNATION_END, MemberRecord
+from gossipkv.core.model.row import Row, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.protocol.messages import Covered, Digest, Envelope, Offer, Pull, WalkBegin
-from gossipkv.core.replica import RefusedEnvelopeError
-from gossipkv.core.store.storage import StorageError, StorageFullError
+from gossipkv.core.protocol.messages import Covered, Digest, Envelope, Offer, Pull, RowCopy, WalkBegin
+from gossipkv.core.replica import RECORDS_NAMED_MAX, RefusedEnvelopeError
+from gossipkv.core.store.forgotten import Forgotten, forgetting
+from gossipkv.core.store.storage import Identity, StorageError, StorageFullError
 from gossipkv.member.group_commit import GroupCommit
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import START_MS, Cluster, Member, endpoint_of, sent
@@ -84,6 +87,20 @@ def test_each_start_is_a_greater_incarnation_of_the_same_replica(cluster: Cluste
         assert own_record(member).replica == 1
         incarnations.append(own_record(member).incarnation)
     assert incarnations == [START_MS + 1, START_MS + 2, START_MS + HOUR_MS]
+
+
+LAST = INCARNATION_END - 1
+
+
+@pytest.mark.parametrize(("stored", "follows"), [(LAST - 1, LAST), (LAST, None)])
+def test_an_incarnation_that_no_message_can_hold_is_not_taken(stored: int, follows: int | None) -> None:
+    storage = MemoryStorage()
+    transaction = storage.begin()
+    transaction.put_identity(Identity("test", "a", 1, stored))
+    transaction.commit()
+    cluster = Cluster()
+    identity = cluster.start("a", storage).driver.replica.identity
+    assert identity.incarnation == (follows if follows is not None else cluster.now_ms)
 
 
 def test_a_member_without_data_is_a_new_replica_and_never_incarnation_1() -> None:
@@ -480,3 +497,62 @@ def test_a_sync_round_between_equals_is_a_digest_each_way(cluster: Cluster) -> N
     assert isinstance(answer, Envelope)
     for envelope in (asked, answer):
         assert [type(message) for message in envelope.messages] == [Digest, Digest]
+
+
+def test_a_bounded_number_of_refused_records_is_named_and_each_is_counted(cluster: Cluster) -> None:
+    replica = cluster.start("a").driver.replica
+    before = replica.tally.records_refused[ENDPOINT]
+    for number in range(RECORDS_NAMED_MAX + 5):
+        for _ in range(2):
+            replica._refuse_record(f"m{number}", ENDPOINT)
+    named = [notice.fields["peer"] for notice in replica._outbox.take() if notice.event == "member_refused"]
+    assert named == [f"m{number}" for number in range(RECORDS_NAMED_MAX)]
+    assert replica.tally.records_refused[ENDPOINT] - before == 2 * (RECORDS_NAMED_MAX + 5)
+
+
+def test_a_member_whose_record_is_refused_can_be_forgotten_without_force(cluster: Cluster) -> None:
+    a = cluster.start("a")
+    overwrite_record(cluster, "a", "x", MemberRecord(99, 1, {"gossip": endpoint_of("x")}))
+    membership = a.driver.replica._membership
+    membership._members.pop("x", None)
+    assert cluster.answer_to("a", Forget("x")) is Forgotten.UNKNOWN
+    membership.refused["x"] = ENDPOINT
+    assert cluster.answer_to("a", Forget("x")) is Forgotten.DONE
+    assert membership.is_forgotten(99)
+    assert cluster.answer_to("a", Forget("x")) is Forgotten.UNKNOWN
+    assert cluster.answer_to("a", Forget("a")) is Forgotten.ITSELF
+
+
+def test_the_record_of_a_member_counts_again_once_its_forgetting_is_withdrawn(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    replica = cluster.members["a"].driver.replica
+    forgotten = cluster.members["b"].replica_id
+    replica._membership.forget(forgotten)
+    cluster.members["a"].outbox.clear()
+    cluster.tick("a")
+    assert [peer.record for peer in replica.peers if peer.member == "b"] == []
+    withdrawal = Row((Version(Dot(forgotten, 99), 1, None),), Context({forgotten: 99}))
+    replica._follow_members([RowCopy(forgetting(forgotten, "b").address, withdrawal)])
+    cluster.tick("a")
+    assert [peer.record is not None for peer in replica.peers if peer.member == "b"] == [True]
+
+
+def test_a_member_that_denies_its_forgetting_deletes_the_row_about_it_and_lists_itself_again(cluster: Cluster) -> None:
+    settled(cluster, "a", "b")
+    b = cluster.members["b"]
+    replica = b.driver.replica
+    cluster.answer_to("b", Write(SYSTEM, (forgetting(b.replica_id, "b"),)))
+    address = forgetting(b.replica_id, "b").address
+    before = own_record(b).incarnation
+    replica._membership.forget(b.replica_id)
+    transaction = b.storage.begin()
+    replica._deny_forgetting(transaction, cluster.now_ms)
+    row = transaction.row(SYSTEM, address)
+    record = transaction.row(SYSTEM, address_of(MEMBERS_TABLE, b"b"))
+    transaction.abort()
+    assert row is not None
+    assert row.winner.is_tombstone
+    assert not replica._membership.is_forgotten(b.replica_id)
+    assert record is not None
+    assert MemberRecord.from_json(record.winner.value or b"").incarnation > before
+    assert replica.tally.forgettings_refused == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -465,3 +466,24 @@ def test_a_wait_that_ends_in_a_batch_that_does_not_fit_is_told_how_it_stands(cra
     assert isinstance(told.outcome, Coverage)
     assert isinstance(batch.outcomes[0], list)
     assert cramped.run("c", Wake()).effects.resolved == []
+
+
+def test_only_values_that_found_room_end_the_pause_of_pushes() -> None:
+    cluster = Cluster()
+    for name in ("a", "b"):
+        cluster.start(name)
+    cluster.introduce("a", "b")
+    cluster.settle()
+    a = cluster.members["a"]
+    [peer] = a.driver.replica.peers
+    peer.conversation.pushes.failed(cluster.now_ms, 3_000, 60_000, random.Random(1))
+    for _ in range(2):
+        cluster.now_ms += 1_000
+        cluster.tick("a")
+        while cluster.flow():
+            pass
+    assert peer.conversation.pushes.failures == 1, "what was answered were comparisons"
+    cluster.now_ms += 10_000
+    cluster.write("a", Operation(address_of("t", b"row"), b"value"))
+    cluster.settle()
+    assert peer.conversation.pushes.failures == 0

@@ -15,7 +15,10 @@ from gossipkv.core.model.row import (
     expired,
     lost,
     merge,
+    without_collected,
+    without_settled,
     without_stable,
+    without_superseded,
     written,
     written_beside,
 )
@@ -204,3 +207,39 @@ def test_of_last_writes_that_each_claim_to_have_superseded_the_other_the_later_o
     one = Row(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
     other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
     assert merge(one, other) == merge(other, one) == other
+
+
+def test_what_a_peer_covers_and_does_not_hold_is_dropped_but_for_what_this_replica_wrote() -> None:
+    mine, theirs, unknown = (Version(Dot(origin, 3), 5, b"v", siblings_above=0) for origin in (1, 2, 3))
+    current = Row((mine, theirs, unknown), Context({1: 3, 2: 3, 3: 3, 4: 9}))
+    claim = Context({1: 3, 2: 3, 4: 8})
+    assert without_superseded(current, (), claim, own=1) == Row((mine, unknown), Context({1: 3, 3: 3, 4: 9}))
+    assert without_superseded(current, (theirs,), claim, own=1) is current
+    assert without_superseded(Row((theirs,), Context({2: 3})), (), claim, own=1) is None
+
+
+def test_a_copy_from_a_peer_brings_what_is_held_here_or_is_not_yet_settled() -> None:
+    old, new = Version(Dot(2, 3), 5, b"old", siblings_above=0), Version(Dot(3, 1), 5, b"new", siblings_above=0)
+    arrived = Row((old, new), Context({2: 3, 3: 1}))
+    current = Row((Version(Dot(1, 1), 9, b"here", siblings_above=0),), Context({1: 1}))
+    assert without_settled(arrived, current, Context({2: 3})) == Row((new,), arrived.context)
+    assert without_settled(arrived, arrived, Context({2: 3})) is arrived
+    assert without_settled(arrived, current, Context({2: 2})) is arrived
+    assert without_settled(arrived, current, Context({2: 3, 3: 1})) is None
+
+
+def test_a_version_up_to_the_marks_comes_back_only_to_repair_a_loss_or_to_outrank_what_is_here() -> None:
+    value, tombstone = Version(Dot(2, 3), 5, b"v"), Version(Dot(2, 3), 5, None)
+    current = Row((Version(Dot(1, 1), 4, b"here"),), Context({1: 1}))
+    marks = Context({2: 3})
+
+    def is_taken(version: Version, held: Row | None, *, is_repair: bool) -> bool:
+        arrived = Row((version,), Context({2: 3}))
+        kept = without_collected(arrived, held, marks, is_repair=is_repair)
+        assert kept in (arrived, None)
+        return kept is arrived
+
+    assert [is_taken(value, held, is_repair=False) for held in (None, current)] == [False, False]
+    assert [is_taken(value, held, is_repair=True) for held in (None, current)] == [True, True]
+    assert [is_taken(tombstone, held, is_repair=True) for held in (None, current)] == [False, True]
+    assert is_taken(value, Row((value,), Context({2: 3})), is_repair=False), "it is held"

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gossipkv.core.model.address import USER, key_of, table_of
+from gossipkv.core.model.address import SYSTEM, USER, key_of, table_of
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.fingerprint import FingerprintTable
+from gossipkv.core.model.clock import timestamp_at
+from gossipkv.core.model.collected import NOTHING_COLLECTED, Proof
+from gossipkv.core.model.fingerprint import PAGE_BYTES, PAGES, FingerprintTable
+from gossipkv.core.model.row import Row, Version
 from gossipkv.core.model.write import Operation
-from gossipkv.core.store.storage import Counts
+from gossipkv.core.protocol.messages import Range, RowCopy
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.storage import Counts, ShardRecord, StorageError
+from gossipkv.core.store.store import Intake
 from tests.core.disks import NOW_MS, Disk, at
 
 PLACES = st.integers(0, 2)
@@ -154,3 +161,48 @@ def test_a_shard_is_ahead_while_it_holds_a_row_that_it_does_not_cover() -> None:
         disk.shard.advance(2, 1)
         assert not disk.shard.is_ahead(view)
         assert disk.shard.digest(view).rows == 1
+
+
+@pytest.mark.parametrize(("page", "content"), [(0, b"too short"), (PAGES, bytes(PAGE_BYTES))])
+def test_a_fingerprint_that_is_damaged_on_disk_is_not_believed(page: int, content: bytes) -> None:
+    disk = Disk(1)
+    disk.put("a")
+    transaction = disk.storage.begin()
+    transaction.put_page(USER, page, content)
+    transaction.commit()
+    with pytest.raises(StorageError, match="a page of the fingerprint of usr cannot be decoded"):
+        disk.load()
+
+
+def test_a_floor_that_was_raised_is_found_at_the_next_start() -> None:
+    """Otherwise the journal would seem to have no gaps where entries were dropped, and a pull would claim them."""
+    disk = Disk(1)
+    disk.put("a")
+    later = Version(Dot(2, 5), timestamp_at(NOW_MS + 1), b"later")
+    disk.take_in([RowCopy(at("a"), Row((later,), Context({1: 1, 2: 5})))])
+    disk.cover({2: Range(0, 5)}, Intake())
+    disk.shard.stable = Context({1: 1})
+    [(address, row)] = disk.rows().items()
+    with disk.committing() as transaction:
+        disk.shard.store(transaction, address, row, row)
+    assert disk.shard.floors == {1: 1}
+    disk.storage.crash()
+    disk.load()
+    assert disk.shard.floors == {1: 1}
+
+
+def test_a_proof_that_names_no_one_known_is_taken_to_name_all_that_are_known_now() -> None:
+    """Proofs of version 0.1.0 do not say whom their collector knew."""
+    disk = Disk(1)
+    old = Proof(Context({1: 5}), frozenset(), frozenset())
+    new = Proof(Context({1: 6}), frozenset([1]), frozenset([1, 9]))
+    for proofs, found in (
+        ((old, new), (Proof(old.marks, frozenset([1, 2]), frozenset([1, 2])), new)),
+        ((new,), (new,)),
+    ):
+        transaction = disk.storage.begin()
+        transaction.put_shard_record(SYSTEM, ShardRecord(Context({1: 3, 2: 4}), Context()))
+        transaction.put_collected(USER, NOTHING_COLLECTED._replace(proofs=proofs))
+        transaction.commit()
+        with disk.storage.view() as view:
+            assert Shard.load(view, USER).collected.proofs == found

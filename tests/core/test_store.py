@@ -190,3 +190,42 @@ def test_what_a_writer_has_seen_cannot_drag_the_clock() -> None:
     assert isinstance(refused, Declined)
     assert refused.reason == CONTEXT_AHEAD
     assert disk.rows() == {}
+
+
+def test_what_is_adopted_stands_under_a_covered_name_just_above_what_it_replaces() -> None:
+    disk = Disk(1)
+    lost, kept = (
+        Version(Dot(2, 9), timestamp_at(NOW_MS), b"lost", siblings_above=0),
+        Version(Dot(3, 1), timestamp_at(NOW_MS), b"kept", siblings_above=0),
+    )
+    disk.take_in([RowCopy(at("a"), Row((lost, kept), Context({2: 9, 3: 1})))])
+    with disk.committing() as transaction:
+        disk.store.adopt(transaction, USER, at("a"), 2)
+    [row] = disk.rows().values()
+    adopted = next(version for version in row.versions if version.value == b"lost")
+    assert (adopted.dot, adopted.timestamp) == (Dot(1, 1), lost.timestamp + 1)
+    assert kept in row.versions
+    assert row.context == Context({1: 1, 2: 9, 3: 1})
+    assert disk.shard.context.covers(adopted.dot)
+    assert (1, 1, at("a")) in disk.journal()
+
+
+@pytest.mark.parametrize(("above", "certain"), [(0, 1), (None, 1), (0, 0)])
+def test_a_row_that_is_renamed_goes_on_covering_the_certain_names_only_if_it_keeps_siblings(
+    above: int | None, certain: int
+) -> None:
+    disk = Disk(7)
+    row = Row((Version(Dot(1, 3), timestamp_at(NOW_MS), b"v", siblings_above=above),), Context({1: 3, 2: 4}))
+    renamed = disk.store._renamed(disk.shard, row, 1, certain)
+    [version] = renamed.versions
+    assert version == row.versions[0]._replace(dot=Dot(7, 1))
+    covered = {1: certain} if above is not None and certain else {}
+    assert renamed.context == Context({2: 4, 7: 1} | covered)
+
+
+def test_a_version_under_a_certain_name_keeps_it() -> None:
+    disk = Disk(7)
+    row = Row((Version(Dot(1, 3), timestamp_at(NOW_MS), b"v"),), Context({1: 3, 2: 4}))
+    renamed = disk.store._renamed(disk.shard, row, 1, 3)
+    assert renamed.versions == row.versions
+    assert renamed.context == Context({1: 3, 2: 4})

@@ -259,7 +259,11 @@ def test_a_member_that_has_not_left_refutes_that_it_has() -> None:
 def test_a_member_that_has_left_does_not_refute_it() -> None:
     swim = detector("a")
     swim.leave(True)
-    swim.receive("a", Ping((Rumour("self", LEFT, Life(10, 0)),)))
+    for _ in range(60):
+        swim.receive("a", Ping())
+    answered = swim.receive("a", Ping((Rumour("self", LEFT, Life(10, 0)),)))
+    assert answered is not None
+    assert "self" not in {rumour.member for rumour in answered.rumours}
     assert (swim.life, swim.tally.refutations) == (Life(10, 0), 0)
 
 
@@ -385,3 +389,45 @@ def test_words_on_a_member_are_in_one_order() -> None:
     ]
     ranks = [rank(*word) for word in words]
     assert ranks == sorted(set(ranks))
+
+
+def test_a_word_that_a_member_is_alive_accuses_no_one_and_is_not_answered_by_a_refutation() -> None:
+    swim = detector("a")
+    wait(swim, 60 * PERIOD_MS)
+    answered = swim.receive("a", Ping((Rumour("self", ALIVE, Life(10, 0)),)))
+    assert answered is not None
+    assert "self" not in {rumour.member for rumour in answered.rumours}
+    assert swim.tally.refutations == 0
+
+
+def test_no_one_pings_a_member_that_has_left_or_is_unknown_for_another() -> None:
+    swim = detector("a", "b")
+    swim.receive("b", Ping((Rumour("a", LEFT, Life(1, 0)),)))
+    swim.requests = []
+    for member in ("a", "stranger"):
+        swim.receive("b", PingRequest(member, ()))
+    assert [request.target for request in swim.requests] == []
+
+
+def test_a_member_that_is_let_go_is_suspected_no_longer() -> None:
+    swim = detector("a", "b")
+    swim.receive("b", Ping((Rumour("a", SUSPECT, Life(1, 0), "b"),)))
+    swim.let_go("a")
+    wait(swim, 60 * PERIOD_MS)
+    assert status(swim, "a") != DEAD
+
+
+def test_a_later_life_begins_with_nothing_refuted() -> None:
+    swim = detector("a")
+    swim.learn("a", 5)
+    assert swim.standings["a"].life == Life(5, 0)
+    swim.learn("a", 4)
+    assert swim.standings["a"].life == Life(5, 0)
+
+
+def test_members_that_have_been_heard_are_asked_to_help_before_any_that_may_be_invented() -> None:
+    swim = detector("a", "b", "c", "target")
+    swim.heard("b")
+    assert [swim._some_live(3, "target") for _ in range(5)] == [["b"]] * 5
+    assert sorted(detector("a", "b", "target")._some_live(3, "target")) == ["a", "b"]
+    assert len(detector("a", "b", "c", "target")._some_live(2, "target")) == 2

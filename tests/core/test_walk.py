@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context
+from gossipkv.core.model.collected import Proof
 from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, leaf_of
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import (
     Message,
     Position,
+    Range,
     RefusedRow,
     WalkBegin,
     WalkEntries,
@@ -283,3 +285,45 @@ def test_the_root_has_the_sums_of_all_nodes() -> None:
     assert isinstance(root, WalkRoot)
     assert len(root.nodes) == NODES
     assert sum(sums != EMPTY for sums in root.nodes) == 1
+
+
+def collecting(disk: Disk, *keys: str) -> None:
+    """Delete these rows and collect their tombstones, as if all members had heard of them."""
+    for key in keys:
+        disk.delete(key)
+    with disk.committing() as transaction:
+        marks = Context()
+        for key in keys:
+            row = transaction.row(USER, at(key))
+            assert row is not None
+            disk.store.collect(transaction, USER, at(key), row)
+            marks.advance(row.context)
+        disk.shard.note_collection(Proof(marks, frozenset([2]), frozenset([2])), 0, marks)
+
+
+def test_a_walker_that_is_behind_what_was_collected_finds_what_it_holds_and_the_peer_does_not() -> None:
+    one, beside = shared_leaf(2)
+    alone = next(key for key in map(str, range(100)) if leaf_of(at(key)) != leaf_of(at(one)))
+    peer, walker = Disk(2), Disk(1)
+    for key in (one, beside, alone):
+        peer.put(key)
+    walker.take_in(peer.copies())
+    collecting(peer, one, alone)
+    walk = walk_all(walker, peer)
+    assert walk.is_behind
+    assert (walk.absent, walk.emptied) == ({at(one)}, [leaf_of(at(alone))])
+    authority = walk.authority
+    assert authority is not None
+    with walker.committing() as transaction:
+        assert walker.store.drop_superseded(transaction, USER, [at(one), at(alone)], authority) == 2
+    assert set(walker.rows()) == {at(beside)}
+
+
+def test_a_walker_that_covers_what_was_collected_drops_nothing() -> None:
+    peer, walker = Disk(2), Disk(1)
+    peer.put("a")
+    walker.take_in(peer.copies())
+    collecting(peer, "a")
+    walker.cover({2: Range(0, 2)}, Intake())
+    walk = walk_all(walker, peer)
+    assert (walk.is_behind, walk.absent, walk.emptied, walk.authority) == (False, set(), [], None)

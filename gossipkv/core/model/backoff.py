@@ -21,7 +21,7 @@ class Backoff:
 
     def is_waiting(self, now_ms: int) -> bool:
         """Return whether the pause is still running."""
-        return self.failures > 0 and now_ms < self.until_ms
+        return now_ms < self.until_ms
 
     def failed(self, now_ms: int, first_ms: int, max_ms: int, rng: random.Random) -> None:
         """Begin a pause, twice as long as the last one, from `first_ms` up to `max_ms`. Its length varies by 25 % at

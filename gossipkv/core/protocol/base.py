@@ -151,9 +151,7 @@ class Base:
 
 
 def _extended(sums: tuple[int, ...], entries: tuple[Dot, ...]) -> tuple[int, ...]:
-    """Return the sums of the first n entries, for all n. `sums` holds the first of them."""
-    if len(sums) > len(entries):
-        return sums[: len(entries) + 1]
+    """Return the sums of the first n entries, for all n. `sums` holds the first of them, and none of other entries."""
     total = sums[-1]
     added = []
     for replica, sequence in entries[len(sums) - 1 :]:
