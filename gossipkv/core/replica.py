@@ -334,7 +334,7 @@ class Replica:
             self._keep_up(transaction, now_ms)
         is_round = self._gossip.tick(now_ms)
         if is_round:
-            self._quorum.recall(self._store.shards)
+            self._quorum.recall(self._store.shards, self._store.records_lacking, now_ms)
             self._look_at_refused(transaction)
             self._membership.judge_again()
         if self._must_relearn:
@@ -355,8 +355,10 @@ class Replica:
         expired = self._expirer.tick(transaction, now_ms, self._allowance.rows_max)
         if expired:
             self._gossip.wrote(USER)
-        if self._solitude.knows_members and self._membership.lists_all:
-            # What rests on "all members" would rest on fewer.
+        if self._solitude.knows_members and self._membership.lists_all and not self._store.records_lacking:
+            # What rests on "all members" would rest on fewer otherwise. Counterexample without the last condition: a
+            # member cannot take in the record of another one, covers it, and does not list its member. It collects a
+            # tombstone that this member has not heard of, and fences it by the proof.
             self._collector.tick(transaction, now_ms, self._allowance.rows_max)
             for shard in self._adopter.tick(transaction, now_ms):
                 self._gossip.wrote(shard)

@@ -21,6 +21,8 @@ PAUSE_MS_MAX = 120
 BORN_AGAIN_ROWS = 3
 ACQUAINTED_MS = 800
 """Time by which members know each other, if nothing prevents that."""
+FIRST_CONTACT_MS = 3
+"""Time at which members have just begun to speak: none of them is listed at another one yet."""
 STARVING_MS_MAX = 700
 SLOW_MS_MAX = 60
 """The most that a slow member takes for one thing."""
@@ -56,7 +58,7 @@ class Plots:
             Aim.OLD_DISKS: self._set_back,
         }
         if aim in plots:
-            self._after(ACQUAINTED_MS, plots[aim])
+            self._after(FIRST_CONTACT_MS if aim is Aim.STARVED else ACQUAINTED_MS, plots[aim])
 
     def stop(self) -> None:
         self._is_over = True

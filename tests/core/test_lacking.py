@@ -8,9 +8,9 @@ from typing import Unpack
 import pytest
 
 from gossipkv.codec import decode, encode
-from gossipkv.core.inputs import Await, Write
+from gossipkv.core.inputs import Await, Discovered, Write
 from gossipkv.core.model import lacking
-from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.lacking import RECALLS_PER_ROUND, Lack, held_below, lack_of
 from gossipkv.core.model.write import Operation, Written
@@ -19,7 +19,7 @@ from gossipkv.core.waits.answers import Receipt
 from gossipkv.core.waits.quorum import Direct, Recall
 from gossipkv.simulation.refusal import refusing
 from tests.core import cluster as joined_by_hand
-from tests.core.cluster import LIMITS, Cluster
+from tests.core.cluster import LIMITS, Cluster, endpoint_of
 from tests.core.replica_settings import ReplicaSettings
 
 BAD = address_of("t", b"bad")
@@ -276,16 +276,16 @@ def test_more_lacking_rows_than_are_asked_for_in_one_round_are_asked_for_in_turn
         b.shards[USER].lacking[address] = Lack(context, Context(), "undecodable")
     asked = set()
     for _ in range(6):
-        b._quorum.recall(b.shards)
+        b._quorum.recall(b.shards, (), cluster.now_ms)
         recalls = [direct.purpose for direct in b._quorum._due if isinstance(direct.purpose, Recall)]
         assert len(recalls) == len(b._quorum._due) <= RECALLS_PER_ROUND
         assert all(recall.through == through[recall.address] for recall in recalls)
         asked |= {recall.address for recall in recalls}
         b._quorum._due.clear()
     assert asked == set(through)
-    b._quorum.recall(b.shards)
+    b._quorum.recall(b.shards, (), cluster.now_ms)
     begun = len(b._quorum._due)
-    b._quorum.recall(b.shards)
+    b._quorum.recall(b.shards, (), cluster.now_ms)
     addresses = [direct.purpose.address for direct in b._quorum._due if isinstance(direct.purpose, Recall)]
     assert len(addresses) == len(set(addresses)) > begun, "what is under way is not asked for twice"
 
@@ -298,7 +298,7 @@ def test_a_lacking_row_is_asked_for_first_at_a_member_that_covers_it_and_then_at
     b.shards[USER].lacking[BAD] = Lack(Context({99: 5}), Context(), "undecodable")
 
     def asked() -> Direct:
-        b._quorum.recall(b.shards)
+        b._quorum.recall(b.shards, (), cluster.now_ms)
         [direct] = b._quorum._due
         b._quorum._due.clear()
         return direct
@@ -313,12 +313,50 @@ def test_a_lacking_row_is_asked_for_first_at_a_member_that_covers_it_and_then_at
     assert not any(isinstance(direct.purpose, Recall) and direct.purpose.is_enough for direct in others)
 
 
+@pytest.mark.parametrize("listed", [(), ("c",)], ids=["alone", "beside another member"])
+def test_the_record_of_a_member_that_no_one_else_knows_is_not_given_up(
+    refused: Refusing, listed: tuple[str, ...]
+) -> None:
+    """Its member has found this one, and is not found here yet."""
+    cluster = joined("a", *listed, message_life_ms=30_000)
+    if not listed:
+        cluster.introduce("a")
+    record = address_of(MEMBERS_TABLE, b"b")
+    refused.senders, refused.addresses = ("b",), (record,)
+    cluster.start("b", message_life_ms=30_000)
+    cluster.run("b", Discovered((endpoint_of("a"),)))
+    cluster.deliver("b", "a")
+    for _ in range(10):
+        cluster.now_ms += 1_000
+        cluster.tick("b")
+        if cluster.waiting("b", "a") is not None:
+            cluster.deliver("b", "a")
+    a = cluster.members["a"].driver.replica
+    assert record in a.shards[SYSTEM].lacking
+    cluster.crash("b")
+    for _ in range(12):
+        run_alone(cluster)
+    assert record in a.shards[SYSTEM].lacking, "its member may be found yet"
+    for _ in range(20):
+        run_alone(cluster)
+    assert record not in a.shards[SYSTEM].lacking, "its member is gone"
+
+
+def run_alone(cluster: Cluster) -> None:
+    """A second passes, and those that run answer each other."""
+    cluster.now_ms += 1_000
+    for name in sorted(cluster.members):
+        cluster.tick(name)
+    while cluster.flow():
+        pass
+
+
 def test_who_has_been_asked_is_forgotten_with_the_row_and_when_more_may_be_missing() -> None:
     cluster = joined("a", "b")
     b = cluster.members["b"].driver.replica
     [peer] = b.peers
     assert peer.replica is not None
-    b._quorum.recall(b.shards)
+    b._quorum.recall(b.shards, (), cluster.now_ms)
     for lack in (None, Lack(Context({99: 6}), Context(), "undecodable")):
         recall = Recall(USER, BAD, Context({99: 5}), is_enough=False)
         b._quorum._heard[USER, BAD] = (recall.through, {7})

@@ -58,6 +58,7 @@ from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import CatchUp, Told
 from gossipkv.member.batches import Decoded, Job, published
 from gossipkv.member.group_commit import Batch, GroupCommit, Prepared
+from gossipkv.simulation.aims import Aim
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
 
@@ -74,6 +75,8 @@ class Mutant(NamedTuple):
     """The faults that bring it about, where that is enough."""
     seeds: tuple[int, ...] = ()
     """Where more than two things have to coincide: a seed in which they do."""
+    aim: Aim | None = None
+    """The aim that meets the situation, if it takes one."""
 
     def planted(self) -> Any:
         return patch.object(self.target, self.attribute, self.replacement)
@@ -717,6 +720,24 @@ MUTANTS = (
         _as_refused,
         I2,
         seeds=(1180,),
+    ),
+    Mutant(
+        "tombstones are collected while the record of a member is lacking",
+        Store,
+        "records_lacking",
+        property(_nothing),
+        "collection",
+        aim=Aim.STARVED,
+        seeds=(3,),
+    ),
+    Mutant(
+        "the record of a member that no one else knows is given up",
+        Quorum,
+        "_lists_all",
+        _true,
+        I2,
+        aim=Aim.STARVED,
+        seeds=(9,),
     ),
     Mutant("a row in quarantine is not lacking", Shard, "note_unreadable", _never, I2, Emphasis.UNREADABLE),
     Mutant(

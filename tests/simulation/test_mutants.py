@@ -31,7 +31,13 @@ def caught(mutant: Mutant) -> tuple[int, Violation]:
 
 def outcome_of(seed: int, mutant: Mutant, objecting: Collection[str] | None = None) -> Outcome:
     """A run in which the mutant matters."""
-    return run_seed(seed, objecting=objecting, emphasis=mutant.emphasis, frequent_faults=mutant.frequent_faults)
+    return run_seed(
+        seed,
+        objecting=objecting,
+        emphasis=mutant.emphasis,
+        frequent_faults=mutant.frequent_faults,
+        aim=mutant.aim,
+    )
 
 
 def name_of(mutant: Mutant) -> str:

@@ -819,6 +819,11 @@ class Store:
         self.shards[shard_name].remove(transaction, address, row)
         self._tally.tombstones_collected += 1
 
+    @property
+    def records_lacking(self) -> list[bytes]:
+        """The addresses of rows of `sys.members` that are lacking. Their members may exist and are not listed."""
+        return [address for address in self.shards[SYSTEM].lacking if table_of(address) == MEMBERS_TABLE]
+
     def is_outdated(self, shard_name: str, proofs: Proofs) -> bool:
         """Return whether these proofs say that rows here may have been deleted for good elsewhere."""
         shard = self.shards[shard_name]

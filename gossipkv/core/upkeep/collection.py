@@ -23,7 +23,7 @@ Collecting leaves a proof; `core/model/collected.py` says what it is for.
 from __future__ import annotations
 
 from gossipkv.core.membership.membership import Membership
-from gossipkv.core.model.address import SYSTEM, USER
+from gossipkv.core.model.address import SYSTEM, USER, key_of
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.collected import Proof
 from gossipkv.core.model.row import Row
@@ -71,10 +71,13 @@ class Collector:
         """Return the names of the members that are not known to cover the oldest tombstone that is old enough.
 
         If the tombstone runs ahead of what is covered here, these are the members that alone can send what came before.
-        While records of members are refused, nothing is collected, and these are the members with such records.
+        While records of members are refused or lacking, nothing is collected, and these are the members with such
+        records.
         """
         if not self._membership.lists_all:
             return sorted(self._membership.refused)[:BLOCKERS_MAX]
+        if records := self._store.records_lacking:
+            return sorted(key_of(address).decode(errors="replace") for address in records)[:BLOCKERS_MAX]
         if self.blocked is None:
             return []
         peers = self._membership.listed()

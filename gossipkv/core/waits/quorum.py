@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 from gossipkv.core.membership.exchanges import Exchanges, Outgoing
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.peer import Peer
+from gossipkv.core.model.address import key_of
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.lacking import RECALLS_PER_ROUND
 from gossipkv.core.model.member import LEFT
@@ -151,6 +152,10 @@ class Quorum:
         self._options = options
         self._may_exchange = may_exchange
         self._recalls = 0
+        self._now_ms = 0
+        """The time of the last round."""
+        self._records_lacking: dict[bytes, int] = {}
+        """Since when records of members have been lacking, by address."""
         self._heard: dict[tuple[str, bytes], tuple[Context, set[ReplicaId]]] = {}
         """Lacking rows, up to where, and the replicas whose copies have been taken in since."""
         self._shards: Mapping[str, Shard] = {}
@@ -198,10 +203,12 @@ class Quorum:
             if peer.status != LEFT and peer.member not in reading.answered and id(peer) not in asked:
                 self._begin(peer, reading)
 
-    def recall(self, shards: Mapping[str, Shard]) -> None:
-        """Ask for lacking rows again: due once per round, each time from another peer."""
+    def recall(self, shards: Mapping[str, Shard], records_lacking: Iterable[bytes], now_ms: int) -> None:
+        """Ask for lacking rows again: due once per round, each time from another peer. `records_lacking` are those of
+        `sys.members`."""
         self._shards = shards
         self._recalls += 1
+        self._follow_records(records_lacking, now_ms)
         purposes = [direct.purpose for direct in self._open()]
         asked = {(each.shard, each.address) for each in purposes if isinstance(each, Recall)}
         for name, shard in shards.items():
@@ -225,9 +232,43 @@ class Quorum:
         if candidates:
             peer = candidates[self._recalls % len(candidates)]
             self._begin(peer, Recall(shard, address, through, is_enough=bool(certain)))
-        elif self._membership.has_looked and not self._membership.present() and not self._membership.knows_of_others():
+        elif (
+            self._membership.has_looked
+            and not self._membership.present()
+            and not self._membership.knows_of_others()
+            and self._lists_all(set())
+        ):
             # No member is listed, and discovery finds none.
             self._taking.recalled(shard, address, None)
+
+    def _follow_records(self, records: Iterable[bytes], now_ms: int) -> None:
+        """Note which records of members are lacking, and since when. A clock that is set back begins the time again."""
+        self._now_ms = now_ms
+        since = {address: self._records_lacking.get(address, now_ms) for address in records}
+        self._records_lacking = {address: min(began_ms, now_ms) for address, began_ms in since.items()}
+
+    def _lists_all(self, heard: set[ReplicaId]) -> bool:
+        """Return whether every member that may hold a lacking row is listed, or is among these replicas.
+
+        A member whose record is lacking here is not listed, and may exist. Counterexample: a member pushes its record
+        to another one, which cannot take it in, and whose discovery has not found the member yet. No other member has
+        the record. If the answers of those that are listed were enough to give it up, it would count as covered, and
+        the member would not be listed here before it writes its record again.
+
+        A member that exists is found, or sends its record again. So this ends when it has not happened for longer than
+        members take to believe that another one is gone, and than a message may be under way.
+        """
+        wait_ms = max(self._options.forget_silence_ms, self._options.message_life_ms)
+        return all(
+            self._now_ms - since_ms >= wait_ms or self._has_answered(key_of(address), heard)
+            for address, since_ms in self._records_lacking.items()
+        )
+
+    def _has_answered(self, key: bytes, heard: set[ReplicaId]) -> bool:
+        """Return whether this record is of a member that is among these replicas, or of this member."""
+        member = key.decode(errors="replace")
+        peer = self._membership.member(member)
+        return member == self._options.member or (peer is not None and peer.replica in heard)
 
     def _begin(self, peer: Peer, purpose: Purpose, fetching: Fetching | None = None, dots: Dots | None = None) -> None:
         if peer.replica is not None and self._may_exchange(peer, purpose.shard):
@@ -337,7 +378,8 @@ class Quorum:
         self._heard[key] = (recall.through, heard)
         # A member whose own record is lacking here counts as well.
         present = {peer.replica if peer.record is None else peer.record.replica for peer in self._membership.present()}
-        if recall.is_enough or (present <= heard and not self._membership.has_unknown_contacts):
+        are_all_heard = present <= heard and not self._membership.has_unknown_contacts and self._lists_all(heard)
+        if recall.is_enough or are_all_heard:
             del self._heard[key]
             self._taking.recalled(recall.shard, recall.address, direct.peer)
 
