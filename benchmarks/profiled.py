@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gossipkv.cli import main
-from gossipkv.member.storage_thread import Committer
+from gossipkv.member.storage_thread import StorageThread
 
 _LINES = 45
 
@@ -30,8 +30,8 @@ def _report(profile: cProfile.Profile, title: str) -> str:
     return f"{title}\n\n{text.getvalue()}\n"
 
 
-def _profiled(run: Callable[[Committer], None], output: Path) -> Callable[[Committer], None]:
-    def profiled_run(committer: Committer) -> None:
+def _profiled(run: Callable[[StorageThread], None], output: Path) -> Callable[[StorageThread], None]:
+    def profiled_run(committer: StorageThread) -> None:
         _run_profiled(run, output.with_suffix(".storage.txt"), "The storage thread", committer)
 
     return profiled_run
@@ -48,7 +48,7 @@ def _run_profiled(call: Callable[..., Any], output: Path, title: str, *arguments
 def _start() -> None:
     output = Path(sys.argv.pop(1))
     if sys.version_info < (3, 12):
-        Committer._run = _profiled(Committer._run, output)  # type: ignore[method-assign, assignment]
+        StorageThread._run = _profiled(StorageThread._run, output)  # type: ignore[method-assign, assignment]
     _run_profiled(main, output.with_suffix(".loop.txt"), "The event loop")
 
 

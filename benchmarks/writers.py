@@ -25,7 +25,7 @@ from gossipkv.core.model.write import NotMatched, Operation
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.storage.lmdb import MAP_SIZE_BYTES_DEFAULT, LmdbStorage
 from gossipkv.transport.http import HttpTransport
 
@@ -50,7 +50,7 @@ def write_raw(directory: str, rows: int) -> float:
 async def write_embedded(directory: str, rows: int) -> float:
     """A node in this process, without an API."""
     transport = HttpTransport(LOOPBACK, 0)
-    node = Node(
+    node = MemberNode(
         ReplicaOptions(member="embedded"), LmdbStorage(Path(directory)), transport, StaticDiscovery([]), Metrics()
     )
     batches = [[put_of(n) for n in group] for group in groups(rows)]

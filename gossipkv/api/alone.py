@@ -5,11 +5,11 @@ Its value is the whole number of seconds since the member last heard another, or
 
 from __future__ import annotations
 
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 
 HEADER = "Gossipkv-Alone"
 
 
-def alone_headers(node: Node) -> dict[str, str]:
+def alone_headers(node: MemberNode) -> dict[str, str]:
     seconds = node.alone_seconds
     return {} if seconds is None else {HEADER: str(seconds)}

@@ -33,12 +33,12 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError, problem_for
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of
-from gossipkv.core.model.write import Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.model.write import Declined, NotMatched, Operation, Result, StoredWrite
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.intake.body import share_of
 from gossipkv.intake.bound import Share
-from gossipkv.member.node import Node
-from gossipkv.member.waits import TooFewCopiesError
+from gossipkv.member.node import MemberNode
+from gossipkv.member.waits import CopiesMissingError
 from gossipkv.rows.conditions import tags_of
 from gossipkv.rows.context_token import seen_in
 from gossipkv.rows.durations import life_ms_of
@@ -47,7 +47,7 @@ from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
 from gossipkv.rows.names import row_key
 from gossipkv.rows.refusals import refused, request_error_of
 
-Outcome = Sequence[Result | RequestError] | RequestError
+GroupOutcome = Sequence[Result | RequestError] | RequestError
 """The outcome of a group: a result or an error per operation, or one error for all."""
 
 _FIELDS = frozenset({"row", "value", "delete", "etag", "ttl", "context", "siblings"})
@@ -79,8 +79,8 @@ class Group:
     operations: list[Operation] = field(default_factory=list)
 
 
-class Batch:
-    def __init__(self, node: Node, options: ApiOptions) -> None:
+class BatchHandlers:
+    def __init__(self, node: MemberNode, options: ApiOptions) -> None:
         self._node = node
         self._options = options
 
@@ -112,7 +112,7 @@ class _Stream:
 
     def __init__(
         self,
-        node: Node,
+        node: MemberNode,
         options: ApiOptions,
         namespace: str,
         table: str,
@@ -130,7 +130,7 @@ class _Stream:
         self._prefix = address_of(table, b"")
         self._response = response
         self._slots = asyncio.Semaphore(options.batch_groups_in_flight)
-        self._written: asyncio.Queue[tuple[Group, asyncio.Task[Outcome]] | None] = asyncio.Queue()
+        self._written: asyncio.Queue[tuple[Group, asyncio.Task[GroupOutcome]] | None] = asyncio.Queue()
         self.is_complete = False
 
     async def run(self, content: StreamReader) -> None:
@@ -224,13 +224,13 @@ class _Stream:
                 group.places.append(place)
         return group
 
-    async def _write(self, operations: list[Operation]) -> Outcome:
+    async def _write(self, operations: list[Operation]) -> GroupOutcome:
         if not operations:
             return []
         try:
             return await self._node.write(self._namespace, operations, *self._wanted)
-        except TooFewCopiesError as error:
-            return [error if isinstance(result, Written) else result for result in error.results]
+        except CopiesMissingError as error:
+            return [error if isinstance(result, StoredWrite) else result for result in error.results]
         except Exception as error:
             request_error = request_error_of(error)
             if request_error is None:
@@ -334,7 +334,7 @@ def _operation(address: bytes, entry: dict[str, object], options: ApiOptions) ->
     return Operation(address, value, if_match, seen=seen, ttl_ms=ttl_ms)
 
 
-def _results(group: Group, outcome: Outcome, namespace: str) -> bytes:
+def _results(group: Group, outcome: GroupOutcome, namespace: str) -> bytes:
     """A line per place, in order."""
     lines = []
     at = 0

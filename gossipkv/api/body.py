@@ -9,7 +9,7 @@ from aiohttp.hdrs import CONTENT_ENCODING
 
 from gossipkv.api.problem import ProblemError
 from gossipkv.intake.body import BodyTooLargeError, NoRoomForBodyError, body_of
-from gossipkv.member.driver import OverloadedError
+from gossipkv.member.driver import InboxFullError
 
 
 def refuse_encoding(request: web.BaseRequest) -> None:
@@ -33,7 +33,7 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_seconds: f
     except BodyTooLargeError:
         raise ProblemError(too_large, f"at most {bytes_max} bytes are taken", bytes_max=bytes_max) from None
     except NoRoomForBodyError as error:
-        raise OverloadedError(str(error)) from None
+        raise InboxFullError(str(error)) from None
     except TimeoutError:
         raise timed_out(timeout_seconds) from None
 

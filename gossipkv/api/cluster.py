@@ -9,16 +9,16 @@ from aiohttp import web
 from gossipkv.api.json_rows import json_text
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, member_of
-from gossipkv.core.status import MemberStatus, Seen, ShardStatus
+from gossipkv.core.status import MemberStatus, ShardStatus, TwinSighting
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.member.descriptors import DescriptorStatus
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 
 FORGET_PARAMETERS = frozenset({"force"})
 
 
-class Cluster:
-    def __init__(self, node: Node) -> None:
+class ClusterHandlers:
+    def __init__(self, node: MemberNode) -> None:
         self._node = node
 
     async def get(self, _: web.BaseRequest, __: Target, ___: Parameters) -> web.Response:
@@ -108,7 +108,7 @@ def _descriptors(status: DescriptorStatus) -> dict[str, Any]:
     return {"open": status.open, "limit": status.limit, "short_seconds": status.short_seconds}
 
 
-def _seen(seen: Seen) -> dict[str, Any]:
+def _seen(seen: TwinSighting) -> dict[str, Any]:
     processes = [
         {"replica": f"{process.replica:016x}", "endpoint": process.endpoint, "incarnation": process.started}
         for process in (seen.older, seen.younger)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gossipkv.api.json_rows import json_text
 from gossipkv.api.target import Parameters, Target
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import wait_ms_of
 from gossipkv.rows.receipts import covered, receipt_in, receipt_wait
@@ -36,8 +36,8 @@ def wanted_of(parameters: Parameters, copies_default: int) -> Wanted:
     )
 
 
-class Receipts:
-    def __init__(self, node: Node) -> None:
+class ReceiptHandlers:
+    def __init__(self, node: MemberNode) -> None:
         self._node = node
 
     async def get(self, _: web.BaseRequest, target: Target, parameters: Parameters) -> web.Response:

@@ -7,11 +7,11 @@ from aiohttp import web
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 
 
 class Health:
-    def __init__(self, node: Node, metrics: Metrics) -> None:
+    def __init__(self, node: MemberNode, metrics: Metrics) -> None:
         self._node = node
         self._metrics = metrics
 

@@ -18,9 +18,9 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, is_address, key_of
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import View
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.rows.context_token import text_of
 from gossipkv.rows.key_range import KeyRange, key_range
 from gossipkv.rows.names import key_bound
@@ -46,7 +46,7 @@ class Page(NamedTuple):
 
 
 class Listing:
-    def __init__(self, node: Node, options: ApiOptions) -> None:
+    def __init__(self, node: MemberNode, options: ApiOptions) -> None:
         self._node = node
         self._options = options
 
@@ -127,7 +127,7 @@ def key_parameter(name: str, parameters: Parameters) -> bytes:
     return key_bound(name, parameters.get(name, ""))
 
 
-def _json_item(address: bytes, row: Row, visible: tuple[Version, ...], keys_only: bool) -> str:
+def _json_item(address: bytes, row: StoredRow, visible: tuple[Version, ...], keys_only: bool) -> str:
     """A row as JSON. `value` is the winner's. A row with several values also has all of them, and their context."""
     if keys_only:
         return json_key(key_of(address), row.etag)

@@ -13,39 +13,39 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
-from gossipkv.rows.errors import TYPE_PREFIX, Kind, RequestError
+from gossipkv.rows.errors import TYPE_PREFIX, ErrorKind, RequestError
 from gossipkv.rows.refusals import request_error_of
 
 CONTENT_TYPE = "application/problem+json"
 
-_STATUSES: Mapping[Kind, int] = {
-    Kind.INVALID_ROW_KEY: 400,
-    Kind.INVALID_TABLE_NAME: 400,
-    Kind.INVALID_PARAMETER: 400,
-    Kind.INVALID_CONDITION: 400,
-    Kind.INVALID_CONTEXT: 400,
-    Kind.INVALID_RECEIPT: 400,
-    Kind.TOO_MANY_ASKED: 400,
-    Kind.READ_ONLY_NAMESPACE: 403,
-    Kind.UNKNOWN_NAMESPACE: 404,
-    Kind.TOO_MANY_SIBLINGS: 409,
-    Kind.CONTEXT_AHEAD: 409,
-    Kind.PRECONDITION_FAILED: 412,
-    Kind.VALUE_TOO_LARGE: 413,
-    Kind.ROW_TOO_LARGE: 413,
-    Kind.UNSUPPORTED_SETTING: 422,
-    Kind.CONTEXT_REQUIRED: 428,
-    Kind.INTERNAL_ERROR: 500,
-    Kind.TOO_FEW_MEMBERS: 503,
-    Kind.TOO_FEW_COPIES: 503,
-    Kind.TOO_FEW_ANSWERS: 503,
-    Kind.OVERLOADED: 503,
-    Kind.STOPPING: 503,
-    Kind.CLOCK_OFF: 503,
-    Kind.ROW_UNREADABLE: 503,
-    Kind.STORAGE_STUCK: 503,
-    Kind.STORAGE_FULL: 507,
-    Kind.STORAGE_FAILED: 507,
+_STATUSES: Mapping[ErrorKind, int] = {
+    ErrorKind.INVALID_ROW_KEY: 400,
+    ErrorKind.INVALID_TABLE_NAME: 400,
+    ErrorKind.INVALID_PARAMETER: 400,
+    ErrorKind.INVALID_CONDITION: 400,
+    ErrorKind.INVALID_CONTEXT: 400,
+    ErrorKind.INVALID_RECEIPT: 400,
+    ErrorKind.TOO_MANY_ASKED: 400,
+    ErrorKind.READ_ONLY_NAMESPACE: 403,
+    ErrorKind.UNKNOWN_NAMESPACE: 404,
+    ErrorKind.TOO_MANY_SIBLINGS: 409,
+    ErrorKind.CONTEXT_AHEAD: 409,
+    ErrorKind.PRECONDITION_FAILED: 412,
+    ErrorKind.VALUE_TOO_LARGE: 413,
+    ErrorKind.ROW_TOO_LARGE: 413,
+    ErrorKind.UNSUPPORTED_SETTING: 422,
+    ErrorKind.CONTEXT_REQUIRED: 428,
+    ErrorKind.INTERNAL_ERROR: 500,
+    ErrorKind.TOO_FEW_MEMBERS: 503,
+    ErrorKind.TOO_FEW_COPIES: 503,
+    ErrorKind.TOO_FEW_ANSWERS: 503,
+    ErrorKind.OVERLOADED: 503,
+    ErrorKind.STOPPING: 503,
+    ErrorKind.CLOCK_OFF: 503,
+    ErrorKind.ROW_UNREADABLE: 503,
+    ErrorKind.STORAGE_STUCK: 503,
+    ErrorKind.STORAGE_FULL: 507,
+    ErrorKind.STORAGE_FAILED: 507,
 }
 
 _OF_HTTP: Mapping[str, tuple[int, str]] = {
@@ -81,14 +81,14 @@ KINDS: Mapping[str, tuple[int, str]] = {
 
 _RETRIED = frozenset(
     {
-        Kind.CONTEXT_AHEAD,
-        Kind.TOO_FEW_MEMBERS,
-        Kind.TOO_FEW_ANSWERS,
-        Kind.OVERLOADED,
-        Kind.STOPPING,
-        Kind.CLOCK_OFF,
-        Kind.ROW_UNREADABLE,
-        Kind.STORAGE_STUCK,
+        ErrorKind.CONTEXT_AHEAD,
+        ErrorKind.TOO_FEW_MEMBERS,
+        ErrorKind.TOO_FEW_ANSWERS,
+        ErrorKind.OVERLOADED,
+        ErrorKind.STOPPING,
+        ErrorKind.CLOCK_OFF,
+        ErrorKind.ROW_UNREADABLE,
+        ErrorKind.STORAGE_STUCK,
     }
 )
 """Kinds that may end by themselves: their answers have `Retry-After`."""

@@ -6,23 +6,23 @@ from functools import partial
 
 from gossipkv.api import consistency, listing, openapi, target, watch
 from gossipkv.api.alone import alone_headers
-from gossipkv.api.batch import Batch
-from gossipkv.api.cluster import FORGET_PARAMETERS, Cluster
+from gossipkv.api.batch import BatchHandlers
+from gossipkv.api.cluster import FORGET_PARAMETERS, ClusterHandlers
 from gossipkv.api.health import Health
 from gossipkv.api.listing import Listing
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.route_table import Route, RouteTable
 from gossipkv.api.rows import PARAMETERS as PUT_PARAMETERS
-from gossipkv.api.rows import Rows
-from gossipkv.api.tables import Tables
+from gossipkv.api.rows import RowHandlers
+from gossipkv.api.tables import TableHandlers
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 
 
-def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
-    rows = Rows(node, options)
-    tables = Tables(node, options)
-    cluster = Cluster(node)
+def routes(node: MemberNode, metrics: Metrics, options: ApiOptions) -> list[Route]:
+    rows = RowHandlers(node, options)
+    tables = TableHandlers(node, options)
+    cluster = ClusterHandlers(node)
     health = Health(node, metrics)
     document = openapi.Document(options)
     return [
@@ -30,8 +30,8 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
         Route("PUT", target.ROW, rows.put, consistency.WRITE_PARAMETERS | PUT_PARAMETERS, is_of_rows=True),
         Route("DELETE", target.ROW, rows.delete, consistency.WRITE_PARAMETERS, is_of_rows=True),
         Route("GET", target.ROWS, Listing(node, options).get, listing.PARAMETERS, is_of_rows=True),
-        Route("POST", target.BATCH, Batch(node, options).post, consistency.WRITE_PARAMETERS, is_of_rows=True),
-        Route("GET", target.WATCH, watch.Watch(node, options).get, watch.PARAMETERS, is_of_rows=True),
+        Route("POST", target.BATCH, BatchHandlers(node, options).post, consistency.WRITE_PARAMETERS, is_of_rows=True),
+        Route("GET", target.WATCH, watch.WatchHandlers(node, options).get, watch.PARAMETERS, is_of_rows=True),
         Route("GET", target.TABLES, tables.get_all),
         Route("GET", target.TABLE, tables.get),
         Route("PUT", target.TABLE, tables.put),
@@ -39,7 +39,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
         Route("GET", "/v1/cluster", cluster.get),
         Route("GET", "/v1/cluster/members", cluster.get_members),
         Route("DELETE", target.MEMBER, cluster.forget_member, FORGET_PARAMETERS),
-        Route("GET", target.RECEIPT, consistency.Receipts(node).get, consistency.RECEIPT_PARAMETERS),
+        Route("GET", target.RECEIPT, consistency.ReceiptHandlers(node).get, consistency.RECEIPT_PARAMETERS),
         Route("GET", "/livez", health.live),
         Route("GET", "/readyz", health.ready),
         Route("GET", "/metrics", health.metrics),
@@ -48,7 +48,7 @@ def routes(node: Node, metrics: Metrics, options: ApiOptions) -> list[Route]:
     ]
 
 
-def build_api(node: Node, metrics: Metrics, options: ApiOptions) -> RouteTable:
+def build_api(node: MemberNode, metrics: Metrics, options: ApiOptions) -> RouteTable:
     """The API of a started node, for `serve`."""
     return RouteTable(
         routes(node, metrics, options), metrics, options.retry_after_seconds, partial(alone_headers, node)

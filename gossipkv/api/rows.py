@@ -13,10 +13,10 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.row_response import RowResponse
 from gossipkv.api.siblings import siblings_response
 from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.rows import context_token
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import life_ms_of
@@ -27,8 +27,8 @@ from gossipkv.rows.visibility import readable
 PARAMETERS = frozenset({"ttl"})
 
 
-class Rows:
-    def __init__(self, node: Node, options: ApiOptions) -> None:
+class RowHandlers:
+    def __init__(self, node: MemberNode, options: ApiOptions) -> None:
         self._node = node
         self._options = options
 
@@ -81,7 +81,7 @@ class Rows:
         context, receipt = context_token.text_of(address, stored.row), str(Receipt(namespace, stored.dot))
         return RowResponse(204, context=context, receipt=receipt)
 
-    async def _write(self, target: Target, parameters: Parameters, operation: Operation) -> Written:
+    async def _write(self, target: Target, parameters: Parameters, operation: Operation) -> StoredWrite:
         copies, wait_seconds = wanted_of(parameters, self._node.defaults_of(target.namespace, table_of(target))[0])
         return written((await self._node.write(target.namespace, (operation,), copies, wait_seconds))[0])
 

@@ -15,13 +15,13 @@ from aiohttp import web
 from gossipkv.api.conditions import CONTEXT_HEADER
 from gossipkv.api.json_rows import json_siblings, json_text
 from gossipkv.core.model.address import key_of
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.rows import context_token
 
 MULTIPART = "multipart/mixed"
 
 
-def siblings_response(accept: str, address: bytes, row: Row, visible: Sequence[Version]) -> web.Response:
+def siblings_response(accept: str, address: bytes, row: StoredRow, visible: Sequence[Version]) -> web.Response:
     context = context_token.text_of(address, row)
     headers = {"ETag": f'"{row.etag}"', CONTEXT_HEADER: context, "Vary": "Accept"}
     if MULTIPART in accept and "json" not in accept:
@@ -37,7 +37,7 @@ def siblings_response(accept: str, address: bytes, row: Row, visible: Sequence[V
     return web.Response(status=300, body=text.encode(), headers=headers | {"Content-Type": "application/json"})
 
 
-def _boundary(row: Row, visible: Sequence[Version]) -> bytes:
+def _boundary(row: StoredRow, visible: Sequence[Version]) -> bytes:
     """A multipart boundary derived from the versions that occurs in none of their values."""
     number = xxhash.xxh3_64_intdigest(row.etag.encode())
     while any(version.value is not None and b"%016x" % number in version.value for version in visible):

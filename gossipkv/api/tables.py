@@ -12,12 +12,12 @@ from gossipkv.api.json_rows import json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.rows import tables
 
 
-class Tables:
-    def __init__(self, node: Node, options: ApiOptions) -> None:
+class TableHandlers:
+    def __init__(self, node: MemberNode, options: ApiOptions) -> None:
         self._node = node
         self._options = options
 

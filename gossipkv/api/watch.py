@@ -20,10 +20,10 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
 from gossipkv.api.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, key_of
-from gossipkv.core.watch.watching import Told
+from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.feed import Watcher
-from gossipkv.member.node import Node
-from gossipkv.member.watches import Signal, Word
+from gossipkv.member.node import MemberNode
+from gossipkv.member.watches import ControlEvent, Signal
 from gossipkv.rows import context_token
 from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
 from gossipkv.rows.visibility import Sight, sight_of
@@ -37,8 +37,8 @@ TEXT_PER_BYTE_MAX = 6
 _NEXT_DATA_LINE = "\ndata: "
 
 
-class Watch:
-    def __init__(self, node: Node, options: ApiOptions) -> None:
+class WatchHandlers:
+    def __init__(self, node: MemberNode, options: ApiOptions) -> None:
         self._node = node
         self._options = options
 
@@ -75,13 +75,15 @@ class Watch:
             async for items in batches:
                 await self._write(watcher, items, response)
 
-    async def _write(self, watcher: Watcher, items: list[Told | Word], response: web.StreamResponse) -> None:
+    async def _write(
+        self, watcher: Watcher, items: list[WatchEvent | ControlEvent], response: web.StreamResponse
+    ) -> None:
         # A deadline for all of them: a client that takes a little now and then would hold them for ever.
         async with asyncio.timeout(self._options.body_timeout_seconds):
             small: list[bytes] = []
             size_bytes = 0
             for item in items:
-                if isinstance(item, Told) and not await self._may_format(watcher, item):
+                if isinstance(item, WatchEvent) and not await self._may_format(watcher, item):
                     raise TimeoutError
                 size = len(self._text(watcher, item))
                 if small and size_bytes + size > _WRITE_BYTES_MAX:
@@ -98,24 +100,24 @@ class Watch:
             if small:
                 await response.write(b"".join(small))
 
-    async def _may_format(self, watcher: Watcher, told: Told) -> bool:
+    async def _may_format(self, watcher: Watcher, told: WatchEvent) -> bool:
         is_small = told.size_bytes <= _WRITE_BYTES_MAX
         return is_small or await watcher.may_format(told, TEXT_PER_BYTE_MAX * told.size_bytes)
 
-    def _text(self, watcher: Watcher, item: Told | Word) -> bytes:
-        if isinstance(item, Word):
+    def _text(self, watcher: Watcher, item: WatchEvent | ControlEvent) -> bytes:
+        if isinstance(item, ControlEvent):
             return _word_text(item)
         if not item.text:
             # Many watchers get the same event.
             watcher.keep_text(item, self._event_text(watcher.shard, item))
         return item.text
 
-    def _event_text(self, shard: str, told: Told) -> bytes:
+    def _event_text(self, shard: str, told: WatchEvent) -> bytes:
         """The event for a row, as a reader finds it now."""
         return event_text(told, sight_of(self._node.view, shard, told.address, told.row, self._node.now_ms()))
 
 
-def _word_text(word: Word) -> bytes:
+def _word_text(word: ControlEvent) -> bytes:
     event_id = f"id: {word.event_id}\n" if word.event_id else ""
     if word.signal is Signal.HEARTBEAT:
         return f": heartbeat\n{event_id}\n".encode()
@@ -123,7 +125,7 @@ def _word_text(word: Word) -> bytes:
     return f"event: {word.signal.value}\n{event_id}data: {data}\n\n".encode()
 
 
-def event_text(told: Told, sight: Sight) -> bytes:
+def event_text(told: WatchEvent, sight: Sight) -> bytes:
     """The event of a row; with the context to replace its values if the table keeps siblings."""
     row, visible = told.row, sight.visible
     fields = f'{{"row":{json_text(key_of(told.address).decode())},"etag":"{row.etag}"'

@@ -26,7 +26,7 @@ LINE_BYTES_MAX = 6 * VALUE_BYTES_MAX + 64 * 1024
 _RETRY_PAUSE_S = 0.2
 _RETRY_PAUSE_S_MAX = 5.0
 
-Send = Callable[[list[bytes]], list[BatchOutcome]]
+SendBatch = Callable[[list[bytes]], list[BatchOutcome]]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Importer:
         self,
         file: BinaryIO,
         format_name: str,
-        send: Send,
+        send: SendBatch,
         rejected: Callable[[int, str], None],
         retrying: Callable[[UnavailableError, float], None],
         *,

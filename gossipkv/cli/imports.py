@@ -19,7 +19,7 @@ from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
 from gossipkv.cli.format_option import format_option
 from gossipkv.cli.import_state import ImportState
-from gossipkv.cli.importer import LINE_BYTES_MAX, Importer, Send
+from gossipkv.cli.importer import LINE_BYTES_MAX, Importer, SendBatch
 from gossipkv.cli.output import echo
 from gossipkv.cli.server_options import command_client, failure_of, server_options
 from gossipkv.client import BatchOutcome, Client, ClientError, ServerFailedError, UnavailableError
@@ -176,7 +176,7 @@ def _import_file(
 
 
 @contextmanager
-def _sending(environment: Mapping[str, str], table: str, servers: Sequence[str]) -> Iterator[Send]:
+def _sending(environment: Mapping[str, str], table: str, servers: Sequence[str]) -> Iterator[SendBatch]:
     """Sends one batch at a time. Input is read between two of them, where Ctrl-C is not held up by a loop."""
     client = command_client(servers, environment)
     with asyncio.Runner() as runner:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.cli.format_option import Command
 from gossipkv.cli.output import echo_json, print_table
 from gossipkv.cli.server_options import ask, output_option, server_options
-
-Command = Callable[..., Any]
 
 
 def copies_options(command: Command) -> Command:

@@ -34,7 +34,7 @@ from gossipkv.core.model.member import GOSSIP, HTTP
 from gossipkv.core.store.storage import StorageError
 from gossipkv.embedding.composition import DRAIN_SHARE, api_options, composed, member_of, set_outdated_data_aside
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node, first_of
+from gossipkv.member.node import MemberNode, first_of
 
 _WILDCARDS = ("0.0.0.0", "::", "")
 
@@ -102,7 +102,7 @@ async def _serve(settings: Settings, *, stop_with_stdin: bool) -> None:
             limit.cancel()
 
 
-async def _started(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
+async def _started(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> MemberNode:
     node = _composed(settings, endpoints, metrics)
     try:
         await node.start()
@@ -113,7 +113,7 @@ async def _started(settings: Settings, endpoints: dict[str, str], metrics: Metri
     return node
 
 
-async def _stop(settings: Settings, node: Node) -> None:
+async def _stop(settings: Settings, node: MemberNode) -> None:
     if not await node.stop():
         raise Failure(
             f"the storage in {settings.data_dir} is stuck, so this process ends without closing it; what was "
@@ -122,7 +122,7 @@ async def _stop(settings: Settings, node: Node) -> None:
         )
 
 
-async def _make_way(settings: Settings, node: Node, server: Server) -> None:
+async def _make_way(settings: Settings, node: MemberNode, server: Server) -> None:
     """Stop a member whose data are outdated, and set them aside."""
     replica = node.identity.replica
     # Nothing is drained: a fenced member sends nothing, and its clients go to another member.
@@ -134,7 +134,7 @@ async def _make_way(settings: Settings, node: Node, server: Server) -> None:
         raise _storage_failure(settings, error) from error
 
 
-def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> Node:
+def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -> MemberNode:
     discovery = chosen_discovery(settings, member_of(settings))
     try:
         return composed(settings, endpoints, discovery, metrics)
@@ -142,7 +142,7 @@ def _composed(settings: Settings, endpoints: dict[str, str], metrics: Metrics) -
         raise _storage_failure(settings, error) from error
 
 
-async def _api(settings: Settings, node: Node, metrics: Metrics) -> Server:
+async def _api(settings: Settings, node: MemberNode, metrics: Metrics) -> Server:
     options = api_options(settings)
     try:
         return await serve(build_api(node, metrics, options), settings.http_host, settings.http_port, options)

@@ -10,6 +10,7 @@ import click
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.cli.format_option import Command
 from gossipkv.client import (
     Choice,
     Client,
@@ -24,8 +25,7 @@ SERVER_VARIABLE = "GOSSIPKV_SERVER"
 SERVER_DEFAULT = "http://127.0.0.1:7080"
 _SILENCE_S = 30.0
 
-Command = Callable[..., Any]
-Answer = TypeVar("Answer")
+AnswerT = TypeVar("AnswerT")
 
 
 def server_options(command: Command) -> Command:
@@ -77,11 +77,11 @@ def command_client(servers: Sequence[str], environment: Mapping[str, str]) -> Cl
 def ask(
     servers: Sequence[str],
     environment: Mapping[str, str],
-    question: Callable[[Client], Coroutine[Any, Any, Answer]],
-) -> Answer:
+    question: Callable[[Client], Coroutine[Any, Any, AnswerT]],
+) -> AnswerT:
     """Run what a command does with a client. Raises Failure."""
 
-    async def asked() -> Answer:
+    async def asked() -> AnswerT:
         async with command_client(servers, environment) as client:
             return await question(client)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import click
 
 from gossipkv.cli.exit_code import ExitCode
 from gossipkv.cli.failure import Failure
+from gossipkv.cli.format_option import Command
 from gossipkv.config import settings
 from gossipkv.config.settings import Settings, SettingsError
-
-Command = Callable[..., Any]
 
 
 def setting_options(command: Command) -> Command:

@@ -19,7 +19,7 @@ from gossipkv.client.errors import (
     UnavailableError,
     write_error_of,
 )
-from gossipkv.client.requests import Answer, Request, Requests
+from gossipkv.client.requests import HttpAnswer, HttpRequest, Requests
 from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
 from gossipkv.rows import arguments, conditions, names
@@ -51,8 +51,8 @@ class Delete:
     context: str | None = None
 
 
-Operation = Put | Delete
-Prepared = TypeVar("Prepared")
+BatchOperation = Put | Delete
+PreparedT = TypeVar("PreparedT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Batches:
         self._wait_s = wait_seconds("write_wait", write_wait)
 
     async def carried_out(
-        self, operations: Iterable[Operation] | AsyncIterable[Operation]
+        self, operations: Iterable[BatchOperation] | AsyncIterable[BatchOperation]
     ) -> AsyncGenerator[BatchOutcome]:
         async for places in in_groups(operations, _line, len):
             lines = [place for place in places if isinstance(place, bytes)]
@@ -92,7 +92,7 @@ class Batches:
         """Send one request. Raises UnavailableError if it is not answered in full."""
         found: list[BatchOutcome] = []
 
-        def check(answer: Answer) -> None:
+        def check(answer: HttpAnswer) -> None:
             found[:] = _outcomes(answer, len(lines))
             for outcome in found:
                 error = outcome.error
@@ -101,14 +101,14 @@ class Batches:
                     raise UnavailableError(f"{answer.server}: {error}", may_stand=True)
 
         body = b"".join(line + b"\n" for line in lines)
-        request = Request(
+        request = HttpRequest(
             "POST", self._path, self._query, _HEADERS, body, self._is_repeatable, wait_s=self._wait_s, check=check
         )
         await self._requests.answer(request)
         return found
 
 
-def _outcomes(answer: Answer, lines: int) -> list[BatchOutcome]:
+def _outcomes(answer: HttpAnswer, lines: int) -> list[BatchOutcome]:
     """Raises UnavailableError."""
     try:
         found = [_outcome(json.loads(line)) for line in answer.body.splitlines() if line.strip()]
@@ -126,15 +126,15 @@ def _outcome(result: dict[str, Any]) -> BatchOutcome:
 
 
 async def in_groups(
-    operations: Iterable[Operation] | AsyncIterable[Operation],
-    prepared: Callable[[Operation], Prepared],
-    size_of: Callable[[Prepared], int],
-) -> AsyncGenerator[list[Prepared | BatchOutcome]]:
+    operations: Iterable[BatchOperation] | AsyncIterable[BatchOperation],
+    prepared: Callable[[BatchOperation], PreparedT],
+    size_of: Callable[[PreparedT], int],
+) -> AsyncGenerator[list[PreparedT | BatchOutcome]]:
     """The prepared operations of each request. An operation that cannot be sent is replaced by its outcome."""
-    places: list[Prepared | BatchOutcome] = []
+    places: list[PreparedT | BatchOutcome] = []
     size_bytes = 0
     async for operation in _each(operations):
-        place: Prepared | BatchOutcome
+        place: PreparedT | BatchOutcome
         try:
             checked(_check_operation, operation)
             place = prepared(operation)
@@ -163,7 +163,7 @@ def _check_operation(operation: object) -> None:
         raise InvalidInputError("operation", f"is a Put or a Delete, not {shown(operation)}")
 
 
-async def _each(operations: Iterable[Operation] | AsyncIterable[Operation]) -> AsyncIterator[Operation]:
+async def _each(operations: Iterable[BatchOperation] | AsyncIterable[BatchOperation]) -> AsyncIterator[BatchOperation]:
     checked(_check_operations, operations)
     if isinstance(operations, AsyncIterable):
         async for operation in operations:
@@ -173,7 +173,7 @@ async def _each(operations: Iterable[Operation] | AsyncIterable[Operation]) -> A
         yield operation
 
 
-def _line(operation: Operation) -> bytes:
+def _line(operation: BatchOperation) -> bytes:
     """Raises InvalidArgumentError."""
     entry: dict[str, object] = {"row": checked(names.row_key, operation.row).decode()}
     if isinstance(operation, Delete):

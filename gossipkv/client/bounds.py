@@ -28,7 +28,7 @@ _PAGE_ROWS_DEFAULT = 500
 _LIMIT_MAX = 2**53
 
 
-class Listed(NamedTuple):
+class CheckedBounds(NamedTuple):
     """Checked bounds; an empty one is none."""
 
     prefix: bytes
@@ -38,13 +38,13 @@ class Listed(NamedTuple):
     page_rows: int
 
 
-def listed(limit: int | None, bounds: Bounds) -> Listed:
+def listed(limit: int | None, bounds: Bounds) -> CheckedBounds:
     """Raises InvalidArgumentError, and TypeError for an unknown bound."""
     check_known("range", bounds, _BOUNDS)
     page_rows = checked(arguments.count, "page_rows", bounds.get("page_rows", _PAGE_ROWS_DEFAULT), 1, _PAGE_ROWS_MAX)
     if limit is not None:
         checked(arguments.count, "limit", limit, 1, _LIMIT_MAX)
-    return Listed(
+    return CheckedBounds(
         _key("prefix", bounds.get("prefix")),
         _key("start", bounds.get("start")),
         _key("end", bounds.get("end")),

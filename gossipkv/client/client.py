@@ -16,7 +16,7 @@ from gossipkv.client.arguments import checked, copies_text, wait_seconds, wait_t
 from gossipkv.client.endpoints import Choice, Endpoints
 from gossipkv.client.path import member_path, receipt_path, tables_path
 from gossipkv.client.probe import probe
-from gossipkv.client.requests import Request, Requests
+from gossipkv.client.requests import HttpRequest, Requests
 from gossipkv.client.resolve import Resolve
 from gossipkv.client.table import Table
 from gossipkv.rows import arguments, names
@@ -99,7 +99,7 @@ class Client:
         # If it were repeated after a lost answer, the member would not be found.
         path = member_path(checked(names.name_text, "member", member))
         query = {"force": "true"} if checked(arguments.flag, "force", force) else None
-        await self._requests.answer(Request("DELETE", path, query, is_repeatable=False))
+        await self._requests.answer(HttpRequest("DELETE", path, query, is_repeatable=False))
 
     async def receipt(
         self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gossipkv.rows.errors import TYPE_PREFIX, Kind, RequestError
+from gossipkv.rows.errors import TYPE_PREFIX, ErrorKind, RequestError
 from gossipkv.rows.row import Row
 
 
@@ -111,46 +111,46 @@ class TooFewCopiesError(UnavailableError):
         return None if receipt is None else str(receipt)
 
 
-_OF_KIND: dict[Kind, type[ClientError]] = {
-    Kind.INVALID_ROW_KEY: InvalidArgumentError,
-    Kind.INVALID_TABLE_NAME: InvalidArgumentError,
-    Kind.INVALID_PARAMETER: InvalidArgumentError,
-    Kind.INVALID_CONDITION: InvalidArgumentError,
-    Kind.INVALID_CONTEXT: InvalidArgumentError,
-    Kind.INVALID_RECEIPT: InvalidArgumentError,
-    Kind.VALUE_TOO_LARGE: InvalidArgumentError,
-    Kind.UNSUPPORTED_SETTING: InvalidArgumentError,
-    Kind.TOO_MANY_ASKED: RefusedError,
-    Kind.READ_ONLY_NAMESPACE: RefusedError,
-    Kind.ROW_TOO_LARGE: RefusedError,
-    Kind.UNKNOWN_NAMESPACE: NotFoundError,
-    Kind.PRECONDITION_FAILED: ConditionFailedError,
-    Kind.TOO_MANY_SIBLINGS: TooManySiblingsError,
-    Kind.CONTEXT_REQUIRED: ContextRequiredError,
-    Kind.CONTEXT_AHEAD: ContextAheadError,
-    Kind.CLOCK_OFF: ClockOffError,
-    Kind.TOO_FEW_MEMBERS: TooFewMembersError,
-    Kind.TOO_FEW_ANSWERS: TooFewAnswersError,
-    Kind.TOO_FEW_COPIES: TooFewCopiesError,
-    Kind.OVERLOADED: OverloadedError,
-    Kind.STOPPING: UnavailableError,
-    Kind.ROW_UNREADABLE: UnavailableError,
-    Kind.STORAGE_STUCK: UnavailableError,
-    Kind.STORAGE_FULL: ServerFailedError,
-    Kind.STORAGE_FAILED: ServerFailedError,
-    Kind.INTERNAL_ERROR: ServerFailedError,
+_OF_KIND: dict[ErrorKind, type[ClientError]] = {
+    ErrorKind.INVALID_ROW_KEY: InvalidArgumentError,
+    ErrorKind.INVALID_TABLE_NAME: InvalidArgumentError,
+    ErrorKind.INVALID_PARAMETER: InvalidArgumentError,
+    ErrorKind.INVALID_CONDITION: InvalidArgumentError,
+    ErrorKind.INVALID_CONTEXT: InvalidArgumentError,
+    ErrorKind.INVALID_RECEIPT: InvalidArgumentError,
+    ErrorKind.VALUE_TOO_LARGE: InvalidArgumentError,
+    ErrorKind.UNSUPPORTED_SETTING: InvalidArgumentError,
+    ErrorKind.TOO_MANY_ASKED: RefusedError,
+    ErrorKind.READ_ONLY_NAMESPACE: RefusedError,
+    ErrorKind.ROW_TOO_LARGE: RefusedError,
+    ErrorKind.UNKNOWN_NAMESPACE: NotFoundError,
+    ErrorKind.PRECONDITION_FAILED: ConditionFailedError,
+    ErrorKind.TOO_MANY_SIBLINGS: TooManySiblingsError,
+    ErrorKind.CONTEXT_REQUIRED: ContextRequiredError,
+    ErrorKind.CONTEXT_AHEAD: ContextAheadError,
+    ErrorKind.CLOCK_OFF: ClockOffError,
+    ErrorKind.TOO_FEW_MEMBERS: TooFewMembersError,
+    ErrorKind.TOO_FEW_ANSWERS: TooFewAnswersError,
+    ErrorKind.TOO_FEW_COPIES: TooFewCopiesError,
+    ErrorKind.OVERLOADED: OverloadedError,
+    ErrorKind.STOPPING: UnavailableError,
+    ErrorKind.ROW_UNREADABLE: UnavailableError,
+    ErrorKind.STORAGE_STUCK: UnavailableError,
+    ErrorKind.STORAGE_FULL: ServerFailedError,
+    ErrorKind.STORAGE_FAILED: ServerFailedError,
+    ErrorKind.INTERNAL_ERROR: ServerFailedError,
 }
 
-_KINDS = {kind.type: kind for kind in Kind}
+_KINDS = {kind.type: kind for kind in ErrorKind}
 
 _NOTHING_STORED = frozenset(
     {
-        Kind.OVERLOADED,
-        Kind.STOPPING,
-        Kind.CLOCK_OFF,
-        Kind.CONTEXT_AHEAD,
-        Kind.TOO_FEW_MEMBERS,
-        Kind.ROW_UNREADABLE,
+        ErrorKind.OVERLOADED,
+        ErrorKind.STOPPING,
+        ErrorKind.CLOCK_OFF,
+        ErrorKind.CONTEXT_AHEAD,
+        ErrorKind.TOO_FEW_MEMBERS,
+        ErrorKind.ROW_UNREADABLE,
     }
 )
 
@@ -189,7 +189,7 @@ def error_of(status: int, problem: dict[str, Any]) -> ClientError:
             return ServerFailedError(message, problem)
 
 
-def _error_of_kind(kind: Kind, message: str, problem: dict[str, Any]) -> ClientError:
+def _error_of_kind(kind: ErrorKind, message: str, problem: dict[str, Any]) -> ClientError:
     error = _OF_KIND[kind](message, problem)
     if isinstance(error, TooFewCopiesError):
         error.may_stand = True

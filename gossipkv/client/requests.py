@@ -60,7 +60,7 @@ _MAY_STAND = "the request may have been carried out"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     method: str
     path: str
     query: Mapping[str, str] | None = None
@@ -72,7 +72,7 @@ class Request:
     """Whether "there is no such row" is a valid answer."""
     wait_s: float = 0.0
     """How long the server itself may wait before it answers."""
-    check: Callable[[Answer], None] | None = None
+    check: Callable[[HttpAnswer], None] | None = None
     """Called with the answer; raises UnavailableError if it is incomplete."""
 
     @property
@@ -81,7 +81,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -122,7 +122,7 @@ class Requests:
     async def close(self) -> None:
         await self._session.close()
 
-    async def answer(self, request: Request, *, preferred: str | None = None) -> Answer:
+    async def answer(self, request: HttpRequest, *, preferred: str | None = None) -> HttpAnswer:
         """The answer of the first server that gives one, with a status below 400. Raises ClientError."""
         limit_s = None if self._deadline_s is None else self._deadline_s + request.wait_s
         under_way: list[Endpoint] = []
@@ -134,7 +134,7 @@ class Requests:
             consequence = f"; {_MAY_STAND}" if may_stand else ""
             raise DeadlineError(f"no answer within {limit_s} s{consequence}", may_stand=may_stand) from None
 
-    async def _persist(self, request: Request, preferred: str | None, under_way: list[Endpoint]) -> Answer:
+    async def _persist(self, request: HttpRequest, preferred: str | None, under_way: list[Endpoint]) -> HttpAnswer:
         failures: list[UnavailableError] = []
         for number in range(self._passes):
             if number:
@@ -159,12 +159,12 @@ class Requests:
                 break
         raise joined(failures)
 
-    async def _attempt(self, endpoint: Endpoint, request: Request) -> Answer:
+    async def _attempt(self, endpoint: Endpoint, request: HttpRequest) -> HttpAnswer:
         """Raises ClientError; UnavailableError where another server may be asked."""
         try:
             async with self._sent(endpoint, request, self._timeout_s + request.wait_s) as response:
                 body = await response.read()
-                answer = Answer(response.status, response.headers, body, endpoint.url)
+                answer = HttpAnswer(response.status, response.headers, body, endpoint.url)
         except NEVER_SENT as error:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
         except _LOST as error:
@@ -181,7 +181,7 @@ class Requests:
         self.endpoints.succeeded(endpoint)
         return answer
 
-    def _refusal(self, endpoint: Endpoint, request: Request, answer: Answer) -> Exception:
+    def _refusal(self, endpoint: Endpoint, request: HttpRequest, answer: HttpAnswer) -> Exception:
         error = error_of(answer.status, _problem(answer.body))
         if not isinstance(error, UnavailableError) or error.may_stand:
             if answer.status != 500:
@@ -202,7 +202,7 @@ class Requests:
 
     @asynccontextmanager
     async def _sent(
-        self, endpoint: Endpoint, request: Request, silence_s: float
+        self, endpoint: Endpoint, request: HttpRequest, silence_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one attempt. Raises RefusedError if the server's URL is invalid."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
@@ -216,13 +216,13 @@ class Requests:
 
     @asynccontextmanager
     async def stream(
-        self, endpoint: Endpoint, request: Request, silence_s: float
+        self, endpoint: Endpoint, request: HttpRequest, silence_s: float
     ) -> AsyncIterator[AsyncGenerator[bytes]]:
         """The lines of one server's answer as they arrive. Raises ClientError, also if the answer breaks off."""
         try:
             async with self._sent(endpoint, request, silence_s) as response:
                 if response.status >= 300:
-                    answer = Answer(response.status, response.headers, await response.read(), endpoint.url)
+                    answer = HttpAnswer(response.status, response.headers, await response.read(), endpoint.url)
                     _refuse_redirect(answer)
                     raise self._refusal(endpoint, request, answer)
                 self.endpoints.succeeded(endpoint)
@@ -232,13 +232,13 @@ class Requests:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
 
     async def json(self, path: str, query: Mapping[str, str] | None = None, *, wait_s: float = 0.0) -> dict[str, Any]:
-        answer = await self.answer(Request("GET", path, query, {"Accept": "application/json"}, wait_s=wait_s))
+        answer = await self.answer(HttpRequest("GET", path, query, {"Accept": "application/json"}, wait_s=wait_s))
         return json_of(answer)
 
     async def is_ready(self, url: str) -> bool:
         """Send a request to one server. Raises UnavailableError if it does not answer."""
         try:
-            async with self._sent(Endpoint(url), Request("GET", "/readyz"), self._timeout_s) as response:
+            async with self._sent(Endpoint(url), HttpRequest("GET", "/readyz"), self._timeout_s) as response:
                 return response.status == 200
         except _LOST as error:
             raise UnavailableError(f"{url}: {reason(error)}") from error
@@ -256,7 +256,7 @@ def joined(failures: Sequence[UnavailableError]) -> UnavailableError:
     return type(telling)(message, telling.problem, retry_after_s=telling.retry_after_s)
 
 
-def json_of(answer: Answer) -> dict[str, Any]:
+def json_of(answer: HttpAnswer) -> dict[str, Any]:
     """Raises RefusedError."""
     try:
         content = json.loads(answer.body)
@@ -302,7 +302,7 @@ def _refuse_long_line(size_bytes: int, server: str) -> None:
         raise RefusedError(f"{server} does not answer like gossipkv: a line of more than {LINE_BYTES_MAX} bytes")
 
 
-def _refuse_redirect(answer: Answer) -> None:
+def _refuse_redirect(answer: HttpAnswer) -> None:
     """Refuse redirects. Status 300 is not one: it is the answer for a row with siblings."""
     if 300 < answer.status < 400:
         target = answer.headers.get("Location", "no address")
@@ -312,7 +312,7 @@ def _refuse_redirect(answer: Answer) -> None:
         )
 
 
-def _is_absence(answer: Answer) -> bool:
+def _is_absence(answer: HttpAnswer) -> bool:
     """Whether the answer is the store's, not that of a proxy which does not know the path."""
     return answer.status == 404 and type_of(_problem(answer.body)) == "row-not-found"
 

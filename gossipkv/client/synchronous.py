@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
-from gossipkv.client.batch import BatchOutcome, Operation
+from gossipkv.client.batch import BatchOperation, BatchOutcome
 from gossipkv.client.bounds import Bounds
 from gossipkv.client.client import Client
 from gossipkv.client.endpoints import Choice
@@ -24,7 +24,7 @@ from gossipkv.client.write import DeleteOptions, PutOptions
 from gossipkv.rows.durations import Duration
 from gossipkv.rows.row import Row, Written
 
-Result = TypeVar("Result")
+ResultT = TypeVar("ResultT")
 Item = TypeVar("Item")
 Got = TypeVar("Got", covariant=True)
 Ask = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -74,7 +74,7 @@ class SyncClient:
         self._thread.join()
         self._loop.close()
 
-    def _ask(self, call: Coroutine[Any, Any, Result]) -> Result:
+    def _ask(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Run a coroutine on the loop and return its result. An interrupted wait, as by Ctrl-C, cancels the call."""
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
@@ -141,7 +141,7 @@ class SyncTable:
 
     def batch(
         self,
-        operations: Iterable[Operation],
+        operations: Iterable[BatchOperation],
         *,
         w: int | None = None,
         write_wait: Duration | None = None,

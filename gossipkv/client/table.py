@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 from gossipkv.client.arguments import checked, copies_text, settings_given
-from gossipkv.client.batch import Batches, BatchOutcome, Operation
+from gossipkv.client.batch import Batches, BatchOperation, BatchOutcome
 from gossipkv.client.bounds import Bounds, listed
 from gossipkv.client.errors import (
     NotFoundError,
     RefusedError,
 )
 from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
-from gossipkv.client.requests import Answer, Request, Requests, json_of
+from gossipkv.client.requests import HttpAnswer, HttpRequest, Requests, json_of
 from gossipkv.client.resolve import Resolve, resolved
 from gossipkv.client.row import row_from_json, siblings_from_json
-from gossipkv.client.update import ATTEMPTS_MAX, Found, Updater, updated
+from gossipkv.client.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
 from gossipkv.client.watch import Watch
 from gossipkv.client.write import DeleteOptions, PutOptions, write_request
 from gossipkv.rows import arguments, names
@@ -87,11 +87,11 @@ class Table:
         unless the table keeps siblings."""
         server: str | None = None
 
-        async def read() -> Found:
+        async def read() -> CurrentRow:
             nonlocal server
             found = await self._read(key, preferred=server)
             server = found.server
-            return Found(self._resolved(found.row), found.context)
+            return CurrentRow(self._resolved(found.row), found.context)
 
         def write(value: bytes | None, options: PutOptions) -> Awaitable[Written]:
             return self._write(key, value, options, preferred=server)
@@ -100,7 +100,7 @@ class Table:
 
     async def _read(self, key: str, r: int | None = None, *, preferred: str | None = None) -> _Read:
         query = None if r is None else {"r": copies_text("r", r)}
-        request = Request("GET", self._row_path(key), query, may_be_absent=True)
+        request = HttpRequest("GET", self._row_path(key), query, may_be_absent=True)
         answer = await self._requests.answer(request, preferred=preferred)
         row = None if answer.status == 404 else _row_in(key, answer)
         return _Read(row, answer.headers.get(CONTEXT), answer.server)
@@ -137,7 +137,9 @@ class Table:
         left, server = limit, None
         while True:
             query["limit"] = str(page_rows if left is None else min(left, page_rows))
-            answer = await self._requests.answer(Request("GET", f"{self._path}/rows", query, _JSON), preferred=server)
+            answer = await self._requests.answer(
+                HttpRequest("GET", f"{self._path}/rows", query, _JSON), preferred=server
+            )
             server, page = answer.server, json_of(answer)
             rows = [row_from_json(item) for item in page["items"]]
             yield rows
@@ -148,7 +150,7 @@ class Table:
 
     def batch(
         self,
-        operations: Iterable[Operation] | AsyncIterable[Operation],
+        operations: Iterable[BatchOperation] | AsyncIterable[BatchOperation],
         *,
         w: int | None = None,
         write_wait: Duration | None = None,
@@ -203,11 +205,11 @@ class Table:
         reads."""
         body = json.dumps(settings_given(conflicts, w, r)).encode()
         # Setting the same settings twice does no harm.
-        await self._requests.answer(Request("PUT", self._path, data=body))
+        await self._requests.answer(HttpRequest("PUT", self._path, data=body))
 
     async def drop(self) -> None:
         """Delete its settings and rows; rows put in the meantime may stay."""
-        await self._requests.answer(Request("DELETE", self._path))
+        await self._requests.answer(HttpRequest("DELETE", self._path))
 
 
 def _listing_query(limit: int | None, bounds: Bounds) -> tuple[int, dict[str, str]]:
@@ -220,7 +222,7 @@ def _listing_query(limit: int | None, bounds: Bounds) -> tuple[int, dict[str, st
     return wanted.page_rows, query
 
 
-def _row_in(key: str, answer: Answer) -> Row:
+def _row_in(key: str, answer: HttpAnswer) -> Row:
     """The row in the answer to a GET: its value, or all values (300)."""
     etag, context = etag_of(answer.headers), answer.headers.get(CONTEXT)
     if answer.status != _SEVERAL:

@@ -20,7 +20,7 @@ ATTEMPTS_MAX = 10
 _ATTEMPTS_MAX_MAX = 1_000_000
 
 
-class Found(NamedTuple):
+class CurrentRow(NamedTuple):
     """A read, with its siblings resolved."""
 
     row: Row | None
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 
 async def updated(
-    read: Callable[[], Awaitable[Found]],
+    read: Callable[[], Awaitable[CurrentRow]],
     write: Callable[[bytes | None, PutOptions], Awaitable[Written]],
     change: Updater,
     *,

@@ -22,7 +22,7 @@ from gossipkv.client.endpoints import Endpoint
 from gossipkv.client.errors import RefusedError, UnavailableError
 from gossipkv.client.events import Event, EventParser
 from gossipkv.client.path import table_path
-from gossipkv.client.requests import Request, Requests, joined
+from gossipkv.client.requests import HttpRequest, Requests, joined
 from gossipkv.client.row import row_from_json
 from gossipkv.rows import arguments, names
 
@@ -142,7 +142,7 @@ class Watch:
         headers = {"Accept": "text/event-stream"}
         if self.event_id is not None:
             headers["Last-Event-ID"] = self.event_id if len(self.event_id) <= _EVENT_ID_LENGTH_MAX else _ANEW
-        request = Request("GET", self._path, self._query, headers)
+        request = HttpRequest("GET", self._path, self._query, headers)
         parser = EventParser()
         async with self._requests.stream(endpoint, request, self._silence_s) as lines:
             self.server = endpoint.url

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from gossipkv.client.arguments import check_known, checked, copies_text, life_text, wait_seconds, wait_text
 from gossipkv.client.path import CONTEXT
-from gossipkv.client.requests import Request
+from gossipkv.client.requests import HttpRequest
 from gossipkv.rows import arguments, conditions
 from gossipkv.rows.durations import Duration
 from gossipkv.rows.values import value_bytes
@@ -36,7 +36,7 @@ PUT_OPTIONS = frozenset(PutOptions.__annotations__)
 DELETE_OPTIONS = frozenset(DeleteOptions.__annotations__)
 
 
-def write_request(path: str, value: bytes | None, options: PutOptions) -> Request:
+def write_request(path: str, value: bytes | None, options: PutOptions) -> HttpRequest:
     """A put; a delete if there is no value. Raises InvalidArgumentError, and TypeError for an unknown option."""
     if value is None:
         check_known("delete", options, DELETE_OPTIONS)
@@ -55,7 +55,7 @@ def write_request(path: str, value: bytes | None, options: PutOptions) -> Reques
     if (ttl := options.get("ttl")) is not None:
         query["ttl"] = life_text("ttl", ttl)
     method = "DELETE" if value is None else "PUT"
-    return Request(
+    return HttpRequest(
         method,
         path,
         query,

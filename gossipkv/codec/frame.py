@@ -9,7 +9,7 @@ import msgpack
 
 from gossipkv.codec.items import Items
 from gossipkv.codec.limits import MALFORMED, PROTOCOL, PROTOCOL_VERSION, TOO_LARGE, DecodeError, Limits
-from gossipkv.codec.reader import ID, LEAF, RUN, Reader
+from gossipkv.codec.reader import ID, LEAF, RUN, FrameReader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_large, write_rows
 from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.collected import Collected, Proofs
@@ -50,13 +50,13 @@ from gossipkv.core.protocol.rumours import STATUSES, Rumour
 _ENDPOINT_LENGTH_MAX = 63
 """The number of characters that always fit into a text."""
 
-Written = list[Any]
+EncodedFields = list[Any]
 
 
 def encode(envelope: Envelope) -> bytes:
     """Return the frame of an envelope. Nothing is checked here: the envelope must satisfy the invariants of its
     types."""
-    items: Written = [
+    items: EncodedFields = [
         envelope.cluster,
         envelope.member,
         envelope.replica,
@@ -92,7 +92,7 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
         raise DecodeError(MALFORMED, "an empty frame")
     if frame[0] != PROTOCOL_VERSION:
         raise DecodeError(PROTOCOL, f"protocol {frame[0]}, not {PROTOCOL_VERSION}")
-    reader = Reader(Items(frame, limits), limits, rows_max=len(frame) // ROW_BYTES_MIN)
+    reader = FrameReader(Items(frame, limits), limits, rows_max=len(frame) // ROW_BYTES_MIN)
     envelope = Envelope(
         cluster=reader.text(),
         member=reader.text(),
@@ -112,14 +112,14 @@ def decode(frame: bytes, limits: Limits) -> Envelope:
     return envelope
 
 
-def _room(reader: Reader) -> Room:
+def _room(reader: FrameReader) -> Room:
     level = reader.count()
     if level > Room.NONE:
         raise DecodeError(MALFORMED, f"no level of room has the number {level}")
     return Room(level)
 
 
-def _message(reader: Reader) -> Message:
+def _message(reader: FrameReader) -> Message:
     tag = reader.integer()
     layout = _LAYOUT_OF_TAG.get(tag)
     if layout is None:
@@ -146,8 +146,8 @@ def _is_consistent(message: Message) -> bool:
 class _Kind(NamedTuple):
     """The functions that write and read a field."""
 
-    write: Callable[[Written, Any], None]
-    read: Callable[[Reader], Any]
+    write: Callable[[EncodedFields, Any], None]
+    read: Callable[[FrameReader], Any]
 
 
 class _Layout(NamedTuple):
@@ -160,31 +160,31 @@ class _Layout(NamedTuple):
     """The fields, in the order in which they follow the tag."""
 
 
-def _write_position(items: Written, position: Position | None) -> None:
+def _write_position(items: EncodedFields, position: Position | None) -> None:
     items += position or (None,)
 
 
-def _write_addresses(items: Written, addresses: tuple[bytes, ...]) -> None:
+def _write_addresses(items: EncodedFields, addresses: tuple[bytes, ...]) -> None:
     items += (len(addresses), *addresses)
 
 
-def _write_entries(items: Written, entries: tuple[LeafEntry, ...]) -> None:
+def _write_entries(items: EncodedFields, entries: tuple[LeafEntry, ...]) -> None:
     items.append(len(entries))
     for address, versions in entries:
         items += (address, packed(TRIPLE, [(*dot, term) for dot, term in versions]))
 
 
-def _write_rumours(items: Written, rumours: tuple[Rumour, ...]) -> None:
+def _write_rumours(items: EncodedFields, rumours: tuple[Rumour, ...]) -> None:
     items.append(len(rumours))
     for member, status, life, accuser in rumours:
         items += (member, STATUSES.index(status), *life, accuser or None)
 
 
-def _write_context(items: Written, context: Context) -> None:
+def _write_context(items: EncodedFields, context: Context) -> None:
     items += (context.base if isinstance(context, Abridged) else 0, packed(PAIR, context.items()))
 
 
-def _write_proofs(items: Written, proofs: Proofs) -> None:
+def _write_proofs(items: EncodedFields, proofs: Proofs) -> None:
     items.append(len(proofs))
     for marks, listed, known in proofs:
         _write_context(items, marks)
@@ -192,16 +192,16 @@ def _write_proofs(items: Written, proofs: Proofs) -> None:
         _write_replicas(items, known)
 
 
-def _write_replicas(items: Written, replicas: frozenset[ReplicaId]) -> None:
+def _write_replicas(items: EncodedFields, replicas: frozenset[ReplicaId]) -> None:
     base, runs = (replicas.base, replicas.runs) if isinstance(replicas, AbridgedIds) else (0, ())
     items += (base, b"".join(map(RUN.pack, runs)), _ids(sorted(replicas)))
 
 
-def _write_lineage(items: Written, lineage: tuple[ReplicaId, ...]) -> None:
+def _write_lineage(items: EncodedFields, lineage: tuple[ReplicaId, ...]) -> None:
     items.append(_ids(lineage))
 
 
-def _write_collected(items: Written, collected: Collected) -> None:
+def _write_collected(items: EncodedFields, collected: Collected) -> None:
     _write_proofs(items, collected.proofs)
     items.append(collected.timestamp)
     _write_lineage(items, collected.lineage)
@@ -211,41 +211,41 @@ def _ids(replicas: Iterable[ReplicaId]) -> bytes:
     return b"".join(map(ID.pack, replicas))
 
 
-def _write_lacking(items: Written, rows: tuple[LackedRow, ...]) -> None:
+def _write_lacking(items: EncodedFields, rows: tuple[LackedRow, ...]) -> None:
     items.append(len(rows))
     for address, through in rows:
         items += (address, packed(PAIR, through.items()))
 
 
-_SHARD = _Kind(list.append, Reader.shard)
-_HASH = _Kind(list.append, Reader.integer)
-_COUNT = _Kind(list.append, Reader.count)
-_BOOLEAN = _Kind(list.append, Reader.boolean)
-_START = _Kind(list.append, Reader.start)
-_CONTEXT = _Kind(_write_context, Reader.context)
+_SHARD = _Kind(list.append, FrameReader.shard)
+_HASH = _Kind(list.append, FrameReader.integer)
+_COUNT = _Kind(list.append, FrameReader.count)
+_BOOLEAN = _Kind(list.append, FrameReader.boolean)
+_START = _Kind(list.append, FrameReader.start)
+_CONTEXT = _Kind(_write_context, FrameReader.context)
 _RANGES = _Kind(
     lambda items, ranges: items.append(packed(TRIPLE, [(origin, *ranges[origin]) for origin in ranges])),
-    Reader.ranges,
+    FrameReader.ranges,
 )
-_CURSOR = _Kind(lambda items, cursor: items.append(cursor and PAIR.pack(*cursor)), Reader.cursor)
-_POSITION = _Kind(_write_position, Reader.position)
-_SUMS = _Kind(lambda items, sums: items.append(packed(PAIR, sums)), Reader.sums)
-_NODES = _Kind(lambda items, nodes: items.append(bytes(nodes)), Reader.nodes)
-_LEAVES = _Kind(lambda items, leaves: items.append(b"".join(map(LEAF.pack, leaves))), Reader.leaves)
-_ADDRESSES = _Kind(_write_addresses, Reader.addresses)
-_ENTRIES = _Kind(_write_entries, Reader.entries)
-_ROWS = _Kind(write_rows, Reader.rows)
-_LARGE = _Kind(write_large, Reader.large)
-_DOT = _Kind(lambda items, dot: items.append(PAIR.pack(*dot)), Reader.dot)
-_ADDRESS = _Kind(list.append, Reader.address)
-_DATA = _Kind(list.append, Reader.data)
-_NAME = _Kind(list.append, Reader.text)
-_RUMOURS = _Kind(_write_rumours, Reader.rumours)
-_PROOFS = _Kind(_write_proofs, Reader.proofs)
-_LINEAGE = _Kind(_write_lineage, Reader.lineage)
-_COLLECTED = _Kind(_write_collected, Reader.collected)
+_CURSOR = _Kind(lambda items, cursor: items.append(cursor and PAIR.pack(*cursor)), FrameReader.cursor)
+_POSITION = _Kind(_write_position, FrameReader.position)
+_SUMS = _Kind(lambda items, sums: items.append(packed(PAIR, sums)), FrameReader.sums)
+_NODES = _Kind(lambda items, nodes: items.append(bytes(nodes)), FrameReader.nodes)
+_LEAVES = _Kind(lambda items, leaves: items.append(b"".join(map(LEAF.pack, leaves))), FrameReader.leaves)
+_ADDRESSES = _Kind(_write_addresses, FrameReader.addresses)
+_ENTRIES = _Kind(_write_entries, FrameReader.entries)
+_ROWS = _Kind(write_rows, FrameReader.rows)
+_LARGE = _Kind(write_large, FrameReader.large)
+_DOT = _Kind(lambda items, dot: items.append(PAIR.pack(*dot)), FrameReader.dot)
+_ADDRESS = _Kind(list.append, FrameReader.address)
+_DATA = _Kind(list.append, FrameReader.data)
+_NAME = _Kind(list.append, FrameReader.text)
+_RUMOURS = _Kind(_write_rumours, FrameReader.rumours)
+_PROOFS = _Kind(_write_proofs, FrameReader.proofs)
+_LINEAGE = _Kind(_write_lineage, FrameReader.lineage)
+_COLLECTED = _Kind(_write_collected, FrameReader.collected)
 
-_LACKING = _Kind(_write_lacking, Reader.lacking)
+_LACKING = _Kind(_write_lacking, FrameReader.lacking)
 
 _DIGEST = {
     "shard": _SHARD,

@@ -46,7 +46,7 @@ _INTEGER_64_MAX = 2**64 - 1
 _COUNT_MAX = 2**63 - 1
 
 
-class Reader:
+class FrameReader:
     """The reader of a frame's fields, one after the other. Each method raises DecodeError."""
 
     __slots__ = ("_items", "_limits", "_rows_max", "item", "refused")

@@ -15,7 +15,7 @@ from typing import Any
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
 from gossipkv.core.model.address import is_address
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import LargeRow, Outline, RefusedRow, RowCopy
 
 UNDECODABLE = "undecodable"
@@ -71,10 +71,10 @@ def _row_copy(row: list[Any], limits: Limits) -> RowCopy:
     address, context = _address_and_context(row)
     if len(row) == _ITEMS_OF_ONE_VERSION:
         # Nearly every row has one version. This saves a third of a microsecond over the loop.
-        return RowCopy(address, Row((_version(row, 2, context, limits),), context))
+        return RowCopy(address, StoredRow((_version(row, 2, context, limits),), context))
     versions = tuple([_version(row, place, context, limits) for place in range(2, len(row), VERSION_ITEMS)])
     _check_order(versions)
-    return RowCopy(address, Row(versions, context))
+    return RowCopy(address, StoredRow(versions, context))
 
 
 def _address_and_context(row: list[Any]) -> tuple[bytes, Context]:

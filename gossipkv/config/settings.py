@@ -661,7 +661,7 @@ def to_toml(values: Mapping[str, Value]) -> str:
 
 _MARKDOWN_HEAD = """# Settings
 
-<!-- Written by `gossipkv settings --markdown`, from gossipkv/settings.py; a test holds the two in step. -->
+<!-- Written by `gossipkv settings --markdown`, from gossipkv/config/settings.py; a test holds the two in step. -->
 
 A value comes from the first source that has one: flag of `gossipkv serve`, environment, file, default. The file is
 TOML, with the names of the first column as keys. `--config FILE` or `GOSSIPKV_CONFIG` names it. `gossipkv settings`

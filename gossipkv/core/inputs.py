@@ -135,7 +135,7 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class FollowChanges:
     """Start or stop reporting changes in the effects."""
 
     is_watched: bool
@@ -160,7 +160,7 @@ Input = (
     | Wake
     | Leave
     | Forget
-    | Watch
+    | FollowChanges
     | Inspect
 )
 Answer = list[Result] | Envelope | ReplicaStatus | Coverage | Reach | Forgotten | None
@@ -186,7 +186,7 @@ def admit(happened: Input, value_bytes_max: int) -> None:
         case Forget(member=member, is_forced=is_forced):
             admit_member(member)
             admit_flag("force", is_forced)
-        case Watch(is_watched=is_watched):
+        case FollowChanges(is_watched=is_watched):
             admit_flag("is_watched", is_watched)
 
 
@@ -227,7 +227,7 @@ def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: in
         case Forget(member=member, is_forced=is_forced):
             replica.check_clock()
             return replica.forget(transaction, member, now_ms, is_forced=is_forced)
-        case Watch(is_watched=is_watched):
+        case FollowChanges(is_watched=is_watched):
             replica.watch(is_watched=is_watched)
         case Inspect():
             return replica.status(now_ms)

@@ -17,7 +17,7 @@ from gossipkv.core.effects import Arrival, Effects, Send
 from gossipkv.core.membership.clocks import Clocks, ClockStatus
 from gossipkv.core.membership.exchanges import Exchanges
 from gossipkv.core.membership.membership import AHEAD, ENDPOINT, TOO_MANY
-from gossipkv.core.membership.namesakes import Namesakes, Process, Sighting
+from gossipkv.core.membership.namesakes import Namesakes, ProcessIdentity, Sighting
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.membership.probing import Probing
 from gossipkv.core.membership.solitude import Solitude
@@ -29,7 +29,7 @@ from gossipkv.core.model.endpoint import ENDPOINT_REFUSED, is_endpoint
 from gossipkv.core.model.member import GOSSIP, INCARNATION_AHEAD, INCARNATION_END, MemberRecord, checked
 from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice, Tally
 from gossipkv.core.model.write import Declined, Operation, Result
 from gossipkv.core.options import ReplicaOptions
@@ -51,7 +51,7 @@ from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import Identity, Reader, StorageError, Transaction
 from gossipkv.core.store.store import Store
 from gossipkv.core.sync.gossip import Gossip
-from gossipkv.core.sync.refusals import Refusals
+from gossipkv.core.sync.refusals import RowRefusals
 from gossipkv.core.upkeep.adoption import Adopter
 from gossipkv.core.upkeep.collection import Collector
 from gossipkv.core.upkeep.expiry import Expirer
@@ -59,7 +59,7 @@ from gossipkv.core.upkeep.restamping import Asking, Restamper
 from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.core.waits.answers import Coverage, Reach, Receipt, Resolved
 from gossipkv.core.waits.deadline import earliest, set_back
-from gossipkv.core.waits.quorum import Direct, Quorum, Reading
+from gossipkv.core.waits.quorum import Direct, DirectExchanges, Reading
 from gossipkv.core.waits.receipts import Receipts, Waiting
 
 TURN_INTERVALS = 10
@@ -108,7 +108,7 @@ class Replica:
         self._has_left = False
         self._must_refute = False
         self._has_announced = False
-        self._read_of_twin: Process | None = None
+        self._read_of_twin: ProcessIdentity | None = None
         """Another process with this one's replica id has written its record over this one's."""
         self._store = Store(
             identity.replica,
@@ -137,7 +137,9 @@ class Replica:
             self._namesakes.run_as,
         )
         may_hand_over = self._gossip.progress.may_hand_over
-        self._quorum = Quorum(self._membership, self._exchanges, self._gossip, self.tally, options, may_hand_over)
+        self._quorum = DirectExchanges(
+            self._membership, self._exchanges, self._gossip, self.tally, options, may_hand_over
+        )
         self._outdone_ms: int | None = None
         """When the record of another process that runs under this name was first seen in place of this one's."""
         self._outdone_by = 0
@@ -165,7 +167,7 @@ class Replica:
             options,
             may_hand_over,
         )
-        self._refusals = Refusals(options, now_ms)
+        self._refusals = RowRefusals(options, now_ms)
         self._allowance = Allowance()
         self._shortage = Shortage(now_ms)
         self._promised: bool | None = None
@@ -652,7 +654,7 @@ class Replica:
             fields: dict[str, object] = {"peer": member, "reason": _WHY_REFUSED[reason], "remedy": _REFUSED_REMEDY}
             self._outbox.say(Notice("member_refused", fields, is_warning=True))
 
-    def _learn_member(self, address: bytes, row: Row, *, is_again: bool = False) -> None:
+    def _learn_member(self, address: bytes, row: StoredRow, *, is_again: bool = False) -> None:
         value = row.winner.value
         member = key_of(address).decode()
         if value is None:
@@ -779,8 +781,8 @@ class Replica:
 
     # Other processes under this member's name
 
-    def _process(self) -> Process:
-        return Process(
+    def _process(self) -> ProcessIdentity:
+        return ProcessIdentity(
             self._started, self._token, self.identity.replica, self.options.endpoints.get(GOSSIP, ""), self._born
         )
 
@@ -928,7 +930,7 @@ class Replica:
         return [arrival for arrival in arrivals if arrival.written_ms >= self._started_ms]
 
 
-def _record_in(row: Row | None) -> MemberRecord | None:
+def _record_in(row: StoredRow | None) -> MemberRecord | None:
     """What a row of `sys.members` says of its member; None where it says nothing that can be read."""
     if row is None or row.winner.value is None:
         return None
@@ -938,12 +940,12 @@ def _record_in(row: Row | None) -> MemberRecord | None:
         return None
 
 
-def _process_of(envelope: Envelope) -> Process:
-    return Process(envelope.started, envelope.token, envelope.replica, envelope.endpoint, envelope.born)
+def _process_of(envelope: Envelope) -> ProcessIdentity:
+    return ProcessIdentity(envelope.started, envelope.token, envelope.replica, envelope.endpoint, envelope.born)
 
 
-def _process_in(record: MemberRecord) -> Process:
-    return Process(record.started, record.token, record.replica, record.endpoints.get(GOSSIP, ""), record.born)
+def _process_in(record: MemberRecord) -> ProcessIdentity:
+    return ProcessIdentity(record.started, record.token, record.replica, record.endpoints.get(GOSSIP, ""), record.born)
 
 
 def _next_identity(stored: Identity | None, options: ReplicaOptions, rng: random.Random, now_ms: int) -> Identity:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from gossipkv.core.membership.clocks import ClockStatus
 from gossipkv.core.membership.membership import Membership
-from gossipkv.core.membership.namesakes import Process, Sighting
+from gossipkv.core.membership.namesakes import ProcessIdentity, Sighting
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import key_of, table_of
 from gossipkv.core.model.causality import Context, ReplicaId
@@ -38,11 +38,11 @@ class ShardStatus:
     """The age of these figures; None if there are none yet."""
 
 
-class Seen(NamedTuple):
+class TwinSighting(NamedTuple):
     """Two processes that run under one member's name."""
 
-    older: Process
-    younger: Process
+    older: ProcessIdentity
+    younger: ProcessIdentity
     are_twins: bool
     known_ms: int
     """The time for which it has been known."""
@@ -71,7 +71,7 @@ class MemberStatus:
     """The time for which it has had this status here."""
     is_unvouched: bool = False
     """Whether it is not dialled where its record says, because discovery has not found that host."""
-    sighting: Seen | None = None
+    sighting: TwinSighting | None = None
     """The two processes that run under its name; None if there is one."""
 
 
@@ -212,12 +212,12 @@ def describe(
     )
 
 
-def _seen(replica: Described, member: str, now_ms: int) -> Seen | None:
+def _seen(replica: Described, member: str, now_ms: int) -> TwinSighting | None:
     sighting = replica.sightings.get(member)
     if sighting is None:
         return None
     known_ms = max(0, now_ms - sighting.since_ms)
-    return Seen(sighting.older, sighting.younger, sighting.are_twins, known_ms, sighting.remedy(member))
+    return TwinSighting(sighting.older, sighting.younger, sighting.are_twins, known_ms, sighting.remedy(member))
 
 
 def _lacking(store: Store) -> Iterator[LackingRow]:

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gossipkv.client.survey import age_text
-from gossipkv.dev.supervisor import ENDED, READY, Sight
+from gossipkv.dev.supervisor import ENDED, READY, MemberSight
 from gossipkv.rows.escapes import escaped
 
-Show = Callable[[list[Sight]], None]
+Show = Callable[[list[MemberSight]], None]
 
 _COLOURS = {READY: "green", ENDED: "red"}
 
@@ -33,7 +33,7 @@ def lines(say: Callable[[str], None]) -> Show:
     states: dict[str, str] = {}
     has_converged = False
 
-    def show(sights: list[Sight]) -> None:
+    def show(sights: list[MemberSight]) -> None:
         nonlocal has_converged
         for sight in sights:
             line = _line(sight)
@@ -54,7 +54,7 @@ def ending(exit_code: int | None) -> str:
     return f"ended by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
 
 
-def _line(sight: Sight) -> str:
+def _line(sight: MemberSight) -> str:
     member = sight.member
     if sight.state == ENDED:
         return (
@@ -65,14 +65,14 @@ def _line(sight: Sight) -> str:
     return f"{member.name} {sight.state}, {who}, {member.url}"
 
 
-def _is_converged(sights: list[Sight]) -> bool:
+def _is_converged(sights: list[MemberSight]) -> bool:
     sums = {
         tuple((shard, held["fingerprint"]) for shard, held in sorted((sight.shards or {}).items())) for sight in sights
     }
     return len(sums) == 1 and all(sight.state == READY for sight in sights)
 
 
-def _rendered(sights: list[Sight]) -> Group:
+def _rendered(sights: list[MemberSight]) -> Group:
     table = Table("member", "http", "pid", "state", "rows", "behind", "fingerprint", "last sync", box=box.SIMPLE_HEAD)
     for sight in sights:
         state = Text(sight.state, style=_COLOURS.get(sight.state, "yellow"))
@@ -82,7 +82,7 @@ def _rendered(sights: list[Sight]) -> Group:
     return Group(table, *remarks)
 
 
-def _figures(sight: Sight) -> tuple[str, str, str | Text, str]:
+def _figures(sight: MemberSight) -> tuple[str, str, str | Text, str]:
     if sight.shards is None:
         return ("", "", "", "")
     user, system = sight.shards["usr"], sight.shards["sys"]

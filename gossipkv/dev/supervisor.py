@@ -32,7 +32,7 @@ ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class MemberSight:
     """The last known state of a member."""
 
     member: PlannedMember
@@ -53,7 +53,7 @@ class _Watched:
         self._client = client
         self._has_answered = False
 
-    async def look(self) -> Sight:
+    async def look(self) -> MemberSight:
         try:
             account = await own_account(self._client)
         except ClientError:
@@ -62,11 +62,11 @@ class _Watched:
         if account is not None and account["member"] == self.member.name:
             self._has_answered = True
             state = READY if account["ready"] else SYNCING
-            return Sight(self.member, pid, state, None, account["own"]["shards"])
+            return MemberSight(self.member, pid, state, None, account["own"]["shards"])
         if pid is None:
             self._has_answered = False
-            return Sight(self.member, None, ENDED, exit_code, None)
-        return Sight(self.member, pid, SILENT if self._has_answered else STARTING, None, None)
+            return MemberSight(self.member, None, ENDED, exit_code, None)
+        return MemberSight(self.member, pid, SILENT if self._has_answered else STARTING, None, None)
 
 
 class Supervisor:
@@ -77,7 +77,7 @@ class Supervisor:
         self,
         members: Sequence[PlannedMember],
         environment: Mapping[str, str],
-        show: Callable[[list[Sight]], None],
+        show: Callable[[list[MemberSight]], None],
         *,
         restarts: bool,
     ) -> None:

@@ -16,7 +16,7 @@ class DiscoveryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundMembers:
     """The state of other members, as far as a source knows it at one time."""
 
     endpoints: tuple[str, ...]
@@ -32,7 +32,7 @@ class Found:
 class Discovery(Protocol):
     """A source of members' endpoints."""
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundMembers:
         """Return what the source knows. The first call returns as soon as possible. Each later call first waits as its
         source requires, also after a failure. Raises DiscoveryError."""
         ...

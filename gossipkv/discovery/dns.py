@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.discovery.base import Discovery, DiscoveryError, FoundMembers
 from gossipkv.discovery.interval import Interval
 
 
@@ -17,10 +17,10 @@ class DnsDiscovery(Discovery):
         self._gossip_port = gossip_port
         self._interval = Interval(interval_seconds)
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundMembers:
         """Look the name up, after the interval except the first time. Raises DiscoveryError."""
         await self._interval.wait()
-        return Found(await self.look_up())
+        return FoundMembers(await self.look_up())
 
     async def look_up(self) -> tuple[str, ...]:
         """Look the name up without a pause, and return the gossip URLs. Raises DiscoveryError."""

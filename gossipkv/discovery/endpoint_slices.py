@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gossipkv.discovery.base import Found
+from gossipkv.discovery.base import FoundMembers
 
 GOSSIP_PORT_NAME = "gossip"
 
@@ -22,7 +22,7 @@ class SliceError(ValueError):
     """The error for an object that is not an EndpointSlice."""
 
 
-class Endpoint(NamedTuple):
+class SliceEndpoint(NamedTuple):
     """An address of a member. `member` and `zone` are None if the slice does not tell them."""
 
     url: str
@@ -37,7 +37,7 @@ class EndpointSlices:
         self._member = member
         self._gossip_port = gossip_port
         """The gossip port of slices that name none."""
-        self._slices: dict[str, tuple[Endpoint, ...]] = {}
+        self._slices: dict[str, tuple[SliceEndpoint, ...]] = {}
 
     def replace_all(self, items: list[Any]) -> None:
         """Replace all slices by a complete list. Raises SliceError; then nothing has changed."""
@@ -55,19 +55,19 @@ class EndpointSlices:
         name, _ = self._parsed(item)
         return self._slices.pop(name, None) is not None
 
-    def found(self) -> Found:
+    def found(self) -> FoundMembers:
         """Return what the slices show. The names of members are given only if the slices list all of them."""
         endpoints = [endpoint for slice_ in self._slices.values() for endpoint in slice_]
         names = {endpoint.member for endpoint in endpoints}
         zones = {endpoint.zone for endpoint in endpoints if endpoint.member == self._member and endpoint.zone}
         is_complete = None not in names and self._member in names
-        return Found(
+        return FoundMembers(
             endpoints=tuple(sorted({endpoint.url for endpoint in endpoints if endpoint.member != self._member})),
             members=frozenset(name for name in names if name is not None) if is_complete else None,
             zone=min(zones, default=None),
         )
 
-    def _parsed(self, item: Any) -> tuple[str, tuple[Endpoint, ...]]:
+    def _parsed(self, item: Any) -> tuple[str, tuple[SliceEndpoint, ...]]:
         try:
             name = item["metadata"]["name"]
             if not isinstance(name, str):
@@ -76,13 +76,13 @@ class EndpointSlices:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SliceError(f"not an EndpointSlice: {type(error).__name__}") from error
 
-    def _endpoints(self, item: dict[str, Any]) -> Iterator[Endpoint]:
+    def _endpoints(self, item: dict[str, Any]) -> Iterator[SliceEndpoint]:
         port = self._port(item.get("ports") or [])
         for endpoint in item.get("endpoints") or []:
             member, zone = _member_of(endpoint), endpoint.get("zone")
             for address in endpoint["addresses"] or []:
                 host = f"[{address}]" if ":" in address else address
-                yield Endpoint(f"http://{host}:{port}", member, None if zone is None else str(zone))
+                yield SliceEndpoint(f"http://{host}:{port}", member, None if zone is None else str(zone))
 
     def _port(self, ports: list[dict[str, Any]]) -> int:
         named = [port.get("port") for port in ports if port.get("name") == GOSSIP_PORT_NAME]

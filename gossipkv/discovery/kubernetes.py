@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from gossipkv.discovery.api_fault import ApiFaultError, ExpiredError, refusal
-from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.discovery.base import Discovery, DiscoveryError, FoundMembers
 from gossipkv.discovery.endpoint_slices import EndpointSlices, SliceError
 from gossipkv.discovery.watch_stream import BrokenWatchError, WatchStream
 
@@ -108,7 +108,7 @@ class KubernetesDiscovery(Discovery):
         self._complaint = ""
         """The reason why watches keep breaking off while lists succeed; empty if they do not."""
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundMembers:
         """Return the state after a change or a new list. After a failure, return the endpoints of the fallback or the
         last known ones immediately; the next call waits first."""
         while True:
@@ -280,14 +280,14 @@ class KubernetesDiscovery(Discovery):
             pause_seconds = min(doubled_seconds, self._pace.pause_seconds_max) * random.uniform(0.5, 1.0)
             self._pause_seconds = max(pause_seconds, at_least_seconds)
 
-    async def _second_best(self, failure: str) -> Found:
+    async def _second_best(self, failure: str) -> FoundMembers:
         endpoints = self._slices.found().endpoints
         if self._fallback is not None:
             try:
                 endpoints = await self._fallback() or endpoints
             except DiscoveryError as error:
                 failure = f"{failure}; and {error}"
-        return Found(endpoints, failure=failure)
+        return FoundMembers(endpoints, failure=failure)
 
 
 def _opened(connect: Callable[[], ApiClient]) -> DiscoveryV1Api:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipkv.discovery.base import Discovery, Found
+from gossipkv.discovery.base import Discovery, FoundMembers
 from gossipkv.discovery.interval import Interval
 
 
@@ -15,7 +15,7 @@ class StaticDiscovery(Discovery):
         self._endpoints = tuple(endpoints)
         self._interval = Interval(interval_seconds)
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundMembers:
         """Return the list, after the interval except the first time."""
         await self._interval.wait()
-        return Found(self._endpoints)
+        return FoundMembers(self._endpoints)

@@ -22,7 +22,7 @@ from gossipkv.discovery.base import Discovery
 from gossipkv.intake.limits import PortLimits
 from gossipkv.member.feed import FeedOptions
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node, NodeOptions, wall_clock_ms
+from gossipkv.member.node import MemberNode, NodeOptions, wall_clock_ms
 from gossipkv.rows.invalid import InvalidInputError
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
@@ -45,7 +45,7 @@ def member_of(settings: Settings) -> str:
     return settings.member or socket.gethostname()
 
 
-def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> Node:
+def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discovery, metrics: Metrics) -> MemberNode:
     """Build a node and open its data; the node is not started. `endpoints` are its addresses for others, by protocol.
     Raises SettingsError, StorageError."""
     try:
@@ -112,7 +112,7 @@ def composed(settings: Settings, endpoints: Mapping[str, str], discovery: Discov
             settings.watch_buffers_bytes_max,
         ),
     )
-    return Node(options, storage, transport, discovery, metrics, node_options)
+    return MemberNode(options, storage, transport, discovery, metrics, node_options)
 
 
 def set_outdated_data_aside(settings: Settings, replica: ReplicaId, fence: Fence | None) -> None:

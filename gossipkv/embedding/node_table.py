@@ -19,17 +19,17 @@ from gossipkv.client.batch import BatchOutcome, Delete, Put, in_groups
 from gossipkv.client.bounds import Bounds, listed
 from gossipkv.client.errors import ClientError, error_of_request
 from gossipkv.client.resolve import Resolve, resolved
-from gossipkv.client.update import ATTEMPTS_MAX, Found, Updater, updated
+from gossipkv.client.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
 from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
 from gossipkv.core.model.address import USER, address_of, key_of
-from gossipkv.core.model.row import Row as StoredRow
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import Operation, Result
-from gossipkv.core.model.write import Written as Stored
+from gossipkv.core.model.write import StoredWrite as Stored
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.embedding.node_watch import NodeWatch
-from gossipkv.member.node import Node
-from gossipkv.member.waits import TooFewCopiesError
+from gossipkv.member.node import MemberNode
+from gossipkv.member.waits import CopiesMissingError
 from gossipkv.rows import arguments, conditions, context_token, names, tables
 from gossipkv.rows.copies import copies_of
 from gossipkv.rows.durations import Duration, life_ms_of, wait_ms_of
@@ -49,7 +49,7 @@ class NodeTable:
     keyword."""
 
     def __init__(
-        self, node: Node, name: str, resolve: Resolve | None, value_bytes_max: int, namespace: str = USER
+        self, node: MemberNode, name: str, resolve: Resolve | None, value_bytes_max: int, namespace: str = USER
     ) -> None:
         self._node = node
         self.name = checked(names.table_name, name)
@@ -100,9 +100,9 @@ class NodeTable:
         ConditionFailedError or ContextAheadError after `attempts_max` attempts."""
         address = self._address(key)
 
-        async def read() -> Found:
+        async def read() -> CurrentRow:
             found = self._found_here(address)
-            return Found(self._resolved(found.row), found.context)
+            return CurrentRow(self._resolved(found.row), found.context)
 
         def write(value: bytes | None, options: PutOptions) -> Awaitable[Written]:
             return self.put(key, value, **options) if value is not None else self._write(key, None, options)
@@ -112,15 +112,15 @@ class NodeTable:
     def _address(self, key: str) -> bytes:
         return address_of(self.name, checked(names.row_key, key))
 
-    def _found_here(self, address: bytes, merged: StoredRow | None = None) -> Found:
+    def _found_here(self, address: bytes, merged: StoredRow | None = None) -> CurrentRow:
         """The row as this member holds it, or as its copies at several members have been merged."""
         try:
             with self._node.view() as view:
                 stored = merged or readable_row(view, self.namespace, address)
                 if stored is None:
-                    return Found(None, None)
+                    return CurrentRow(None, None)
                 row = local_row(view, self.namespace, address, stored, self._node.now_ms())
-                return Found(row, context_token.text_of(address, stored) if row is None else row.context)
+                return CurrentRow(row, context_token.text_of(address, stored) if row is None else row.context)
         except Exception as error:
             raise error_of_request(_request_error(error)) from error
 
@@ -216,7 +216,7 @@ class NodeTable:
             return ()
         try:
             return await self._node.write(self.namespace, operations, copies, wait_seconds)
-        except TooFewCopiesError as error:
+        except CopiesMissingError as error:
             return [error if isinstance(result, Stored) else result for result in error.results]
         except Exception as error:
             return [_request_error(error)] * len(operations)

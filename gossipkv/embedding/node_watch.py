@@ -10,12 +10,11 @@ from gossipkv.client.arguments import checked
 from gossipkv.client.errors import error_of_request
 from gossipkv.client.watch import Change, Kind
 from gossipkv.core.model.address import address_of, key_of
-from gossipkv.core.watch.watching import Told
-from gossipkv.member.node import Node
+from gossipkv.core.watch.watching import WatchEvent
+from gossipkv.member.node import MemberNode
 from gossipkv.member.watches import Signal
 from gossipkv.rows import arguments, context_token, names
-from gossipkv.rows.errors import Kind as ErrorKind
-from gossipkv.rows.errors import RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
 from gossipkv.rows.refusals import request_error_of
 from gossipkv.rows.visibility import sight_of
@@ -30,7 +29,7 @@ class NodeWatch:
 
     def __init__(
         self,
-        node: Node,
+        node: MemberNode,
         namespace: str,
         table: str,
         *,
@@ -88,14 +87,14 @@ class NodeWatch:
                 async for items in batches:
                     for item in items:
                         self.event_id = item.event_id or self.event_id
-                        if isinstance(item, Told):
+                        if isinstance(item, WatchEvent):
                             yield self._change(item)
                         elif item.signal in _KINDS:
                             yield Change(_KINDS[item.signal], self.event_id)
                         elif item.signal is Signal.END:
                             raise RequestError(item.reason, kind=ErrorKind.STOPPING)
 
-    def _change(self, told: Told) -> Change:
+    def _change(self, told: WatchEvent) -> Change:
         """The change of a row, as a reader finds it now."""
         address, row = told.address, told.row
         sight = sight_of(self._node.view, self._namespace, address, row, self._node.now_ms())

@@ -14,28 +14,28 @@ from gossipkv.codec import DecodeError
 from gossipkv.codec.limits import PROTOCOL
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Failed, Input, Received
-from gossipkv.core.membership.clocks import ClockOffError
+from gossipkv.core.membership.clocks import OwnClockOffError
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.member.group_commit import Batch, StepFailedError
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 from gossipkv.rows.invalid import InvalidInputError
 
-Outcome = Answer | bytes | Exception
+InputOutcome = Answer | bytes | Exception
 """Envelopes leave encoded."""
 
 Decode = Callable[[bytes], Envelope]
 """Raises DecodeError."""
 Encode = Callable[[Envelope], bytes]
 
-REFUSALS = (RefusedEnvelopeError, InvalidInputError, ClockOffError)
+REFUSALS = (RefusedEnvelopeError, InvalidInputError, OwnClockOffError)
 """The outcomes of inputs that are not taken in."""
 
 
 class StoppedError(RequestError):
     """The error of a write at a node that is about to stop, or to start again without its data. Nothing was stored."""
 
-    kind = Kind.STOPPING
+    kind = ErrorKind.STOPPING
 
 
 class Waiter(Protocol):
@@ -81,7 +81,7 @@ class Decoded(NamedTuple):
     jobs: list[Job]
     inputs: list[Input]
     """One per job."""
-    refused: list[tuple[Job, Outcome]]
+    refused: list[tuple[Job, InputOutcome]]
     """The jobs whose frames cannot be decoded."""
 
 
@@ -89,7 +89,7 @@ class Decoded(NamedTuple):
 class Published:
     """A batch that is durable, or that has failed."""
 
-    outcomes: list[tuple[Job, Outcome]]
+    outcomes: list[tuple[Job, InputOutcome]]
     sends: list[EncodedSend]
     unsent: list[Failed]
     """Exchanges whose envelope could not be encoded."""
@@ -129,7 +129,7 @@ def _input_of(payload: Input | Frame, decode: Decode) -> Input | DecodeError:
 
 def published(jobs: Decoded, batch: Batch, encode: Encode, seconds: float = 0.0) -> Published:
     """Encode what leaves, once the batch is durable. Each outcome stays with its job."""
-    outcomes: list[tuple[Job, Outcome]] = [
+    outcomes: list[tuple[Job, InputOutcome]] = [
         (job, _encoded_answer(outcome, encode) if isinstance(outcome, Envelope) else _without_frames(outcome))
         for job, outcome in zip(jobs.jobs, batch.outcomes, strict=True)
     ]

@@ -20,16 +20,16 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.waits.answers import Resolved
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import EncodedSend, Frame, Job, Outcome, Published, StoppedError, Waiter
+from gossipkv.member.batches import EncodedSend, Frame, InputOutcome, Job, Published, StoppedError, Waiter
 from gossipkv.member.group_commit import StepFailedError
 from gossipkv.member.watches import Watches
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 
 
-class OverloadedError(RequestError):
+class InboxFullError(RequestError):
     """The error of a write for which the inbox has no room. Nothing was stored; try again shortly."""
 
-    kind = Kind.OVERLOADED
+    kind = ErrorKind.OVERLOADED
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Driver:
         # Values of other types do not count; the core refuses them.
         size_bytes = sum([len(operation.value) for operation in operations if type(operation.value) is bytes])
         if not self.inbox.admit(len(operations), size_bytes):
-            raise OverloadedError("too many writes wait for their commit")
+            raise InboxFullError("too many writes wait for their commit")
         self._hand_in(Job(Write(shard, tuple(operations), copies), waiter, len(operations), size_bytes))
 
     def ask(self, happened: Input, waiter: Waiter) -> None:
@@ -175,7 +175,7 @@ class Driver:
             self.exchanges[send.exchange] = send
         return sends
 
-    def conclude(self, job: Job, outcome: Outcome) -> bool:
+    def conclude(self, job: Job, outcome: InputOutcome) -> bool:
         """Pass an outcome to its waiter; returns whether there is one that waits."""
         self.inbox.give_back(job)
         waiter = job.waiter

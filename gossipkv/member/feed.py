@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from gossipkv.core.store.storage import View
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.core.watch.watching import BYTES_PER_PAGE, Told
+from gossipkv.core.watch.watching import BYTES_PER_PAGE, WatchEvent
 from gossipkv.intake.bound import Bound
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.watches import Reading, Watch, Watches, Word
+from gossipkv.member.watches import ControlEvent, OpenWatch, Watches, WatchReading
 
 _ROOM_POLL_SECONDS = 0.05
 
@@ -32,7 +32,7 @@ class FeedOptions:
     """Maximum size of the events buffered for all watchers."""
 
 
-class Watcher(Watch):
+class Watcher(OpenWatch):
     """One watch, from `Feed.watched`; `items` may be iterated once."""
 
     def __init__(self, feed: Feed, shard: str, prefix: bytes, position: WatchPosition | None) -> None:
@@ -43,12 +43,12 @@ class Watcher(Watch):
     def wake(self) -> None:
         self._woken.set()
 
-    def keep_text(self, told: Told, text: bytes) -> None:
+    def keep_text(self, told: WatchEvent, text: bytes) -> None:
         """Keep the formatted event for all watchers that are sent it."""
         told.text = text
         self._feed.watches.held.note_text(told)
 
-    async def may_format(self, told: Told, text_bytes_max: int) -> bool:
+    async def may_format(self, told: WatchEvent, text_bytes_max: int) -> bool:
         """Wait until there is room for the formatted event, which may be several times as large as its row. Returns
         False if there is none in time: the watch ends then."""
         held = self._feed.watches.held
@@ -63,13 +63,13 @@ class Watcher(Watch):
             waited_seconds += _ROOM_POLL_SECONDS
         return True
 
-    async def items(self) -> AsyncGenerator[list[Told | Word]]:
+    async def items(self) -> AsyncGenerator[list[WatchEvent | ControlEvent]]:
         """The events of the watch, in order. The last one says that the watch ends."""
         if self.position is not None:
             reason = await self._hindered(self.position)
             if reason:
                 self.begin_anew(reason)
-        reading: Reading | None = None
+        reading: WatchReading | None = None
         while self.last is None:
             if reading is not None and not reading.is_over:
                 items = await self._page(reading)
@@ -80,7 +80,7 @@ class Watcher(Watch):
                 await self._woken.wait()
                 continue
             else:
-                reading = Reading(self, self._feed.watches)
+                reading = WatchReading(self, self._feed.watches)
                 continue
             if not items:
                 continue
@@ -107,7 +107,7 @@ class Watcher(Watch):
             return "this member has not come to hold what the id names in time"
         return ""
 
-    async def _page(self, reading: Reading) -> list[Told | Word]:
+    async def _page(self, reading: WatchReading) -> list[WatchEvent | ControlEvent]:
         """The next page, once there is room for it. No page is read before the previous one has been taken."""
         held = self._feed.watches.held
         waited_seconds = 0.0

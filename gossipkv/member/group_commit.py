@@ -30,7 +30,7 @@ from gossipkv.core.inputs import (
     admit,
     step,
 )
-from gossipkv.core.membership.clocks import ClockOffError
+from gossipkv.core.membership.clocks import OwnClockOffError
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.room import CATCHING_UP, NO_ROOM, Allowance, Room, Usage, reserves_of, room_of
 from gossipkv.core.model.tally import Notice
@@ -72,7 +72,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedBatch:
     """A batch that has gone through the core but is not durable yet."""
 
     transaction: Transaction
@@ -257,7 +257,7 @@ class GroupCommit:
 
     # One transaction
 
-    def prepare(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool = True) -> Prepared:
+    def prepare(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool = True) -> PreparedBatch:
         """Do the part before the commit. Raises what a step raised, after returning to what is on disk. Without room,
         no rows of other members are taken in."""
         transaction = self._storage.begin()
@@ -275,9 +275,9 @@ class GroupCommit:
             transaction.abort()
             self._return_to_disk(inputs, Effects(), error, now_ms)
             raise
-        return Prepared(transaction, Batch(outcomes, effects), inputs, now_ms, transaction.revision())
+        return PreparedBatch(transaction, Batch(outcomes, effects), inputs, now_ms, transaction.revision())
 
-    def commit(self, prepared: Prepared) -> Batch:
+    def commit(self, prepared: PreparedBatch) -> Batch:
         """Make a prepared batch durable. Raises StorageError, after returning to what is on disk."""
         self._is_usage_current = False
         try:
@@ -291,7 +291,7 @@ class GroupCommit:
         self._durable = _snapshot_of(prepared.batch.effects)
         return prepared.batch
 
-    def _has_stored(self, committed: Prepared) -> bool:
+    def _has_stored(self, committed: PreparedBatch) -> bool:
         """Whether a transaction that has been committed has changed anything."""
         with self._storage.view() as view:
             return view.revision() >= committed.revision
@@ -306,7 +306,7 @@ class GroupCommit:
     def _outcome(self, transaction: Transaction, happened: Input, now_ms: int) -> Answer | Exception:
         try:
             answer = step(self.replica, transaction, happened, now_ms)
-        except (RefusedEnvelopeError, InvalidInputError, ClockOffError) as refused:
+        except (RefusedEnvelopeError, InvalidInputError, OwnClockOffError) as refused:
             # None of them has changed anything.
             return refused
         if answer == [_NO_ROOM]:

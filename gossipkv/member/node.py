@@ -19,10 +19,10 @@ from typing import Any, cast
 import structlog
 
 from gossipkv.codec import DecodeError, Limits, encode
-from gossipkv.core.inputs import Discovered, Forget, Inspect, Leave, Tick, Wake, Watch
+from gossipkv.core.inputs import Discovered, FollowChanges, Forget, Inspect, Leave, Tick, Wake
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.member import GOSSIP
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import CONTEXT_UNKNOWN, Declined, Operation, Result
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.status import ReplicaStatus
@@ -32,17 +32,17 @@ from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import Identity, Storage, StorageError, View
 from gossipkv.core.waits.answers import Coverage, Reach, Receipt
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.discovery.base import Discovery, DiscoveryError, FoundMembers
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import EncodedSend, Job, Outcome, Published, StoppedError, encoded
+from gossipkv.member.batches import EncodedSend, InputOutcome, Job, Published, StoppedError, encoded
 from gossipkv.member.descriptors import Descriptors
 from gossipkv.member.driver import Driver, Inbox
 from gossipkv.member.feed import Feed, FeedOptions, Watcher
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.storage_thread import Committer
-from gossipkv.member.waits import Consistency, TooFewAnswersError, TooManyAskedError
+from gossipkv.member.storage_thread import StorageThread
+from gossipkv.member.waits import AnswersMissingError, TooManyAskedError, Waits
 from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.transport.base import ExchangeError, RefusedError, Transport
+from gossipkv.transport.base import ExchangeError, ExchangeRefusedError, Transport
 
 RESTART_PAUSE_SECONDS = 1.0
 LEAVE_POLL_SECONDS = 0.02
@@ -89,7 +89,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Node:
+class MemberNode:
     """One member, from `start` to `stop`. Everything is called on one event loop."""
 
     def __init__(
@@ -153,7 +153,7 @@ class Node:
     async def start(self) -> None:
         """Open the replica, then answer and begin exchanges. Raises StorageError, OSError."""
         try:
-            self._committer, effects = Committer.open(
+            self._committer, effects = StorageThread.open(
                 self._storage, self._options, self._rng, Limits(), self._clock_ms, self._published, self._conclude
             )
         except BaseException:
@@ -161,7 +161,7 @@ class Node:
             raise
         assert effects.snapshot is not None, "a replica that has been opened has a snapshot"
         self._driver = Driver(effects.snapshot, self._committer.hand_in, self._inbox, self._feed.watches)
-        self._consistency = Consistency(self._driver, self._store, self.now_ms, self._metrics)
+        self._consistency = Waits(self._driver, self._store, self.now_ms, self._metrics)
         sends, unsent = encoded(effects.sends, encode)
         self._committer.start()
         try:
@@ -271,7 +271,7 @@ class Node:
         """Read the row at all members that are alive, which merges their copies into the one here."""
         answering = (await self._consistency.reach()).answering
         if answering > 1:
-            with suppress(TooFewAnswersError, TooManyAskedError):
+            with suppress(AnswersMissingError, TooManyAskedError):
                 await self._consistency.read(shard, address, answering, self._node_options.context_wait_seconds)
 
     def _write(
@@ -283,7 +283,7 @@ class Node:
         return self._consistency.write(shard, operations, copies, seconds)
 
     async def _store(self, shard: str, operations: Sequence[Operation], copies: int = 1) -> list[Result] | Reach:
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[InputOutcome] = asyncio.get_running_loop().create_future()
         self._driver.write(shard, operations, copies, waiter)
         outcome = await waiter
         if isinstance(outcome, Exception):
@@ -312,7 +312,7 @@ class Node:
         StepFailedError."""
         return await self._consistency.reach()
 
-    async def read(self, shard: str, address: bytes, members: int) -> Row | None:
+    async def read(self, shard: str, address: bytes, members: int) -> StoredRow | None:
         """The merged copies of `members` members, including this one. Members found to be behind are sent the result.
         Raises TooManyAskedError, TooFewAnswersError, StorageError, StepFailedError."""
         return await self._consistency.read(shard, address, members, self._node_options.read_wait_seconds)
@@ -345,7 +345,7 @@ class Node:
         self._feed.close()
 
     async def _switch_feed(self, is_watched: bool) -> None:
-        outcome = await self._committer.ask(Watch(is_watched))
+        outcome = await self._committer.ask(FollowChanges(is_watched))
         if isinstance(outcome, Exception) and is_watched:
             raise outcome
 
@@ -402,7 +402,7 @@ class Node:
 
     # Batches that have become durable
 
-    def _conclude(self, job: Job, outcome: Outcome) -> None:
+    def _conclude(self, job: Job, outcome: InputOutcome) -> None:
         self._driver.conclude(job, outcome)
 
     def _published(self, batch: Published) -> None:
@@ -475,17 +475,17 @@ class Node:
 
     async def _serve(self, frame: bytes) -> bytes:
         """Answer a peer. Raises RefusedError."""
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[InputOutcome] = asyncio.get_running_loop().create_future()
         try:
             if not self._driver.serve(frame, waiter):
-                raise RefusedError("too many frames wait to be answered")
+                raise ExchangeRefusedError("too many frames wait to be answered")
         except StoppedError as error:
-            raise RefusedError(str(error)) from None
+            raise ExchangeRefusedError(str(error)) from None
         outcome = await waiter
         if isinstance(outcome, DecodeError):
             self._metrics.frames_refused.labels(outcome.reason).inc()
         if isinstance(outcome, Exception):
-            raise RefusedError(str(outcome))
+            raise ExchangeRefusedError(str(outcome))
         answer = cast(bytes, outcome)
         self._metrics.gossip_bytes.labels("in").inc(len(frame))
         self._metrics.gossip_bytes.labels("out").inc(len(answer))
@@ -540,7 +540,7 @@ class Node:
         else:
             log.info("discovery_recovered")
 
-    def _judge_found(self, found: Found) -> None:
+    def _judge_found(self, found: FoundMembers) -> None:
         """Log once that no other member is found. This is no error: some member must be the first."""
         own = self._options.endpoints.get(GOSSIP)
         others = sum(endpoint != own for endpoint in found.endpoints)

@@ -24,7 +24,7 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Input
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import Storage
-from gossipkv.member.batches import Frame, Job, Outcome, Published, StoppedError, decoded, published
+from gossipkv.member.batches import Frame, InputOutcome, Job, Published, StoppedError, decoded, published
 from gossipkv.member.group_commit import Batch, GroupCommit
 
 INPUTS_PER_BATCH_MAX = 256
@@ -44,7 +44,7 @@ GATHERING_SECONDS_MAX = 0.002
 log = structlog.get_logger("gossipkv.storage")
 
 
-class Committer:
+class StorageThread:
     """Runs a GroupCommit on a thread of its own. Its methods are called on the event loop.
 
     The replica belongs to the thread: it changes in the middle of a batch, and a batch may fail. The loop never reads
@@ -57,7 +57,7 @@ class Committer:
         limits: Limits,
         clock_ms: Callable[[], int],
         publish: Callable[[Published], None],
-        conclude: Callable[[Job, Outcome], object],
+        conclude: Callable[[Job, InputOutcome], object],
     ) -> None:
         self._group_commit = group_commit
         self._decode = partial(decode, limits=limits)
@@ -87,8 +87,8 @@ class Committer:
         limits: Limits,
         clock_ms: Callable[[], int],
         publish: Callable[[Published], None],
-        conclude: Callable[[Job, Outcome], object],
-    ) -> tuple[Committer, Effects]:
+        conclude: Callable[[Job, InputOutcome], object],
+    ) -> tuple[StorageThread, Effects]:
         """Open the replica that the storage holds; returns the effects of its first batch, which is durable. Raises
         StorageError."""
         group_commit, effects = GroupCommit.open(storage, options, rng, clock_ms())
@@ -143,9 +143,9 @@ class Committer:
         else:
             self._jobs.put(job)
 
-    def ask(self, payload: Input | Frame) -> asyncio.Future[Outcome]:
+    def ask(self, payload: Input | Frame) -> asyncio.Future[InputOutcome]:
         """Hand in an input; the future holds its outcome. An error is a result, not an exception."""
-        future: asyncio.Future[Outcome] = self._loop.create_future()
+        future: asyncio.Future[InputOutcome] = self._loop.create_future()
         self.hand_in(Job(payload, future))
         return future
 

@@ -20,17 +20,17 @@ from typing import cast
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
 from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.member import ALIVE
-from gossipkv.core.model.row import Row
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.row import StoredRow
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.core.store.storage import StorageError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
-from gossipkv.member.batches import Outcome, StoppedError
+from gossipkv.member.batches import InputOutcome, StoppedError
 from gossipkv.member.driver import Driver
 from gossipkv.member.group_commit import StepFailedError
 from gossipkv.member.metrics import Metrics
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 
-Store = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
+StoreHere = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
 """Stores operations here; returns a Reach, and stores nothing, if fewer members are alive than the copies asked for."""
 
 
@@ -41,16 +41,16 @@ ANSWER_SECONDS = 5.0
 class TooManyAskedError(RequestError):
     """More copies or answers are asked for than there are members that have not left."""
 
-    kind = Kind.TOO_MANY_ASKED
+    kind = ErrorKind.TOO_MANY_ASKED
 
     def __init__(self, asked: int, members: int) -> None:
         super().__init__(f"{asked} members are asked for, and the cluster has {members}")
 
 
-class TooFewMembersError(RequestError):
+class MembersMissingError(RequestError):
     """Nothing was stored: too few members were alive for as long as the write would wait."""
 
-    kind = Kind.TOO_FEW_MEMBERS
+    kind = ErrorKind.TOO_FEW_MEMBERS
 
     def __init__(self, asked: int, answering: int) -> None:
         super().__init__(
@@ -58,11 +58,11 @@ class TooFewMembersError(RequestError):
         )
 
 
-class TooFewCopiesError(RequestError):
+class CopiesMissingError(RequestError):
     """The write is stored here and goes on replicating. The copies asked for were not confirmed in time, or before the
     member stopped."""
 
-    kind = Kind.TOO_FEW_COPIES
+    kind = ErrorKind.TOO_FEW_COPIES
 
     def __init__(
         self, asked: int, results: list[Result], coverage: Coverage, stopped: StoppedError | None = None
@@ -78,10 +78,10 @@ class TooFewCopiesError(RequestError):
         self.coverage = coverage
 
 
-class TooFewAnswersError(RequestError):
+class AnswersMissingError(RequestError):
     """Too few members answered a read in time."""
 
-    kind = Kind.TOO_FEW_ANSWERS
+    kind = ErrorKind.TOO_FEW_ANSWERS
 
     def __init__(self, asked: int, answered: int) -> None:
         super().__init__(
@@ -90,11 +90,11 @@ class TooFewAnswersError(RequestError):
         )
 
 
-class Consistency:
+class Waits:
     """The waits of one node; runs on its event loop. Every method also raises StorageError, StepFailedError,
     StoppedError if the member stops before the wait is over, and TimeoutError if the storage does not answer."""
 
-    def __init__(self, driver: Driver, store: Store, now_ms: Callable[[], int], metrics: Metrics) -> None:
+    def __init__(self, driver: Driver, store: StoreHere, now_ms: Callable[[], int], metrics: Metrics) -> None:
         self._driver = driver
         self._store = store
         self._now_ms = now_ms
@@ -153,7 +153,7 @@ class Consistency:
             written = {
                 operation.address: result.dot
                 for operation, result in zip(operations, stored, strict=True)
-                if isinstance(result, Written)
+                if isinstance(result, StoredWrite)
             }
             if written:
                 await self._await_copies(Receipt(shard, max(written.values())), written, copies, stored, deadline_ms)
@@ -167,7 +167,7 @@ class Consistency:
             if not isinstance(reached, Reach) or reached.answering < copies:
                 self._writes("nothing_stored").inc()
                 answering = reached.answering if isinstance(reached, Reach) else 0
-                raise self._reason(TooFewMembersError(copies, answering))
+                raise self._reason(MembersMissingError(copies, answering))
         return stored
 
     async def _await_copies(
@@ -187,7 +187,7 @@ class Consistency:
             self._writes("copied").inc()
             return
         self._writes("stored_here").inc()
-        raise TooFewCopiesError(copies, stored, coverage, self._closed)
+        raise CopiesMissingError(copies, stored, coverage, self._closed)
 
     async def _copied(self, receipt: Receipt, written: dict[bytes, Dot], copies: int, deadline_ms: int) -> Coverage:
         coverage = await self._resolved(Await(next(self._tickets), copies, receipt, written, deadline_ms), copies)
@@ -198,7 +198,7 @@ class Consistency:
         identity = self._driver.snapshot.identity
         return Coverage(receipt, (Holder(identity.member, ALIVE, True, identity.replica, True),))
 
-    async def read(self, shard: str, address: bytes, members: int, wait_seconds: float) -> Row | None:
+    async def read(self, shard: str, address: bytes, members: int, wait_seconds: float) -> StoredRow | None:
         """The merged copies of `members` members. Raises TooManyAskedError, TooFewAnswersError."""
         if self._closed is not None:
             raise self._closed
@@ -207,7 +207,7 @@ class Consistency:
             found = await self._resolved(reading, members)
         copies = found.copies if isinstance(found, Found) else 0
         if not isinstance(found, Found) or copies < members:
-            raise self._reason(TooFewAnswersError(members, copies))
+            raise self._reason(AnswersMissingError(members, copies))
         return found.row
 
     async def reach(self) -> Reach:
@@ -229,7 +229,7 @@ class Consistency:
 
     async def _located(self, receipt: Receipt) -> Coverage:
         async with asyncio.timeout(ANSWER_SECONDS):
-            waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[InputOutcome] = asyncio.get_running_loop().create_future()
             self._driver.ask(Locate(receipt), waiter)
             return cast(Coverage, _answer(await waiter))
 
@@ -237,7 +237,7 @@ class Consistency:
         """The result of a wait; None if this member ends it without one. Raises TooManyAskedError."""
         assert happened.deadline_ms is not None, "no client waits for ever"
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Outcome] = loop.create_future()
+        waiter: asyncio.Future[InputOutcome] = loop.create_future()
         over: asyncio.Future[Resolved | None] = loop.create_future()
         seconds = max(0, happened.deadline_ms - self._now_ms()) / 1000
         try:
@@ -257,7 +257,7 @@ class Consistency:
                 self._driver.post(Withdraw(happened.ticket))
 
 
-def _answer(outcome: Outcome) -> Outcome:
+def _answer(outcome: InputOutcome) -> InputOutcome:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

@@ -24,7 +24,7 @@ from gossipkv.core.model.address import NAMESPACES, table_of
 from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.storage import UnreadableRowError, View
 from gossipkv.core.watch.watch_position import ANEW, WatchPosition
-from gossipkv.core.watch.watching import BeginAnewError, CatchUp, Footing, Snapshot, Tail, Told, standing
+from gossipkv.core.watch.watching import CatchUp, ResumeState, Snapshot, Tail, WatchEvent, WatchResetError, standing
 from gossipkv.intake.bound import Bound
 
 
@@ -41,14 +41,14 @@ class Signal(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ControlEvent:
     signal: Signal
     event_id: str = ""
     """The watcher's current position; empty if it has not changed."""
     reason: str = ""
 
 
-class Watch:
+class OpenWatch:
     """One watch, from its start to its end."""
 
     def __init__(self, watches: Watches, shard: str, prefix: bytes, position: WatchPosition | None) -> None:
@@ -59,12 +59,12 @@ class Watch:
         self.is_live = False
         self.turns = 0
         """Number of times that it was told to read from another position."""
-        self.last: Word | None = None
+        self.last: ControlEvent | None = None
         """Why the watch ends, once it does."""
         self.position = position
         """The position from which it reads while it is not live; None: the current rows come first."""
         self._watches = watches
-        self._buffer: list[Told | Word] = []
+        self._buffer: list[WatchEvent | ControlEvent] = []
         self._buffer_bytes = 0
 
     def wake(self) -> None:
@@ -72,7 +72,7 @@ class Watch:
 
     # What it is sent
 
-    def put(self, told: Told) -> None:
+    def put(self, told: WatchEvent) -> None:
         """Send an event; drop the watcher if its buffer does not hold it."""
         self._buffer_bytes += told.size_bytes
         watches = self._watches
@@ -84,10 +84,10 @@ class Watch:
         self._buffer.append(told)
         self.wake()
 
-    def beat(self, word: Word) -> None:
+    def beat(self, word: ControlEvent) -> None:
         """Send a heartbeat, unless other events show that the connection is alive."""
         if not self._buffer and self.last is None:
-            self._buffer.append(word if self.is_live else Word(Signal.HEARTBEAT))
+            self._buffer.append(word if self.is_live else ControlEvent(Signal.HEARTBEAT))
             self.wake()
 
     def fall_behind(self, position: WatchPosition) -> None:
@@ -97,15 +97,15 @@ class Watch:
 
     def begin_anew(self, reason: str) -> None:
         self._turn(None)
-        self._buffer.append(Word(Signal.RESET, ANEW, reason))
+        self._buffer.append(ControlEvent(Signal.RESET, ANEW, reason))
         self._watches.count_reset()
 
     def overflow(self, reason: str) -> None:
         """End the watch, because the watcher takes too little."""
         self._watches.count_dropped()
-        self.end(Word(Signal.OVERFLOW, reason=reason))
+        self.end(ControlEvent(Signal.OVERFLOW, reason=reason))
 
-    def end(self, word: Word) -> None:
+    def end(self, word: ControlEvent) -> None:
         """Drop the buffered events: the watcher resumes from the last id that it got."""
         self._turn(None)
         self.drop()
@@ -130,7 +130,7 @@ class Watch:
     def has_events(self) -> bool:
         return bool(self._buffer)
 
-    def take(self) -> list[Told | Word]:
+    def take(self) -> list[WatchEvent | ControlEvent]:
         """The buffered events, to be released once they have been passed on."""
         items, self._buffer, self._buffer_bytes = self._buffer, [], 0
         return items
@@ -139,11 +139,11 @@ class Watch:
         """Why the watch cannot resume from a position; None while this member may still come to hold it, and empty once
         the watch can."""
         match self._watches.standing(self.shard, position):
-            case Footing.HELD:
+            case ResumeState.HELD:
                 return ""
-            case Footing.FORGOTTEN:
+            case ResumeState.FORGOTTEN:
                 return "this member has forgotten deleted rows since"
-            case Footing.AHEAD:
+            case ResumeState.AHEAD:
                 return None
 
     def join(self, position: WatchPosition) -> None:
@@ -154,10 +154,10 @@ class Watch:
             self._watches.behind.pop(self, None)
 
 
-class Reading:
+class WatchReading:
     """What a watch that is behind reads: pages up to the tail's position of now."""
 
-    def __init__(self, watch: Watch, watches: Watches) -> None:
+    def __init__(self, watch: OpenWatch, watches: Watches) -> None:
         self._watch = watch
         self._watches = watches
         self._turns = watch.turns
@@ -173,14 +173,14 @@ class Reading:
         """Whether all has been read, or the watch is to read from another position."""
         return self._pages.is_finished or self._watch.turns != self._turns
 
-    def page(self) -> list[Told | Word]:
+    def page(self) -> list[WatchEvent | ControlEvent]:
         """The next events, to be released once they have been passed on. With the last of them the watch joins the
         tail. Raises StorageError."""
         with self._watches.view() as view:
-            items: list[Told | Word] = [*self._pages.page(view, self._watch.shard)]
+            items: list[WatchEvent | ControlEvent] = [*self._pages.page(view, self._watch.shard)]
         if self._pages.is_finished:
             if isinstance(self._pages, Snapshot):
-                items.append(Word(Signal.CURRENT, self._target.event_id()))
+                items.append(ControlEvent(Signal.CURRENT, self._target.event_id()))
             self._watch.join(self._target)
         for item in items:
             self._watches.held.hold(item)
@@ -192,21 +192,21 @@ class HeldEvents:
 
     def __init__(self, bound: Bound) -> None:
         self.bound = bound
-        self._holders: dict[Told, int] = {}
-        self._sizes: dict[Told, int] = {}
+        self._holders: dict[WatchEvent, int] = {}
+        self._sizes: dict[WatchEvent, int] = {}
 
-    def has_room_for(self, told: Told) -> bool:
+    def has_room_for(self, told: WatchEvent) -> bool:
         if told in self._holders or self.bound.has_room(told.size_bytes):
             return True
         self.bound.refusals.count(used=self.bound.used, limit=self.bound.limit)
         return False
 
-    def size_of(self, told: Told) -> int:
+    def size_of(self, told: WatchEvent) -> int:
         """What is counted for an event."""
         return self._sizes.get(told, 0)
 
-    def hold(self, item: Told | Word) -> None:
-        if isinstance(item, Word):
+    def hold(self, item: WatchEvent | ControlEvent) -> None:
+        if isinstance(item, ControlEvent):
             return
         holders = self._holders.get(item, 0)
         if not holders:
@@ -214,15 +214,15 @@ class HeldEvents:
             self.bound.used += size
         self._holders[item] = holders + 1
 
-    def note_text(self, told: Told) -> None:
+    def note_text(self, told: WatchEvent) -> None:
         """Count the text that was kept with an event."""
         if told in self._sizes:
             self._sizes[told] += len(told.text)
             self.bound.used += len(told.text)
 
-    def release(self, items: Iterable[Told | Word]) -> None:
+    def release(self, items: Iterable[WatchEvent | ControlEvent]) -> None:
         for item in items:
-            if isinstance(item, Word):
+            if isinstance(item, ControlEvent):
                 continue
             self._holders[item] -= 1
             if not self._holders[item]:
@@ -251,11 +251,11 @@ class Watches:
         self.count_dropped = count_dropped
         self.count_reset = count_reset
         self.held = HeldEvents(buffers)
-        self.behind: dict[Watch, None] = {}
+        self.behind: dict[OpenWatch, None] = {}
         """Watches that read by themselves, in the order in which they fell behind."""
         self.is_closed = False
         self._tails: dict[str, Tail] = {}
-        self._watches: dict[tuple[str, str], dict[Watch, None]] = {}
+        self._watches: dict[tuple[str, str], dict[OpenWatch, None]] = {}
         """By shard and table, in order of arrival."""
         self._expected = 0
         """Number of watchers that are about to come."""
@@ -271,7 +271,7 @@ class Watches:
         """A watcher is about to come: the core must not be told meanwhile to stop reporting changes."""
         self._expected += 1
 
-    def admit(self, watch: Watch) -> None:
+    def admit(self, watch: OpenWatch) -> None:
         """The expected watcher is here; `open` comes before."""
         self._expected -= 1
         self._watches.setdefault((watch.shard, table_of(watch.prefix)), {})[watch] = None
@@ -289,7 +289,7 @@ class Watches:
             with self.view() as view:
                 self._tails = {name: Tail(view, name) for name in NAMESPACES}
 
-    def leave(self, watch: Watch) -> None:
+    def leave(self, watch: OpenWatch) -> None:
         """A watcher has gone."""
         key = watch.shard, table_of(watch.prefix)
         self.behind.pop(watch, None)
@@ -313,7 +313,7 @@ class Watches:
     def position(self, shard: str) -> WatchPosition:
         return self._tails[shard].position
 
-    def standing(self, shard: str, position: WatchPosition) -> Footing:
+    def standing(self, shard: str, position: WatchPosition) -> ResumeState:
         with self.view() as view:
             return standing(view, shard, position, self._tails[shard])
 
@@ -333,7 +333,7 @@ class Watches:
         before = tail.position
         try:
             told = tail.take(changes, partial(self._is_watched, changes.shard))
-        except BeginAnewError as error:
+        except WatchResetError as error:
             for watch in self._of(changes.shard):
                 watch.begin_anew(str(error))
             return
@@ -359,7 +359,7 @@ class Watches:
     def _is_watched(self, shard: str, address: bytes) -> bool:
         return (shard, table_of(address)) in self._watches
 
-    def _of(self, shard: str) -> list[Watch]:
+    def _of(self, shard: str) -> list[OpenWatch]:
         return [watch for (of, _), watches in self._watches.items() if of == shard for watch in watches]
 
     def beat(self) -> None:
@@ -367,7 +367,7 @@ class Watches:
         for shard, tail in self._tails.items():
             event_id = tail.position.event_id()
             # A watcher that got no event recently can still resume from its position.
-            word = Word(Signal.HEARTBEAT, "" if event_id == ANEW else event_id)
+            word = ControlEvent(Signal.HEARTBEAT, "" if event_id == ANEW else event_id)
             for watch in self._of(shard):
                 watch.beat(word)
 
@@ -379,4 +379,4 @@ class Watches:
                 watch.end(END)
 
 
-END = Word(Signal.END, reason="the member is stopping; go on at another one")
+END = ControlEvent(Signal.END, reason="the member is stopping; go on at another one")

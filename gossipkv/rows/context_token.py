@@ -15,7 +15,7 @@ from base64 import urlsafe_b64decode
 import xxhash
 
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context
-from gossipkv.core.model.row import Row, Seen
+from gossipkv.core.model.row import Seen, StoredRow
 from gossipkv.rows.invalid import InvalidInputError
 
 _HEAD = struct.Struct(">QQQ")
@@ -28,7 +28,7 @@ _ENTRIES_MAX = 400
 """The most entries that fit into a header that a server accepts."""
 
 
-def text_of(address: bytes, row: Row) -> str:
+def text_of(address: bytes, row: StoredRow) -> str:
     check = xxhash.xxh3_64_intdigest(address)
     versions, context = row
     if len(versions) == 1 and len(context) == 1:

@@ -12,7 +12,7 @@ from typing import Any
 TYPE_PREFIX = "urn:gossipkv:problem:"
 
 
-class Kind(enum.Enum):
+class ErrorKind(enum.Enum):
     INVALID_ROW_KEY = "invalid-row-key", "The row key is not allowed"
     INVALID_TABLE_NAME = "invalid-table-name", "The table name is not allowed"
     INVALID_PARAMETER = "invalid-parameter", "A query parameter has a value that is not allowed"
@@ -49,9 +49,9 @@ class Kind(enum.Enum):
 class RequestError(Exception):
     """A request that is not carried out, or not in full. A subclass or an instance names the kind."""
 
-    kind: Kind
+    kind: ErrorKind
 
-    def __init__(self, detail: str, *, kind: Kind | None = None, **facts: Any) -> None:
+    def __init__(self, detail: str, *, kind: ErrorKind | None = None, **facts: Any) -> None:
         super().__init__(detail)
         if kind is not None:
             self.kind = kind
@@ -65,4 +65,4 @@ class RequestError(Exception):
 
 
 def internal_error() -> RequestError:
-    return RequestError("this is a fault of the member, which has logged it", kind=Kind.INTERNAL_ERROR)
+    return RequestError("this is a fault of the member, which has logged it", kind=ErrorKind.INTERNAL_ERROR)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 
 _KIND_OF_FIELD = {
-    "row": Kind.INVALID_ROW_KEY,
-    "table": Kind.INVALID_TABLE_NAME,
-    "receipt": Kind.INVALID_RECEIPT,
-    "context": Kind.INVALID_CONTEXT,
-    **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), Kind.INVALID_CONDITION),
+    "row": ErrorKind.INVALID_ROW_KEY,
+    "table": ErrorKind.INVALID_TABLE_NAME,
+    "receipt": ErrorKind.INVALID_RECEIPT,
+    "context": ErrorKind.INVALID_CONTEXT,
+    **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), ErrorKind.INVALID_CONDITION),
 }
 
 
@@ -17,7 +17,7 @@ class InvalidInputError(RequestError, ValueError):
     """An argument of the wrong type or out of range. Nothing was done."""
 
     def __init__(self, field: str, problem: str) -> None:
-        kind = _KIND_OF_FIELD.get(field, Kind.INVALID_PARAMETER)
+        kind = _KIND_OF_FIELD.get(field, ErrorKind.INVALID_PARAMETER)
         super().__init__(f"`{field}` {problem}", kind=kind, parameter=field)
         self.field = field
         """The argument, as callers name it: `row`, `value`, `ttl`, `w`."""
@@ -30,14 +30,14 @@ class ValueTooLargeError(InvalidInputError):
 
     def __init__(self, bytes_max: int, size_bytes: int) -> None:
         super().__init__("value", f"is at most {bytes_max} bytes, this one is {size_bytes} bytes")
-        self.kind = Kind.VALUE_TOO_LARGE
+        self.kind = ErrorKind.VALUE_TOO_LARGE
         self.facts = {"bytes_max": bytes_max}
 
 
 class UnsupportedSettingError(RequestError):
     """A setting of a table that does not exist, or not with this value."""
 
-    kind = Kind.UNSUPPORTED_SETTING
+    kind = ErrorKind.UNSUPPORTED_SETTING
 
     def __init__(self, detail: str, setting: str) -> None:
         super().__init__(detail, setting=setting)

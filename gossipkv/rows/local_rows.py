@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gossipkv.core.model.address import key_of
-from gossipkv.core.model.row import Row as StoredRow
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import View
 from gossipkv.rows import context_token
 from gossipkv.rows.key_range import KeyRange

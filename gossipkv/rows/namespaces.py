@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipkv.core.model.address import NAMESPACES, SYSTEM
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 from gossipkv.rows.invalid import InvalidInputError, shown
 
 
@@ -13,7 +13,7 @@ def known_namespace(namespace: object) -> str:
         raise InvalidInputError("namespace", f"is text, not {shown(namespace)}")
     if namespace not in NAMESPACES:
         known = " and ".join(f"`{each}`" for each in NAMESPACES)
-        raise RequestError(f"the namespaces are {known}", kind=Kind.UNKNOWN_NAMESPACE)
+        raise RequestError(f"the namespaces are {known}", kind=ErrorKind.UNKNOWN_NAMESPACE)
     return namespace
 
 
@@ -21,5 +21,5 @@ def writable_namespace(namespace: str) -> str:
     """The namespace, if clients write to it. Raises RequestError."""
     if namespace == SYSTEM:
         detail = f"`{SYSTEM}` is written by the store itself; write to `usr`"
-        raise RequestError(detail, kind=Kind.READ_ONLY_NAMESPACE)
+        raise RequestError(detail, kind=ErrorKind.READ_ONLY_NAMESPACE)
     return namespace

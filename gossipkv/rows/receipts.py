@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gossipkv.core.waits.answers import Coverage, Receipt
 from gossipkv.rows.copies import copies_in, copies_of
 from gossipkv.rows.durations import wait_ms_of
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 from gossipkv.rows.invalid import InvalidInputError, shown
 
 _WAIT_SECONDS_DEFAULT = 5.0
@@ -27,7 +27,7 @@ def receipt_in(text: object) -> Receipt:
     try:
         return Receipt.parsed(text)
     except ValueError as error:
-        raise RequestError(str(error), kind=Kind.INVALID_RECEIPT) from None
+        raise RequestError(str(error), kind=ErrorKind.INVALID_RECEIPT) from None
 
 
 def receipt_wait(wait: object, within: object, name: str = "within") -> ReceiptWait:

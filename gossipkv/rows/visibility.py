@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gossipkv.core.model.address import USER, table_of
-from gossipkv.core.model.row import Conflicts, Row, Version
+from gossipkv.core.model.row import Conflicts, StoredRow, Version
 from gossipkv.core.store.storage import View
 from gossipkv.core.store.tables import settings_of
 
 
-def readable(view: View, namespace: str, address: bytes, row: Row, now_ms: int) -> tuple[Version, ...]:
+def readable(view: View, namespace: str, address: bytes, row: StoredRow, now_ms: int) -> tuple[Version, ...]:
     """The visible versions, greatest rank first; empty if a reader finds no row."""
     if len(row.versions) == 1:
         return row.versions if row.versions[0].is_visible_at(now_ms) else ()
@@ -36,12 +36,12 @@ class Sight(NamedTuple):
     keeps_siblings: bool
     """Whether the table keeps siblings, so that a write gives the context of this change."""
 
-    def has_expired(self, row: Row) -> bool:
+    def has_expired(self, row: StoredRow) -> bool:
         """Whether a row that no reader finds has expired, even if its tombstone does not exist yet."""
         return not self.visible and row.winner.expires_ms is not None
 
 
-def sight_of(open_view: Callable[[], View], namespace: str, address: bytes, row: Row, now_ms: int) -> Sight:
+def sight_of(open_view: Callable[[], View], namespace: str, address: bytes, row: StoredRow, now_ms: int) -> Sight:
     if not row.keeps_siblings and len(row.versions) == 1:
         return Sight(row.visible_at(now_ms), False)
     with open_view() as view:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from gossipkv.core.inputs import Answer, Write
 from gossipkv.core.model.address import SYSTEM, USER, address_of, key_of, table_of
 from gossipkv.core.model.row import Conflicts, Seen
-from gossipkv.core.model.write import Declined, NotMatched, Operation, Written
+from gossipkv.core.model.write import Declined, NotMatched, Operation, StoredWrite
 from gossipkv.core.store.tables import TableSettings, settings_address, settings_in
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.scenario import Scenario
@@ -22,7 +22,7 @@ BESIDE = "beside"
 TTL_MS_MAX = 1_500
 
 
-class Client:
+class SimulatedClient:
     """A client. Its values are unique, so each value identifies the operation that wrote it. `told` gets each
     outcome."""
 
@@ -120,7 +120,7 @@ def kinds_of(operations: list[Operation], outcome: Answer | Exception) -> list[s
         elif isinstance(result, Declined):
             kinds.append(f"client_{result.reason}")
         else:
-            assert isinstance(result, Written)
+            assert isinstance(result, StoredWrite)
             kinds.append("client_deletes" if operation.value is None else "client_puts")
     return kinds
 
@@ -134,7 +134,7 @@ def describe(operations: list[Operation], outcome: Answer | Exception) -> Iterat
     for operation, result in zip(operations, outcome, strict=True):
         verb = "delete" if operation.value is None else "put"
         row = operation.address.decode().replace("\0", "/")
-        if isinstance(result, Written):
+        if isinstance(result, StoredWrite):
             yield f"{verb} {row} is {result.dot}"
         elif isinstance(result, Declined):
             yield f"{verb} {row} is declined: {result.reason}"

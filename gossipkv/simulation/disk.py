@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 
 from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.lacking import Lacking
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import Identity, ShardRecord, StorageFullError, UnreadableRowError
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
 
 SPOILED = "its bytes cannot be decoded"
 
 
-class Put(NamedTuple):
+class UncommittedPut(NamedTuple):
     """A row that a transaction wrote or removed."""
 
     shard: str
     address: bytes
-    row: Row | None
+    row: StoredRow | None
     """The new row; None if the row was removed."""
 
 
@@ -27,9 +27,9 @@ class Commit(NamedTuple):
     """The changes of a transaction, as it becomes durable."""
 
     disk: Disk
-    puts: list[Put]
+    puts: list[UncommittedPut]
     """All puts, in order. A row may be written more than once."""
-    before: dict[tuple[str, bytes], Row | None]
+    before: dict[tuple[str, bytes], StoredRow | None]
     """The committed copies of the rows that were written."""
     advanced: dict[str, tuple[Context, Context]]
     """The contexts before and after, for each shard with a new record."""
@@ -45,8 +45,8 @@ class DiskTransaction(MemoryTransaction):
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk, disk.revision + 1)
         self._disk = disk
-        self._puts: list[Put] = []
-        self._before: dict[tuple[str, bytes], Row | None] = {}
+        self._puts: list[UncommittedPut] = []
+        self._before: dict[tuple[str, bytes], StoredRow | None] = {}
         self._lacking: dict[str, Lacking] = {}
         self._recorded: dict[str, None] = {}
         """The shards with a new record."""
@@ -76,19 +76,19 @@ class DiskTransaction(MemoryTransaction):
         super().put_lacking(shard, lacking)
         self._lacking[shard] = dict(lacking)
 
-    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+    def put_row(self, shard: str, address: bytes, row: StoredRow, leaf: int, *, is_new: bool) -> None:
         """Store a row, and record it and the copy before."""
         if (shard, address) not in self._before:
             self._before[shard, address] = self.row(shard, address)
         super().put_row(shard, address, row, leaf, is_new=is_new)
-        self._puts.append(Put(shard, address, row))
+        self._puts.append(UncommittedPut(shard, address, row))
 
     def delete_row(self, shard: str, address: bytes, leaf: int) -> None:
         """Delete a row, and record this and the copy before."""
         if (shard, address) not in self._before:
             self._before[shard, address] = self.row(shard, address)
         super().delete_row(shard, address, leaf)
-        self._puts.append(Put(shard, address, None))
+        self._puts.append(UncommittedPut(shard, address, None))
 
     def commit(self) -> None:
         """Commit, then show the changes to the checkers. Raises StorageError, and ViolationError if a checker
@@ -149,7 +149,7 @@ class Disk(MemoryStorage):
         with self.view() as view:
             return view.lacking(shard)
 
-    def committed_row(self, shard: str, address: bytes) -> Row | None:
+    def committed_row(self, shard: str, address: bytes) -> StoredRow | None:
         """Return the committed row; None if there is none, or if it cannot be read."""
         with self.view() as view:
             try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class History:
                 rank = new
         return rank
 
-    def note_buried(self, shard: str, address: bytes, row: Row) -> None:
+    def note_buried(self, shard: str, address: bytes, row: StoredRow) -> None:
         """Record that a member has collected a tombstone."""
         rank, context = self._buried.get((shard, address), (row.winner.rank, Context()))
         self._buried[shard, address] = max(rank, row.winner.rank), context.joined(row.context)

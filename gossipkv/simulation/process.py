@@ -11,15 +11,15 @@ from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
 from gossipkv.core.effects import Effects
-from gossipkv.core.inputs import Await, Discovered, Input, Leave, Read, Tick, Wake, Watch, Write
+from gossipkv.core.inputs import Await, Discovered, FollowChanges, Input, Leave, Read, Tick, Wake, Write
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import Replica
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageError, StorageFullError, UnreadableRowError
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import Decoded, EncodedSend, Job, Outcome, StoppedError, decoded, published
-from gossipkv.member.driver import Driver, Inbox, OverloadedError
-from gossipkv.member.group_commit import Batch, GroupCommit, Prepared, StepFailedError
+from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, StoppedError, decoded, published
+from gossipkv.member.driver import Driver, Inbox, InboxFullError
+from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError
 from gossipkv.member.watches import Watches
 from gossipkv.simulation.conclusion import Conclude, Conclusion
 from gossipkv.simulation.host import Host
@@ -181,7 +181,7 @@ class Process:
                 self.driver.post(happened)
             else:
                 self.driver.ask(happened, waiter)
-        except (StoppedError, OverloadedError) as error:
+        except (StoppedError, InboxFullError) as error:
             if waiter is not None:
                 waiter.set_result(error)
 
@@ -192,7 +192,7 @@ class Process:
     def rest(self) -> None:
         """Stop reporting changes when the last watcher has gone."""
         if self.watches.rest():
-            self.submit(Watch(is_watched=False))
+            self.submit(FollowChanges(is_watched=False))
 
     def _hand_in(self, job: Job) -> None:
         if self._ended is not None:
@@ -225,7 +225,7 @@ class Process:
         else:
             self._await_commit(prepared, taken)
 
-    def _prepare(self, inputs: list[Input]) -> Prepared:
+    def _prepare(self, inputs: list[Input]) -> PreparedBatch:
         """As the group commit does for a node: rows that cannot be read are quarantined before and not met again."""
         notices = self._group_commit.quarantine()
         while True:
@@ -237,12 +237,12 @@ class Process:
                 prepared.batch.effects.notices[:0] = notices
                 return prepared
 
-    def _await_commit(self, prepared: Prepared, taken: Decoded) -> None:
+    def _await_commit(self, prepared: PreparedBatch, taken: Decoded) -> None:
         self.is_committing = True
         commit_ms = self._world.draw_ms(0, self._commit_ms_max)
         self._world.after(commit_ms, lambda: self._end_batch(prepared, taken))
 
-    def _end_batch(self, prepared: Prepared, taken: Decoded) -> None:
+    def _end_batch(self, prepared: PreparedBatch, taken: Decoded) -> None:
         if not self.is_running:
             return
         if self.dies_before_commit is not None:
@@ -339,7 +339,7 @@ class Process:
             return
         serving = host.process
 
-        def conclude(outcome: Outcome) -> None:
+        def conclude(outcome: InputOutcome) -> None:
             if isinstance(outcome, bytes):
                 serving._leave(outcome)
                 self._world.carry(send.endpoint, source, lambda: self._take_answer(send.exchange, outcome))

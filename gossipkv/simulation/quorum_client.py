@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 
 from gossipkv.core.inputs import Answer, Await, Read, Withdraw, Write
 from gossipkv.core.model.address import USER, address_of
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
 from gossipkv.simulation.checkers.checker import Checker
-from gossipkv.simulation.checkers.quorums import QuorumReads
-from gossipkv.simulation.checkers.quorums import Receipts as ReceiptsChecker
-from gossipkv.simulation.checkers.waits import Waits
+from gossipkv.simulation.checkers.quorums import QuorumReadsChecker, ReceiptsChecker
+from gossipkv.simulation.checkers.waits import WaitsChecker
 from gossipkv.simulation.host import Host
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Scenario
@@ -41,8 +40,8 @@ class QuorumClient:
         self._rng = rng
         self._scenario = scenario
         self._receipts = next(checker for checker in checkers if isinstance(checker, ReceiptsChecker))
-        self._reads = next(checker for checker in checkers if isinstance(checker, QuorumReads))
-        self._waits = next(checker for checker in checkers if isinstance(checker, Waits))
+        self._reads = next(checker for checker in checkers if isinstance(checker, QuorumReadsChecker))
+        self._waits = next(checker for checker in checkers if isinstance(checker, WaitsChecker))
         self._after = after
         self._told = told
         self._tickets = itertools.count(1)
@@ -71,7 +70,7 @@ class QuorumClient:
                 self._wait(host, process, waiting, reached)
                 return
             self._told(host, USER, [operation], outcome)
-            if isinstance(outcome, list) and isinstance(outcome[0], Written):
+            if isinstance(outcome, list) and isinstance(outcome[0], StoredWrite):
                 dot = outcome[0].dot
                 deadline_ms = self._deadline_ms(host)
                 receipt = Receipt(USER, dot)

@@ -12,18 +12,18 @@ from gossipkv.core.inputs import Answer
 from gossipkv.core.model.address import MEMBERS_TABLE, NAMESPACES, SYSTEM, USER, address_of
 from gossipkv.core.model.clock import milliseconds
 from gossipkv.core.model.member import DEAD, MemberRecord
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import Operation
 from gossipkv.core.replica import Replica
 from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.watch.watching import RECOVERY_BATCHES
 from gossipkv.simulation.aims import Aim, aimed
 from gossipkv.simulation.checkers import all_checkers
-from gossipkv.simulation.checkers.deleted import TombstoneCollection, overdue
+from gossipkv.simulation.checkers.deleted import TombstoneCollectionChecker, overdue
 from gossipkv.simulation.checkers.derived import stored_rows
-from gossipkv.simulation.checkers.retirements import Retirements, lingering
-from gossipkv.simulation.checkers.twins import Twins
-from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, Client, describe, kinds_of
+from gossipkv.simulation.checkers.retirements import RetirementsChecker, lingering
+from gossipkv.simulation.checkers.twins import TwinsChecker
+from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, SimulatedClient, describe, kinds_of
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import EPOCH_MS, Host
@@ -36,7 +36,7 @@ from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_M
 from gossipkv.simulation.stranger import Stranger
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace
-from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, Watcher
+from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, SimulatedWatcher
 
 EXAMINE_MS = 500
 QUORUM_MS = 60
@@ -99,12 +99,12 @@ class Simulation:
         # Without an aim nothing is drawn for its plot.
         plots_rng = random.Random(0) if aim is None else _child(nemesis_rng)
         self._plots = Plots(plots_rng, self._timeline, self._cluster, note_requests)
-        self._client = Client(_child(rng), self.scenario, self._told)
+        self._client = SimulatedClient(_child(rng), self.scenario, self._told)
         # It never acts in runs with copies of volumes: its checkers go by dots, which are ambiguous there.
         followed = all_checkers(self._history, are_copies=False) if self.scenario.are_copies else self._checkers
         self._quorum_client = QuorumClient(_child(rng), self.scenario, followed, self._timeline.after, self._told)
         self._watchers = [
-            Watcher(f"watcher-{number}", table, _child(rng), self._cluster, self._timeline, self._checkers)
+            SimulatedWatcher(f"watcher-{number}", table, _child(rng), self._cluster, self._timeline, self._checkers)
             for number, table in enumerate(() if self.scenario.are_copies else WATCHED_TABLES)
         ]
         self._objecting = objecting
@@ -112,8 +112,10 @@ class Simulation:
         self._retired: Host | None = None
         self._is_blocked = False
         """Whether the retired member has not been forgotten, so that tombstones wait for it forever."""
-        self._collection = next(checker for checker in self._checkers if isinstance(checker, TombstoneCollection))
-        self._retirements = next(checker for checker in self._checkers if isinstance(checker, Retirements))
+        self._collection = next(
+            checker for checker in self._checkers if isinstance(checker, TombstoneCollectionChecker)
+        )
+        self._retirements = next(checker for checker in self._checkers if isinstance(checker, RetirementsChecker))
         # A member that takes one replica id after the other, and loses its disk, leaves writes of replicas that no one
         # has heard of as members.
         # A member that has started again with data tells nothing before it has compared with another one, and there is
@@ -307,7 +309,7 @@ class Simulation:
 
     def _part_twins(self) -> None:
         """Wait until all notice that a member runs twice; then stop one of the two processes for good."""
-        checker = next(checker for checker in self._checkers if isinstance(checker, Twins))
+        checker = next(checker for checker in self._checkers if isinstance(checker, TwinsChecker))
         checker.copied = self._nemesis.copied
         self._await(
             lambda: all(checker.has_noticed(host, name) for host in self._cluster.hosts for name in checker.copied),
@@ -451,7 +453,7 @@ class Simulation:
                             latest_ms = max(latest_ms, milliseconds(row.winner.timestamp))
         return latest_ms
 
-    def _exchanges_for(self, row: Row) -> int:
+    def _exchanges_for(self, row: StoredRow) -> int:
         """One exchange, and one more per fragment of a large row."""
         return 1 + sum(-(-len(v.value or b"") // self.scenario.whole_row_bytes_max) for v in row.versions)
 

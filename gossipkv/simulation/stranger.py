@@ -21,7 +21,7 @@ from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.clock import timestamp_at
 from gossipkv.core.model.collected import Proof
 from gossipkv.core.model.member import GOSSIP, INCARNATION_END, LEFT, MemberRecord
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import (
     Ack,
     Covered,
@@ -236,7 +236,7 @@ class Stranger:
         drawn = timestamp_at(host.now_ms() + self._rng.randint(-1_000, 300))
         self._timestamp = max(self._timestamp + 1, drawn)
         version = Version(dot, self._timestamp, value)
-        row = Row((version,), Context({origin: dot.sequence}))
+        row = StoredRow((version,), Context({origin: dot.sequence}))
         return Delta(SYSTEM, {origin: Range(dot.sequence - 1, dot.sequence)}, (RowCopy(address_of(table, key), row),))
 
     def _joins(self, host: Host, about: Host) -> tuple[Envelope, ...]:

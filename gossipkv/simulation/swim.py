@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 
-from gossipkv.core.membership.probe import Request
+from gossipkv.core.membership.probe import ProbeRequest
 from gossipkv.core.membership.suspicion import confirmations_needed, shortest_ms
 from gossipkv.core.membership.swim import Swim
 from gossipkv.core.model.member import DEAD, SUSPECT
@@ -162,7 +162,7 @@ class Arena:
 
     # The network
 
-    def send(self, source: _Machine, request: Request) -> None:
+    def send(self, source: _Machine, request: ProbeRequest) -> None:
         """Send a request, and hand the answer or the failure to the source. An exchange fails after one protocol
         period."""
         target = self.machines[request.target]

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gossipkv.core.inputs import Answer
-from gossipkv.core.inputs import Watch as Watched
+from gossipkv.core.inputs import FollowChanges as Watched
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.store.storage import UnreadableRowError
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.core.watch.watching import AHEAD_ROWS_MAX, Told
-from gossipkv.member.watches import Reading, Signal, Watch, Word
+from gossipkv.core.watch.watching import AHEAD_ROWS_MAX, WatchEvent
+from gossipkv.member.watches import ControlEvent, OpenWatch, Signal, WatchReading
 from gossipkv.simulation.checkers import Checker
 from gossipkv.simulation.cluster import Cluster
 from gossipkv.simulation.process import Process
@@ -30,7 +30,7 @@ FEW_ROWS = 3
 FEW_SHARE = 0.2
 
 
-class Watcher:
+class SimulatedWatcher:
     def __init__(
         self,
         name: str,
@@ -52,8 +52,8 @@ class Watcher:
         self._last_id = WatchPosition().event_id()
         self._process: Process | None = None
         """Where it is connected, or about to be."""
-        self._watch: Watch | None = None
-        self._reading: Reading | None = None
+        self._watch: OpenWatch | None = None
+        self._reading: WatchReading | None = None
         self._resumes: WatchPosition | None = None
         """The position to resume from, until the member has come to hold it."""
         self._began_ms = 0
@@ -117,7 +117,7 @@ class Watcher:
         watches.tail(USER).ahead_rows_max = self._ahead_rows_max
         position = WatchPosition.of_event(self._last_id)
         self._resumes = position
-        self._watch = Watch(watches, USER, self.prefix, position)
+        self._watch = OpenWatch(watches, USER, self.prefix, position)
         watches.admit(self._watch)
         self.seen_kinds["watches"] += 1
         if position is None:
@@ -132,7 +132,7 @@ class Watcher:
 
     # Events
 
-    def _go_on(self, process: Process, watch: Watch) -> None:
+    def _go_on(self, process: Process, watch: OpenWatch) -> None:
         """Take what there is, as a client of a node does."""
         if watch.last is not None:
             self.seen_kinds[f"watch_{watch.last.signal.value}"] += 1
@@ -144,11 +144,11 @@ class Watcher:
         elif watch.has_events:
             self._pass_on(process, watch.take())
         elif not watch.is_live:
-            self._reading = Reading(watch, process.watches)
+            self._reading = WatchReading(watch, process.watches)
             if self._rng.random() < PROMPT_SHARE:
                 self._pass_on(process, self._reading.page())
 
-    def _has_resumed(self, watch: Watch, position: WatchPosition) -> bool:
+    def _has_resumed(self, watch: OpenWatch, position: WatchPosition) -> bool:
         """Whether the watch can go on, from its position or from the start."""
         reason = watch.hindrance(position) if not watch.turns else ""
         if reason is None and self._timeline.now_ms <= self._began_ms + RESUME_TIMEOUT_MS:
@@ -160,22 +160,22 @@ class Watcher:
             watch.begin_anew(reason or "this member has not come to hold what the id names")
         return True
 
-    def _pass_on(self, process: Process, items: list[Told | Word]) -> None:
+    def _pass_on(self, process: Process, items: list[WatchEvent | ControlEvent]) -> None:
         for item in items:
-            if isinstance(item, Word):
+            if isinstance(item, ControlEvent):
                 self._hear(item)
             elif not self._is_told(process, item):
                 break
         process.watches.held.release(items)
 
-    def _hear(self, word: Word) -> None:
+    def _hear(self, word: ControlEvent) -> None:
         if word.signal is Signal.RESET:
             self.seen_kinds["watch_resets"] += 1
             for checker in self._checkers:
                 checker.watch_reset(self.name)
         self._last_id = word.event_id or self._last_id
 
-    def _is_told(self, process: Process, told: Told) -> bool:
+    def _is_told(self, process: Process, told: WatchEvent) -> bool:
         """Take an event; returns whether the connection held."""
         for checker in self._checkers:
             checker.told(process.host, self.name, told)

@@ -30,7 +30,7 @@ import msgpack
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.model.collected import Collected, Proof
 from gossipkv.core.model.lacking import Lack, Lacking
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import DAMAGE_REMEDY, Counts, Identity, Quarantined, ShardRecord, StorageError
 from gossipkv.rows.limits import TIME_MS_MAX
 
@@ -53,7 +53,7 @@ class UndecodableRecordError(StorageError):
     """The error for bytes that are not a record of this format: the volume or another program has damaged them."""
 
 
-def encode_row(row: Row) -> bytes:
+def encode_row(row: StoredRow) -> bytes:
     """Return the stored form of a row, which must satisfy the invariants of its type."""
     versions, context = row
     if row.keeps_siblings:
@@ -78,7 +78,7 @@ def encode_row(row: Row) -> bytes:
     return _pack(fields)
 
 
-def decode_row(stored: bytes) -> Row:
+def decode_row(stored: bytes) -> StoredRow:
     """Return the row that `encode_row` was given. Raises UndecodableRecordError."""
     try:
         fields = _unpack(stored)
@@ -95,13 +95,13 @@ def decode_row(stored: bytes) -> Row:
             version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, None))
             context = Context()
             context[replica] = sequence
-            return _new(Row, ((version,), context))
+            return _new(StoredRow, ((version,), context))
         if len(fields) == _LONE_SIBLING_LENGTH and fields[0] == -1:
             _, replica, sequence, timestamp, value, expires_ms, above = fields
             version = _new(Version, (_new(Dot, (replica, sequence)), timestamp, value, expires_ms, above))
             context = Context()
             context[replica] = sequence
-            return _new(Row, ((version,), context))
+            return _new(StoredRow, ((version,), context))
         length = _VERSION_FIELDS if fields[0] > 0 else _VERSION_FIELDS + 1
         end = 1 + length * abs(fields[0])
         if not 1 < end <= len(fields):
@@ -112,7 +112,7 @@ def decode_row(stored: bytes) -> Row:
             ranks = [(version.rank, version.dot) for version in versions]
             if any(lower >= higher for higher, lower in pairwise(ranks)):
                 raise ValueError("versions are out of order")
-        return Row(versions, context)
+        return StoredRow(versions, context)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise UndecodableRecordError(f"its {len(stored)} bytes cannot be decoded: {error}") from error
 

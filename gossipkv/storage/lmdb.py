@@ -45,7 +45,7 @@ from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.collected import Collected
 from gossipkv.core.model.lacking import Lacking
 from gossipkv.core.model.room import Usage
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import (
     DAMAGE_REMEDY,
     Counts,
@@ -212,7 +212,7 @@ class _LmdbReader:
                 raise encoding.UndecodableRecordError(f"a page of the fingerprint cannot be decoded{DAMAGE_REMEDY}")
             yield _unpack_short(key, len(prefix))[0], content
 
-    def row(self, shard: str, address: bytes) -> Row | None:
+    def row(self, shard: str, address: bytes) -> StoredRow | None:
         """Return the row; None if there is none. A row that cannot be decoded is noted in `unreadable`. Raises
         UnreadableRowError."""
         stored = self._found(_prefix(shard) + address, self._rows)
@@ -239,7 +239,7 @@ class _LmdbReader:
         for key, stored in self._items(self._databases.quarantine, prefix + start, last):
             yield key[len(prefix) :], encoding.decode_quarantined(stored)
 
-    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, StoredRow]]:
         """Iterate over rows with `start <= address < end`. Rows that cannot be decoded are left out and noted in
         `unreadable`."""
         prefix = _prefix(shard)
@@ -390,7 +390,7 @@ class LmdbTransaction(_LmdbReader):
         """Store a page of the fingerprint."""
         self._write(_prefix(shard) + _pack_short(page), content, self._databases.pages)
 
-    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+    def put_row(self, shard: str, address: bytes, row: StoredRow, leaf: int, *, is_new: bool) -> None:
         """Store a row, and list a new row in its leaf."""
         prefix = _prefix(shard)
         self._write(prefix + address, encoding.encode_row(row), self._rows)

@@ -26,7 +26,7 @@ from gossipkv.core.model.causality import SEQUENCE_MAX, Context, ReplicaId
 from gossipkv.core.model.collected import Collected
 from gossipkv.core.model.lacking import Lacking
 from gossipkv.core.model.room import Usage
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import (
     Counts,
     Deadline,
@@ -261,15 +261,15 @@ class _MemoryReader:
         """Iterate over the fingerprint pages, in order of their numbers."""
         return self.layered((_PAGES, shard)).scan(0)
 
-    def row(self, shard: str, address: bytes) -> Row | None:
+    def row(self, shard: str, address: bytes) -> StoredRow | None:
         """Return the row; None if there is none. A damaged row is noted in `unreadable`. Raises UnreadableRowError."""
-        found: Row | _Damaged | None = self.layered((_ROWS, shard)).get(address)
+        found: StoredRow | _Damaged | None = self.layered((_ROWS, shard)).get(address)
         if isinstance(found, _Damaged):
             self._storage.unreadable[shard, address] = found.reason
             raise UnreadableRowError(shard, address, found.reason)
         return found
 
-    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, StoredRow]]:
         """Iterate over rows with `start <= address < end`. Damaged rows are left out and noted in `unreadable`."""
         for address, found in self.layered((_ROWS, shard)).scan(start, end, reverse=reverse):
             if isinstance(found, _Damaged):
@@ -366,7 +366,7 @@ class MemoryTransaction(_MemoryReader):
         """Store a page of the fingerprint."""
         self._put((_PAGES, shard), page, content)
 
-    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+    def put_row(self, shard: str, address: bytes, row: StoredRow, leaf: int, *, is_new: bool) -> None:
         """Store a row, and list a new row in its leaf."""
         self._put((_ROWS, shard), address, row)
         if is_new:

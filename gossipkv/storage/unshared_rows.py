@@ -21,7 +21,7 @@ from gossipkv.client.row import value_to_json
 from gossipkv.core.model.address import NAMESPACES, SYSTEM, TABLES_TABLE, key_of, table_of
 from gossipkv.core.model.causality import Dot, ReplicaId
 from gossipkv.core.model.clock import milliseconds
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import View
 from gossipkv.storage.account import Account
 from gossipkv.storage.directory import open_private
@@ -74,7 +74,7 @@ class UnsharedRow(NamedTuple):
         return item
 
 
-class Listed(NamedTuple):
+class WrittenRows(NamedTuple):
     """The result of writing the file of rows."""
 
     rows: int
@@ -126,7 +126,7 @@ def _page(
     return page, None
 
 
-def _unshared_versions(row: Row, shard: str, account: Account) -> tuple[Version, ...]:
+def _unshared_versions(row: StoredRow, shard: str, account: Account) -> tuple[Version, ...]:
     unshared = [
         version
         for version in row.versions
@@ -137,7 +137,7 @@ def _unshared_versions(row: Row, shard: str, account: Account) -> tuple[Version,
     return tuple(values or unshared)
 
 
-def write_unshared_rows(directory: Path, account: Account) -> Listed:
+def write_unshared_rows(directory: Path, account: Account) -> WrittenRows:
     """Write the rows to a file next to the data, in place of an earlier one. Raises StorageError, OSError."""
     rows = 0
     first: list[str] = []
@@ -156,4 +156,4 @@ def write_unshared_rows(directory: Path, account: Account) -> Listed:
         temporary.replace(directory / ROWS_FILE)
     finally:
         storage.close()
-    return Listed(rows, first)
+    return WrittenRows(rows, first)

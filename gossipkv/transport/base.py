@@ -30,7 +30,7 @@ class ExchangeError(Exception):
         self.detail = detail
 
 
-class RefusedError(Exception):
+class ExchangeRefusedError(Exception):
     """The error that a serving node raises to refuse a frame. The sender gets the text as the reason."""
 
 

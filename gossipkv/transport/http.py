@@ -32,7 +32,7 @@ from gossipkv.intake.bound import Bound, Refusals, Share
 from gossipkv.intake.client_faults import ClientFaults
 from gossipkv.intake.limits import PortBounds, PortLimits
 from gossipkv.intake.port import Port
-from gossipkv.transport.base import ExchangeError, Fault, RefusedError, Serve
+from gossipkv.transport.base import ExchangeError, ExchangeRefusedError, Fault, Serve
 
 _log = structlog.get_logger(__name__)
 
@@ -238,7 +238,7 @@ class HttpTransport:
         assert self._serve is not None
         try:
             answer = await self._serve(frame)
-        except RefusedError as refusal:
+        except ExchangeRefusedError as refusal:
             return web.Response(status=409, text=str(refusal))
         except Exception:
             _log.exception("a frame was not answered", endpoint=self.endpoint)

@@ -17,7 +17,7 @@ from itertools import permutations, product
 
 import structlog
 
-from gossipkv.transport.base import ExchangeError, Fault, RefusedError, Serve
+from gossipkv.transport.base import ExchangeError, ExchangeRefusedError, Fault, Serve
 
 _log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class MemoryNetwork:
         """The transports that serve, by endpoint."""
 
 
-Answer = bytes | ExchangeError
+FrameOrError = bytes | ExchangeError
 
 
 class MemoryTransport:
@@ -119,7 +119,7 @@ class MemoryTransport:
         self._serve: Serve | None = None
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._exchanges: set[asyncio.Future[Answer]] = set()
+        self._exchanges: set[asyncio.Future[FrameOrError]] = set()
 
     @property
     def endpoint(self) -> str:
@@ -138,7 +138,7 @@ class MemoryTransport:
         if self._is_closed:
             raise ExchangeError(Fault.UNREACHABLE, "this transport is closed")
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Answer] = loop.create_future()
+        answered: asyncio.Future[FrameOrError] = loop.create_future()
         for delay_ms in self._network.faults.plan(self._endpoint, endpoint):
             loop.call_later(delay_ms / 1000, self._arrive, endpoint, frame, answered)
         self._exchanges.add(answered)
@@ -166,7 +166,7 @@ class MemoryTransport:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _arrive(self, endpoint: str, frame: bytes, answered: asyncio.Future[Answer]) -> None:
+    def _arrive(self, endpoint: str, frame: bytes, answered: asyncio.Future[FrameOrError]) -> None:
         """Deliver one copy of a request."""
         peer = self._network.transports.get(endpoint)
         if peer is None:
@@ -179,7 +179,7 @@ class MemoryTransport:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, source: str, frame: bytes, answered: asyncio.Future[Answer]) -> None:
+    async def _answer(self, source: str, frame: bytes, answered: asyncio.Future[FrameOrError]) -> None:
         try:
             answer = await self._served(frame)
         except asyncio.CancelledError:
@@ -188,14 +188,14 @@ class MemoryTransport:
         for delay_ms in self._network.faults.plan(self._endpoint, source):
             asyncio.get_running_loop().call_later(delay_ms / 1000, _settle, answered, answer)
 
-    async def _served(self, frame: bytes) -> Answer:
+    async def _served(self, frame: bytes) -> FrameOrError:
         assert self._serve is not None
         limit = self._network.frame_bytes_max
         if len(frame) > limit:
             return ExchangeError(Fault.REFUSED, f"{len(frame)} bytes are more than {limit}")
         try:
             answer = await self._serve(frame)
-        except RefusedError as refusal:
+        except ExchangeRefusedError as refusal:
             return ExchangeError(Fault.REFUSED, str(refusal))
         except Exception:
             _log.exception("a frame was not answered", endpoint=self._endpoint)
@@ -205,7 +205,7 @@ class MemoryTransport:
         return answer
 
 
-def _settle(answered: asyncio.Future[Answer], answer: Answer) -> None:
+def _settle(answered: asyncio.Future[FrameOrError], answer: FrameOrError) -> None:
     """Set the answer if there is none yet. Later answers, and those after the deadline, are dropped."""
     if not answered.done():
         answered.set_result(answer)

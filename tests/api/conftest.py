@@ -21,7 +21,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import Storage
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node, wall_clock_ms
+from gossipkv.member.node import MemberNode, wall_clock_ms
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 class Api:
     """A client of one member, and the member."""
 
-    def __init__(self, node: Node, port: int, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+    def __init__(self, node: MemberNode, port: int, session: aiohttp.ClientSession, metrics: Metrics) -> None:
         self.node = node
         self.port = port
         self.metrics = metrics
@@ -133,7 +133,7 @@ async def running(
     endpoints: tuple[str, ...] = (),
 ) -> AsyncIterator[Api]:
     metrics = Metrics()
-    node = Node(
+    node = MemberNode(
         ReplicaOptions(bootstrap_timeout_ms=1, gossip_interval_ms=50, endpoints={"http": "http://m0:7080"}),
         storage or MemoryStorage(),
         MemoryTransport(network or MemoryNetwork(), "memory://m0"),

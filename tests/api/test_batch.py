@@ -14,10 +14,10 @@ import pytest
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.room import Usage
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageFullError
-from gossipkv.member.driver import OverloadedError
+from gossipkv.member.driver import InboxFullError
 from gossipkv.rows.context_token import text_of
 from gossipkv.storage.memory import MemoryStorage
 
@@ -115,7 +115,7 @@ async def test_a_bad_line_is_an_error_of_its_own(api: Api, line: Any, status: in
 
 async def test_a_line_holds_the_longest_that_each_of_its_fields_may_be(api: Api) -> None:
     key = b"\0" * 400
-    many = Row((Version(Dot(1, 1), 1, b""),), Context(dict.fromkeys(range(1, 401), 1)))
+    many = StoredRow((Version(Dot(1, 1), 1, b""),), Context(dict.fromkeys(range(1, 401), 1)))
     etag = "+".join(str(Dot(2**64 - 1, 2**63 + number)) for number in range(64))
     escaped = {"row": key.decode(), "value": "\0" * OPTIONS.value_bytes_max, "etag": etag}
     line = escaped | {"context": text_of(address_of("t", key), many), "ttl": "36500d"}
@@ -202,7 +202,7 @@ async def test_a_client_that_goes_away_leaves_whole_lines_and_no_half_ones(api: 
 @pytest.mark.parametrize(
     ("error", "status", "problem"),
     [
-        (OverloadedError("too many"), 503, "overloaded"),
+        (InboxFullError("too many"), 503, "overloaded"),
         (StorageFullError("no room"), 507, "storage-full"),
         (ZeroDivisionError(), 500, "internal-error"),
     ],

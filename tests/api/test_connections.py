@@ -16,7 +16,7 @@ from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageFailedError, StorageFullError
 from gossipkv.intake.limits import PortLimits
 from gossipkv.member.batches import StoppedError
-from gossipkv.member.driver import OverloadedError
+from gossipkv.member.driver import InboxFullError
 from gossipkv.member.group_commit import StepFailedError
 
 from .conftest import OPTIONS, Api, row_path, running
@@ -198,7 +198,7 @@ async def test_an_unknown_method_is_refused_under_one_label(api: Api) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "problem"),
     [
-        (OverloadedError("too many"), 503, "overloaded"),
+        (InboxFullError("too many"), 503, "overloaded"),
         (StoppedError("stopping"), 503, "stopping"),
         (StorageFullError("no room"), 507, "storage-full"),
         (StorageFailedError("EIO"), 507, "storage-failed"),

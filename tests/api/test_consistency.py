@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gossipkv.core.model.write import Written
+from gossipkv.core.model.write import StoredWrite
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.member.waits import TooFewCopiesError
+from gossipkv.member.waits import CopiesMissingError
 
 from .conftest import Api, row_path
 
@@ -62,8 +62,8 @@ async def test_a_write_with_too_few_copies_says_that_it_is_stored(api: Api, monk
         assert (copies, wait_seconds) == (3, 0.5)
         results = await write(shard, operations)
         [written] = results
-        assert isinstance(written, Written)
-        raise TooFewCopiesError(3, results, await api.node.receipt(Receipt(shard, written.dot)))
+        assert isinstance(written, StoredWrite)
+        raise CopiesMissingError(3, results, await api.node.receipt(Receipt(shard, written.dot)))
 
     monkeypatch.setattr(api.node, "write", lacking)
     answer = await api.ask("PUT", row_path("k") + "?w=3&write_wait=500ms", data=b"v")

@@ -9,8 +9,8 @@ import pytest
 
 from gossipkv.api.watch import event_text
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version
-from gossipkv.core.watch.watching import Told
+from gossipkv.core.model.row import StoredRow, Version
+from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.rows.visibility import Sight
 
 from .conftest import Api, row_path, running
@@ -93,8 +93,8 @@ async def test_a_watcher_is_told_of_an_expiry_and_not_of_a_value_that_has_expire
 
 
 def test_a_value_that_expired_on_its_way_to_a_watcher_is_told_as_expired() -> None:
-    row = Row((Version(Dot(1, 1), 1, b"v", expires_ms=50),), Context({1: 1}))
+    row = StoredRow((Version(Dot(1, 1), 1, b"v", expires_ms=50),), Context({1: 1}))
     for now_ms, kind in ((49, b"put"), (50, b"expired")):
-        text = event_text(Told(b"t\0k", row, "id"), Sight(row.visible_at(now_ms), keeps_siblings=False))
+        text = event_text(WatchEvent(b"t\0k", row, "id"), Sight(row.visible_at(now_ms), keeps_siblings=False))
         assert text.startswith(b"event: %s\nid: id\ndata: " % kind)
         assert (b"value" in text) == (kind == b"put")

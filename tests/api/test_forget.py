@@ -8,7 +8,7 @@ import pytest
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -32,7 +32,7 @@ async def members(api: Api) -> list[str]:
 
 async def test_a_member_is_forgotten_once_it_does_not_answer(api: Api, network: MemoryNetwork) -> None:
     options = ReplicaOptions(member="m 1", gossip_interval_ms=20, endpoints={"gossip": "memory://m1"})
-    peer = Node(
+    peer = MemberNode(
         options, MemoryStorage(), MemoryTransport(network, "memory://m1"), StaticDiscovery(["memory://m0"]), Metrics()
     )
     await peer.start()

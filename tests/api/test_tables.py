@@ -16,7 +16,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -99,7 +99,7 @@ async def three() -> AsyncIterator[Api]:
             endpoint = f"memory://{name}"
             options = ReplicaOptions(member=name, gossip_interval_ms=20, endpoints={"gossip": endpoint})
             transport, discovery = MemoryTransport(network, endpoint), StaticDiscovery(["memory://m0"])
-            node = Node(options, MemoryStorage(), transport, discovery, Metrics())
+            node = MemberNode(options, MemoryStorage(), transport, discovery, Metrics())
             await node.start()
             stack.push_async_callback(node.stop)
         async with asyncio.timeout(20):

@@ -20,7 +20,7 @@ from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 from tests.chart.values_readme import CHART
@@ -53,7 +53,7 @@ async def running_members(peers: dict[str, tuple[str, ...]]) -> AsyncIterator[li
                 gossip_interval_ms=10,
             )
             metrics, transport = Metrics(), MemoryTransport(network, endpoint)
-            node = Node(options, MemoryStorage(), transport, StaticDiscovery(told), metrics)
+            node = MemberNode(options, MemoryStorage(), transport, StaticDiscovery(told), metrics)
             await node.start()
             stack.push_async_callback(node.stop)
             server = await serve(build_api(node, metrics, ApiOptions()), "127.0.0.1", 0, ApiOptions())

@@ -21,7 +21,7 @@ from gossipkv.core.model.member import GOSSIP
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -59,7 +59,7 @@ async def running_member() -> AsyncIterator[int]:
     metrics, options = Metrics(), ApiOptions()
     replica_options = ReplicaOptions(endpoints={GOSSIP: "memory://0"}, bootstrap_timeout_ms=1, gossip_interval_ms=10)
     transport = MemoryTransport(MemoryNetwork(), "memory://0")
-    node = Node(replica_options, MemoryStorage(), transport, StaticDiscovery(()), metrics)
+    node = MemberNode(replica_options, MemoryStorage(), transport, StaticDiscovery(()), metrics)
     await node.start()
     server = await serve(build_api(node, metrics, options), "127.0.0.1", 0, options)
     await node.wait_ready()

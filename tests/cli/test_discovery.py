@@ -76,7 +76,7 @@ def test_the_kubernetes_client_is_imported_by_no_choice_before_it_is_used(asked:
         "import sys\n"
         "import gossipkv.cli.serve\n"
         "from gossipkv.cli.discovery import chosen_discovery\n"
-        "from gossipkv.settings import Settings\n"
+        "from gossipkv.config.settings import Settings\n"
         f"settings = Settings(discovery={asked!r}, discovery_dns_name='kv', discovery_service='kv',"
         " discovery_namespace='shop')\n"
         "chosen_discovery(settings, 'kv-0')\n"

@@ -15,7 +15,7 @@ from gossipkv.cli.exit_code import ExitCode
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.rows import context_token
 from tests.cli.conftest import Run
 from tests.cli.members_in_thread import MembersInThread
@@ -127,7 +127,7 @@ DOORS: list[Write] = [by_http, by_batch, by_sync, by_client_batch, by_embedded, 
 def forged(table: str, key: str, context: dict[int, int]) -> str:
     address = address_of(table, key.encode())
     version = Version(Dot(*next(iter(context.items()))), timestamp_at(1), b"")
-    return context_token.text_of(address, Row((version,), Context(context)))
+    return context_token.text_of(address, StoredRow((version,), Context(context)))
 
 
 def replicas(ways: Ways) -> list[int]:

@@ -8,7 +8,7 @@ import sys
 
 SCRIPT = """
 import logging, structlog
-from gossipkv import logs
+from gossipkv.config import logs
 logs.configure({!r}, {!r})
 structlog.get_logger("a.logger").info("an_event", number=3)
 logging.getLogger("aiohttp.server").warning("words of %s", "aiohttp")

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from gossipkv.client import Choice, Client, Delete, Put, RefusedError, UnavailableError
-from gossipkv.client.requests import Request
+from gossipkv.client.requests import HttpRequest
 from gossipkv.client.synchronous import SyncClient
 from tests.client.contract_server import ContractServer
 from tests.client.dying_server import Death, DyingServer
@@ -149,5 +149,5 @@ async def test_nothing_was_sent_where_no_connection_was_made() -> None:
 
 
 def test_every_request_but_a_read_is_a_write() -> None:
-    assert not Request("GET", "/").is_write
-    assert all(Request(method, "/").is_write for method in ("PUT", "DELETE", "POST"))
+    assert not HttpRequest("GET", "/").is_write
+    assert all(HttpRequest(method, "/").is_write for method in ("PUT", "DELETE", "POST"))

@@ -11,7 +11,7 @@ from gossipkv.core.model.collected import LINEAGE_MAX, Collected, Proof
 from gossipkv.core.model.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.member import INCARNATION_END
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol import messages as m
 from gossipkv.core.protocol.base import Abridged, AbridgedIds
 from gossipkv.core.protocol.parcel import VALUE_BYTES_MAX, outlined
@@ -47,12 +47,12 @@ versions = st.builds(
 )
 
 
-def _ordered(found: list[Version], seen: Context) -> Row:
+def _ordered(found: list[Version], seen: Context) -> StoredRow:
     ordered = tuple(sorted(found, key=lambda version: (version.rank, version.dot), reverse=True))
     context = Context(seen)
     for version in ordered:
         context.advance({version.dot.replica: version.dot.sequence})
-    return Row(ordered, context)
+    return StoredRow(ordered, context)
 
 
 rows = st.builds(_ordered, st.lists(versions, min_size=1, max_size=3, unique_by=lambda version: version.dot), contexts)

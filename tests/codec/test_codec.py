@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gossipkv.codec import PROTOCOL_VERSION, DecodeError, Limits, decode, encode
 from gossipkv.codec.frame import _LAYOUTS
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.envelope_room import ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX, bytes_of
 from gossipkv.core.protocol.messages import (
     Ack,
@@ -76,12 +76,12 @@ def test_every_message_has_a_layout_of_all_its_fields() -> None:
 
 
 def test_decoded_rows_are_of_the_cores_own_types() -> None:
-    copy = RowCopy(b"t\0k", Row((Version(Dot(1, 1), 1, b"v"),), Context({1: 1})))
+    copy = RowCopy(b"t\0k", StoredRow((Version(Dot(1, 1), 1, b"v"),), Context({1: 1})))
     (message,) = decode(encode(enveloped(WalkRows("usr", (copy,), None))), LIMITS).messages
     assert isinstance(message, WalkRows)
     (decoded,) = message.rows
     assert type(decoded) is RowCopy
-    assert type(decoded.row) is Row
+    assert type(decoded.row) is StoredRow
     assert type(decoded.row.context) is Context
     assert type(decoded.row.winner) is Version
     assert type(decoded.row.winner.dot) is Dot
@@ -373,7 +373,7 @@ BAD_ROWS: dict[str, tuple[list[object], RefusedRow]] = {
 
 
 def neighbour(key: bytes) -> tuple[list[object], RowCopy]:
-    copy = RowCopy(b"t\0" + key, Row((Version(Dot(1, 2), 99, b"value", 5),), Context({1: 2, 5: 1})))
+    copy = RowCopy(b"t\0" + key, StoredRow((Version(Dot(1, 2), 99, b"value", 5),), Context({1: 2, 5: 1})))
     return [1, b"t\0" + key, CONTEXT, STAMP, b"value", 5], copy
 
 
@@ -456,13 +456,13 @@ def test_an_envelope_that_is_full_fits_a_frame() -> None:
 
 
 def test_a_value_is_taken_whatever_the_receiver_takes_from_its_clients() -> None:
-    row = Row((Version(Dot(1, 1), 1, bytes(3 * 1024 * 1024 // 2)),), Context({1: 1}))
+    row = StoredRow((Version(Dot(1, 1), 1, bytes(3 * 1024 * 1024 // 2)),), Context({1: 1}))
     envelope = enveloped(Delta("usr", {1: Range(0, 1)}, (RowCopy(b"t\0k", row),)))
     assert decode(encode(envelope), LIMITS) == envelope
 
 
 def test_siblings_of_one_moment_are_taken_in_order_of_their_dots() -> None:
     versions = (Version(Dot(5, 1), 7, b"b"), Version(Dot(1, 2), 7, None), Version(Dot(1, 1), 7, b"a"))
-    row = Row(versions, Context({1: 2, 5: 1}))
+    row = StoredRow(versions, Context({1: 2, 5: 1}))
     envelope = enveloped(Delta("usr", {}, (RowCopy(b"t\0k", row),)))
     assert decode(encode(envelope), LIMITS) == envelope

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import Collected, Proof
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import (
     EXPIRIES,
     FIRST_DEADLINE,
@@ -54,8 +54,8 @@ def committing(storage: Storage) -> Iterator[Transaction]:
     transaction.commit()
 
 
-def row(sequence: int = 1, value: bytes | None = b"value", expires_ms: int | None = None) -> Row:
-    return Row((Version(Dot(A, sequence), sequence << 16, value, expires_ms),), Context({A: sequence}))
+def row(sequence: int = 1, value: bytes | None = b"value", expires_ms: int | None = None) -> StoredRow:
+    return StoredRow((Version(Dot(A, sequence), sequence << 16, value, expires_ms),), Context({A: sequence}))
 
 
 def put_rows(storage: Storage, shard: str, *addresses: bytes, leaf: int = 7) -> None:
@@ -108,10 +108,10 @@ def put_one_of_each(transaction: Transaction) -> None:
     transaction.put_deadline("usr", TOMBSTONES, Deadline(8, b"table\0gone"))
 
 
-BESIDE = Row(
+BESIDE = StoredRow(
     (Version(Dot(B, 2), 9 << 16, b"one", 5, 3), Version(Dot(A, 1), 8 << 16, None, None, 0)), Context({A: 1, B: 2})
 )
-SIBLINGS = Row(
+SIBLINGS = StoredRow(
     (
         Version(Dot(B, 2**63 - 1), 2**64 - 1, b"\x00\xff", 2**63 - 1),
         Version(Dot(A, 3), 5 << 16, None, None),

@@ -33,7 +33,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.embedding.embedded import NodeTable
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node
+from gossipkv.member.node import MemberNode
 from gossipkv.rows.limits import LIFE_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
@@ -169,7 +169,7 @@ LEGAL = {
 class Members:
     """Two of them, joined in memory; requests go to the first."""
 
-    def __init__(self, nodes: list[Node], url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, nodes: list[MemberNode], url: str, session: aiohttp.ClientSession) -> None:
         self.nodes = nodes
         self.url = url
         self.session = session
@@ -186,7 +186,7 @@ async def members() -> AsyncIterator[Members]:
     async with AsyncExitStack() as stack:
         for name in "ab":
             transport = MemoryTransport(network, f"memory://{name}")
-            node = Node(
+            node = MemberNode(
                 ReplicaOptions(
                     member=name,
                     endpoints={"gossip": transport.endpoint},

@@ -29,10 +29,10 @@ from gossipkv import (
 from gossipkv import TooFewCopiesError as CopiesError
 from gossipkv.core.model.member import ALIVE
 from gossipkv.core.model.write import Operation, Result
-from gossipkv.core.model.write import Written as Stored
+from gossipkv.core.model.write import StoredWrite as Stored
 from gossipkv.core.waits.answers import Coverage, Holder, Receipt
-from gossipkv.member.node import Node as Driver
-from gossipkv.member.waits import TooFewCopiesError
+from gossipkv.member.node import MemberNode as Driver
+from gossipkv.member.waits import CopiesMissingError
 from tests.contracts.doors import (
     DEADLINE_SECONDS,
     UNKNOWN_OPTION,
@@ -162,7 +162,7 @@ async def test_a_write_that_is_stored_on_too_few_members_says_so(
         results = await write(node, shard, operations)
         dots = [result.dot for result in results if isinstance(result, Stored)]
         holder = Holder("m0", ALIVE, True, node.identity.replica, True)
-        raise TooFewCopiesError(2, results, Coverage(Receipt(shard, dots[-1]), (holder,)))
+        raise CopiesMissingError(2, results, Coverage(Receipt(shard, dots[-1]), (holder,)))
 
     monkeypatch.setattr(Driver, "write", stored_here)
     refused = await _refused("too-few-copies", door.put(table, "k", b"v", w=2), stored=True, copies=1)

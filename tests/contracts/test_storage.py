@@ -10,7 +10,7 @@ import pytest
 
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import Counts, Identity, JournalEntry, ShardRecord, Storage
 from tests.contracts.storages import (
     SIBLINGS,
@@ -318,7 +318,7 @@ def test_the_longest_address_has_room_everywhere(storage: Storage, key: bytes) -
     ],
     ids=["value", "empty", "tombstone", "expiry", "1 MiB", "ahead", "two origins", "order", "siblings"],
 )
-def test_a_row_comes_back_as_it_was(process: Process, stored: Row) -> None:
+def test_a_row_comes_back_as_it_was(process: Process, stored: StoredRow) -> None:
     with committing(process.storage) as transaction:
         transaction.put_row("usr", b"t\0k", stored, 7, is_new=True)
         assert transaction.row("usr", b"t\0k") == stored
@@ -327,7 +327,7 @@ def test_a_row_comes_back_as_it_was(process: Process, stored: Row) -> None:
         found = view.row("usr", b"t\0k")
         assert found == stored
         assert found is not None
-        assert isinstance(found, Row)
+        assert isinstance(found, StoredRow)
         assert isinstance(found.context, Context)
         assert isinstance(found.winner, Version)
         assert isinstance(found.winner.dot, Dot)

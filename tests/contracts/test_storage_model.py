@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import EXPIRIES, Counts, Deadline, Transaction
 from tests.contracts.storages import (
     BESIDE,
@@ -40,7 +40,7 @@ Batch = tuple[str, Writes, str]
 def apply(transaction: Transaction, shard: str, writes: Writes) -> None:
     for write in writes:
         match write:
-            case ("put", bytes(address), Row() as new):
+            case ("put", bytes(address), StoredRow() as new):
                 leaf = (0, 7, 8)[len(address) % 3]
                 is_new = transaction.row(shard, address) is None
                 transaction.put_row(shard, address, new, leaf, is_new=is_new)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from gossipkv.transport.base import ExchangeError, Fault, RefusedError, Transport
+from gossipkv.transport.base import ExchangeError, ExchangeRefusedError, Fault, Transport
 from gossipkv.transport.http import HttpTransport
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -88,7 +88,7 @@ async def test_exchanges_with_one_peer_do_not_wait_for_another(make: Make) -> No
 
 async def test_a_refusal_tells_the_sender_why(make: Make) -> None:
     async def refuse(frame: bytes) -> bytes:
-        raise RefusedError("this is cluster 'blue', the sender is of 'green'")
+        raise ExchangeRefusedError("this is cluster 'blue', the sender is of 'green'")
 
     source, target = make(), make()
     await source.start(echo)

@@ -11,7 +11,7 @@ from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
 from gossipkv.core.model.address import NAMESPACES, USER
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.options import ReplicaOptions
@@ -78,7 +78,7 @@ class Member:
         self.changes += effects.changes
         self.resolved += effects.resolved
 
-    def rows(self, shard: str = USER) -> dict[bytes, Row]:
+    def rows(self, shard: str = USER) -> dict[bytes, StoredRow]:
         with self.disk.view() as view:
             return dict(view.rows(shard, b"", b"\xff"))
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.protocol.messages import Range, RowCopy
 from gossipkv.core.store.shard import Shard
@@ -67,7 +67,7 @@ class Disk:
         with self.committing():
             return self.store.cover(USER, ranges, intake)
 
-    def rows(self) -> dict[bytes, Row]:
+    def rows(self) -> dict[bytes, StoredRow]:
         with self.storage.view() as view:
             return dict(view.rows(USER, b"", b"\xff"))
 
@@ -82,7 +82,7 @@ class Disk:
                 for sequence, address in view.journal(USER, origin, 0)
             }
 
-    def holds_all_of(self, rows: dict[bytes, Row]) -> bool:
+    def holds_all_of(self, rows: dict[bytes, StoredRow]) -> bool:
         """Whether each row is held, or what superseded it."""
         held = self.rows()
         return all(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.row import (
     Conflicts,
-    Row,
+    StoredRow,
     Version,
     expired,
     merge,
@@ -25,7 +25,7 @@ REPLICAS = 3
 class Copy(NamedTuple):
     """A copy of the row at some moment, and the writes it knows of."""
 
-    row: Row
+    row: StoredRow
     known: frozenset[Dot]
 
 

@@ -16,12 +16,12 @@ from gossipkv.config.settings import Settings, SettingsError, check_each
 from gossipkv.core.inputs import (
     Await,
     Discovered,
+    FollowChanges,
     Forget,
     Input,
     Inspect,
     Locate,
     Read,
-    Watch,
     Withdraw,
     Write,
     admit,
@@ -29,7 +29,7 @@ from gossipkv.core.inputs import (
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.model.row import Conflicts, Seen
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Delta, Envelope, RowCopy
 from gossipkv.core.status import ReplicaStatus
@@ -140,8 +140,8 @@ def wrong_others() -> list[Input]:
         Discovered((), frozenset(["m" * 256])),
         Discovered((), None, "z" * 256),
         unchecked(Discovered, (), None, 7),
-        unchecked(Watch, "yes"),
-        unchecked(Watch, 1),
+        unchecked(FollowChanges, "yes"),
+        unchecked(FollowChanges, 1),
     ]
 
 
@@ -182,7 +182,7 @@ def test_what_is_admitted_is_carried_and_kept_as_it_is(value: Any, ttl_ms: Any, 
         return
     assert isinstance(outcome, list)
     [written] = outcome
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     copy = RowCopy(address, written.row)
     assert decode_row(encode_row(written.row)) == written.row
     envelope = Envelope("c", "m", 1, 1, 0, (Delta(USER, {}, (copy,)),))

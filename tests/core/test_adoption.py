@@ -10,7 +10,7 @@ from gossipkv.core.model.address import SYSTEM, TABLES_TABLE, USER, address_of
 from gossipkv.core.model.causality import Context
 from gossipkv.core.model.fingerprint import leaf_of
 from gossipkv.core.model.member import DEAD
-from gossipkv.core.model.row import Conflicts, Row
+from gossipkv.core.model.row import Conflicts, StoredRow
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Delta, RowCopy
 from gossipkv.core.store.forgotten import Forgotten
@@ -80,7 +80,9 @@ def test_a_tombstone_goes_though_the_journal_does_not_name_it_under_the_entry_th
     for member in cluster.members.values():
         transaction = member.storage.begin()
         row = member.rows()[ROW]
-        transaction.put_row(USER, ROW, Row(row.versions, row.context.joined({gone: 7})), leaf_of(ROW), is_new=False)
+        transaction.put_row(
+            USER, ROW, StoredRow(row.versions, row.context.joined({gone: 7})), leaf_of(ROW), is_new=False
+        )
         transaction.commit()
     live(cluster, AGE_MS // 1_000 + 60)
     assert all(ROW not in member.rows() for member in cluster.members.values())

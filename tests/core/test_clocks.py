@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipkv.core.inputs import Forget, Leave, Write
-from gossipkv.core.membership.clocks import COMPARED_INTERVALS, ClockOffError, Clocks
+from gossipkv.core.membership.clocks import COMPARED_INTERVALS, Clocks, OwnClockOffError
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.clock import milliseconds
@@ -171,7 +171,7 @@ def test_a_member_whose_clock_is_ahead_refuses_writes_and_says_why(cluster: Clus
     flow(cluster)
     for refused in (Write(USER, (Operation(ROW, b"value"),)), Write(USER, (Operation(ROW, b"value"),), 2), Forget("b")):
         [outcome] = cluster.run("a", refused).outcomes
-        assert isinstance(outcome, ClockOffError)
+        assert isinstance(outcome, OwnClockOffError)
         assert "20 min ahead of the others'" in str(outcome)
     cluster.write("b", Operation(ROW, b"value"))
     flow(cluster)
@@ -208,7 +208,7 @@ def test_a_clock_far_behind_refuses_too(cluster: Cluster) -> None:
     cluster.members["a"].clock_ahead_ms = -AHEAD_MS
     flow(cluster)
     [outcome] = cluster.run("a", Write(USER, (Operation(ROW, b"value"),))).outcomes
-    assert isinstance(outcome, ClockOffError)
+    assert isinstance(outcome, OwnClockOffError)
     assert "20 min behind the others'" in str(outcome)
 
 

@@ -15,7 +15,7 @@ from gossipkv.core.model.address import (
     table_of,
 )
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version, without_collected
+from gossipkv.core.model.row import StoredRow, Version, without_collected
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Delta, Range, RowCopy, Unlisted
 from gossipkv.core.store.forgotten import Forgotten, forgotten_in
@@ -302,7 +302,7 @@ def test_a_stranger_that_sends_rows_of_the_users_is_told_that_it_is_not_listed()
     replica = cluster.members["a"].driver.replica
     transaction = cluster.members["a"].storage.begin()
     envelope = cluster.members["b"].driver.replica._envelope((), cluster.now_ms)
-    row = Row((Version(Dot(99, 1), cluster.now_ms << 16, b"strange"),), Context({99: 1}))
+    row = StoredRow((Version(Dot(99, 1), cluster.now_ms << 16, b"strange"),), Context({99: 1}))
     stranger = envelope.__class__(
         envelope.cluster, "z", 99, 1, cluster.now_ms, (Delta(USER, {99: Range(0, 1)}, (RowCopy(ROW, row),)),)
     )
@@ -313,7 +313,7 @@ def test_a_stranger_that_sends_rows_of_the_users_is_told_that_it_is_not_listed()
 
 
 def test_a_row_that_names_no_replica_is_passed_over_among_the_forgotten() -> None:
-    row = Row((Version(Dot(1, 1), 1, b"{}"),), Context({1: 1}))
+    row = StoredRow((Version(Dot(1, 1), 1, b"{}"),), Context({1: 1}))
     copies = [
         RowCopy(address_of(FORGOTTEN_TABLE, key), row) for key in (b"nonsense", b"-1", b"00000000000000ff", b"ff")
     ]
@@ -341,9 +341,9 @@ def test_what_is_written_where_a_tombstone_was_outranks_it_though_the_clock_was_
 MARKS = Context({1: 5, 2: 5})
 
 
-def row(*versions: tuple[int, int, bytes | None], context: dict[int, int] | None = None) -> Row:
+def row(*versions: tuple[int, int, bytes | None], context: dict[int, int] | None = None) -> StoredRow:
     made = [Version(Dot(replica, sequence), sequence << 16, value, None, 0) for replica, sequence, value in versions]
-    return Row(tuple(made), Context(context or {version.dot.replica: version.dot.sequence for version in made}))
+    return StoredRow(tuple(made), Context(context or {version.dot.replica: version.dot.sequence for version in made}))
 
 
 def test_a_version_up_to_the_marks_is_no_news_where_it_is_not_held() -> None:
@@ -355,7 +355,7 @@ def test_a_version_up_to_the_marks_is_no_news_where_it_is_not_held() -> None:
 def test_of_siblings_those_that_are_no_news_are_left_out() -> None:
     arrived = row((1, 6, b"new"), (2, 5, b"late"))
     kept = without_collected(arrived, None, MARKS, is_repair=False)
-    assert kept == Row(arrived.versions[:1], arrived.context)
+    assert kept == StoredRow(arrived.versions[:1], arrived.context)
 
 
 def test_a_value_that_a_walk_finds_missing_is_repaired_and_a_collected_tombstone_is_not_taken_back() -> None:

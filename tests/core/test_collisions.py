@@ -14,7 +14,7 @@ from gossipkv.core.model.collected import Proof
 from gossipkv.core.model.row import (
     Conflicts,
     InconsistentRowError,
-    Row,
+    StoredRow,
     Version,
     collisions,
     merge,
@@ -35,11 +35,11 @@ PLACES = (1, 2, 2, 3)
 """The replica id at each place: two processes have the same."""
 
 
-def copies_of(steps: Sequence[tuple[int, ...]], kinds: Sequence[Conflicts]) -> list[Row]:
+def copies_of(steps: Sequence[tuple[int, ...]], kinds: Sequence[Conflicts]) -> list[StoredRow]:
     """Every copy of a row that comes to be by these writes, reads and merges."""
-    current: list[Row | None] = [None] * len(PLACES)
+    current: list[StoredRow | None] = [None] * len(PLACES)
     sequences = [0] * len(PLACES)
-    copies: list[Row] = []
+    copies: list[StoredRow] = []
     for step in steps:
         if len(step) == 2:
             source, target = current[step[0]], current[step[1]]
@@ -76,7 +76,7 @@ WRITES = st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(0, 2), st.i
 STEPS = st.lists(WRITES | st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=4, max_size=14)
 
 
-def merged(*rows: Row) -> Row:
+def merged(*rows: StoredRow) -> StoredRow:
     try:
         result = rows[0]
         for row in rows[1:]:
@@ -86,7 +86,7 @@ def merged(*rows: Row) -> Row:
     return result
 
 
-def three_of(data: st.DataObject, *kinds: Conflicts) -> list[Row]:
+def three_of(data: st.DataObject, *kinds: Conflicts) -> list[StoredRow]:
     copies = copies_of(data.draw(STEPS), kinds)
     assume(copies)
     return [data.draw(st.sampled_from(copies)) for _ in range(3)]
@@ -111,8 +111,8 @@ def test_merge_is_idempotent(data: st.DataObject, kind: Conflicts) -> None:
 def test_where_the_setting_changes_too_a_copy_may_bring_back_what_a_lost_version_outranked() -> None:
     """The version that outranked it was the other write under one dot, and went. Members agree in the end all the
     same: no copy holds that version any more."""
-    held = Row((version(6, 6, None, 1), version(4, 4, None)), Context({1: 6, 2: 1}))
-    collided = Row((Version(Dot(2, 1), 5, None, None, 4),), Context({1: 4, 2: 1}))
+    held = StoredRow((version(6, 6, None, 1), version(4, 4, None)), Context({1: 6, 2: 1}))
+    collided = StoredRow((Version(Dot(2, 1), 5, None, None, 4),), Context({1: 4, 2: 1}))
     both = merge(held, collided)
     assert both.versions == held.versions[:1]
     assert merge(both, collided) == both
@@ -134,7 +134,7 @@ def test_where_the_last_write_wins_no_version_of_greater_rank_is_lost(data: st.D
     assert merged(*rows).winner.rank == max(ranks)
 
 
-def merged_by_contexts_alone(ours: Row, theirs: Row) -> set[Dot]:
+def merged_by_contexts_alone(ours: StoredRow, theirs: StoredRow) -> set[Dot]:
     """The survivors by the rule of 0.1.0, before those that are outranked go."""
     ours_dots = {version.dot for version in ours.versions}
     theirs_dots = {version.dot for version in theirs.versions}
@@ -155,9 +155,9 @@ def version(sequence: int, timestamp: int, value: bytes | None, above: int | Non
     return Version(Dot(1, sequence), timestamp, value, None, above)
 
 
-def row(*versions: Version, **context: int) -> Row:
+def row(*versions: Version, **context: int) -> StoredRow:
     entries = {version.dot.replica: version.dot.sequence for version in versions}
-    return Row(versions, Context(entries | {int(name[1:]): sequence for name, sequence in context.items()}))
+    return StoredRow(versions, Context(entries | {int(name[1:]): sequence for name, sequence in context.items()}))
 
 
 def test_what_replaced_one_write_of_a_dot_has_not_replaced_the_other() -> None:

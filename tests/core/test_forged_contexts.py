@@ -11,8 +11,8 @@ from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.model.clock import milliseconds, timestamp_at
 from gossipkv.core.model.lacking import ELSEWHERE, Lack
-from gossipkv.core.model.row import Conflicts, Row, Seen, Version, known_part
-from gossipkv.core.model.write import CONTEXT_AHEAD, CONTEXT_UNKNOWN, Declined, Operation, Result, Written
+from gossipkv.core.model.row import Conflicts, Seen, StoredRow, Version, known_part
+from gossipkv.core.model.write import CONTEXT_AHEAD, CONTEXT_UNKNOWN, Declined, Operation, Result, StoredWrite
 from gossipkv.core.store.tables import TableSettings, settings_address
 from tests.core.cluster import Cluster
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, TABLE, Disk, at
@@ -80,7 +80,7 @@ def test_writes_of_others_stand_after_a_forged_context(kind: str) -> None:
     for name in ("a", "b", "c"):
         put(cluster, name, b"forged", forged({1: 9, 2: 9, 3: 9}))
     written = [put(cluster, name, name.encode()) for name in ("a", "b", "c")]
-    assert all(isinstance(each, Written) for each in written)
+    assert all(isinstance(each, StoredWrite) for each in written)
     cluster.settle()
     rows = [member.rows()[ROW] for member in cluster.members.values()]
     assert rows[0] == rows[1] == rows[2]
@@ -98,7 +98,7 @@ def test_a_context_read_at_one_member_is_taken_at_another_once_that_has_the_row(
     read = cluster.members["a"].rows()[ROW].seen
     assert reason(put(cluster, "b", b"early", read)) == CONTEXT_UNKNOWN
     cluster.settle()
-    assert isinstance(put(cluster, "b", b"new", read), Written)
+    assert isinstance(put(cluster, "b", b"new", read), StoredWrite)
     cluster.settle()
     assert [version.value for version in cluster.members["c"].rows()[ROW].versions] == [b"new"]
 
@@ -109,7 +109,7 @@ def test_the_context_of_a_row_that_runs_ahead_of_what_the_member_covers_is_taken
     other.put("row")
     disk.take_in([copy for copy in other.copies() if copy.address == ROW])
     assert disk.shard.context == {}
-    assert isinstance(disk.do(Operation(ROW, b"new", seen=disk.rows()[ROW].seen)), Written)
+    assert isinstance(disk.do(Operation(ROW, b"new", seen=disk.rows()[ROW].seen)), StoredWrite)
     assert [version.value for version in disk.rows()[ROW].versions] == [b"new"]
 
 
@@ -127,7 +127,7 @@ def test_writes_to_other_rows_do_not_enter_a_row_and_do_not_raise_floors() -> No
         disk.put(f"other{number}")
     disk.put("row", b"old")
     seen = forged({1: 5})
-    assert isinstance(disk.do(Operation(ROW, b"new", seen=seen)), Written)
+    assert isinstance(disk.do(Operation(ROW, b"new", seen=seen)), StoredWrite)
     assert {version.value for version in disk.rows()[ROW].versions} == {b"old", b"new"}
     other = keeping_siblings(2)
     for number in range(3):
@@ -179,7 +179,7 @@ def test_a_condition_is_judged_only_by_a_member_that_knows_the_context(kind: str
     cluster.settle()
     results = cluster.answer_to("b", Write(USER, (operation,)))
     assert isinstance(results, list)
-    assert isinstance(results[0], Written)
+    assert isinstance(results[0], StoredWrite)
 
 
 def test_what_was_read_of_a_lacking_row_is_taken_as_it_was_given() -> None:
@@ -188,7 +188,7 @@ def test_what_was_read_of_a_lacking_row_is_taken_as_it_was_given() -> None:
     with disk.committing():
         disk.shard.advance(2, 4)
         disk.shard.note_lack(ROW, lack(2, 4))
-    assert isinstance(disk.do(Operation(ROW, b"new", seen=forged({1: 1, 2: 4}))), Written)
+    assert isinstance(disk.do(Operation(ROW, b"new", seen=forged({1: 1, 2: 4}))), StoredWrite)
     assert disk.rows()[ROW].context == {1: 2, 2: 4}
 
 
@@ -204,7 +204,7 @@ def test_the_known_part_names_nothing_beyond_the_row_and_the_marks(
     claimed: Context, held: Context, marks: Context, timestamp: int, of_row: int, collected: int
 ) -> None:
     held.advance({1: 1})
-    row = Row((Version(Dot(1, held[1]), of_row, b"", None, of_row // 2),), held)
+    row = StoredRow((Version(Dot(1, held[1]), of_row, b"", None, of_row // 2),), held)
     part = known_part(Seen(claimed, timestamp, timestamp // 2), row, marks, collected)
     assert held.joined(marks).covers_all(part.context)
     assert claimed.covers_all(part.context)

@@ -14,7 +14,7 @@ from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import Context
 from gossipkv.core.model.member import SUSPECT
 from gossipkv.core.model.room import Usage
-from gossipkv.core.model.write import NotMatched, Operation, Written
+from gossipkv.core.model.write import NotMatched, Operation, StoredWrite
 from gossipkv.core.protocol.messages import Covered, Envelope, Ping
 from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.core.status import ReplicaStatus
@@ -58,7 +58,7 @@ def figures(status: ReplicaStatus) -> object:
 
 def test_later_inputs_of_a_batch_see_what_earlier_ones_wrote(cluster: Cluster) -> None:
     first, second = cluster.run("a", put("row"), put("row", if_absent=True)).outcomes
-    [written] = cast("list[Written]", first)
+    [written] = cast("list[StoredWrite]", first)
     assert second == [NotMatched(written.etag)]
 
 
@@ -98,7 +98,7 @@ def test_after_a_commit_that_failed_writes_reuse_no_name_and_reach_everyone(clus
     member.storage.fail_next_commit(StorageError("a bad day"))
     cluster.run("a", put("lost"))
     [outcome] = cluster.run("a", put("row")).outcomes
-    [written] = cast("list[Written]", outcome)
+    [written] = cast("list[StoredWrite]", outcome)
     assert written.dot == (1, 1), "nothing of the lost write was ever told"
     assert cluster.waiting("a", "b") is not None, "the exchange of the lost batch is not under way"
     cluster.settle()

@@ -16,7 +16,7 @@ from gossipkv.core.model.collected import PROOF_IDS_MAX, PROOFS_IDS_MAX, PROOFS_
 from gossipkv.core.model.endpoint import host_of, is_endpoint
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import (
@@ -376,7 +376,7 @@ def test_a_row_that_names_more_replicas_than_a_context_may_is_refused() -> None:
     cluster = settled(Cluster(), "a", context_origins_max=64)
     version = Version(Dot(STRANGER, 1), timestamp_at(cluster.now_ms), b"value", None)
     names = Context({STRANGER: 1} | {2**32 + number: 1 for number in range(64)})
-    tell(cluster, "a", Delta(SYSTEM, {STRANGER: Range(0, 1)}, (RowCopy(at("row"), Row((version,), names)),)))
+    tell(cluster, "a", Delta(SYSTEM, {STRANGER: Range(0, 1)}, (RowCopy(at("row"), StoredRow((version,), names)),)))
     assert at("row") not in cluster.members["a"].rows(SYSTEM)
     assert cluster.status("a").tally.rows_refused == {"too_many_origins": 1}
     assert STRANGER not in cluster.members["a"].context(SYSTEM)
@@ -533,7 +533,7 @@ def plant(cluster: Cluster, *rows: tuple[bytes, bytes | None]) -> None:
     copies = []
     for sequence, (address, value) in enumerate(rows, planted + 1):
         version = Version(Dot(STRANGER, sequence), timestamp_at(cluster.now_ms + 1) + sequence, value, None)
-        copies.append(RowCopy(address, Row((version,), Context({STRANGER: sequence}))))
+        copies.append(RowCopy(address, StoredRow((version,), Context({STRANGER: sequence}))))
     delta = Delta(SYSTEM, {STRANGER: Range(planted, planted + len(rows))}, tuple(copies))
     for name in sorted(cluster.members):
         tell(cluster, name, delta)

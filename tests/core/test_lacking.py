@@ -13,7 +13,7 @@ from gossipkv.core.model import lacking
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.lacking import RECALLS_PER_ROUND, Lack, held_below, lack_of
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.core.waits.quorum import Direct, Recall
@@ -53,9 +53,9 @@ def joined(*names: str, **settings: Unpack[ReplicaSettings]) -> Cluster:
     return cluster
 
 
-def put(cluster: Cluster, name: str, address: bytes, value: bytes = b"v") -> Written:
+def put(cluster: Cluster, name: str, address: bytes, value: bytes = b"v") -> StoredWrite:
     [result] = cluster.results(name, Operation(address, value))
-    assert isinstance(result, Written)
+    assert isinstance(result, StoredWrite)
     return result
 
 

@@ -15,8 +15,8 @@ from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.fingerprint import leaf_of
 from gossipkv.core.model.lacking import CLOCK_SKEW
-from gossipkv.core.model.row import Row, Version
-from gossipkv.core.model.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, Written
+from gossipkv.core.model.row import StoredRow, Version
+from gossipkv.core.model.write import ROW_TOO_LARGE, TOO_MANY_SIBLINGS, Declined, Operation, Result, StoredWrite
 from gossipkv.core.protocol import parcel
 from gossipkv.core.protocol.envelope_room import FRAME_BYTES_MAX
 from gossipkv.core.protocol.messages import (
@@ -63,7 +63,7 @@ def put(cluster: Cluster, name: str, address: bytes, value: bytes) -> Result:
     return result
 
 
-def values_of(row: Row | None) -> set[bytes | None]:
+def values_of(row: StoredRow | None) -> set[bytes | None]:
     return {version.value for version in row.versions} if row is not None else set()
 
 
@@ -80,7 +80,7 @@ def equal(cluster: Cluster) -> bool:
 def bring_about_siblings(cluster: Cluster, values: list[bytes], name: str = "a") -> None:
     for value in values:
         result = put(cluster, name, LARGE, value)
-        assert isinstance(result, Written)
+        assert isinstance(result, StoredWrite)
 
 
 # Whatever is stored is carried.
@@ -457,7 +457,7 @@ def test_a_large_row_that_is_handed_over_counts_once_the_member_says_that_it_hol
     [peer] = a.driver.replica.peers
     peer.conversation.offered.add(USER)  # It catches up, and pushes are held back.
     result = put(cluster, "a", LARGE, bytes(3_000))
-    assert isinstance(result, Written)
+    assert isinstance(result, StoredWrite)
     a.outbox.clear()
     receipt = Receipt(USER, result.dot)
     cluster.run("a", Await(1, 2, receipt, {LARGE: result.dot}))
@@ -493,7 +493,7 @@ def test_a_write_that_would_make_a_row_too_large_to_be_carried_is_declined(monke
     assert cluster.members["a"].rows() == before
     seen = before[LARGE].seen
     [result] = cluster.results("a", Operation(LARGE, b"3" * 4_000, seen=seen))
-    assert isinstance(result, Written)
+    assert isinstance(result, StoredWrite)
 
 
 def test_a_row_that_merges_have_left_too_large_can_be_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,7 +511,7 @@ def test_a_row_that_merges_have_left_too_large_can_be_made_smaller(monkeypatch: 
     others = Context({v.dot.replica: v.dot.sequence for v in row.versions[1:]})
     fewer = Operation(LARGE, b"5" * 2_000, seen=row.seen._replace(context=others))
     [written] = cluster.results("a", fewer)
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     cluster.settle()
 
 
@@ -580,7 +580,7 @@ def test_a_later_copy_that_is_refused_holds_back_what_the_copies_named_before_it
 
 def test_the_size_of_an_outline_is_never_taken_to_be_less_than_it_is() -> None:
     for versions in (1, 2, 20):
-        row = Row(
+        row = StoredRow(
             tuple(Version(Dot(2**64 - 1 - n, 2**62), 2**62, b"v", 2**62, 2**62) for n in range(versions)),
             Context({2**64 - 1 - n: 2**62 for n in range(versions)}),
         )
@@ -595,16 +595,16 @@ def test_a_write_that_names_what_is_there_replaces_it_and_one_that_names_nothing
     results = [put(cluster, "a", LARGE, value) for value in (b"1", b"2")]
     assert values_of(cluster.members["a"].rows()[LARGE]) == {b"1", b"2"}
     last = results[-1]
-    assert isinstance(last, Written)
+    assert isinstance(last, StoredWrite)
     [result] = cluster.results("a", Operation(LARGE, b"3", if_match=(last.etag,)))
-    assert isinstance(result, Written)
+    assert isinstance(result, StoredWrite)
     assert values_of(cluster.members["a"].rows()[LARGE]) == {b"3"}
 
 
 def test_a_row_whose_outline_alone_is_too_large_is_not_carriable() -> None:
     def with_versions(count: int) -> RowCopy:
         versions = tuple(Version(Dot(1, count - n), 1, None, siblings_above=0) for n in range(count))
-        return RowCopy(LARGE, Row(versions, Context({1: count})))
+        return RowCopy(LARGE, StoredRow(versions, Context({1: count})))
 
     fitting = next(n for n in range(1, 10**6, 500) if outline_bytes(outlined(*with_versions(n))) > OUTLINE_BYTES_MAX)
     assert not is_carriable(with_versions(fitting))

@@ -6,7 +6,7 @@ import pytest
 
 from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Covered, Delta, Envelope, Message, Pull, Range, RowCopy, WalkRows
 from gossipkv.core.protocol.names import Names, latest_names
@@ -38,8 +38,8 @@ def named() -> Named:
     return Named()
 
 
-def row(sequence: int) -> Row:
-    return Row((Version(Dot(OWN, sequence), 1, b"value"),), Context({OWN: sequence}))
+def row(sequence: int) -> StoredRow:
+    return StoredRow((Version(Dot(OWN, sequence), 1, b"value"),), Context({OWN: sequence}))
 
 
 def test_a_later_name_than_was_told_is_in_doubt_whatever_mentions_it(named: Named) -> None:

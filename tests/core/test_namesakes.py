@@ -11,7 +11,7 @@ import xxhash
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Answer, Answered, Discovered, Failed, Input, Inspect, Received, Tick, Write
-from gossipkv.core.membership.namesakes import PROCESSES_MAX, QUIET_INTERVALS, Namesakes, Process
+from gossipkv.core.membership.namesakes import PROCESSES_MAX, QUIET_INTERVALS, Namesakes, ProcessIdentity
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
@@ -268,8 +268,8 @@ def test_a_member_that_starts_again_at_another_address_is_not_taken_for_two(host
 # What is evidence
 
 
-def process(started: int, replica: int = 7) -> Process:
-    return Process(started, 100 + started, replica, f"http://{started}", replica)
+def process(started: int, replica: int = 7) -> ProcessIdentity:
+    return ProcessIdentity(started, 100 + started, replica, f"http://{started}", replica)
 
 
 @pytest.fixture

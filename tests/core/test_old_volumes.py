@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.inputs import Forget, Watch
+from gossipkv.core.inputs import FollowChanges, Forget
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Range, RowCopy
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.store import Intake
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.core.watch.watching import BeginAnewError, Footing, Tail, standing
+from gossipkv.core.watch.watching import ResumeState, Tail, WatchResetError, standing
 from gossipkv.storage.encoding import decode_collected
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member
@@ -217,14 +217,14 @@ def test_a_newcomer_that_was_interrupted_adopts_nothing_that_an_old_volume_gave_
 
 def test_watches_of_a_newcomer_begin_anew_when_it_drops_what_was_deleted() -> None:
     cluster, newcomer, storage = filled_in_part("b")
-    cluster.answer_to("b", Watch(is_watched=True))
+    cluster.answer_to("b", FollowChanges(is_watched=True))
     with newcomer.storage.view() as view:
         tail = Tail(view, USER)
     restart_on(cluster, "a", storage, "b")
     newcomer.changes.clear()
     live(cluster, 60)
     dropping = next(changes for changes in newcomer.changes if changes.has_dropped)
-    with pytest.raises(BeginAnewError, match="given up rows"):
+    with pytest.raises(WatchResetError, match="given up rows"):
         tail.take(dropping)
 
 
@@ -250,11 +250,13 @@ def test_of_a_peer_below_the_marks_nothing_is_taken_that_is_covered_and_not_held
     with disk.committing() as transaction:
         # The tombstone, which was write 3 of 2, had dropped the entry of 1: the marks do not cover the value.
         for is_behind in (True, False):
-            copies = [RowCopy(ROW, Row((value,), Context({1: 5})))]
+            copies = [RowCopy(ROW, StoredRow((value,), Context({1: 5})))]
             disk.store.take_in(transaction, USER, copies, NOW_MS, is_behind=is_behind)
             assert (transaction.row(USER, ROW) is None) is is_behind
         news = Version(Dot(1, 6), 8 << 16, b"news")
-        disk.store.take_in(transaction, USER, [RowCopy(OTHER, Row((news,), Context({1: 6})))], NOW_MS, is_behind=True)
+        disk.store.take_in(
+            transaction, USER, [RowCopy(OTHER, StoredRow((news,), Context({1: 6})))], NOW_MS, is_behind=True
+        )
         assert transaction.row(USER, OTHER) is not None
 
 
@@ -295,9 +297,9 @@ def test_a_watch_from_before_a_deletion_is_reset_at_a_member_that_filled_itself_
     live(cluster, 20)
     for member in (cluster.members["a"], filled, newcomer):
         with member.storage.view() as view:
-            assert standing(view, USER, told, Tail(view, USER)) is Footing.FORGOTTEN
+            assert standing(view, USER, told, Tail(view, USER)) is ResumeState.FORGOTTEN
             now = WatchPosition(Context(member.context()))
-            assert standing(view, USER, now, Tail(view, USER)) is Footing.HELD
+            assert standing(view, USER, now, Tail(view, USER)) is ResumeState.HELD
 
 
 def test_an_old_volume_gives_nothing_to_a_member_that_dials_it_first() -> None:

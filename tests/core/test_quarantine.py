@@ -10,7 +10,7 @@ from gossipkv.core.inputs import Answered, Discovered, Read, Received, Tick, Wak
 from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context
 from gossipkv.core.model.fingerprint import leaf_of
-from gossipkv.core.model.write import Declined, Operation, Result, Written
+from gossipkv.core.model.write import Declined, Operation, Result, StoredWrite
 from gossipkv.core.protocol.messages import Envelope, RowCopy
 from gossipkv.core.store.forgotten import all_forgotten, forgetting
 from gossipkv.core.store.quarantine import readable_row
@@ -26,7 +26,7 @@ from gossipkv.core.store.storage import (
 )
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.core.waits.answers import Found, Receipt
-from gossipkv.core.watch.watching import BeginAnewError, Tail
+from gossipkv.core.watch.watching import Tail, WatchResetError
 from gossipkv.member.group_commit import GroupCommit
 from gossipkv.rows.limits import TIME_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
@@ -140,7 +140,7 @@ def test_a_write_replaces_it_everywhere(
         with member.storage.view() as view:
             assert at("b") not in dict(view.rows(USER, b"", b"\x7f"))
     [written] = results(cluster, Operation(at("b"), value))
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     assert written.row.context.covers_all(before.context)
     assert [version.value for version in written.row.versions] == [value]
     assert derived(member.storage) == rebuilt(member.storage)
@@ -166,7 +166,7 @@ def test_a_condition_on_it_cannot_be_judged(alone: Cluster, operation: Operation
     declined, written = results(alone, operation, others)
     assert isinstance(declined, Declined)
     assert declined.reason == "unreadable"
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     assert len(alone.status("one").unreadable) == 1
 
 
@@ -449,7 +449,7 @@ def test_a_put_in_its_place_is_a_copy_at_once_and_the_lack_ends_with_an_answer(c
     lost = receipt_of(cluster, "one", "b")
     meet(cluster, "one", "b")
     [written] = results(cluster, Operation(B, b"new"))
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     assert copies(cluster, "one", Receipt(USER, written.dot)) == 1
     assert cluster.status("one").unreadable == ()
     assert [row.key for row in cluster.status("one").lacking] == ["b"], "what was lost may outrank the new write"
@@ -625,7 +625,7 @@ def test_watchers_are_told_it_when_it_is_back(cluster: Cluster) -> None:
     meet(cluster, "one", "b")
     batch = cluster.run("one", Tick())
     [changes] = [each for each in batch.effects.changes if each.shard == USER]
-    with pytest.raises(BeginAnewError):
+    with pytest.raises(WatchResetError):
         tail.take(changes)
     with member.storage.view() as view:
         tail.recover(view)

@@ -10,7 +10,7 @@ from gossipkv.core.inputs import Await, Failed, Input, Read, Tick, Wake, Withdra
 from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import SEQUENCE_MAX, Dot
 from gossipkv.core.model.member import ALIVE, LEFT
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.protocol.messages import Delta, WalkFetchRows
 from gossipkv.core.store.storage import StorageFailedError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
@@ -30,14 +30,14 @@ def joined(**settings: Unpack[ReplicaSettings]) -> Cluster:
     return cluster
 
 
-def all_written(cluster: Cluster, *operations: Operation) -> list[Written]:
+def all_written(cluster: Cluster, *operations: Operation) -> list[StoredWrite]:
     results = cluster.results("a", *operations, copies=2)
-    written = [result for result in results if isinstance(result, Written)]
+    written = [result for result in results if isinstance(result, StoredWrite)]
     assert written == results
     return written
 
 
-def written(cluster: Cluster) -> Written:
+def written(cluster: Cluster) -> StoredWrite:
     [result] = all_written(cluster, Operation(ADDRESS, b"v"))
     return result
 

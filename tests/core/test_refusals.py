@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.core.sync.refusals import QUIET_INTERVALS, Refusals
+from gossipkv.core.sync.refusals import QUIET_INTERVALS, RowRefusals
 
 OPTIONS = ReplicaOptions()
 QUIET_MS = QUIET_INTERVALS * OPTIONS.gossip_interval_ms + OPTIONS.retry_ms_max
 
 
 def test_refusals_are_logged_once_per_reason_and_again_when_they_have_ended() -> None:
-    refusals = Refusals(OPTIONS, 0)
+    refusals = RowRefusals(OPTIONS, 0)
     assert refusals.tick({}, 0) == []
     [begun] = refusals.tick({"clock_skew": 3}, 1_000)
     assert (begun.event, begun.fields["reason"], begun.is_warning) == ("rows_refused", "clock_skew", True)
@@ -26,11 +26,11 @@ def test_refusals_are_logged_once_per_reason_and_again_when_they_have_ended() ->
 
 
 def test_rows_without_room_are_reported_elsewhere() -> None:
-    assert Refusals(OPTIONS, 0).tick({"no_room": 1}, 0) == []
+    assert RowRefusals(OPTIONS, 0).tick({"no_room": 1}, 0) == []
 
 
 def test_a_clock_that_is_set_back_does_not_put_the_end_off() -> None:
-    refusals = Refusals(OPTIONS, 10**9)
+    refusals = RowRefusals(OPTIONS, 10**9)
     refusals.tick({"clock_skew": 1}, 10**9)
     assert refusals.tick({"clock_skew": 1}, 0) == []
     assert len(refusals.tick({"clock_skew": 1}, QUIET_MS)) == 1

@@ -13,7 +13,7 @@ from gossipkv.core.membership.membership import ENDPOINT
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.member import INCARNATION_END, MemberRecord
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Covered, Digest, Envelope, Offer, Pull, RowCopy, WalkBegin
@@ -531,7 +531,7 @@ def test_the_record_of_a_member_counts_again_once_its_forgetting_is_withdrawn(cl
     cluster.members["a"].outbox.clear()
     cluster.tick("a")
     assert [peer.record for peer in replica.peers if peer.member == "b"] == []
-    withdrawal = Row((Version(Dot(forgotten, 99), 1, None),), Context({forgotten: 99}))
+    withdrawal = StoredRow((Version(Dot(forgotten, 99), 1, None),), Context({forgotten: 99}))
     replica._follow_members([RowCopy(forgetting(forgotten, "b").address, withdrawal)])
     cluster.tick("a")
     assert [peer.record is not None for peer in replica.peers if peer.member == "b"] == [True]

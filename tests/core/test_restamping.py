@@ -10,7 +10,7 @@ from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import milliseconds, timestamp_at
 from gossipkv.core.model.lacking import LackedRow
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import (
     Delta,
@@ -57,8 +57,8 @@ def test_a_peer_without_the_rows_leaves_all_of_them_to_be_stamped() -> None:
 
 def test_a_row_that_covers_the_write_is_held_and_an_older_one_is_only_to_be_outranked() -> None:
     rows = (
-        RowCopy(A, Row((Version(OLD, 30, b"older"),), Context({PEER: 1}))),
-        RowCopy(B, Row((Version(OLD, 90, b"later"),), Context({PEER: 1, OWN: 5}))),
+        RowCopy(A, StoredRow((Version(OLD, 30, b"older"),), Context({PEER: 1}))),
+        RowCopy(B, StoredRow((Version(OLD, 90, b"later"),), Context({PEER: 1, OWN: 5}))),
     )
     inquiry = Question().answered(WalkRows(USER, rows, None))
     assert (inquiry.held, inquiry.above) == ({B}, {A: 30, B: 90})

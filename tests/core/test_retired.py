@@ -9,7 +9,7 @@ from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, SYSTEM, USER, address_of, table_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.member import ALIVE, DEAD
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.base import Abridged
 from gossipkv.core.protocol.messages import Covered, Envelope, RowCopy
@@ -18,7 +18,7 @@ from gossipkv.core.store.retired import Retired, Retirement
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Reader
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.core.watch.watching import Footing, Tail, standing
+from gossipkv.core.watch.watching import ResumeState, Tail, standing
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member, endpoint_of
 
@@ -306,7 +306,7 @@ def test_many_replicas_take_few_rows() -> None:
         for operation in retired.added([Retirement(10 * number + one, {SYSTEM: 1, USER: 2}) for one in range(3)]):
             assert operation.value is not None
             version = Version(Dot(1, number + 1), number, operation.value)
-            assert retired.follow([RowCopy(operation.address, Row((version,), Context({1: number + 1})))])
+            assert retired.follow([RowCopy(operation.address, StoredRow((version,), Context({1: number + 1})))])
     assert [each.replica for each in retired.order] == [10 * n + one for n in range(100) for one in range(3)]
     assert len(retired._listings) == 10
 
@@ -329,7 +329,7 @@ def test_an_id_is_short_and_is_understood_by_all_members(cluster: Replacements) 
         position = WatchPosition.of_event(event_id)
         assert position is not None
         assert position.event_id() == event_id
-        assert standing(view, USER, position, other) is Footing.HELD
+        assert standing(view, USER, position, other) is ResumeState.HELD
         assert position.context == tail.position.context
 
 
@@ -344,7 +344,7 @@ def test_an_id_from_before_a_retirement_is_understood_after_it(cluster: Replacem
     for event_id in ids:
         position = WatchPosition.of_event(event_id)
         assert position is not None
-        assert standing(view, USER, position, tail) is Footing.HELD
+        assert standing(view, USER, position, tail) is ResumeState.HELD
 
 
 def test_an_id_whose_base_is_unknown_has_to_wait(cluster: Replacements) -> None:
@@ -354,7 +354,7 @@ def test_an_id_whose_base_is_unknown_has_to_wait(cluster: Replacements) -> None:
     view, tail = _tail(stranger.members["a"])
     position = WatchPosition.of_event(event_id)
     assert position is not None
-    assert standing(view, USER, position, tail) is Footing.AHEAD
+    assert standing(view, USER, position, tail) is ResumeState.AHEAD
     assert position.event_id() == event_id
 
 
@@ -388,7 +388,7 @@ def test_no_one_is_retired_while_an_address_that_was_found_has_not_answered(clus
     assert gone in shard_of(cluster.members["b"]).base.settled
 
 
-def _retired(cluster: Cluster, name: str) -> dict[bytes, Row]:
+def _retired(cluster: Cluster, name: str) -> dict[bytes, StoredRow]:
     return {a: row for a, row in cluster.members[name].rows(SYSTEM).items() if table_of(a) == RETIRED_TABLE}
 
 
@@ -396,7 +396,7 @@ def test_a_replica_whose_first_listing_was_not_committed_is_still_to_be_retired(
     """The batch that lists it has failed, and storage holds no row of `sys.retired` to learn from."""
     retired = Retired()
     [operation] = retired.added([Retirement(7, {SYSTEM: 1, USER: 2})])
-    listing = Row((Version(Dot(1, 1), 1, operation.value),), Context({1: 1}))
+    listing = StoredRow((Version(Dot(1, 1), 1, operation.value),), Context({1: 1}))
     retired.follow([RowCopy(operation.address, listing)])
     assert retired.latest()
     with MemoryStorage().view() as view:

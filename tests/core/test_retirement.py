@@ -5,7 +5,7 @@ from __future__ import annotations
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import RowCopy
 from gossipkv.core.store.forgotten import forgetting, forgotten_in, withdrawn_in
 from gossipkv.core.store.retired import Retired, Retirement, last_writes
@@ -14,7 +14,7 @@ from tests.core.disks import NOW_MS, Disk, at
 
 
 def copy(address: bytes, value: bytes | None) -> RowCopy:
-    return RowCopy(address, Row((Version(Dot(9, 1), 1, value),), Context({9: 1})))
+    return RowCopy(address, StoredRow((Version(Dot(9, 1), 1, value),), Context({9: 1})))
 
 
 def listing(*retirements: Retirement) -> list[RowCopy]:
@@ -24,7 +24,7 @@ def listing(*retirements: Retirement) -> list[RowCopy]:
 def test_a_replica_of_which_rows_hold_later_writes_runs_ahead() -> None:
     disk = Disk(1)
     version = Version(Dot(2, 9), timestamp_at(NOW_MS), b"ahead")
-    disk.take_in([RowCopy(at("a"), Row((version,), Context({2: 9})))])
+    disk.take_in([RowCopy(at("a"), StoredRow((version,), Context({2: 9})))])
     with disk.storage.view() as view:
         found = [_runs_ahead(view, Retirement(2, {SYSTEM: 0, USER: sequence})) for sequence in (8, 9)]
         assert found == [True, False]

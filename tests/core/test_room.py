@@ -14,7 +14,7 @@ from gossipkv.core.inputs import Await, Discovered, Inspect, Received, Tick, Wak
 from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.room import NO_ROOM, Room, Usage, room_of
-from gossipkv.core.model.write import Declined, Operation, Written
+from gossipkv.core.model.write import Declined, Operation, StoredWrite
 from gossipkv.core.protocol.messages import Delta, Digest, Envelope, FetchValue, Pull, Range, RowCopy, WalkBegin
 from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
@@ -105,7 +105,7 @@ def test_puts_are_refused_line_by_line_and_deletes_stand(cluster: Cluster, usage
     cluster.write("a", put("one"), put("two"))
     cluster.members["a"].storage.usage = usage
     [results] = cluster.run("a", Write(USER, (put("new"), delete("one"), put("two"), delete("two")))).outcomes
-    assert [type(result) for result in cast("list[Any]", results)] == [Declined, Written, Declined, Written]
+    assert [type(result) for result in cast("list[Any]", results)] == [Declined, StoredWrite, Declined, StoredWrite]
     assert cast("list[Any]", results)[0].reason == NO_ROOM
     [single] = cluster.run("a", Write(USER, (put("new"),))).outcomes
     assert isinstance(single, StorageFullError)
@@ -117,7 +117,7 @@ def test_the_members_own_rows_are_written_whatever_room_there_is(cluster: Cluste
     cluster.members["a"].storage.usage = SPENT
     settings = Operation(address_of("tables", b"t"), b'{"conflicts": "siblings"}')
     [[written]] = cast("list[list[object]]", cluster.run("a", Write(SYSTEM, (settings,))).outcomes)
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     cluster.members["b"].storage.usage = SPENT
     cluster.settle()
     assert settings.address in cluster.members["b"].rows(SYSTEM)
@@ -158,7 +158,7 @@ def test_a_delete_of_a_row_that_is_not_here_takes_no_room_from_one_that_is(clust
     cluster.write("a", put("here"))
     cluster.members["a"].storage.usage = SPENT
     [results] = cluster.run("a", Write(USER, (delete("elsewhere"), delete("here")))).outcomes
-    assert [type(result) for result in cast("list[Any]", results)] == [Declined, Written]
+    assert [type(result) for result in cast("list[Any]", results)] == [Declined, StoredWrite]
 
 
 def test_the_log_says_once_that_room_is_short_and_once_that_it_is_not(cluster: Cluster) -> None:
@@ -309,7 +309,7 @@ def cramped(cluster: Cluster) -> Cluster:
 
 def test_a_write_that_does_not_fit_is_divided(cramped: Cluster) -> None:
     [results] = cramped.run("c", Write(USER, tuple(put(f"{number}") for number in range(100)))).outcomes
-    assert all(isinstance(result, Written) for result in cast("list[object]", results))
+    assert all(isinstance(result, StoredWrite) for result in cast("list[object]", results))
     cramped.settle()
     assert len(cramped.members["a"].rows()) == 100
 
@@ -402,7 +402,7 @@ def fill(cluster: Cluster, name: str) -> list[bytes]:
         ]
         [results] = cluster.run(name, Write(USER, tuple(operations))).outcomes
         pairs = zip(operations, cast("list[object]", results), strict=True)
-        written = [operation.address for operation, result in pairs if isinstance(result, Written)]
+        written = [operation.address for operation, result in pairs if isinstance(result, StoredWrite)]
         stored += written
         if len(written) < len(operations):
             return stored
@@ -422,7 +422,7 @@ def test_members_filled_apart_come_to_rest_and_take_all_deletes(small: Cluster) 
         assert commits(small, name) == quiet[name]
     deletes = tuple(Operation(address, None) for address in stored["a"])
     [results] = small.run("a", Write(USER, deletes)).outcomes
-    assert all(isinstance(result, Written) for result in cast("list[object]", results))
+    assert all(isinstance(result, StoredWrite) for result in cast("list[object]", results))
 
 
 def test_an_envelope_says_how_much_room_its_sender_has(cluster: Cluster) -> None:
@@ -452,7 +452,7 @@ def test_rows_on_their_way_count_as_used(cluster: Cluster) -> None:
     [delayed] = cluster.run("a", Write(USER, (put("more"),))).outcomes
     assert isinstance(delayed, PutDelayedError)
     [results] = cluster.run("a", Write(USER, (put("more"), delete("1")))).outcomes
-    assert [type(result) for result in cast("list[Any]", results)] == [Declined, Written]
+    assert [type(result) for result in cast("list[Any]", results)] == [Declined, StoredWrite]
     cluster.settle()
     cluster.write("a", put("more"))
 

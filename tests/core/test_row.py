@@ -10,7 +10,7 @@ from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.row import (
     Conflicts,
     InconsistentRowError,
-    Row,
+    StoredRow,
     Version,
     expired,
     lost,
@@ -32,9 +32,9 @@ ANY_HISTORY = LWW_AT_TIMES | SIBLINGS_AT_TIMES | histories(LWW, SIBLINGS) | hist
 
 def row(
     replica: int, sequence: int, timestamp: int, value: bytes | None = b"value", siblings_above: int | None = None
-) -> Row:
+) -> StoredRow:
     version = Version(Dot(replica, sequence), timestamp, value, siblings_above=siblings_above)
-    return Row((version,), Context({replica: sequence}))
+    return StoredRow((version,), Context({replica: sequence}))
 
 
 def last(history: History, known: frozenset[Dot]) -> Version:
@@ -99,7 +99,7 @@ def test_an_entry_that_every_member_covers_decides_no_later_merge(data: st.DataO
 
 
 def test_a_stable_entry_is_dropped_unless_it_names_a_live_version() -> None:
-    held = Row(row(1, 3, 30).versions, Context({1: 3, 2: 5, 3: 7}))
+    held = StoredRow(row(1, 3, 30).versions, Context({1: 3, 2: 5, 3: 7}))
     assert without_stable(held, {1: 9, 2: 5, 3: 6}).context == {1: 3, 3: 7}
     assert without_stable(held, {}) is held
 
@@ -149,7 +149,7 @@ def test_a_write_beside_others_replaces_what_its_writer_has_seen_and_that_alone(
 
 
 def test_the_renewal_of_a_row_that_expires_meanwhile_elsewhere_survives() -> None:
-    session = Row((Version(Dot(1, 1), 10 << 16, b"session", 50),), Context({1: 1}))
+    session = StoredRow((Version(Dot(1, 1), 10 << 16, b"session", 50),), Context({1: 1}))
     renewed = written(session, Version(Dot(2, 1), 40 << 16, b"session", 90))
     gone = expired(session, Dot(1, 2), 60)
     assert gone.winner[2:4] == (None, 50)
@@ -165,7 +165,7 @@ def test_what_expired_and_became_a_tombstone_never_comes_back(history: History) 
 
 
 def test_expiry_belongs_to_its_version() -> None:
-    expiring = Row((Version(Dot(1, 1), 10, b"value", 99, 0),), Context({1: 1}))
+    expiring = StoredRow((Version(Dot(1, 1), 10, b"value", 99, 0),), Context({1: 1}))
     merged = merge(expiring, row(2, 1, 5, siblings_above=0))
     assert [version.expires_ms for version in merged.versions] == [99, None]
     assert [version.dot for version in merged.visible_at(99)] == [Dot(2, 1)]
@@ -182,16 +182,16 @@ def test_the_losers_of_a_merge_are_those_that_nobody_replaced() -> None:
 
 
 def test_siblings_that_each_supersede_the_other_are_an_error() -> None:
-    one = Row(row(1, 1, 10, siblings_above=0).versions, Context({1: 1, 2: 1}))
-    other = Row(row(2, 1, 20, siblings_above=0).versions, Context({1: 1, 2: 1}))
+    one = StoredRow(row(1, 1, 10, siblings_above=0).versions, Context({1: 1, 2: 1}))
+    other = StoredRow(row(2, 1, 20, siblings_above=0).versions, Context({1: 1, 2: 1}))
     with pytest.raises(InconsistentRowError):
         merge(one, other)
 
 
 def test_the_etag_of_many_versions_is_short_and_names_exactly_them() -> None:
-    def many(count: int) -> Row:
+    def many(count: int) -> StoredRow:
         versions = [Version(Dot(1, number), number, b"value", siblings_above=0) for number in range(count, 0, -1)]
-        return Row(tuple(versions), Context({1: count}))
+        return StoredRow(tuple(versions), Context({1: count}))
 
     rows = [many(count) for count in range(1, 200)]
     assert len({row.etag for row in rows}) == len(rows)
@@ -199,30 +199,31 @@ def test_the_etag_of_many_versions_is_short_and_names_exactly_them() -> None:
     assert [len(row.etag) < 50 for row in rows[64:]] == [True] * len(rows[64:])
     assert many(100).etag == many(100).etag
     assert (
-        Row(many(100).versions[1:], many(100).context).etag != many(99)._replace(versions=many(100).versions[:99]).etag
+        StoredRow(many(100).versions[1:], many(100).context).etag
+        != many(99)._replace(versions=many(100).versions[:99]).etag
     )
 
 
 def test_of_last_writes_that_each_claim_to_have_superseded_the_other_the_later_one_stays() -> None:
-    one = Row(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
-    other = Row(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
+    one = StoredRow(row(1, 1, 10).versions, Context({1: 1, 2: 1}))
+    other = StoredRow(row(2, 1, 20).versions, Context({1: 1, 2: 1}))
     assert merge(one, other) == merge(other, one) == other
 
 
 def test_what_a_peer_covers_and_does_not_hold_is_dropped_but_for_what_this_replica_wrote() -> None:
     mine, theirs, unknown = (Version(Dot(origin, 3), 5, b"v", siblings_above=0) for origin in (1, 2, 3))
-    current = Row((mine, theirs, unknown), Context({1: 3, 2: 3, 3: 3, 4: 9}))
+    current = StoredRow((mine, theirs, unknown), Context({1: 3, 2: 3, 3: 3, 4: 9}))
     claim = Context({1: 3, 2: 3, 4: 8})
-    assert without_superseded(current, (), claim, own=1) == Row((mine, unknown), Context({1: 3, 3: 3, 4: 9}))
+    assert without_superseded(current, (), claim, own=1) == StoredRow((mine, unknown), Context({1: 3, 3: 3, 4: 9}))
     assert without_superseded(current, (theirs,), claim, own=1) is current
-    assert without_superseded(Row((theirs,), Context({2: 3})), (), claim, own=1) is None
+    assert without_superseded(StoredRow((theirs,), Context({2: 3})), (), claim, own=1) is None
 
 
 def test_a_copy_from_a_peer_brings_what_is_held_here_or_is_not_yet_settled() -> None:
     old, new = Version(Dot(2, 3), 5, b"old", siblings_above=0), Version(Dot(3, 1), 5, b"new", siblings_above=0)
-    arrived = Row((old, new), Context({2: 3, 3: 1}))
-    current = Row((Version(Dot(1, 1), 9, b"here", siblings_above=0),), Context({1: 1}))
-    assert without_settled(arrived, current, Context({2: 3})) == Row((new,), arrived.context)
+    arrived = StoredRow((old, new), Context({2: 3, 3: 1}))
+    current = StoredRow((Version(Dot(1, 1), 9, b"here", siblings_above=0),), Context({1: 1}))
+    assert without_settled(arrived, current, Context({2: 3})) == StoredRow((new,), arrived.context)
     assert without_settled(arrived, arrived, Context({2: 3})) is arrived
     assert without_settled(arrived, current, Context({2: 2})) is arrived
     assert without_settled(arrived, current, Context({2: 3, 3: 1})) is None
@@ -230,11 +231,11 @@ def test_a_copy_from_a_peer_brings_what_is_held_here_or_is_not_yet_settled() -> 
 
 def test_a_version_up_to_the_marks_comes_back_only_to_repair_a_loss_or_to_outrank_what_is_here() -> None:
     value, tombstone = Version(Dot(2, 3), 5, b"v"), Version(Dot(2, 3), 5, None)
-    current = Row((Version(Dot(1, 1), 4, b"here"),), Context({1: 1}))
+    current = StoredRow((Version(Dot(1, 1), 4, b"here"),), Context({1: 1}))
     marks = Context({2: 3})
 
-    def is_taken(version: Version, held: Row | None, *, is_repair: bool) -> bool:
-        arrived = Row((version,), Context({2: 3}))
+    def is_taken(version: Version, held: StoredRow | None, *, is_repair: bool) -> bool:
+        arrived = StoredRow((version,), Context({2: 3}))
         kept = without_collected(arrived, held, marks, is_repair=is_repair)
         assert kept in (arrived, None)
         return kept is arrived
@@ -242,4 +243,4 @@ def test_a_version_up_to_the_marks_comes_back_only_to_repair_a_loss_or_to_outran
     assert [is_taken(value, held, is_repair=False) for held in (None, current)] == [False, False]
     assert [is_taken(value, held, is_repair=True) for held in (None, current)] == [True, True]
     assert [is_taken(tombstone, held, is_repair=True) for held in (None, current)] == [False, True]
-    assert is_taken(value, Row((value,), Context({2: 3})), is_repair=False), "it is held"
+    assert is_taken(value, StoredRow((value,), Context({2: 3})), is_repair=False), "it is held"

@@ -14,7 +14,7 @@ from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
 from gossipkv.core.model.collected import NOTHING_COLLECTED, Proof
 from gossipkv.core.model.fingerprint import PAGE_BYTES, PAGES, FingerprintTable
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Range, RowCopy
 from gossipkv.core.store.shard import Shard
@@ -179,7 +179,7 @@ def test_a_floor_that_was_raised_is_found_at_the_next_start() -> None:
     disk = Disk(1)
     disk.put("a")
     later = Version(Dot(2, 5), timestamp_at(NOW_MS + 1), b"later")
-    disk.take_in([RowCopy(at("a"), Row((later,), Context({1: 1, 2: 5})))])
+    disk.take_in([RowCopy(at("a"), StoredRow((later,), Context({1: 1, 2: 5})))])
     disk.cover({2: Range(0, 5)}, Intake())
     disk.shard.stable = Context({1: 1})
     [(address, row)] = disk.rows().items()

@@ -7,8 +7,8 @@ import pytest
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import milliseconds, timestamp_at
-from gossipkv.core.model.row import Row, Seen, Version
-from gossipkv.core.model.write import CONTEXT_AHEAD, Declined, NotMatched, Operation, Written
+from gossipkv.core.model.row import Seen, StoredRow, Version
+from gossipkv.core.model.write import CONTEXT_AHEAD, Declined, NotMatched, Operation, StoredWrite
 from gossipkv.core.protocol.messages import Range, RefusedRow, RowCopy
 from gossipkv.core.store.store import SIBLINGS_MAX, Intake
 from tests.core.disks import NOW_MS, SKEW_MS_MAX, TABLE, Disk, at, values
@@ -17,8 +17,8 @@ from tests.core.disks import NOW_MS, SKEW_MS_MAX, TABLE, Disk, at, values
 def test_writes_are_numbered_from_1_and_a_repeated_value_is_a_new_version() -> None:
     disk = Disk(1)
     first, second = disk.put("a"), disk.put("a")
-    assert isinstance(first, Written)
-    assert isinstance(second, Written)
+    assert isinstance(first, StoredWrite)
+    assert isinstance(second, StoredWrite)
     assert (first.dot, second.dot) == (Dot(1, 1), Dot(1, 2))
     assert first.etag != second.etag
     assert (first.existed, second.existed) == (False, True)
@@ -36,7 +36,7 @@ def test_a_put_after_a_delete_did_not_exist_before() -> None:
     disk.put("a")
     disk.delete("a")
     again = disk.put("a")
-    assert isinstance(again, Written)
+    assert isinstance(again, StoredWrite)
     assert not again.existed
 
 
@@ -63,7 +63,7 @@ def test_a_write_whose_condition_does_not_hold_changes_nothing(
         before = disk.rows()
         result = disk.do(Operation(at("a"), b"new", if_match, if_absent))
         if expected:
-            assert isinstance(result, Written)
+            assert isinstance(result, StoredWrite)
         else:
             assert result == NotMatched(before[at("a")].etag if disk is present else None)
             assert disk.rows() == before
@@ -124,7 +124,9 @@ def test_a_row_at_the_edge_of_the_allowed_skew_is_taken_in() -> None:
 def test_a_copy_that_no_sequence_of_writes_leads_to_is_refused() -> None:
     disk = Disk(1)
     both = Context({2: 1, 3: 1})
-    one, other = (Row((Version(Dot(replica, 1), timestamp_at(NOW_MS), b"", None, 0),), both) for replica in (2, 3))
+    one, other = (
+        StoredRow((Version(Dot(replica, 1), timestamp_at(NOW_MS), b"", None, 0),), both) for replica in (2, 3)
+    )
     disk.take_in([RowCopy(at("a"), one)])
     intake = disk.take_in([RowCopy(at("a"), other), RowCopy(at("b"), other)])
     assert [row[:2] for row in intake.refused] == [((2, 3), "inconsistent")]
@@ -178,7 +180,9 @@ def test_a_merge_beyond_the_limit_of_siblings_is_counted_and_told_of_when_it_is_
     disk = Disk(1)
     for number in range(1, SIBLINGS_MAX + 3):
         version = Version(Dot(9, number), timestamp_at(NOW_MS), b"", None, 0)
-        disk.take_in([RowCopy(at("a"), Row((version._replace(dot=Dot(9 + number, 1)),), Context({9 + number: 1})))])
+        disk.take_in(
+            [RowCopy(at("a"), StoredRow((version._replace(dot=Dot(9 + number, 1)),), Context({9 + number: 1})))]
+        )
     assert disk.store._tally.siblings_over_limit == 1
     assert [notice.event for notice in disk.store.outbox.take()] == ["siblings_over_limit"]
 
@@ -198,7 +202,7 @@ def test_what_is_adopted_stands_under_a_covered_name_just_above_what_it_replaces
         Version(Dot(2, 9), timestamp_at(NOW_MS), b"lost", siblings_above=0),
         Version(Dot(3, 1), timestamp_at(NOW_MS), b"kept", siblings_above=0),
     )
-    disk.take_in([RowCopy(at("a"), Row((lost, kept), Context({2: 9, 3: 1})))])
+    disk.take_in([RowCopy(at("a"), StoredRow((lost, kept), Context({2: 9, 3: 1})))])
     with disk.committing() as transaction:
         disk.store.adopt(transaction, USER, at("a"), 2)
     [row] = disk.rows().values()
@@ -215,7 +219,7 @@ def test_a_row_that_is_renamed_goes_on_covering_the_certain_names_only_if_it_kee
     above: int | None, certain: int
 ) -> None:
     disk = Disk(7)
-    row = Row((Version(Dot(1, 3), timestamp_at(NOW_MS), b"v", siblings_above=above),), Context({1: 3, 2: 4}))
+    row = StoredRow((Version(Dot(1, 3), timestamp_at(NOW_MS), b"v", siblings_above=above),), Context({1: 3, 2: 4}))
     renamed = disk.store._renamed(disk.shard, row, 1, certain)
     [version] = renamed.versions
     assert version == row.versions[0]._replace(dot=Dot(7, 1))
@@ -225,7 +229,7 @@ def test_a_row_that_is_renamed_goes_on_covering_the_certain_names_only_if_it_kee
 
 def test_a_version_under_a_certain_name_keeps_it() -> None:
     disk = Disk(7)
-    row = Row((Version(Dot(1, 3), timestamp_at(NOW_MS), b"v"),), Context({1: 3, 2: 4}))
+    row = StoredRow((Version(Dot(1, 3), timestamp_at(NOW_MS), b"v"),), Context({1: 3, 2: 4}))
     renamed = disk.store._renamed(disk.shard, row, 1, 3)
     assert renamed.versions == row.versions
     assert renamed.context == Context({1: 3, 2: 4})

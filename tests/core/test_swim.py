@@ -7,7 +7,7 @@ from typing import Unpack
 
 import pytest
 
-from gossipkv.core.membership.probe import Request
+from gossipkv.core.membership.probe import ProbeRequest
 from gossipkv.core.membership.suspicion import LONGEST, Suspicion
 from gossipkv.core.membership.swim import HEALTH_MAX, KNOCK_PERIODS, Swim
 from gossipkv.core.model.member import ALIVE, DEAD, INCARNATION_END, LEFT, SUSPECT
@@ -29,9 +29,9 @@ def detector(*others: str, **settings: Unpack[ReplicaSettings]) -> Swim:
     return swim
 
 
-def wait(swim: Swim, duration_ms: int) -> list[Request]:
+def wait(swim: Swim, duration_ms: int) -> list[ProbeRequest]:
     """Let time pass in ticks; what was asked meanwhile, all of it unanswered."""
-    asked: list[Request] = []
+    asked: list[ProbeRequest] = []
     for _ in range(0, duration_ms, 100):
         swim.advance(swim.now_ms + 100)
         swim.tick()
@@ -44,7 +44,7 @@ def status(swim: Swim, member: str) -> str:
     return swim.standings[member].status
 
 
-def answer(swim: Swim, request: Request, *rumours: Rumour) -> None:
+def answer(swim: Swim, request: ProbeRequest, *rumours: Rumour) -> None:
     swim.answered(request, request.target, [Ack(request.target, rumours)])
 
 
@@ -183,7 +183,7 @@ def test_an_answer_that_accuses_without_end_is_refuted_once_per_period() -> None
         pings += len(swim.requests)
         swim.requests = []
         accusation = Rumour("self", DEAD, Life(10, refutations))
-        answer(swim, Request("a", Ping()), accusation)
+        answer(swim, ProbeRequest("a", Ping()), accusation)
         assert swim.life == Life(10, refutations + 1)
     assert pings == 1
 

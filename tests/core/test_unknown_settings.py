@@ -8,8 +8,8 @@ import pytest
 
 from gossipkv.core.inputs import Discovered, Write
 from gossipkv.core.model.address import SYSTEM, USER, address_of
-from gossipkv.core.model.row import Conflicts, Row
-from gossipkv.core.model.write import CONTEXT_UNKNOWN, Declined, NotMatched, Operation, Result, Written
+from gossipkv.core.model.row import Conflicts, StoredRow
+from gossipkv.core.model.write import CONTEXT_UNKNOWN, Declined, NotMatched, Operation, Result, StoredWrite
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.storage.memory import MemoryStorage
@@ -69,7 +69,7 @@ class World:
         self.cluster.introduce(*self.cluster.members)
         self.cluster.settle(200)
 
-    def row(self, table: str, key: str = "k") -> Row:
+    def row(self, table: str, key: str = "k") -> StoredRow:
         rows = [member.rows().get(address_of(table, key.encode())) for member in self.cluster.members.values()]
         assert all(row is not None and row.versions == rows[0].versions for row in rows if rows[0] is not None)
         assert rows[0] is not None
@@ -190,7 +190,7 @@ def test_where_the_last_write_wins_it_wins(later: str, theirs: bytes | None, our
     world.meet()
     assert world.found(LAST) == writes[-1][1]
     put = world.write("x1", to(LAST, b"after", if_absent=True))
-    assert isinstance(put, NotMatched if writes[-1][1] is not None else Written)
+    assert isinstance(put, NotMatched if writes[-1][1] is not None else StoredWrite)
     world.write("x1", to(LAST, b"after"))
     world.meet()
     assert world.values(LAST) == {b"after"}
@@ -242,7 +242,7 @@ def test_clients_of_a_member_alone_are_answered_as_where_the_last_write_wins() -
         ours, theirs = alone.do(step), single.do(step)
         assert type(ours) is type(theirs)
         assert not isinstance(ours, Declined)
-        if isinstance(ours, Written) and isinstance(theirs, Written):
+        if isinstance(ours, StoredWrite) and isinstance(theirs, StoredWrite):
             assert ours[:3] == theirs[:3]
             assert ours.row.etag == theirs.row.etag
     assert alone.shard.tables == single.shard.tables

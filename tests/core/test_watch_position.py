@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.watch.watch_position import ANEW, DOTS_MAX, EVENT_ID_LENGTH_MAX, WatchPosition
 
 replicas = st.integers(0, 2**64 - 1)
@@ -40,7 +40,7 @@ def test_covering_an_origin_takes_its_dots_in() -> None:
 
 
 def test_a_row_is_covered_when_all_its_versions_are() -> None:
-    row = Row((Version(Dot(2, 2), 9, b""), Version(Dot(1, 4), 8, b"")), Context({1: 4, 2: 2}))
+    row = StoredRow((Version(Dot(2, 2), 9, b""), Version(Dot(1, 4), 8, b"")), Context({1: 4, 2: 2}))
     position = WatchPosition(Context({1: 4}))
     assert not position.covers_row(row)
     position.add(row)

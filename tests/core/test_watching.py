@@ -6,19 +6,19 @@ import pytest
 
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.fingerprint import leaf_of
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.storage import ShardRecord, UnreadableRowError
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import (
     LOOSE_ROWS_MAX,
     RECOVERY_BATCHES,
-    BeginAnewError,
     CatchUp,
-    Footing,
+    ResumeState,
     Snapshot,
     Tail,
-    Told,
+    WatchEvent,
+    WatchResetError,
     standing,
 )
 from gossipkv.storage.memory import MemoryStorage
@@ -27,9 +27,9 @@ USR = "usr"
 A, B = 1, 2
 
 
-def row(*dots: tuple[int, int], context: dict[int, int] | None = None, value: bytes | None = b"v") -> Row:
+def row(*dots: tuple[int, int], context: dict[int, int] | None = None, value: bytes | None = b"v") -> StoredRow:
     versions = tuple(Version(Dot(*dot), 100 - place, value, None, 0) for place, dot in enumerate(dots))
-    return Row(versions, Context(context or dict(dots)))
+    return StoredRow(versions, Context(context or dict(dots)))
 
 
 class Replica:
@@ -38,7 +38,7 @@ class Replica:
     def __init__(self) -> None:
         self.storage = MemoryStorage()
 
-    def commit(self, context: dict[int, int], **rows: Row) -> Changes:
+    def commit(self, context: dict[int, int], **rows: StoredRow) -> Changes:
         transaction = self.storage.begin()
         stored = {b"t\0" + key.encode(): row for key, row in rows.items()}
         for address, new in stored.items():
@@ -57,13 +57,13 @@ class Replica:
         with self.storage.view() as view:
             return Tail(view, USR, ahead_rows_max)
 
-    def standing(self, event_id: str, tail: Tail) -> Footing:
+    def standing(self, event_id: str, tail: Tail) -> ResumeState:
         position = WatchPosition.of_event(event_id)
         assert position is not None
         with self.storage.view() as view:
             return standing(view, USR, position, tail)
 
-    def caught_up(self, event_id: str, tail: Tail) -> list[Told]:
+    def caught_up(self, event_id: str, tail: Tail) -> list[WatchEvent]:
         position = WatchPosition.of_event(event_id)
         assert position is not None
         reading = CatchUp(position, tail.position, b"t\0")
@@ -75,7 +75,7 @@ class Replica:
         return told
 
 
-def keys(told: list[Told] | None) -> list[bytes]:
+def keys(told: list[WatchEvent] | None) -> list[bytes]:
     assert told is not None
     return [one.address.removeprefix(b"t\0") for one in told]
 
@@ -99,11 +99,11 @@ def test_a_watch_goes_on_only_where_what_was_told_is_held_or_superseded() -> Non
     assert told is not None
     event_id = told[0].event_id
     other.commit({A: 1})
-    assert other.standing(event_id, other.tail()) is Footing.AHEAD
+    assert other.standing(event_id, other.tail()) is ResumeState.AHEAD
     other.commit({A: 1}, z=row((B, 6)))
-    assert other.standing(event_id, other.tail()) is Footing.AHEAD
+    assert other.standing(event_id, other.tail()) is ResumeState.AHEAD
     other.commit({A: 2}, x=row((A, 2), context={A: 2, B: 5}))
-    assert other.standing(event_id, other.tail()) is Footing.HELD
+    assert other.standing(event_id, other.tail()) is ResumeState.HELD
     assert keys(other.caught_up(event_id, other.tail())) == [b"z", b"x"] or keys(
         other.caught_up(event_id, other.tail())
     ) == [b"x", b"z"]
@@ -115,7 +115,7 @@ def test_a_row_ahead_of_the_context_that_cannot_be_read_any_more_is_not_taken_to
     tail = replica.tail()
     tail.take(replica.commit({A: 1}, x=row((B, 5))))
     gone = replica.commit({A: 1})._replace(unreadable=frozenset([b"t\0x"]))
-    with pytest.raises(BeginAnewError):
+    with pytest.raises(WatchResetError):
         tail.take(gone)
     assert tail.is_recovery_due
 
@@ -152,7 +152,7 @@ def test_too_many_rows_ahead_of_the_context_are_told_when_they_are_covered_or_fe
     replica = Replica()
     tail = replica.tail(ahead_rows_max=1)
     assert keys(tail.take(replica.commit({A: 1}, x=row((B, 5))))) == [b"x"]
-    with pytest.raises(BeginAnewError):
+    with pytest.raises(WatchResetError):
         tail.take(replica.commit({A: 1}, y=row((B, 6))))
     event_id = tail.position.event_id()
     with replica.storage.view() as view:
@@ -172,7 +172,7 @@ def test_a_tail_that_meets_an_unreadable_row_while_it_recovers_is_still_to_recov
     replica = Replica()
     tail = replica.tail(ahead_rows_max=1)
     tail.take(replica.commit({A: 1}, x=row((B, 5))))
-    with pytest.raises(BeginAnewError):
+    with pytest.raises(WatchResetError):
         tail.take(replica.commit({A: 1}, y=row((B, 6))))
     for _ in range(RECOVERY_BATCHES):
         tail.take(replica.commit({A: 1, B: 5}))
@@ -188,14 +188,14 @@ def test_a_context_that_went_back_makes_watchers_begin_anew() -> None:
     replica = Replica()
     replica.commit({A: 3}, x=row((A, 3)))
     tail = replica.tail()
-    with pytest.raises(BeginAnewError):
+    with pytest.raises(WatchResetError):
         tail.take(replica.commit({A: 1}))
     assert tail.is_recovery_due
 
 
 def test_a_snapshot_tells_rows_that_have_not_expired() -> None:
     replica = Replica()
-    expiring = Row((Version(Dot(A, 1), 1, b"v", expires_ms=50),), Context({A: 1}))
+    expiring = StoredRow((Version(Dot(A, 1), 1, b"v", expires_ms=50),), Context({A: 1}))
     replica.commit({A: 2}, x=expiring, y=row((A, 2), value=None))
     for now_ms, expected in ((49, [b"x"]), (50, [])):
         with replica.storage.view() as view:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from gossipkv.discovery.base import Found
+from gossipkv.discovery.base import FoundMembers
 from gossipkv.discovery.kubernetes import KubernetesDiscovery, WatchPace
 from tests.discovery.api_server import ApiServer
 
@@ -37,7 +37,7 @@ class Discoverer:
     def __init__(self, server: ApiServer, clock: Clock) -> None:
         self.server = server
         self.clock = clock
-        self.found: list[Found] = []
+        self.found: list[FoundMembers] = []
         self._discoveries: list[KubernetesDiscovery] = []
 
     def start(
@@ -65,14 +65,14 @@ class Discoverer:
             await discovery.close()
 
 
-async def find(discovery: KubernetesDiscovery) -> Found:
+async def find(discovery: KubernetesDiscovery) -> FoundMembers:
     async with asyncio.timeout(DEADLINE_SECONDS):
         return await discovery.find()
 
 
-async def find_until(discovery: KubernetesDiscovery, condition: Callable[[Found], bool]) -> list[Found]:
+async def find_until(discovery: KubernetesDiscovery, condition: Callable[[FoundMembers], bool]) -> list[FoundMembers]:
     """All that is found, up to the first for which the condition holds."""
-    found: list[Found] = []
+    found: list[FoundMembers] = []
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not found or not condition(found[-1]):
             found.append(await discovery.find())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipkv.discovery.base import Found
+from gossipkv.discovery.base import FoundMembers
 from tests.discovery.api_server import ApiServer, endpoint, endpoint_slice
 
 
@@ -19,7 +19,7 @@ KV_1_AND_2 = ("http://10.0.0.2:7081", "http://10.0.0.3:7081")
 BOTH = frozenset({"kv-0", "kv-1"})
 
 
-def is_sound(found: Found) -> bool:
+def is_sound(found: FoundMembers) -> bool:
     return not found.failure
 
 

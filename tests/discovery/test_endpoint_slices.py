@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from gossipkv.discovery.base import Found
+from gossipkv.discovery.base import FoundMembers
 from gossipkv.discovery.endpoint_slices import EndpointSlices, SliceError
 from tests.discovery.api_server import endpoint, endpoint_slice
 
 
-def found(*items: dict[str, Any]) -> Found:
+def found(*items: dict[str, Any]) -> FoundMembers:
     slices = EndpointSlices("kv-0", 9_999)
     slices.replace_all(list(items))
     return slices.found()
@@ -25,7 +25,7 @@ def test_all_slices_and_both_families_count() -> None:
         endpoint_slice("four", OWN, endpoint("kv-1", "10.0.0.2")),
         endpoint_slice("four-more", endpoint("kv-2", "10.0.0.3")),
         endpoint_slice("six", endpoint("kv-0", "fd00::1"), endpoint("kv-1", "fd00::2"), family="IPv6"),
-    ) == Found(
+    ) == FoundMembers(
         ("http://10.0.0.2:7081", "http://10.0.0.3:7081", "http://[fd00::2]:7081"), frozenset({"kv-0", "kv-1", "kv-2"})
     )
 
@@ -51,17 +51,17 @@ def test_the_port_is_the_one_named_gossip_or_else_the_configured_one() -> None:
 def test_a_member_without_a_pod_is_named_for_its_host() -> None:
     by_host = {"addresses": ["10.0.0.2"], "hostname": "kv-1", "targetRef": {"kind": "Node", "name": "n"}}
     own_by_host = {"addresses": ["10.0.0.1"], "hostname": "kv-0"}
-    assert found(endpoint_slice("a", by_host, own_by_host)) == Found(
+    assert found(endpoint_slice("a", by_host, own_by_host)) == FoundMembers(
         ("http://10.0.0.2:7081",), frozenset({"kv-0", "kv-1"})
     )
 
 
 def test_members_are_not_known_where_an_endpoint_has_no_name() -> None:
-    assert found(endpoint_slice("a", OWN, endpoint(None, "10.0.0.2"))) == Found(("http://10.0.0.2:7081",))
+    assert found(endpoint_slice("a", OWN, endpoint(None, "10.0.0.2"))) == FoundMembers(("http://10.0.0.2:7081",))
 
 
 def test_members_are_not_known_where_the_own_one_is_missing() -> None:
-    assert found() == Found(())
+    assert found() == FoundMembers(())
     assert found(endpoint_slice("a", endpoint("kv-1", "10.0.0.2"))).members is None
 
 
@@ -73,7 +73,7 @@ def test_the_zone_is_that_of_the_own_endpoint() -> None:
 
 def test_a_slice_of_nothing_is_none() -> None:
     empty = endpoint_slice("a") | {"endpoints": None}
-    assert found(empty, endpoint_slice("b", OWN)) == Found((), frozenset({"kv-0"}))
+    assert found(empty, endpoint_slice("b", OWN)) == FoundMembers((), frozenset({"kv-0"}))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gossipkv.discovery.base import Found
+from gossipkv.discovery.base import FoundMembers
 from gossipkv.discovery.kubernetes import PAGE_ITEMS
 from tests.discovery.api_server import ApiServer, endpoint, endpoint_slice
 from tests.discovery.conftest import Clock, Discoverer, eventually, find
@@ -21,7 +21,7 @@ def pods(server: ApiServer) -> None:
 async def test_the_first_list_tells_endpoints_members_and_the_own_zone(
     discoverer: Discoverer, server: ApiServer
 ) -> None:
-    assert await find(discoverer.start()) == Found(KV_1, BOTH, "north")
+    assert await find(discoverer.start()) == FoundMembers(KV_1, BOTH, "north")
     [request] = server.requests
     assert request["namespace"] == "shop"
     assert request["labelSelector"] == "kubernetes.io/service-name=kv-headless"
@@ -39,11 +39,11 @@ async def test_pods_that_come_go_and_move_are_told_of_as_it_happens(discoverer: 
     discovery = discoverer.start()
     await find(discovery)
     server.put(with_kv_2())
-    assert await find(discovery) == Found(KV_1_AND_2, BOTH | {"kv-2"}, "north")
+    assert await find(discovery) == FoundMembers(KV_1_AND_2, BOTH | {"kv-2"}, "north")
     server.put(endpoint_slice("kv-b", endpoint("kv-2", "10.0.0.4")))
     assert (await find(discovery)).endpoints == (*KV_1, "http://10.0.0.4:7081")
     server.delete("kv-b")
-    assert await find(discovery) == Found(KV_1, BOTH, "north")
+    assert await find(discovery) == FoundMembers(KV_1, BOTH, "north")
     assert len(server.asked("list")) == len(server.asked("watch")) == 1
 
 
@@ -90,7 +90,7 @@ async def test_a_watch_that_ends_when_due_is_resumed_from_the_last_bookmark(
     await eventually(lambda: len(server.asked("watch")) == 2)
     bookmarked = server.version
     server.put(with_kv_2())
-    assert await looking == Found(KV_1_AND_2, BOTH | {"kv-2"}, "north")
+    assert await looking == FoundMembers(KV_1_AND_2, BOTH | {"kv-2"}, "north")
     assert server.asked("watch")[1]["resourceVersion"] == str(bookmarked)
     assert len(server.asked("list")) == 1
     assert clock.pauses == []

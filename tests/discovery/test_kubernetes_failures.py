@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gossipkv.discovery import watch_stream
 from gossipkv.discovery.api_fault import ApiFaultError
-from gossipkv.discovery.base import DiscoveryError, Found
+from gossipkv.discovery.base import DiscoveryError, FoundMembers
 from gossipkv.discovery.kubernetes import BREAKS_TOLERATED, PAGE_ITEMS, KubernetesDiscovery, in_cluster_client
 from tests.discovery.api_server import (
     Answer,
@@ -41,7 +41,7 @@ async def test_a_version_that_is_forgotten_at_the_start_of_a_watch_is_listed_ane
     discovery = discoverer.start()
     await find(discovery)
     server.next["watch"].append(answering(410, "too old resource version"))
-    assert await find(discovery) == Found(KV_1, BOTH, "north")
+    assert await find(discovery) == FoundMembers(KV_1, BOTH, "north")
     assert [request["verb"] for request in server.requests][:3] == ["list", "watch", "list"]
     assert clock.pauses == []
 
@@ -55,7 +55,7 @@ async def test_a_version_that_is_forgotten_during_a_watch_is_listed_anew(
     await eventually(lambda: server.is_watched)
     server.put(with_kv_2(), silently=True)
     server.error(410)
-    assert await looking == Found(KV_1_AND_2, BOTH | {"kv-2"}, "north")
+    assert await looking == FoundMembers(KV_1_AND_2, BOTH | {"kv-2"}, "north")
 
 
 async def test_a_list_that_expires_between_two_pages_begins_again(discoverer: Discoverer, server: ApiServer) -> None:
@@ -92,7 +92,7 @@ async def test_a_refusal_says_in_one_line_which_role_to_grant_and_the_fallback_s
     discovery = discoverer.start(fallback)
     refused = [await find(discovery) for _ in range(3)]
     assert {found.failure for found in refused} == {refused[0].failure}
-    assert refused[0] == Found(("http://10.9.9.9:7081",), failure=refused[0].failure)
+    assert refused[0] == FoundMembers(("http://10.9.9.9:7081",), failure=refused[0].failure)
     for words in (
         "service account shop/kv may not list EndpointSlices",
         "namespace shop",
@@ -101,7 +101,7 @@ async def test_a_refusal_says_in_one_line_which_role_to_grant_and_the_fallback_s
         assert words in refused[0].failure
     assert "\n" not in refused[0].failure
     server.always["list"] = None
-    assert await find(discovery) == Found(KV_1, BOTH, "north")
+    assert await find(discovery) == FoundMembers(KV_1, BOTH, "north")
 
 
 async def test_a_role_that_allows_lists_alone_is_told_of_and_does_not_flap(
@@ -142,7 +142,7 @@ async def test_a_list_that_fails_is_told_of_and_made_again_after_a_pause(
         assert (found.endpoints, found.members) == (("http://10.9.9.9:7081",), None)
     assert len(clock.pauses) == 2
     server.always["list"] = None
-    assert await find(discovery) == Found(KV_1, BOTH, "north")
+    assert await find(discovery) == FoundMembers(KV_1, BOTH, "north")
 
 
 async def test_pauses_grow_to_a_bound_and_shrink_again_after_a_steady_watch(
@@ -207,7 +207,7 @@ async def test_a_watch_that_cannot_be_followed_is_replaced_by_a_list_after_a_pau
     await find(discovery)
     server.next["watch"].append(answer)
     server.put(with_kv_2(), silently=True)
-    assert await find(discovery) == Found(KV_1_AND_2, BOTH | {"kv-2"}, "north")
+    assert await find(discovery) == FoundMembers(KV_1_AND_2, BOTH | {"kv-2"}, "north")
     assert len(clock.pauses) == 1
 
 
@@ -249,7 +249,7 @@ async def test_a_watch_that_stalls_is_given_up_and_what_it_missed_is_listed(
     await find(discovery)
     server.next["watch"].append(streaming(stalls=True))
     server.put(with_kv_2(), silently=True)
-    assert await find(discovery) == Found(KV_1_AND_2, BOTH | {"kv-2"}, "north")
+    assert await find(discovery) == FoundMembers(KV_1_AND_2, BOTH | {"kv-2"}, "north")
 
 
 async def test_a_list_that_stalls_is_given_up(discoverer: Discoverer, server: ApiServer) -> None:
@@ -272,7 +272,7 @@ async def test_an_outage_removes_no_one_and_ends_when_the_server_is_back(
     assert {found.failure for found in again} == {during[-1].failure}
     server.put(with_kv_2(), silently=True)
     await server.start()
-    assert (await find_until(discovery, is_sound))[-1] == Found(KV_1_AND_2, BOTH | {"kv-2"}, "north")
+    assert (await find_until(discovery, is_sound))[-1] == FoundMembers(KV_1_AND_2, BOTH | {"kv-2"}, "north")
 
 
 async def test_a_fallback_that_fails_too_is_told_of_and_the_last_known_endpoints_stand(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gossipkv.discovery import interval
-from gossipkv.discovery.base import Discovery, DiscoveryError, Found
+from gossipkv.discovery.base import Discovery, DiscoveryError, FoundMembers
 from gossipkv.discovery.dns import DnsDiscovery
 from gossipkv.discovery.static import StaticDiscovery
 
@@ -41,7 +41,7 @@ async def test_the_first_look_is_at_once_and_each_later_one_after_the_interval_m
 
 
 async def test_a_fixed_list_is_found_as_it_is() -> None:
-    assert await StaticDiscovery(["http://a:1", "http://b:1"]).find() == Found(("http://a:1", "http://b:1"))
+    assert await StaticDiscovery(["http://a:1", "http://b:1"]).find() == FoundMembers(("http://a:1", "http://b:1"))
 
 
 async def test_all_addresses_of_a_name_are_found_in_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ async def test_all_addresses_of_a_name_are_found_in_both_families(monkeypatch: p
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     found = await DnsDiscovery("kv", 7081).find()
-    assert found == Found(("http://10.0.0.1:7081", "http://[fd00::1]:7081"))
+    assert found == FoundMembers(("http://10.0.0.1:7081", "http://[fd00::1]:7081"))
 
 
 async def test_a_name_that_is_not_known_is_named_and_looked_up_again_after_the_interval(

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from gossipkv.core.model.address import USER
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction, MemoryView
 
 GATE_SECONDS = 30.0
@@ -41,7 +41,7 @@ class Gate:
 class _CommandedView(MemoryView):
     __slots__ = ()
 
-    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, StoredRow]]:
         if threading.current_thread().name == STORAGE_THREAD and isinstance(self._storage, CommandedStorage):
             self._storage.reload.pass_through()
         return super().rows(shard, start, end, reverse=reverse)

@@ -15,7 +15,7 @@ from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.replica import Replica
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node, NodeOptions
+from gossipkv.member.node import MemberNode, NodeOptions
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 from tests.core.replica_settings import ReplicaSettings
@@ -42,12 +42,12 @@ class LocalCluster:
         seeds: tuple[str, ...] = (),
         node_options: NodeOptions = NodeOptions(),
         **options: Unpack[ReplicaSettings],
-    ) -> Node:
+    ) -> MemberNode:
         """Start a member on the storage that the name had before, or on an empty one."""
         transport = self.transport(name)
         self.metrics[name] = Metrics()
         defaults: ReplicaSettings = {"gossip_interval_ms": 50, "bootstrap_timeout_ms": 200, "retry_ms_max": 100}
-        node = Node(
+        node = MemberNode(
             ReplicaOptions(member=name, endpoints={"gossip": transport.endpoint}, **(defaults | options)),
             self.storages.setdefault(name, MemoryStorage()),
             transport,
@@ -74,23 +74,23 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def put(node: Node, row: str, value: bytes, table: str = "t") -> Result:
+async def put(node: MemberNode, row: str, value: bytes, table: str = "t") -> Result:
     [result] = await node.write(USER, [Operation(address_of(table, row.encode()), value)])
     return result
 
 
-def get(node: Node, row: str, table: str = "t") -> bytes | None:
+def get(node: MemberNode, row: str, table: str = "t") -> bytes | None:
     with node.view() as view:
         found = view.row(USER, address_of(table, row.encode()))
     return None if found is None else found.winner.value
 
 
-def replica_of(node: Node) -> Replica:
+def replica_of(node: MemberNode) -> Replica:
     """The replica that belongs to the node's storage thread: for conditions that are asked again and again."""
     return node._committer._group_commit.replica
 
 
-async def fingerprints(*nodes: Node) -> set[tuple[int, int]]:
+async def fingerprints(*nodes: MemberNode) -> set[tuple[int, int]]:
     """The distinct fingerprints among the nodes, both shards."""
     found = set()
     for node in nodes:

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from gossipkv.core.model.address import USER, address_of
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.member.node import Node, NodeOptions
-from gossipkv.member.waits import TooFewAnswersError, TooFewCopiesError, TooManyAskedError
+from gossipkv.member.node import MemberNode, NodeOptions
+from gossipkv.member.waits import AnswersMissingError, CopiesMissingError, TooManyAskedError
 from tests.node.conftest import LocalCluster, eventually, put, replica_of
 
 ADDRESS = address_of("t", b"row")
@@ -20,7 +20,7 @@ LATE_SECONDS = 3.0
 """Less than after what time a node ends a wait that its core has not ended."""
 
 
-async def started(cluster: LocalCluster) -> Node:
+async def started(cluster: LocalCluster) -> MemberNode:
     """A member that no longer ticks, and that is cut off from the only other one."""
     a = await cluster.start("a", node_options=NodeOptions(read_wait_seconds=SOON_SECONDS))
     await cluster.start("b", ("a",))
@@ -39,12 +39,12 @@ async def started(cluster: LocalCluster) -> Node:
 async def test_a_wait_ends_at_its_deadline_without_a_tick(cluster: LocalCluster) -> None:
     a = await started(cluster)
     began = time.monotonic()
-    with pytest.raises(TooFewCopiesError):
+    with pytest.raises(CopiesMissingError):
         await a.write(USER, [Operation(ADDRESS, b"x")], 2, SOON_SECONDS)
-    with pytest.raises(TooFewAnswersError):
+    with pytest.raises(AnswersMissingError):
         await a.read(USER, ADDRESS, 2)
     written = await put(a, "other", b"y")
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     coverage = await a.receipt(Receipt(USER, written.dot), 2, SOON_SECONDS)
     assert coverage.copies == 1
     assert 3 * SOON_SECONDS <= time.monotonic() - began < LATE_SECONDS
@@ -55,7 +55,7 @@ async def test_a_deadline_is_kept_though_an_earlier_wait_has_a_later_one(cluster
     patient = asyncio.create_task(a.write(USER, [Operation(ADDRESS, b"x")], 2, 3_600.0))
     await asyncio.sleep(SOON_SECONDS)
     began = time.monotonic()
-    with pytest.raises(TooFewCopiesError):
+    with pytest.raises(CopiesMissingError):
         await a.write(USER, [Operation(ADDRESS, b"y")], 2, SOON_SECONDS)
     assert time.monotonic() - began < LATE_SECONDS
     assert not patient.done()

@@ -12,14 +12,14 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Answered, Await, Failed, Input, Tick
 from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Dot
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.core.waits.answers import Receipt, Resolved
 from gossipkv.intake.bound import Bound
 from gossipkv.member.batches import Frame, Job, Published, StoppedError, decoded, published
-from gossipkv.member.driver import Driver, Inbox, OverloadedError
+from gossipkv.member.driver import Driver, Inbox, InboxFullError
 from gossipkv.member.group_commit import Batch, StepFailedError
 from gossipkv.member.watches import Watches
 from gossipkv.simulation.conclusion import Conclusion
@@ -103,7 +103,7 @@ def test_each_outcome_goes_to_the_waiter_of_its_input() -> None:
     dots = {}
     for name in ("x", "y"):
         [[written]] = member.told[name]
-        assert isinstance(written, Written)
+        assert isinstance(written, StoredWrite)
         dots[name] = written.dot
     rows = member.core.rows()
     assert {name: rows[address_of("t", name.encode())].winner.dot for name in dots} == dots
@@ -138,11 +138,11 @@ def test_what_a_write_takes_of_the_inbox_is_given_back_with_its_batch_and_not_wi
     member.jobs[0].waiter.set_result("its client has gone")  # type: ignore[union-attr]
     member.write("row", b"12345")
     assert member.used() == (2, 10, 0)
-    with pytest.raises(OverloadedError):
+    with pytest.raises(InboxFullError):
         member.write("more")
     member.driver.publish(member.run(StorageFullError("the volume is full")))
     assert member.used() == (0, 0, 0)
-    with pytest.raises(OverloadedError):
+    with pytest.raises(InboxFullError):
         member.write("long", bytes(11))
     assert member.used() == (0, 0, 0), "a refused write takes nothing"
 

@@ -27,8 +27,8 @@ from gossipkv.config.settings import SettingsError
 from gossipkv.core.store.storage import View
 from gossipkv.member.feed import Watcher
 from gossipkv.member.group_commit import StepFailedError
-from gossipkv.member.node import Node as Driver
-from gossipkv.member.watches import Signal, Word
+from gossipkv.member.node import MemberNode as Driver
+from gossipkv.member.watches import ControlEvent, Signal
 from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port
 
@@ -250,7 +250,7 @@ async def test_a_watch_that_is_too_slow_goes_on_after_the_last_change_that_it_go
 ) -> None:
     overflows = 0
 
-    def counted(watcher: Watcher, word: Word) -> None:
+    def counted(watcher: Watcher, word: ControlEvent) -> None:
         nonlocal overflows
         overflows += word.signal is Signal.OVERFLOW
         end(watcher, word)

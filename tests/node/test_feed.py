@@ -12,10 +12,10 @@ from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.protocol.base import Abridged
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.core.watch.watching import Told
+from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.feed import FeedOptions, Watcher
-from gossipkv.member.node import Node, NodeOptions
-from gossipkv.member.watches import Signal, Word
+from gossipkv.member.node import MemberNode, NodeOptions
+from gossipkv.member.watches import ControlEvent, Signal
 
 from .conftest import DEADLINE_SECONDS, LocalCluster, eventually, fingerprints, put
 
@@ -28,7 +28,7 @@ async def until(watcher: Watcher, *rows: bytes) -> list[tuple[bytes, bytes | Non
     missing = {TABLE + row for row in rows}
     async with asyncio.timeout(DEADLINE_SECONDS):
         async for items in watcher.items():
-            told += [(i.address, i.row.winner.value, i.event_id) for i in items if isinstance(i, Told)]
+            told += [(i.address, i.row.winner.value, i.event_id) for i in items if isinstance(i, WatchEvent)]
             missing -= {address for address, _, _ in told}
             if not missing:
                 return told
@@ -39,7 +39,7 @@ async def signals(watcher: Watcher, count: int) -> list[Signal]:
     found: list[Signal] = []
     async with asyncio.timeout(DEADLINE_SECONDS):
         async for items in watcher.items():
-            found += [item.signal for item in items if isinstance(item, Word)]
+            found += [item.signal for item in items if isinstance(item, ControlEvent)]
             if len(found) >= count:
                 break
     return found
@@ -91,7 +91,7 @@ async def test_a_watcher_that_takes_nothing_off_is_dropped(cluster: LocalCluster
         for number in range(10):
             await put(node, f"k{number}", bytes(200))
         assert await anext(items) == [
-            Word(Signal.OVERFLOW, reason="events were not taken off in time; go on from the last id")
+            ControlEvent(Signal.OVERFLOW, reason="events were not taken off in time; go on from the last id")
         ]
 
 
@@ -122,7 +122,7 @@ async def test_a_thousand_idle_watchers_hear_heartbeats_and_cost_little(cluster:
         assert (after - before) / 1000 < 8 * 1024, "bytes for each"
 
 
-async def start_with(cluster: LocalCluster, options: FeedOptions) -> Node:
+async def start_with(cluster: LocalCluster, options: FeedOptions) -> MemberNode:
     return await cluster.start("a", node_options=NodeOptions(feed=options))
 
 

@@ -10,13 +10,13 @@ from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.member import MemberRecord
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.member.batches import StoppedError
-from gossipkv.member.node import Node
-from gossipkv.member.watches import Signal, Word
+from gossipkv.member.node import MemberNode
+from gossipkv.member.watches import ControlEvent, Signal
 from gossipkv.storage.memory import MemoryStorage
 from tests.node.conftest import LocalCluster, eventually, get, put
 
 
-async def listed(node: Node) -> list[str]:
+async def listed(node: MemberNode) -> list[str]:
     return [member.member for member in (await node.status()).members]
 
 
@@ -88,7 +88,10 @@ async def test_watchers_of_a_member_whose_data_are_outdated_are_sent_to_others(c
     b = await cluster.start("b", ("a",))
     async with asyncio.timeout(20), b.watched(USER, address_of("t", b""), None, snapshot=False) as watcher:
         words = [
-            item.signal for page in [page async for page in watcher.items()] for item in page if isinstance(item, Word)
+            item.signal
+            for page in [page async for page in watcher.items()]
+            for item in page
+            if isinstance(item, ControlEvent)
         ]
     assert words[-1] is Signal.END
     assert b.fenced.is_set()

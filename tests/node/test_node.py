@@ -8,17 +8,17 @@ import pytest
 
 from gossipkv.codec import PROTOCOL_VERSION, encode
 from gossipkv.core.model.address import USER, address_of
-from gossipkv.core.model.write import NotMatched, Operation, Written
+from gossipkv.core.model.write import NotMatched, Operation, StoredWrite
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.member.batches import Frame, StoppedError
-from gossipkv.member.driver import OverloadedError
-from gossipkv.member.node import Node, NodeOptions
+from gossipkv.member.driver import InboxFullError
+from gossipkv.member.node import MemberNode, NodeOptions
 from gossipkv.storage.memory import MemoryTransaction
 from tests.node.conftest import LocalCluster, eventually, fingerprints, get, put
 
 
-async def are_equal(*nodes: Node) -> bool:
+async def are_equal(*nodes: MemberNode) -> bool:
     return len(await fingerprints(*nodes)) == 1
 
 
@@ -59,7 +59,7 @@ async def test_a_member_that_no_one_answers_becomes_ready_alone(cluster: LocalCl
     node = await cluster.start("a", ("nobody",))
     assert not node.is_ready
     await asyncio.wait_for(node.wait_ready(), 10)
-    assert isinstance(await put(node, "row", b"value"), Written)
+    assert isinstance(await put(node, "row", b"value"), StoredWrite)
 
 
 async def test_a_member_answers_reads_and_writes_before_it_is_ready(cluster: LocalCluster) -> None:
@@ -151,7 +151,7 @@ async def test_a_partitioned_pair_takes_writes_on_both_sides_and_is_equal_after_
 async def test_more_writes_than_the_inbox_holds_are_refused_and_change_nothing(cluster: LocalCluster) -> None:
     node = await cluster.start("a", node_options=NodeOptions(inbox_operations_max=10))
     operations = [Operation(address_of("t", b"%d" % row), b"x") for row in range(11)]
-    with pytest.raises(OverloadedError):
+    with pytest.raises(InboxFullError):
         await node.write(USER, operations)
     assert get(node, "0") is None
     text = cluster.metrics["a"].render(await node.status()).decode()
@@ -166,7 +166,7 @@ async def test_longer_values_than_the_inbox_holds_are_refused_until_others_are_d
     writes = [node.write(USER, large), node.write(USER, large)]
     first, second = await asyncio.gather(*writes, return_exceptions=True)
     assert isinstance(first, list)
-    assert isinstance(second, OverloadedError)
+    assert isinstance(second, InboxFullError)
     assert (node._inbox.values.used, node._inbox.values.refusals.total) == (0, 1)
     assert len(await node.write(USER, large)) == 1
 
@@ -179,7 +179,7 @@ async def test_a_full_storage_refuses_the_write_and_goes_on_reading(cluster: Loc
         with pytest.raises(StorageFullError):
             await node.write(USER, [Operation(address_of("t", b"row"), b"lost")])
         assert get(node, "row") == b"before"
-    assert isinstance(await put(node, "row", b"after"), Written)
+    assert isinstance(await put(node, "row", b"after"), StoredWrite)
     assert get(node, "row") == b"after"
 
 
@@ -210,7 +210,7 @@ async def test_concurrent_conditional_creates_have_one_winner(cluster: LocalClus
     node = await cluster.start("a")
     create = [Operation(address_of("t", b"lock"), b"%d" % client, if_absent=True) for client in range(10)]
     results = [result for [result] in await asyncio.gather(*(node.write(USER, [one]) for one in create))]
-    winners = [client for client, result in enumerate(results) if isinstance(result, Written)]
+    winners = [client for client, result in enumerate(results) if isinstance(result, StoredWrite)]
     assert len(winners) == 1
     assert all(isinstance(result, NotMatched) for client, result in enumerate(results) if client not in winners)
     assert get(node, "lock") == b"%d" % winners[0]

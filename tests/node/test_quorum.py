@@ -9,10 +9,10 @@ import pytest
 
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.member import DEAD
-from gossipkv.core.model.write import Operation, Written
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.member.node import Node
-from gossipkv.member.waits import TooFewAnswersError, TooFewCopiesError, TooFewMembersError, TooManyAskedError
+from gossipkv.member.node import MemberNode
+from gossipkv.member.waits import AnswersMissingError, CopiesMissingError, MembersMissingError, TooManyAskedError
 from tests.core.replica_settings import ReplicaSettings
 from tests.node.conftest import LocalCluster, eventually, get, replica_of
 
@@ -20,7 +20,9 @@ ADDRESS = address_of("t", b"row")
 LONG = 20.0
 
 
-async def started(cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]) -> tuple[Node, Node, Node]:
+async def started(
+    cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]
+) -> tuple[MemberNode, MemberNode, MemberNode]:
     cluster.network.exchange_timeout_ms = 200
     a = await cluster.start("a", **options)
     b = await cluster.start("b", ("a",), **options)
@@ -41,9 +43,9 @@ def isolate_a(cluster: LocalCluster) -> None:
     cluster.network.faults.partition(["memory://a"], ["memory://b", "memory://c"])
 
 
-async def put(node: Node, value: bytes, copies: int, wait_seconds: float = LONG) -> Written:
+async def put(node: MemberNode, value: bytes, copies: int, wait_seconds: float = LONG) -> StoredWrite:
     [result] = await node.write(USER, [Operation(ADDRESS, value)], copies, wait_seconds)
-    assert isinstance(result, Written)
+    assert isinstance(result, StoredWrite)
     return result
 
 
@@ -70,7 +72,7 @@ async def test_with_too_few_members_that_are_alive_nothing_is_stored(cluster: Lo
         return all(m.is_self or m.status == DEAD for m in (await a.status()).members)
 
     await eventually(is_alone)
-    with pytest.raises(TooFewMembersError):
+    with pytest.raises(MembersMissingError):
         await put(a, b"x", 2, 0.05)
     assert get(a, "row") is None
     waiting = asyncio.create_task(put(a, b"y", 2))
@@ -82,7 +84,7 @@ async def test_with_too_few_members_that_are_alive_nothing_is_stored(cluster: Lo
 async def test_a_write_whose_copies_do_not_come_in_time_stands_and_has_a_receipt(cluster: LocalCluster) -> None:
     a, b, c = await started(cluster, gossip_interval_ms=3_600_000)
     isolate_a(cluster)
-    with pytest.raises(TooFewCopiesError) as failure:
+    with pytest.raises(CopiesMissingError) as failure:
         await put(a, b"x", 2, 0.05)
     assert failure.value.coverage.copies == 1
     assert get(a, "row") == b"x"
@@ -116,7 +118,7 @@ async def test_a_read_of_two_members_finds_what_one_has_missed_and_repairs_it(cl
 async def test_a_read_of_more_members_than_answer_fails_in_time(cluster: LocalCluster) -> None:
     a, _, _ = await started(cluster)
     isolate_a(cluster)
-    with pytest.raises(TooFewAnswersError):
+    with pytest.raises(AnswersMissingError):
         await a._consistency.read(USER, ADDRESS, 2, 0.05)
 
 

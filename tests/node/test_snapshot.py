@@ -20,15 +20,15 @@ from gossipkv.core.store.store import Store
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.member.batches import Published
 from gossipkv.member.group_commit import GroupCommit
-from gossipkv.member.node import Node
-from gossipkv.member.storage_thread import Committer
+from gossipkv.member.node import MemberNode
+from gossipkv.member.storage_thread import StorageThread
 from gossipkv.storage.memory import MemoryTransaction
 from tests.core.replica_settings import ReplicaSettings
 from tests.node.commanded_storage import CommandedStorage, Gate
 from tests.node.conftest import DEADLINE_SECONDS, LocalCluster, put, replica_of
 
 
-async def started(cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]) -> tuple[Node, CommandedStorage]:
+async def started(cluster: LocalCluster, /, **options: Unpack[ReplicaSettings]) -> tuple[MemberNode, CommandedStorage]:
     storage = CommandedStorage()
     cluster.storages["a"] = storage
     return await cluster.start("a", **options), storage
@@ -38,7 +38,7 @@ async def reached(gate: Gate) -> None:
     assert await asyncio.to_thread(gate.reached.wait, DEADLINE_SECONDS), "the storage thread comes to the gate"
 
 
-async def configure(node: Node, table: str, copies: int) -> None:
+async def configure(node: MemberNode, table: str, copies: int) -> None:
     settings = TableSettings(w=copies, r=copies)
     await node.write(SYSTEM, [Operation(settings_address(table), settings.to_json())])
 
@@ -138,7 +138,7 @@ async def test_no_way_leads_from_a_node_to_its_replica_but_through_the_storage_t
     while found:
         one: Any = found.pop()
         # The committer owns the replica, and whatever else knows of the replica belongs to the committer.
-        if id(one) in seen or isinstance(one, Committer | type | threading.Thread | asyncio.AbstractEventLoop):
+        if id(one) in seen or isinstance(one, StorageThread | type | threading.Thread | asyncio.AbstractEventLoop):
             continue
         seen[id(one)] = one
         found += held_by(one)

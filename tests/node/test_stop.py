@@ -11,15 +11,15 @@ import pytest
 from gossipkv.core.inputs import Tick
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.member import DEAD
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import StorageError, StorageFailedError
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.member.batches import StoppedError
 from gossipkv.member.metrics import Metrics
-from gossipkv.member.node import Node, NodeOptions
-from gossipkv.member.waits import TooFewCopiesError
+from gossipkv.member.node import MemberNode, NodeOptions
+from gossipkv.member.waits import CopiesMissingError
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.base import Serve
@@ -36,7 +36,7 @@ IMPATIENT = NodeOptions(read_wait_seconds=FOR_EVER, leave_timeout_seconds=0.5, s
 
 async def pair(
     cluster: LocalCluster, /, *, is_cut: bool = True, **options: Unpack[ReplicaSettings]
-) -> tuple[Node, Node]:
+) -> tuple[MemberNode, MemberNode]:
     """Two members that know each other, and do not reach each other any more if the network `is_cut`."""
     a = await cluster.start("a", node_options=IMPATIENT, **options)
     b = await cluster.start("b", ("a",))
@@ -52,11 +52,11 @@ async def pair(
     return a, b
 
 
-def write(node: Node, value: bytes, copies: int = 2) -> asyncio.Task[list[Result]]:
+def write(node: MemberNode, value: bytes, copies: int = 2) -> asyncio.Task[list[Result]]:
     return asyncio.create_task(node.write(USER, [Operation(ADDRESS, value)], copies, FOR_EVER))
 
 
-async def is_waited(node: Node, waits: int) -> None:
+async def is_waited(node: MemberNode, waits: int) -> None:
     """Return once so many wait in the node's core."""
 
     async def are_there() -> bool:
@@ -66,7 +66,7 @@ async def is_waited(node: Node, waits: int) -> None:
     await eventually(are_there)
 
 
-async def stopped(node: Node) -> bool:
+async def stopped(node: MemberNode) -> bool:
     return await asyncio.wait_for(node.stop(), DEADLINE_SECONDS)
 
 
@@ -83,7 +83,7 @@ async def test_all_who_wait_are_told_how_it_stands(cluster: LocalCluster) -> Non
 
     assert await stopped(a)
 
-    with pytest.raises(TooFewCopiesError) as failure:
+    with pytest.raises(CopiesMissingError) as failure:
         await writing
     assert (failure.value.coverage.copies, failure.value.coverage.receipt.dot) == (1, row.winner.dot)
     with pytest.raises(StoppedError, match="stopping"):
@@ -113,14 +113,14 @@ async def test_what_is_about_to_be_copied_is(cluster: LocalCluster) -> None:
     writing = write(a, b"value")
     await asyncio.sleep(0)
     assert await stopped(a)
-    assert isinstance((await writing)[0], Written)
+    assert isinstance((await writing)[0], StoredWrite)
     assert get(b, "row") == b"value"
 
 
 async def test_nothing_waits_at_a_member_that_has_stopped(cluster: LocalCluster) -> None:
     node = await cluster.start("a")
     written = await put(node, "row", b"value")
-    assert isinstance(written, Written)
+    assert isinstance(written, StoredWrite)
     async with node.watched(USER, address_of("t", b""), None, snapshot=True):
         # The end of the watch comes after that of the member.
         assert await stopped(node)
@@ -149,7 +149,7 @@ async def test_whoever_stops_a_member_that_is_stopping_waits_for_its_end(cluster
     first.cancel()
     assert await second
     assert not a._committer._thread.is_alive()
-    with pytest.raises(TooFewCopiesError):
+    with pytest.raises(CopiesMissingError):
         await writing
 
 
@@ -175,15 +175,15 @@ async def test_a_write_that_waits_stands_although_the_volume_has_failed_since(cl
     with pytest.raises(StorageFailedError):
         await put(a, "other", b"lost")
 
-    with pytest.raises(TooFewCopiesError) as in_time:
+    with pytest.raises(CopiesMissingError) as in_time:
         await writing
     assert await stopped(a)
-    with pytest.raises(TooFewCopiesError) as at_the_end:
+    with pytest.raises(CopiesMissingError) as at_the_end:
         await stopping
 
     for failure in (in_time.value, at_the_end.value):
         assert failure.coverage.copies == 1
-        assert isinstance(failure.results[0], Written)
+        assert isinstance(failure.results[0], StoredWrite)
 
 
 async def test_a_stuck_storage_holds_up_neither_those_who_wait_nor_the_stop(cluster: LocalCluster) -> None:
@@ -200,7 +200,7 @@ async def test_a_stuck_storage_holds_up_neither_those_who_wait_nor_the_stop(clus
     await asyncio.sleep(0)
     try:
         assert not await stopped(a), "it says that the storage is not closed"
-        with pytest.raises(TooFewCopiesError) as failure:
+        with pytest.raises(CopiesMissingError) as failure:
             await stored
         assert failure.value.coverage.copies == 1
         with pytest.raises((StoppedError, TimeoutError)):
@@ -243,7 +243,7 @@ async def test_a_storage_thread_that_dies_leaves_no_one_waiting(
     with pytest.raises(StoppedError):
         await put(a, "row", b"lost")
     assert await stopped(a)
-    with pytest.raises(TooFewCopiesError):
+    with pytest.raises(CopiesMissingError):
         await waiting
 
 
@@ -263,7 +263,7 @@ async def test_a_member_that_is_fenced_tells_those_who_wait_that_its_copy_does_n
     # It hears that it was forgotten, and gives nothing to anyone any more.
     cluster.network.faults.heal()
     await asyncio.wait_for(b.fenced.wait(), DEADLINE_SECONDS)
-    with pytest.raises(TooFewCopiesError) as failure:
+    with pytest.raises(CopiesMissingError) as failure:
         await asyncio.wait_for(writing, DEADLINE_SECONDS)
     assert [h.has_it for h in failure.value.coverage.holders if h.is_self] == [False]
     with pytest.raises(StoppedError, match="told to forget"):
@@ -290,9 +290,9 @@ class _Transport(MemoryTransport):
         await asyncio.Event().wait()
 
 
-def unstarted(storage: MemoryStorage | LmdbStorage, transport: MemoryTransport, member: str = "a") -> Node:
+def unstarted(storage: MemoryStorage | LmdbStorage, transport: MemoryTransport, member: str = "a") -> MemberNode:
     options = ReplicaOptions(member=member, endpoints={"gossip": "memory://a"})
-    return Node(options, storage, transport, StaticDiscovery(()), Metrics())
+    return MemberNode(options, storage, transport, StaticDiscovery(()), Metrics())
 
 
 async def test_a_start_that_fails_gives_the_data_directory_back(tmp_path: Path) -> None:

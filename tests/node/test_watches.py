@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.inputs import Watch as Watched
+from gossipkv.core.inputs import FollowChanges as Watched
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import Operation
-from gossipkv.core.watch.watching import BeginAnewError, Tail, Told
+from gossipkv.core.watch.watching import Tail, WatchEvent, WatchResetError
 from gossipkv.intake.bound import Bound
-from gossipkv.member.watches import Reading, Signal, Watch, Watches, Word
+from gossipkv.member.watches import ControlEvent, OpenWatch, Signal, Watches, WatchReading
 from gossipkv.simulation.unlogged import UnloggedRefusals
 from tests.core.cluster import Cluster
 
@@ -44,37 +44,37 @@ class Member:
         changes, self.cluster.members["a"].changes = self.cluster.members["a"].changes, []
         self.watches.publish(changes)
 
-    def watch(self) -> Watch:
+    def watch(self) -> OpenWatch:
         """A watcher that starts with the current rows."""
         self.watches.expect()
         self.watches.open()
-        watch = Watch(self.watches, USER, TABLE, None)
+        watch = OpenWatch(self.watches, USER, TABLE, None)
         self.watches.admit(watch)
         return watch
 
-    def watch_live(self) -> Watch:
+    def watch_live(self) -> OpenWatch:
         watch = self.watch()
-        self.read(Reading(watch, self.watches))
+        self.read(WatchReading(watch, self.watches))
         assert watch.is_live
         return watch
 
-    def read(self, reading: Reading) -> list[Told | Word]:
+    def read(self, reading: WatchReading) -> list[WatchEvent | ControlEvent]:
         items = reading.page()
         self.watches.held.release(items)
         return items
 
-    def take(self, watch: Watch) -> list[Told | Word]:
+    def take(self, watch: OpenWatch) -> list[WatchEvent | ControlEvent]:
         items = watch.take()
         self.watches.held.release(items)
         return items
 
 
-def rows(items: list[Told | Word]) -> list[str]:
-    return [item.address.removeprefix(TABLE).decode() for item in items if isinstance(item, Told)]
+def rows(items: list[WatchEvent | ControlEvent]) -> list[str]:
+    return [item.address.removeprefix(TABLE).decode() for item in items if isinstance(item, WatchEvent)]
 
 
-def signals(items: list[Told | Word]) -> list[Signal]:
-    return [item.signal for item in items if isinstance(item, Word)]
+def signals(items: list[WatchEvent | ControlEvent]) -> list[Signal]:
+    return [item.signal for item in items if isinstance(item, ControlEvent)]
 
 
 def test_a_watcher_reads_what_is_there_and_then_gets_events() -> None:
@@ -83,7 +83,7 @@ def test_a_watcher_reads_what_is_there_and_then_gets_events() -> None:
     watch = member.watch()
     member.put("missed")
     assert not watch.has_events
-    items = member.read(Reading(watch, member.watches))
+    items = member.read(WatchReading(watch, member.watches))
     assert (rows(items), signals(items)) == (["missed", "old"], [Signal.CURRENT])
     member.put("new", "newer")
     assert rows(member.take(watch)) == ["new", "newer"]
@@ -93,21 +93,21 @@ def test_a_watcher_reads_what_is_there_and_then_gets_events() -> None:
 def test_a_watcher_joins_a_tail_only_where_its_reading_ended() -> None:
     member = Member()
     watch = member.watch()
-    reading = Reading(watch, member.watches)
+    reading = WatchReading(watch, member.watches)
     member.put("between")
     assert rows(member.read(reading)) == [], "it is beyond what the reading is for"
     assert not watch.is_live
-    assert rows(member.read(Reading(watch, member.watches))) == ["between"]
+    assert rows(member.read(WatchReading(watch, member.watches))) == ["between"]
     assert watch.is_live
 
 
 def test_a_watcher_that_is_told_to_begin_anew_stops_reading_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     member = Member()
     reader, live = member.watch(), member.watch_live()
-    reading = Reading(reader, member.watches)
+    reading = WatchReading(reader, member.watches)
 
     def begin_anew(*_: object) -> None:
-        raise BeginAnewError("rows are gone")
+        raise WatchResetError("rows are gone")
 
     with monkeypatch.context() as patched:
         patched.setattr(Tail, "take", begin_anew)
@@ -115,7 +115,7 @@ def test_a_watcher_that_is_told_to_begin_anew_stops_reading_where_it_was(monkeyp
     assert reading.is_over
     for watch in (reader, live):
         assert not watch.is_live
-        assert member.take(watch) == [Word(Signal.RESET, "anew", "rows are gone")]
+        assert member.take(watch) == [ControlEvent(Signal.RESET, "anew", "rows are gone")]
     assert member.resets == 2
 
 
@@ -157,5 +157,5 @@ def test_heartbeats_tell_only_a_live_watcher_its_position() -> None:
     for _ in range(2):
         member.watches.beat()
     position = member.watches.position(USER).event_id()
-    assert member.take(live) == [Word(Signal.HEARTBEAT, position)]
-    assert member.take(reader) == [Word(Signal.HEARTBEAT)]
+    assert member.take(live) == [ControlEvent(Signal.HEARTBEAT, position)]
+    assert member.take(reader) == [ControlEvent(Signal.HEARTBEAT)]

@@ -18,7 +18,7 @@ from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
 from gossipkv.core.model.collected import Proof
 from gossipkv.core.model.member import GOSSIP, INCARNATION_END, LEFT, MemberRecord
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import Covered, Delta, Digest, Envelope, Message, Ping, Range, RowCopy, State
 from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.member.node import wall_clock_ms
@@ -113,7 +113,7 @@ class Attacker:
             self._written += 1
             version = Version(Dot(STRANGER, self._written), timestamp_at(wall_clock_ms() + 1_000), value)
             address = address_of(table, key.encode())
-            copies.append(RowCopy(address, Row((version,), Context({STRANGER: self._written}))))
+            copies.append(RowCopy(address, StoredRow((version,), Context({STRANGER: self._written}))))
         return Delta(SYSTEM, {STRANGER: Range(before, self._written)}, tuple(copies))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gossipkv.codec import encode
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import (
     Delta,
     Digest,
@@ -118,7 +118,7 @@ class Fuzz:
     def _messages(self) -> tuple[Message, ...]:
         rng = self.rng
         replica, sequence = self._number(), rng.choice((1, 2, 2**40))
-        row = Row((Version(Dot(replica, sequence), self._now_ms() << 16, b"v"),), Context({replica: sequence}))
+        row = StoredRow((Version(Dot(replica, sequence), self._now_ms() << 16, b"v"),), Context({replica: sequence}))
         rows = (RowCopy(b"t\0k%d" % rng.randrange(9), row),)
         known: tuple[Message, ...] = (
             Digest("usr", self._number(), self._number(), 1, 0, False, 0, False, False),

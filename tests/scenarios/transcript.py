@@ -29,8 +29,8 @@ from typing import Any
 from gossipkv.core.inputs import Discovered, Write
 from gossipkv.core.model.address import USER, address_of, key_of, table_of
 from gossipkv.core.model.causality import ReplicaId
-from gossipkv.core.model.row import Row
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.row import StoredRow
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.core.protocol import messages
 from gossipkv.core.protocol.messages import Cursor, Envelope, Message, RowCopy
 from gossipkv.storage.memory import MemoryStorage
@@ -151,7 +151,7 @@ class Transcript:
         return [self._result(result) for result in results]
 
     def _result(self, result: Result) -> str:
-        assert isinstance(result, Written)
+        assert isinstance(result, StoredWrite)
         return f"written as {self._covers({result.dot.replica: result.dot.sequence})}"
 
     # Exchanges
@@ -231,7 +231,7 @@ class Transcript:
             return f"({len(copies)} rows)"
         return " ".join(self._copy(address, row) for address, row in copies) or "(no rows)"
 
-    def _copy(self, address: bytes, row: Row) -> str:
+    def _copy(self, address: bytes, row: StoredRow) -> str:
         value = " deleted" if row.winner.value is None else f"={row.winner.value.decode()}"
         return f"{table_of(address)}/{key_of(address).decode()}{value} ({self._covers(dict([row.winner.dot]))})"
 

@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from gossipkv.core.waits.answers import Resolved
-from gossipkv.core.watch.watching import Told
-from gossipkv.member.batches import Decoded, EncodedSend, Job, Outcome, Published, Waiter
+from gossipkv.core.watch.watching import WatchEvent
+from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, Published, Waiter
 from gossipkv.member.driver import Driver, Inbox
-from gossipkv.member.group_commit import Batch, Prepared, StepFailedError
-from gossipkv.member.watches import Watch
+from gossipkv.member.group_commit import Batch, PreparedBatch, StepFailedError
+from gossipkv.member.watches import OpenWatch
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
 from tests.simulation.mutants import Mutant
@@ -42,19 +42,19 @@ def _keep_the_snapshot(driver: Driver, batch: Published) -> list[StepFailedError
     return _publish(driver, replace(batch, effects=replace(batch.effects, snapshot=None)))
 
 
-def _show_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+def _show_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
     assert prepared.batch.effects.snapshot is not None
     process.driver.snapshot = prepared.batch.effects.snapshot
     _await_commit(process, prepared, taken)
 
 
-def _tell_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+def _tell_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
     process.watches.publish(prepared.batch.effects.changes)
     told = replace(prepared.batch.effects, changes=[])
     _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), taken)
 
 
-def _resolve_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+def _resolve_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
     process.driver._resolve(prepared.batch.effects.resolved)
     _await_commit(process, prepared, taken)
 
@@ -63,7 +63,7 @@ def _resolve_the_first(driver: Driver, resolved: Sequence[Resolved]) -> None:
     _resolve(driver, resolved[:1])
 
 
-def _answer_when_fenced(driver: Driver, job: Job, outcome: Outcome) -> bool:
+def _answer_when_fenced(driver: Driver, job: Job, outcome: InputOutcome) -> bool:
     driver.inbox.give_back(job)
     if job.waiter is None or job.waiter.done():
         return False
@@ -76,7 +76,7 @@ def _keep_what_frames_take(inbox: Inbox, job: Job) -> None:
         _give_back(inbox, job)
 
 
-def _keep_what_failures_take(driver: Driver, job: Job, outcome: Outcome) -> bool:
+def _keep_what_failures_take(driver: Driver, job: Job, outcome: InputOutcome) -> bool:
     """Give back nothing for an input that has failed."""
     failed = isinstance(outcome, Exception)
     return _conclude(driver, Job(job.payload, job.waiter) if failed else job, outcome)
@@ -106,29 +106,29 @@ def _wait_for_no_end(driver: Driver, happened: Any, waiter: Waiter, over: Waiter
 # Watches
 
 
-def _join_anyway(watch: Watch, position: Any) -> None:
+def _join_anyway(watch: OpenWatch, position: Any) -> None:
     watch.position = position
     watch.is_live = True
     watch._watches.behind.pop(watch, None)
 
 
-def _pass_over(_: Watch, __: Any) -> None:
+def _pass_over(_: OpenWatch, __: Any) -> None:
     """The watcher is told nothing, and goes on as before."""
 
 
-def _drop_when_full(watch: Watch, told: Told) -> None:
+def _drop_when_full(watch: OpenWatch, told: WatchEvent) -> None:
     if not watch._buffer:
         _put(watch, told)
 
 
-_put = Watch.put
+_put = OpenWatch.put
 
 
-def _take_newest_first(watch: Watch) -> list[Any]:
+def _take_newest_first(watch: OpenWatch) -> list[Any]:
     return _take(watch)[::-1]
 
 
-_take = Watch.take
+_take = OpenWatch.take
 
 
 WATCHES = "watches"
@@ -178,16 +178,16 @@ DRIVER_MUTANTS = (
     Mutant("the core is not told that an exchange failed", Driver, "failed", _forget_the_failure, BOUNDS),
     Mutant("the core is not given an answer", Driver, "answered", _forget_the_answer, BOUNDS),
     Mutant("an exchange of a batch is not carried out", Driver, "begin", _begin_all_but_the_last, BOUNDS),
-    Mutant("a watcher joins a tail that has moved on", Watch, "join", _join_anyway, WATCHES),
+    Mutant("a watcher joins a tail that has moved on", OpenWatch, "join", _join_anyway, WATCHES),
     Mutant(
         "a watcher that has fallen behind does not read",
-        Watch,
+        OpenWatch,
         "fall_behind",
         _pass_over,
         WATCHES,
         seeds=(17, *range(17)),
     ),
-    Mutant("a watcher that must begin anew goes on", Watch, "begin_anew", _pass_over, WATCHES),
-    Mutant("a buffer holds one event and drops the others", Watch, "put", _drop_when_full, WATCHES),
-    Mutant("buffered events are taken in reverse", Watch, "take", _take_newest_first, WATCHES),
+    Mutant("a watcher that must begin anew goes on", OpenWatch, "begin_anew", _pass_over, WATCHES),
+    Mutant("a buffer holds one event and drops the others", OpenWatch, "put", _drop_when_full, WATCHES),
+    Mutant("buffered events are taken in reverse", OpenWatch, "take", _take_newest_first, WATCHES),
 )

@@ -29,7 +29,7 @@ from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.collected import Proof, Proofs
 from gossipkv.core.model.fingerprint import FingerprintTable, leaf_of
 from gossipkv.core.model.member import ALIVE, DEAD, LEFT
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.base import Abridged, Base
 from gossipkv.core.protocol.messages import Covered, Cursor, Delta, Message, OfShard, Pull, Range, RefusedRow, WalkRows
 from gossipkv.core.protocol.rumours import Life, Rumour
@@ -51,13 +51,13 @@ from gossipkv.core.upkeep.restamping import Inquiry, Restamper
 from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.core.waits import receipts
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.core.waits.quorum import Quorum
+from gossipkv.core.waits.quorum import DirectExchanges
 from gossipkv.core.waits.receipts import Receipts
 from gossipkv.core.watch import watching
 from gossipkv.core.watch.watch_position import WatchPosition
-from gossipkv.core.watch.watching import CatchUp, Told
+from gossipkv.core.watch.watching import CatchUp, WatchEvent
 from gossipkv.member.batches import Decoded, Job, published
-from gossipkv.member.group_commit import Batch, GroupCommit, Prepared
+from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch
 from gossipkv.simulation.aims import Aim
 from gossipkv.simulation.process import Process
 from gossipkv.simulation.scenario import Emphasis
@@ -92,42 +92,44 @@ def _term_of_the_dot(address: bytes, version: Version) -> int:
 # Merge
 
 
-def _merge_by_arrival(ours: Row, theirs: Row) -> Row:
-    return Row(theirs.versions, ours.context.joined(theirs.context))
+def _merge_by_arrival(ours: StoredRow, theirs: StoredRow) -> StoredRow:
+    return StoredRow(theirs.versions, ours.context.joined(theirs.context))
 
 
-def _merge_to_the_least(ours: Row, theirs: Row) -> Row:
+def _merge_to_the_least(ours: StoredRow, theirs: StoredRow) -> StoredRow:
     least = min(*ours.versions, *theirs.versions, key=lambda version: version.rank)
-    return Row((least,), ours.context.joined(theirs.context))
+    return StoredRow((least,), ours.context.joined(theirs.context))
 
 
-def _merge_without_tombstones(ours: Row, theirs: Row) -> Row:
+def _merge_without_tombstones(ours: StoredRow, theirs: StoredRow) -> StoredRow:
     merged = row.merge(ours, theirs)
-    return Row(ours.versions, merged.context) if theirs.winner.value is None else merged
+    return StoredRow(ours.versions, merged.context) if theirs.winner.value is None else merged
 
 
-def _replace_everything(current: Row | None, version: Version, seen: Any) -> Row:
+def _replace_everything(current: StoredRow | None, version: Version, seen: Any) -> StoredRow:
     return row.written(current, version)
 
 
-def _replace_nothing(current: Row | None, version: Version, seen: Any) -> Row:
+def _replace_nothing(current: StoredRow | None, version: Version, seen: Any) -> StoredRow:
     return row.written_beside(current, version, None)
 
 
-def _written_as_last(current: Row | None, version: Version, seen: Any) -> Row:
+def _written_as_last(current: StoredRow | None, version: Version, seen: Any) -> StoredRow:
     kept = row.written_for_any_table(current, version, seen)
-    return Row((kept.winner._replace(siblings_above=None),), kept.context)
+    return StoredRow((kept.winner._replace(siblings_above=None),), kept.context)
 
 
-def _merge_to_the_last(ours: Row, theirs: Row) -> Row:
+def _merge_to_the_last(ours: StoredRow, theirs: StoredRow) -> StoredRow:
     merged = row.merge(ours, theirs)
-    return Row(merged.versions[:1], merged.context)
+    return StoredRow(merged.versions[:1], merged.context)
 
 
-def _expire_without_a_trace(current: Row, dot: Any, now_ms: int) -> Row:
+def _expire_without_a_trace(current: StoredRow, dot: Any, now_ms: int) -> StoredRow:
     """A tombstone that ranks below what it replaces."""
     gone = row.expired(current, dot, now_ms)
-    return Row(tuple(version._replace(timestamp=0) for version in gone.versions), Context({dot.replica: dot.sequence}))
+    return StoredRow(
+        tuple(version._replace(timestamp=0) for version in gone.versions), Context({dot.replica: dot.sequence})
+    )
 
 
 # Contexts
@@ -192,7 +194,7 @@ def _adopt_without_floors(shard: Shard, context: Context) -> None:
         shard.advance(origin, sequence)
 
 
-def _drop_stable_without_floors(shard: Shard, new: Row) -> Row:
+def _drop_stable_without_floors(shard: Shard, new: StoredRow) -> StoredRow:
     return row.without_stable(new, shard.stable)
 
 
@@ -214,7 +216,7 @@ def _fill_up_to_the_context(reader: Any, shard: Shard, parcel: Any, ranges: Any,
     return _fill(_JournalUpTo(reader, ranges), shard, parcel, ranges, cursor)  # type: ignore[arg-type]
 
 
-def _visible_leaf_rows(reader: Any, shard: Shard, leaf: int, after: bytes) -> Iterator[tuple[bytes, Row]]:
+def _visible_leaf_rows(reader: Any, shard: Shard, leaf: int, after: bytes) -> Iterator[tuple[bytes, StoredRow]]:
     return (found for found in _leaf_rows(reader, shard, leaf, after) if found[1].is_visible)
 
 
@@ -240,8 +242,10 @@ def _forget_a_page(table: FingerprintTable) -> list[tuple[int, bytes]]:
     return _take_dirty_pages(table)[:-1]
 
 
-def _lose_journal_of_old_rows(shard: Shard, transaction: Any, address: bytes, old: Row | None, new: Row) -> None:
-    kept = Row(new.versions, Context()) if old is not None else new
+def _lose_journal_of_old_rows(
+    shard: Shard, transaction: Any, address: bytes, old: StoredRow | None, new: StoredRow
+) -> None:
+    kept = StoredRow(new.versions, Context()) if old is not None else new
     _move_journal(shard, transaction, address, old, kept)
 
 
@@ -258,20 +262,20 @@ _await_commit = Process._await_commit
 _commit = GroupCommit.commit
 
 
-def _send_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+def _send_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
     process._carry_out(published(taken, prepared.batch, process._encode).sends)
     told = Effects(snapshot=prepared.batch.effects.snapshot)
     _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), taken)
 
 
-def _answer_before_commit(process: Process, prepared: Prepared, taken: Decoded) -> None:
+def _answer_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
     for job, outcome in published(taken, prepared.batch, process._encode).outcomes:
         process.driver.conclude(job, outcome)
     told = [Job(job.payload, None) for job in taken.jobs]
     _await_commit(process, prepared, Decoded(told, taken.inputs, []))
 
 
-def _take_failure_for_success(driver: GroupCommit, prepared: Prepared) -> Batch:
+def _take_failure_for_success(driver: GroupCommit, prepared: PreparedBatch) -> Batch:
     try:
         return _commit(driver, prepared)
     except StorageError:
@@ -342,7 +346,7 @@ def _false(*_: Any, **__: Any) -> bool:
 
 # Copies and reads of several members
 
-_take_rows = Quorum._take_rows
+_take_rows = DirectExchanges._take_rows
 
 
 def _has_if_it_answers(peer: Peer, receipt: Receipt, handed: Any) -> bool:
@@ -353,7 +357,7 @@ def _take_as_given(*arguments: Any) -> Any:
     return arguments[4]
 
 
-def _note_without_merging(quorum: Quorum, transaction: Any, direct: Any, message: Any, now_ms: int) -> None:
+def _note_without_merging(quorum: DirectExchanges, transaction: Any, direct: Any, message: Any, now_ms: int) -> None:
     _take_rows(quorum, transaction, direct, WalkRows(message.shard, (), None), now_ms)
 
 
@@ -381,14 +385,14 @@ def _true(*_: Any, **__: Any) -> bool:
     return True
 
 
-def _read_above_the_lowest_entry(reading: CatchUp, reader: Reader, shard: str) -> list[Told]:
+def _read_above_the_lowest_entry(reading: CatchUp, reader: Reader, shard: str) -> list[WatchEvent]:
     if reading._ends is None:
         for origin in reader.journal_heads(shard):
             reading._after[origin] = reading._after.get(origin, 0) + 1
     return _watch_page(reading, reader, shard)
 
 
-def _is_due_when_covered(reading: CatchUp, found: Row, origin: ReplicaId) -> bool:
+def _is_due_when_covered(reading: CatchUp, found: StoredRow, origin: ReplicaId) -> bool:
     covered = WatchPosition(reading._target.context).covers_row(found)
     return covered and _is_due(reading, found, origin)
 
@@ -417,7 +421,7 @@ class _Everything(dict[ReplicaId, int]):
         return 2**63
 
 
-def _forget_before_all_have_heard(old: Row | None, new: Row, settled: Any, stable: Any) -> Row:
+def _forget_before_all_have_heard(old: StoredRow | None, new: StoredRow, settled: Any, stable: Any) -> StoredRow:
     return _without_retired(old, new, settled, _Everything())
 
 
@@ -602,7 +606,9 @@ MUTANTS = (
         "waits",
         frequent_faults=("jump_back",),
     ),
-    Mutant("a read leaves out what others answer", Quorum, "_take_rows", _note_without_merging, "quorum_reads"),
+    Mutant(
+        "a read leaves out what others answer", DirectExchanges, "_take_rows", _note_without_merging, "quorum_reads"
+    ),
     Mutant(
         "a copy that lacks a part counts in a read",
         Shard,
@@ -732,7 +738,7 @@ MUTANTS = (
     ),
     Mutant(
         "the record of a member that no one else knows is given up",
-        Quorum,
+        DirectExchanges,
         "_lists_all",
         _true,
         I2,

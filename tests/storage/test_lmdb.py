@@ -15,7 +15,7 @@ import pytest
 
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.fingerprint import FingerprintTable
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.storage.directory import DataDirectory
 from gossipkv.storage.encoding import FORMAT_VERSION
@@ -51,7 +51,7 @@ def put_rows(storage: LmdbStorage, first: int, count: int, value_bytes: int = 10
         for number in range(first, first + count):
             version = Version(Dot(A, number + 1), number << 16, b"v" * value_bytes)
             address = address_of(number)
-            transaction.put_row("usr", address, Row((version,), Context({A: number + 1})), 7, is_new=True)
+            transaction.put_row("usr", address, StoredRow((version,), Context({A: number + 1})), 7, is_new=True)
             transaction.put_journal("usr", A, number + 1, address)
         transaction.commit()
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Quarantined, StorageError, UnreadableRowError
 from gossipkv.storage.encoding import decode_row, encode_row
@@ -51,7 +51,7 @@ def test_a_row_under_what_is_no_address_is_named_and_left_out(tmp_path: Path, ad
     storage = LmdbStorage(tmp_path, MAP_SIZE_BYTES)
     put_rows(storage, USER, A, C)
     storage.close()
-    overwrite(tmp_path, USER, address, encode_row(Row((Version(Dot(1, 1), 1, b"v"),), Context({1: 1}))))
+    overwrite(tmp_path, USER, address, encode_row(StoredRow((Version(Dot(1, 1), 1, b"v"),), Context({1: 1}))))
     storage = LmdbStorage(tmp_path, MAP_SIZE_BYTES)
     with storage.view() as view:
         assert addresses_in(view, USER) == [A, C]

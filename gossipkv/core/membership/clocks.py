@@ -38,7 +38,7 @@ from typing import NamedTuple
 
 from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Notice
-from gossipkv.rows.errors import Kind, RequestError
+from gossipkv.rows.errors import ErrorKind, RequestError
 
 COMPARED_INTERVALS = 10
 """The number of gossip intervals for which a comparison counts."""
@@ -46,10 +46,10 @@ RETURN_SHARE = 0.1
 """The hysteresis: a clock is right again once it is closer than the limit by this share of the limit."""
 
 
-class ClockOffError(RequestError):
+class OwnClockOffError(RequestError):
     """The error of a write at a member whose clock is off. Nothing was stored."""
 
-    kind = Kind.CLOCK_OFF
+    kind = ErrorKind.CLOCK_OFF
 
 
 class Compared(NamedTuple):
@@ -222,7 +222,7 @@ class Clocks:
         """Do nothing if this member may take writes. Raises ClockOffError, which says what to do, if its clock is
         off."""
         if self.is_off:
-            raise ClockOffError(
+            raise OwnClockOffError(
                 f"the clock of this member is {self._text()}, and at most {_duration(self._skew_ms_max)} is tolerated; "
                 f"{self._consequence}: {_REMEDY}, or write to another member",
                 stored=False,

@@ -29,7 +29,7 @@ import random
 from collections.abc import Iterable, Iterator
 
 from gossipkv.core.membership.peer import Peer
-from gossipkv.core.membership.standing import Standing
+from gossipkv.core.membership.standing import MemberHealth
 from gossipkv.core.membership.swim import Swim
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.endpoint import host_of
@@ -436,7 +436,7 @@ class Membership:
         peer.become_replica(record.replica, record.incarnation)
         return peer if is_new else None
 
-    def _new_standing(self, member: str, incarnation: int) -> Standing:
+    def _new_standing(self, member: str, incarnation: int) -> MemberHealth:
         standing = self._swim.learn(member, incarnation)
         if not standing.is_probed:
             # It was forgotten, and has come back as another replica.

@@ -37,7 +37,7 @@ PROCESSES_MAX = 1_000
 """Maximum number of members whose processes are remembered. A bound, because names come from the network."""
 
 
-class Process(NamedTuple):
+class ProcessIdentity(NamedTuple):
     """A process as it identifies itself. A greater one is younger."""
 
     started: int
@@ -63,8 +63,8 @@ class Process(NamedTuple):
 class Sighting:
     """Two processes that run as one member."""
 
-    older: Process
-    younger: Process
+    older: ProcessIdentity
+    younger: ProcessIdentity
     are_twins: bool
     """Whether both started with the same replica id."""
     since_ms: int
@@ -85,19 +85,19 @@ class Sighting:
 class Speaker:
     """The process of a member that was heard last, and those heard before it."""
 
-    process: Process
+    process: ProcessIdentity
     exchange: int
     """The last exchange begun here before this process was first heard, after the process before it."""
     heard_ms: int
     """The time when that was, as time that this member has spent running."""
-    former: dict[int, Process]
+    former: dict[int, ProcessIdentity]
     """A few earlier processes, by token."""
 
 
 class Namesakes:
     """What one member knows of the processes of all members."""
 
-    def __init__(self, options: ReplicaOptions, own: Process, outbox: Outbox, now_ms: int) -> None:
+    def __init__(self, options: ReplicaOptions, own: ProcessIdentity, outbox: Outbox, now_ms: int) -> None:
         self.own = own
         self.sightings: dict[str, Sighting] = {}
         """The present sightings, by member."""
@@ -119,21 +119,21 @@ class Namesakes:
                 del self.sightings[member]
                 self._note("member_runs_once_again", member, {})
 
-    def asked(self, member: str, process: Process, last_exchange: int) -> None:
+    def asked(self, member: str, process: ProcessIdentity, last_exchange: int) -> None:
         """Note that a process has begun an exchange with this member. The message may be as old as
         `message_life_ms`."""
         self._heard(member, process, last_exchange, answers=None)
 
-    def answered(self, member: str, process: Process, exchange: int, last_exchange: int) -> None:
+    def answered(self, member: str, process: ProcessIdentity, exchange: int, last_exchange: int) -> None:
         """Note that a process has answered the exchange that was begun here with this number."""
         self._heard(member, process, last_exchange, answers=exchange)
 
-    def read(self, process: Process) -> None:
+    def read(self, process: ProcessIdentity) -> None:
         """Note the process in a record under this member's own name. It is evidence if it started later."""
         if process.token and process.age > self.own.age:
             self._see(self._member, self.own, process)
 
-    def outdone(self, process: Process) -> None:
+    def outdone(self, process: ProcessIdentity) -> None:
         """Note that a process has overwritten this member's record again."""
         if process.token not in (0, self.own.token):
             self._see(self._member, *sorted((self.own, process)))
@@ -142,7 +142,7 @@ class Namesakes:
         """Return whether two processes run under the member's name."""
         return member in self.sightings
 
-    def is_twin(self, process: Process) -> bool:
+    def is_twin(self, process: ProcessIdentity) -> bool:
         """Return whether this is another process with this one's replica id."""
         return process.replica == self.own.replica and process.token not in (0, self.own.token)
 
@@ -150,7 +150,7 @@ class Namesakes:
         """Identify as this replica from now on."""
         self.own = self.own._replace(replica=replica)
 
-    def _heard(self, member: str, process: Process, last_exchange: int, answers: int | None) -> None:
+    def _heard(self, member: str, process: ProcessIdentity, last_exchange: int, answers: int | None) -> None:
         if not process.token:
             return
         if member == self._member:
@@ -174,7 +174,9 @@ class Namesakes:
             return answers > speaker.exchange
         return self._time_ms - speaker.heard_ms > self._message_life_ms
 
-    def _change(self, member: str, speaker: Speaker, process: Process, last_exchange: int, *, speaks_now: bool) -> None:
+    def _change(
+        self, member: str, speaker: Speaker, process: ProcessIdentity, last_exchange: int, *, speaks_now: bool
+    ) -> None:
         """Note that another process is heard than last time. If it is younger and unknown, it has replaced the last
         one."""
         if not speaks_now and (process.token in speaker.former or process.age < speaker.process.age):
@@ -186,7 +188,7 @@ class Namesakes:
             del former[token]
         self._speakers[member] = Speaker(process, last_exchange, self._time_ms, former)
 
-    def _see(self, member: str, older: Process, younger: Process) -> None:
+    def _see(self, member: str, older: ProcessIdentity, younger: ProcessIdentity) -> None:
         sighting = self.sightings.get(member)
         if sighting is not None:
             sighting.older, sighting.younger, sighting.heard_ms = older, younger, self._time_ms

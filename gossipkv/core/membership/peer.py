@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gossipkv.core.membership.standing import Standing
+from gossipkv.core.membership.standing import MemberHealth
 from gossipkv.core.model.causality import Dot, ReplicaId
 from gossipkv.core.model.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.model.room import Room
@@ -22,7 +23,7 @@ class Peer:
     record: MemberRecord | None = None
     record_dot: Dot | None = None
     """The write that the record came with."""
-    standing: Standing = field(default_factory=Standing)
+    standing: MemberHealth = field(default_factory=MemberHealth)
     """Its status according to the failure detector; a contact counts as alive."""
     replica: ReplicaId | None = None
     """The replica id of the data that the conversation is about."""
@@ -107,3 +108,7 @@ class Peer:
         self.replica = replica
         self.room = Room.AMPLE
         self.conversation.begin_again()
+
+
+MayExchange = Callable[[Peer | None, str], bool]
+"""Whether rows of a shard may be sent to a peer, and accepted from it."""

@@ -8,7 +8,7 @@ from gossipkv.core.protocol.messages import Ack, Ping, PingRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ProbeRequest:
     """An exchange to begin; its end is reported by `answered` or `failed`."""
 
     target: str

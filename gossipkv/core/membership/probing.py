@@ -9,7 +9,7 @@ import random
 
 from gossipkv.core.membership.exchanges import Outgoing
 from gossipkv.core.membership.membership import Membership
-from gossipkv.core.membership.probe import Request
+from gossipkv.core.membership.probe import ProbeRequest
 from gossipkv.core.membership.swim import HEALTH_MAX, Swim
 from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.tally import Tally
@@ -46,10 +46,10 @@ class Probing:
                 answers += [] if answer is None else [answer]
         return answers
 
-    def began(self, request: Request, exchange: int) -> None:
+    def began(self, request: ProbeRequest, exchange: int) -> None:
         """Do nothing: a request needs no note of its exchange."""
 
-    def answered(self, request: Request, envelope: Envelope, now_ms: int) -> None:
+    def answered(self, request: ProbeRequest, envelope: Envelope, now_ms: int) -> None:
         """Take the answer to a request."""
         acks = [message for message in envelope.messages if isinstance(message, Ack)]
         self.swim.answered(request, envelope.member, acks)
@@ -57,7 +57,7 @@ class Probing:
         if peer is not None and envelope.member == request.target:
             self.membership.heard_from(peer, now_ms)
 
-    def failed(self, request: Request, reason: str, now_ms: int, *, was_answered: bool) -> None:  # noqa: ARG002
+    def failed(self, request: ProbeRequest, reason: str, now_ms: int, *, was_answered: bool) -> None:  # noqa: ARG002
         """Note that a request has not been answered in time."""
         self.swim.failed(request)
 
@@ -73,7 +73,7 @@ class Probing:
                 outgoing.append(Outgoing(self, request, peer.endpoint, (request.message,), timeout_ms, is_probe=True))
         return outgoing
 
-    def forget(self, request: Request) -> None:
+    def forget(self, request: ProbeRequest) -> None:
         """Drop a request that was made or answered in a batch that was not committed."""
         self.swim.forget(request)
 

@@ -10,7 +10,7 @@ from gossipkv.core.protocol.rumours import UNBORN, Life, Rumour
 
 
 @dataclass(slots=True)
-class Standing:
+class MemberHealth:
     """The state of one other member in the failure detector."""
 
     status: str = ALIVE

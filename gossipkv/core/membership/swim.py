@@ -49,8 +49,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from gossipkv.core.membership.probe import Probe, Request
-from gossipkv.core.membership.standing import Standing
+from gossipkv.core.membership.probe import Probe, ProbeRequest
+from gossipkv.core.membership.standing import MemberHealth
 from gossipkv.core.membership.suspicion import Suspicion, confirmations_needed, shortest_ms
 from gossipkv.core.model.member import ALIVE, DEAD, INCARNATION_AHEAD, INCARNATION_END, LEFT, SUSPECT
 from gossipkv.core.model.outbox import Outbox
@@ -83,9 +83,9 @@ class Swim:
     has_left: bool = False
     health: int = 0
     """The local health: 0 at best, HEALTH_MAX at worst."""
-    standings: dict[str, Standing] = field(default_factory=dict)
+    standings: dict[str, MemberHealth] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=Outbox)
-    requests: list[Request] = field(default_factory=list)
+    requests: list[ProbeRequest] = field(default_factory=list)
     """Requests to send; the caller takes them."""
     _told_ahead: set[str] = field(default_factory=set)
     """Members about which a rumour ahead of the clock has been logged."""
@@ -115,13 +115,13 @@ class Swim:
         """Return whether an incarnation is further ahead of the clock than is allowed."""
         return start > self.now_ms + self.options.clock_skew_ms_max
 
-    def learn(self, member: str, start: int, has_left: bool = False) -> Standing:
+    def learn(self, member: str, start: int, has_left: bool = False) -> MemberHealth:
         """Learn of a member, of a later life of it, or that it has left in this life; return its standing. A start that
         is ahead of the clock counts as the latest one allowed: a later start must be able to override it."""
         start = min(start, self.now_ms + self.options.clock_skew_ms_max)
         standing = self.standings.get(member)
         if standing is None:
-            standing = self.standings[member] = Standing(life=Life(start, 0), since_ms=self.now_ms)
+            standing = self.standings[member] = MemberHealth(life=Life(start, 0), since_ms=self.now_ms)
             self._order.insert(self.rng.randint(0, len(self._order)), member)
             if has_left:
                 standing.status = LEFT
@@ -162,7 +162,7 @@ class Swim:
             self._mark_alive(standing)
         self._count()
 
-    def _mark_alive(self, standing: Standing) -> None:
+    def _mark_alive(self, standing: MemberHealth) -> None:
         standing.status, standing.since_ms, standing.suspicion = ALIVE, self.now_ms, None
         self._count()
 
@@ -197,7 +197,7 @@ class Swim:
         if has_left:
             self._rumours.add(self._own_rumour())
             for member in self._some_live(self.options.indirect_probes, ""):
-                self.requests.append(Request(member, Ping(self._rumours_for(member))))
+                self.requests.append(ProbeRequest(member, Ping(self._rumours_for(member))))
 
     # Time
 
@@ -252,7 +252,7 @@ class Swim:
             return
         timeout_ms = self.options.probe_timeout_ms * (1 + self.health)
         self._probe = Probe(self._probes, target, self._time_ms + timeout_ms, self._next_probe_ms)
-        self.requests.append(Request(target, Ping(self._rumours_for(target)), self._probes))
+        self.requests.append(ProbeRequest(target, Ping(self._rumours_for(target)), self._probes))
 
     def _ping_dead(self) -> None:
         away = [
@@ -262,7 +262,7 @@ class Swim:
         ]
         if away:
             member = self.rng.choice(away)
-            self.requests.append(Request(member, Ping(self._rumours_for(member))))
+            self.requests.append(ProbeRequest(member, Ping(self._rumours_for(member))))
 
     def _next_target(self) -> str | None:
         """Return the next member to probe; None if none needs a probe."""
@@ -290,7 +290,9 @@ class Swim:
         helpers = self._some_live(self.options.indirect_probes, probe.target)
         probe.asked = len(helpers)
         for helper in helpers:
-            self.requests.append(Request(helper, PingRequest(probe.target, self._rumours_for(helper)), probe.number))
+            self.requests.append(
+                ProbeRequest(helper, PingRequest(probe.target, self._rumours_for(helper)), probe.number)
+            )
 
     def _some_live(self, count: int, other_than: str) -> list[str]:
         live = [member for member in sorted(self.standings) if self._is(member, ALIVE) and member != other_than]
@@ -335,10 +337,10 @@ class Swim:
             return None
         if isinstance(message, PingRequest) and self._exists(message.member):
             ping = Ping(self._rumours_for(message.member))
-            self.requests.append(Request(message.member, ping, on_behalf_of=sender))
+            self.requests.append(ProbeRequest(message.member, ping, on_behalf_of=sender))
         return Ack(self.options.member, self._rumours_for(sender, is_accused))
 
-    def answered(self, request: Request, sender: str, answers: list[Ack]) -> None:
+    def answered(self, request: ProbeRequest, sender: str, answers: list[Ack]) -> None:
         """Take the answer to a request. `sender` is the member that now has the address."""
         for ack in answers:
             if self._absorb(ack.rumours):
@@ -353,16 +355,16 @@ class Swim:
         self.heard(sender)
         if request.on_behalf_of:
             word = Ack(request.target, self._rumours_for(request.on_behalf_of))
-            self.requests.append(Request(request.on_behalf_of, word))
+            self.requests.append(ProbeRequest(request.on_behalf_of, word))
 
-    def failed(self, request: Request) -> None:
+    def failed(self, request: ProbeRequest) -> None:
         """Ask others at once if a direct ping of the probe under way has failed, without waiting for its timeout."""
         probe = self._probe
         is_own = probe is not None and request.probe == probe.number and isinstance(request.message, Ping)
         if probe is not None and is_own and not probe.is_acked and not probe.asked:
             self._ask_others(probe)
 
-    def forget(self, request: Request) -> None:
+    def forget(self, request: ProbeRequest) -> None:
         """Drop a request that was not sent or whose result is lost. Nothing is concluded from the probe."""
         if self._probe is not None and request.probe == self._probe.number:
             self._probe = None
@@ -384,7 +386,7 @@ class Swim:
             return
         if standing.told_ms is None or self._time_ms - standing.told_ms >= self.options.protocol_period_ms:
             standing.told_ms = self._time_ms
-            self.requests.append(Request(member, Ping(words)))
+            self.requests.append(ProbeRequest(member, Ping(words)))
 
     def _accusation(self, member: str) -> tuple[Rumour, ...]:
         standing = self.standings.get(member)
@@ -405,7 +407,7 @@ class Swim:
                 self._believe(rumour, self.standings[rumour.member])
         return is_accused
 
-    def _believe(self, rumour: Rumour, standing: Standing) -> None:
+    def _believe(self, rumour: Rumour, standing: MemberHealth) -> None:
         is_stale = rumour.life.start == standing.former.start and rumour.life < standing.former
         if not standing.is_probed or is_stale:
             return

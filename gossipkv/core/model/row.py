@@ -117,7 +117,7 @@ class Seen(NamedTuple):
     """The timestamp of the greatest rank that the versions read outrank."""
 
 
-class Row(NamedTuple):
+class StoredRow(NamedTuple):
     """The versions of a row in descending rank, at least one. The context covers each version's dot."""
 
     versions: tuple[Version, ...]
@@ -186,12 +186,12 @@ class Row(NamedTuple):
             return dots
         return f"{len(self.versions)}-{xxhash.xxh3_128_hexdigest(dots.encode())}"
 
-    def has_same_versions(self, other: Row) -> bool:
+    def has_same_versions(self, other: StoredRow) -> bool:
         """Return whether both copies hold equal versions; contexts may differ."""
         return self.versions == other.versions
 
 
-def known_part(seen: Seen, current: Row | None, marks: Context, collected: int) -> Seen:
+def known_part(seen: Seen, current: StoredRow | None, marks: Context, collected: int) -> Seen:
     """Return what a writer has read, without what the copy of the row cannot confirm.
 
     The replica covers all writes that `seen` names. It has collected tombstones up to `marks`, with timestamps up to
@@ -206,26 +206,26 @@ def known_part(seen: Seen, current: Row | None, marks: Context, collected: int) 
     return Seen(Context(kept), min(seen.timestamp, max(here.timestamp, collected)), siblings_above)
 
 
-def written(current: Row | None, version: Version) -> Row:
+def written(current: StoredRow | None, version: Version) -> StoredRow:
     """Return the row after a local write that replaces everything the copy holds."""
     if current is None:
-        return Row((version,), Context({version.dot.replica: version.dot.sequence}))
+        return StoredRow((version,), Context({version.dot.replica: version.dot.sequence}))
     context = Context(current.context)
     context[version.dot.replica] = version.dot.sequence
-    return Row((version,), context)
+    return StoredRow((version,), context)
 
 
-def written_beside(current: Row | None, version: Version, seen: Seen | None) -> Row:
+def written_beside(current: StoredRow | None, version: Version, seen: Seen | None) -> StoredRow:
     """Return the row after a local write that keeps siblings: it replaces exactly what its writer had seen."""
     if current is None:
-        current = Row((), Context())
+        current = StoredRow((), Context())
     context = current.context.joined(seen.context) if seen else Context(current.context)
     context[version.dot.replica] = version.dot.sequence
     kept = [held for held in current.versions if seen is None or not seen.context.covers(held.dot)]
-    return Row(resolved([version, *kept]), context)
+    return StoredRow(resolved([version, *kept]), context)
 
 
-def written_for_any_table(current: Row | None, version: Version, seen: Seen | None) -> Row:
+def written_for_any_table(current: StoredRow | None, version: Version, seen: Seen | None) -> StoredRow:
     """Return the row after a local write into a table whose setting is not known.
 
     The write replaces everything that the copy holds, as in last-write-wins, and what its writer had seen. Merge keeps
@@ -239,10 +239,10 @@ def written_for_any_table(current: Row | None, version: Version, seen: Seen | No
             context.advance(read.context)
             above = max(above, read.siblings_above)
     context[dot.replica] = dot.sequence
-    return Row((Version(dot, timestamp, value, expires_ms, above),), context)
+    return StoredRow((Version(dot, timestamp, value, expires_ms, above),), context)
 
 
-def expired(current: Row, dot: Dot, now_ms: int) -> Row:
+def expired(current: StoredRow, dot: Dot, now_ms: int) -> StoredRow:
     """Return the row after its expired versions, at least one, have become one tombstone.
 
     The tombstone ranks just above them, not at the current time. So a concurrent write that renews the row wins, even
@@ -255,14 +255,14 @@ def expired(current: Row, dot: Dot, now_ms: int) -> Row:
     tombstone = Version(dot, last.timestamp + 1, None, last.expires_ms, above)
     context = Context(current.context)
     context[dot.replica] = dot.sequence
-    return Row(resolved([tombstone, *kept]), context)
+    return StoredRow(resolved([tombstone, *kept]), context)
 
 
 def _has_expired(version: Version, now_ms: int) -> bool:
     return version.value is not None and version.expires_ms is not None and version.expires_ms <= now_ms
 
 
-def merge(ours: Row, theirs: Row) -> Row:
+def merge(ours: StoredRow, theirs: StoredRow) -> StoredRow:
     """Return the row that holds what either copy knows. Raises InconsistentRowError."""
     our_versions = {version.dot: version for version in ours.versions}
     their_versions = {version.dot: version for version in theirs.versions}
@@ -276,21 +276,21 @@ def merge(ours: Row, theirs: Row) -> Row:
     survivors += [v for v in theirs.versions if v.dot not in our_versions and _survives(v, ours)]
     if not survivors:
         raise InconsistentRowError("each copy of the row supersedes the other")
-    return Row(resolved(survivors), ours.context.joined(theirs.context))
+    return StoredRow(resolved(survivors), ours.context.joined(theirs.context))
 
 
 def _strength(version: Version) -> tuple[bool, int, bool, bytes, bool, int, int]:
     return version.strength
 
 
-def _survives(version: Version, other: Row) -> bool:
+def _survives(version: Version, other: StoredRow) -> bool:
     """Return whether a version stays in a merge with a copy that lacks it."""
     if not other.context.covers(version.dot):
         return True
     return version.siblings_above is None and version.rank >= max([held.outranks for held in other.versions])
 
 
-def collisions(ours: Row, theirs: Row) -> list[tuple[Version, Version]]:
+def collisions(ours: StoredRow, theirs: StoredRow) -> list[tuple[Version, Version]]:
     """Return the pairs of versions, one of each copy, that have the same dot and differ."""
     if ours.versions == theirs.versions:
         return []
@@ -312,7 +312,7 @@ def resolved(survivors: list[Version]) -> tuple[Version, ...]:
     return tuple(sorted(kept, key=lambda version: (version.rank, version.dot), reverse=True))
 
 
-def lost(ours: Row, theirs: Row, merged: Row) -> int:
+def lost(ours: StoredRow, theirs: StoredRow, merged: StoredRow) -> int:
     """Return the number of versions that a merge dropped although neither copy had superseded them."""
     kept = {version.dot for version in merged.versions}
     return sum(
@@ -322,7 +322,7 @@ def lost(ours: Row, theirs: Row, merged: Row) -> int:
     )
 
 
-def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
+def without_stable(row: StoredRow, stable: Mapping[ReplicaId, int]) -> StoredRow:
     """Return a last-write-wins row without the context entries that every member covers and that name no live version.
 
     Every member holds such a write or something that superseded it. Last-write-wins ranks the survivor above it
@@ -337,12 +337,12 @@ def without_stable(row: Row, stable: Mapping[ReplicaId, int]) -> Row:
         for replica, sequence in row.context.items()
         if replica in live or sequence > stable.get(replica, 0)
     }
-    return row if len(kept) == len(row.context) else Row(row.versions, Context(kept))
+    return row if len(kept) == len(row.context) else StoredRow(row.versions, Context(kept))
 
 
 def without_retired(
-    old: Row | None, new: Row, settled: Mapping[ReplicaId, int], stable: Mapping[ReplicaId, int]
-) -> Row:
+    old: StoredRow | None, new: StoredRow, settled: Mapping[ReplicaId, int], stable: Mapping[ReplicaId, int]
+) -> StoredRow:
     """Return a row that keeps siblings without the entries of replicas that are gone. This replica covers these entries
     (`settled`).
 
@@ -361,10 +361,10 @@ def without_retired(
         for replica, sequence in new.context.items()
         if replica in live or sequence > settled.get(replica, 0) or old.context.get(replica) != sequence
     }
-    return new if len(kept) == len(new.context) else Row(new.versions, Context(kept))
+    return new if len(kept) == len(new.context) else StoredRow(new.versions, Context(kept))
 
 
-def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) -> Row:
+def superseding(arrived: StoredRow, current: StoredRow, settled: Mapping[ReplicaId, int]) -> StoredRow:
     """Return a copy of a row with the entries that its sender has omitted.
 
     The sender covers what is settled there. If it does not hold such a write, it has superseded the write. Only entries
@@ -375,10 +375,10 @@ def superseding(arrived: Row, current: Row, settled: Mapping[ReplicaId, int]) ->
         for replica, sequence in current.context.items()
         if arrived.context.get(replica, 0) < sequence <= settled.get(replica, 0)
     }
-    return Row(arrived.versions, arrived.context.joined(left_out)) if left_out else arrived
+    return StoredRow(arrived.versions, arrived.context.joined(left_out)) if left_out else arrived
 
 
-def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
+def without_settled(arrived: StoredRow, current: StoredRow, settled: Context) -> StoredRow | None:
     """Return the part of an incoming copy that is new to a replica that covers what is settled; None if nothing is.
 
     A settled version that the current copy does not hold has been superseded here.
@@ -387,10 +387,12 @@ def without_settled(arrived: Row, current: Row, settled: Context) -> Row | None:
     kept = tuple([version for version in arrived.versions if version.dot in held or not settled.covers(version.dot)])
     if len(kept) == len(arrived.versions):
         return arrived
-    return Row(kept, arrived.context) if kept else None
+    return StoredRow(kept, arrived.context) if kept else None
 
 
-def without_superseded(current: Row, theirs: tuple[Version, ...], claim: Context, own: ReplicaId) -> Row | None:
+def without_superseded(
+    current: StoredRow, theirs: tuple[Version, ...], claim: Context, own: ReplicaId
+) -> StoredRow | None:
     """Return what stays of a copy if a peer covers the claim and holds these versions of the row; None if nothing
     stays.
 
@@ -404,10 +406,12 @@ def without_superseded(current: Row, theirs: tuple[Version, ...], claim: Context
     context = Context({o: s for o, s in current.context.items() if o == own or s > claim.get(o, 0)})
     for version in kept:
         context.advance({version.dot.replica: version.dot.sequence})
-    return Row(kept, context) if kept else None
+    return StoredRow(kept, context) if kept else None
 
 
-def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_repair: bool) -> Row | None:
+def without_collected(
+    arrived: StoredRow, current: StoredRow | None, marks: Context, *, is_repair: bool
+) -> StoredRow | None:
     """Return the part of an incoming copy that is new to a replica with these marks; None if nothing is.
 
     A version up to the marks that is not held here has been superseded here. There are two exceptions. If the sender
@@ -426,4 +430,4 @@ def without_collected(arrived: Row, current: Row | None, marks: Context, *, is_r
     )
     if len(kept) == len(arrived.versions):
         return arrived
-    return Row(kept, arrived.context) if kept else None
+    return StoredRow(kept, arrived.context) if kept else None

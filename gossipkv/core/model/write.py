@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.room import CATCHING_UP as CATCHING_UP
 from gossipkv.core.model.room import NO_ROOM as NO_ROOM
-from gossipkv.core.model.row import Row, Seen
+from gossipkv.core.model.row import Seen, StoredRow
 
 
 class Operation(NamedTuple):
@@ -31,14 +31,14 @@ class Operation(NamedTuple):
         return self.if_match is not None and "*" not in self.if_match
 
 
-class Written(NamedTuple):
+class StoredWrite(NamedTuple):
     """The result of an operation that was stored under this dot."""
 
     dot: Dot
     etag: str
     existed: bool
     """Whether there was a visible row before."""
-    row: Row
+    row: StoredRow
     """The row after the operation."""
 
 
@@ -75,4 +75,4 @@ CONTEXT_UNKNOWN = "context_unknown"
 UNREADABLE = "unreadable"
 ROW_TOO_LARGE = "row_too_large"
 
-Result = Written | NotMatched | Declined
+Result = StoredWrite | NotMatched | Declined

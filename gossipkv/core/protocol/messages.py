@@ -37,7 +37,7 @@ from gossipkv.core.model.collected import NOTHING_COLLECTED, Collected, Proofs
 from gossipkv.core.model.fingerprint import Pair
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.room import Room
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.protocol.rumours import Rumour
 
 
@@ -67,7 +67,7 @@ class RowCopy(NamedTuple):
     """A row and its address, sent in one piece."""
 
     address: bytes
-    row: Row
+    row: StoredRow
 
 
 class Outline(NamedTuple):

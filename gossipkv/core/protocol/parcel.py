@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import xxhash
 
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import LargeRow, Outline, RowCopy
 
 MEBIBYTE = 1024 * 1024
@@ -65,7 +65,7 @@ def is_carriable(copy: RowCopy) -> bool:
     return outline <= OUTLINE_BYTES_MAX and total <= ROW_BYTES_MAX
 
 
-def outlined(address: bytes, row: Row) -> LargeRow:
+def outlined(address: bytes, row: StoredRow) -> LargeRow:
     """Return the row without its values, with the size and digest of each."""
     return LargeRow(address, tuple(map(_outline, row.versions)), row.context)
 
@@ -85,12 +85,12 @@ class Parcel:
     """
 
     def __init__(self, bytes_max: int, whole_row_bytes_max: int = WHOLE_ROW_BYTES_MAX) -> None:
-        self.rows: dict[bytes, Row] = {}
+        self.rows: dict[bytes, StoredRow] = {}
         self._room = bytes_max
         self._whole_row_bytes_max = whole_row_bytes_max
         self._large: tuple[LargeRow, ...] = ()
 
-    def add(self, address: bytes, row: Row) -> bool:
+    def add(self, address: bytes, row: StoredRow) -> bool:
         """Add a row if it fits; return whether it did. The first row always fits."""
         size = row_bytes(RowCopy(address, row))
         if self.rows and size > self._room:

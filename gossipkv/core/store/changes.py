@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gossipkv.core.model.causality import Context
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.protocol.base import NO_BASE, Base
 
 
@@ -15,7 +15,7 @@ class Changes(NamedTuple):
     shard: str
     revision: int
     """The revision of the storage after the batch."""
-    rows: dict[bytes, Row]
+    rows: dict[bytes, StoredRow]
     """The changed rows as they now stand, by address."""
     context: Context
     base: Base = NO_BASE

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gossipkv.core.model.address import NAMESPACES, is_address
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Quarantined, Reader, Transaction, UnreadableRowError
@@ -90,7 +90,7 @@ def _some(shard: Shard) -> list[tuple[bytes, Quarantined]]:
     return sorted(shard.quarantined.items())[:SHOWN_MAX]
 
 
-def readable_row(reader: Reader, shard: str, address: bytes) -> Row | None:
+def readable_row(reader: Reader, shard: str, address: bytes) -> StoredRow | None:
     """Return a row to a reader of this one row; None if there is none. Raises UnreadableRowError if it is in
     quarantine."""
     row = reader.row(shard, address)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, SYSTEM, address_of, key_of, table_of
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.base import NO_BASE, Base
 from gossipkv.core.protocol.messages import RowCopy
@@ -57,7 +57,7 @@ class _Listing(NamedTuple):
     """Per shard, the last write of each replica. They are made once: a base holds those of all rows."""
 
 
-def _listing_in(row: Row) -> _Listing | None:
+def _listing_in(row: StoredRow) -> _Listing | None:
     """Return the replicas that a row of `sys.retired` lists; None if no member can have written the row."""
     try:
         found = [_ENTRY.fullmatch(entry) for entry in json.loads(row.winner.value or b"")]

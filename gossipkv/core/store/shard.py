@@ -32,7 +32,7 @@ from gossipkv.core.model.lacking import (
     through_of,
     unnamed,
 )
-from gossipkv.core.model.row import Row, without_retired, without_stable
+from gossipkv.core.model.row import StoredRow, without_retired, without_stable
 from gossipkv.core.protocol.base import NO_BASE, Base
 from gossipkv.core.protocol.messages import Digest
 from gossipkv.core.protocol.names import Names
@@ -105,7 +105,7 @@ class Shard:
         self.lacking_through = Context()
         """The context up to which writes may be missing."""
         self._lacking_changed = False
-        self.changed: dict[bytes, Row] | None = None
+        self.changed: dict[bytes, StoredRow] | None = None
         """Rows stored since changes were last taken, as they now stand; None while nobody watches."""
         self.has_dropped = False
         """Whether rows have been dropped without an event for watchers since changes were last taken."""
@@ -266,7 +266,7 @@ class Shard:
                 self.advance(origin, sequence)
                 self.floors[origin] = max(self.floors.get(origin, 0), sequence)
 
-    def store(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
+    def store(self, transaction: Transaction, address: bytes, old: StoredRow | None, new: StoredRow) -> None:
         """Store a row in place of its old copy."""
         new = self._without_retired(old, self._without_stable(new))
         self._move_journal(transaction, address, old, new)
@@ -282,7 +282,7 @@ class Shard:
         if self.changed is not None:
             self.changed[address] = new
 
-    def remove(self, transaction: Transaction, address: bytes, old: Row) -> None:
+    def remove(self, transaction: Transaction, address: bytes, old: StoredRow) -> None:
         """Remove a row and everything derived from it. The journal can no longer serve a peer that does not cover what
         the row covered."""
         for origin, sequence in old.context.items():
@@ -293,23 +293,23 @@ class Shard:
         self._move_deadlines(transaction, address, old, None)
         transaction.delete_row(self.name, address, leaf)
 
-    def drop(self, transaction: Transaction, address: bytes, old: Row, kept: Row | None) -> None:
+    def drop(self, transaction: Transaction, address: bytes, old: StoredRow, kept: StoredRow | None) -> None:
         """Keep only this part of a row: the rest was deleted for good elsewhere. Watchers may have been told of the
         deletion."""
         self.has_dropped = True
         if kept is not None:
-            self.store(transaction, address, old, Row(kept.versions, old.context))
+            self.store(transaction, address, old, StoredRow(kept.versions, old.context))
             return
         self.remove(transaction, address, old)
         if self.changed is not None:
             self.changed.pop(address, None)
 
-    def drop_entry(self, transaction: Transaction, address: bytes, row: Row, origin: ReplicaId) -> None:
+    def drop_entry(self, transaction: Transaction, address: bytes, row: StoredRow, origin: ReplicaId) -> None:
         """Remove an origin from a row's context: every member holds what has superseded its writes."""
         context = Context(row.context)
         del context[origin]
         self._raise_floors(Context({origin: row.context[origin]}))
-        self.store(transaction, address, row, Row(row.versions, context))
+        self.store(transaction, address, row, StoredRow(row.versions, context))
 
     def quarantine(self, transaction: Transaction, found: Mapping[bytes, str]) -> None:
         """Remove unreadable rows from everything that is derived from rows, and note that they are lacking. `found` has
@@ -388,17 +388,17 @@ class Shard:
             self.floors.advance(context)
             self._record_changed = True
 
-    def _without_stable(self, row: Row) -> Row:
+    def _without_stable(self, row: StoredRow) -> StoredRow:
         if not self.stable or len(row.context) == 1:
             return row
         kept = without_stable(row, self.stable)
         self._raise_floors(Context({o: sequence for o, sequence in row.context.items() if o not in kept.context}))
         return kept
 
-    def _without_retired(self, old: Row | None, new: Row) -> Row:
+    def _without_retired(self, old: StoredRow | None, new: StoredRow) -> StoredRow:
         return without_retired(old, new, self.base.settled, self.stable) if len(new.context) > 1 else new
 
-    def _move_journal(self, transaction: Transaction, address: bytes, old: Row | None, new: Row) -> None:
+    def _move_journal(self, transaction: Transaction, address: bytes, old: StoredRow | None, new: StoredRow) -> None:
         before = old.context if old else Context()
         for origin, sequence in before.items():
             if new.context.get(origin) != sequence:
@@ -416,7 +416,9 @@ class Shard:
                     self._raise_floors(Context({origin: sequence}))
                     self.collisions.append(Collision(Dot(origin, sequence), other, address))
 
-    def _move_deadlines(self, transaction: Transaction, address: bytes, old: Row | None, new: Row | None) -> None:
+    def _move_deadlines(
+        self, transaction: Transaction, address: bytes, old: StoredRow | None, new: StoredRow | None
+    ) -> None:
         before = _deadlines(old) if old else _NO_DEADLINES
         after = _deadlines(new) if new else _NO_DEADLINES
         if before != after:
@@ -425,7 +427,7 @@ class Shard:
             for index, at_ms in sorted(after - before):
                 transaction.put_deadline(self.name, index, Deadline(at_ms, address))
 
-    def _count(self, address: bytes, old: Row | None, new: Row | None) -> None:
+    def _count(self, address: bytes, old: StoredRow | None, new: StoredRow | None) -> None:
         table = address[: address.index(0)]
         counts = self._counts.get(table)
         if counts is None:
@@ -614,7 +616,7 @@ def _above(context: Context, settled: Context) -> Context:
 _NO_DEADLINES: frozenset[tuple[str, int]] = frozenset()
 
 
-def _deadlines(row: Row) -> frozenset[tuple[str, int]]:
+def _deadlines(row: StoredRow) -> frozenset[tuple[str, int]]:
     """Return the row's entries in the indexes by time: when its values expire, or since when it has been deleted."""
     if not row.is_visible:
         return frozenset([(TOMBSTONES, row.deleted_ms)])
@@ -626,7 +628,7 @@ def _deadlines(row: Row) -> frozenset[tuple[str, int]]:
     return _NO_DEADLINES
 
 
-def _weigh(counts: list[int], key_bytes: int, row: Row, sign: int) -> None:
+def _weigh(counts: list[int], key_bytes: int, row: StoredRow, sign: int) -> None:
     """Add a row to the counts of its table, or take it away."""
     if row.is_visible:
         counts[0] += sign

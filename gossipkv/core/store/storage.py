@@ -17,7 +17,7 @@ from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.collected import Collected
 from gossipkv.core.model.lacking import Lacking
 from gossipkv.core.model.room import Usage
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 
 
 class StorageError(Exception):
@@ -169,11 +169,11 @@ class Reader(Protocol):
         """Yield the fingerprint pages written so far, in order of page."""
         ...
 
-    def row(self, shard: str, address: bytes) -> Row | None:
+    def row(self, shard: str, address: bytes) -> StoredRow | None:
         """Return a row; None if there is none, or if it has been quarantined. Raises UnreadableRowError."""
         ...
 
-    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, Row]]:
+    def rows(self, shard: str, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, StoredRow]]:
         """Yield rows with `start <= address < end`, tombstones included, by address; lazily. Rows that cannot be read
         are left out, and the storage's `unreadable` names them."""
         ...
@@ -236,7 +236,7 @@ class Transaction(Reader, Protocol):
         """Replace a page of the fingerprint."""
         ...
 
-    def put_row(self, shard: str, address: bytes, row: Row, leaf: int, *, is_new: bool) -> None:
+    def put_row(self, shard: str, address: bytes, row: StoredRow, leaf: int, *, is_new: bool) -> None:
         """Store a row. `is_new` says that the address held no row before, so that the leaf does not list it yet."""
         ...
 

@@ -27,8 +27,8 @@ from gossipkv.core.model.outbox import Outbox
 from gossipkv.core.model.room import NO_ROOM, Room
 from gossipkv.core.model.row import (
     InconsistentRowError,
-    Row,
     Seen,
+    StoredRow,
     Version,
     collisions,
     expired,
@@ -56,7 +56,7 @@ from gossipkv.core.model.write import (
     NotMatched,
     Operation,
     Result,
-    Written,
+    StoredWrite,
 )
 from gossipkv.core.protocol.base import Abridged
 from gossipkv.core.protocol.messages import Delta, Range, RefusedRow, RowCopy, ValuePart, WalkRows
@@ -266,7 +266,7 @@ class Store:
             shard.withdraw(renounced, certain)
         self._telling.update(self.shards)
 
-    def _renamed(self, shard: Shard, current: Row, renounced: ReplicaId, certain: int) -> Row:
+    def _renamed(self, shard: Shard, current: StoredRow, renounced: ReplicaId, certain: int) -> StoredRow:
         """Return the row with names of this replica for those versions of the renounced replica that are above the
         certain names.
 
@@ -284,7 +284,7 @@ class Store:
                 shard.advance(*version.dot)
             context.advance({version.dot.replica: version.dot.sequence})
             versions.append(version)
-        return Row(resolved(versions), context)
+        return StoredRow(resolved(versions), context)
 
     def write(self, transaction: Transaction, shard_name: str, operation: Operation, now_ms: int) -> Result:
         """Put or delete one row, and return the result.
@@ -326,9 +326,11 @@ class Store:
         self._store_own(transaction, shard, address, current, row, dot)
         if shard_name == SYSTEM:
             self._follow((RowCopy(address, row),))
-        return Written(dot, row.etag, existed, row)
+        return StoredWrite(dot, row.etag, existed, row)
 
-    def _seen_here(self, shard: Shard, address: bytes, current: Row | None, seen: Seen, now_ms: int) -> Seen | Declined:
+    def _seen_here(
+        self, shard: Shard, address: bytes, current: StoredRow | None, seen: Seen, now_ms: int
+    ) -> Seen | Declined:
         """Return the part of what a writer has read that may enter the row, or decline if it names writes not known
         here.
 
@@ -355,7 +357,7 @@ class Store:
         transaction: Transaction,
         shard: Shard,
         operation: Operation,
-        current: Row | None,
+        current: StoredRow | None,
         now_ms: int,
         *,
         existed: bool,
@@ -382,7 +384,7 @@ class Store:
         if not is_carriable(RowCopy(operation.address, row)) and not _only_makes_less(current, row):
             return Declined(ROW_TOO_LARGE, current.etag if current else None, len(row.versions) - 1)
         self._store_own(transaction, shard, operation.address, current, row, version.dot)
-        return Written(version.dot, row.etag, existed, row)
+        return StoredWrite(version.dot, row.etag, existed, row)
 
     def expire(self, transaction: Transaction, shard_name: str, address: bytes, now_ms: int) -> None:
         """Turn the expired versions of a row, at least one, into a tombstone."""
@@ -408,7 +410,7 @@ class Store:
                 shard.advance(*version.dot)
                 context.advance({version.dot.replica: version.dot.sequence})
             versions.append(version)
-        shard.store(transaction, address, current, Row(resolved(versions), context))
+        shard.store(transaction, address, current, StoredRow(resolved(versions), context))
 
     def restamp(
         self, transaction: Transaction, shard_name: str, address: bytes, dots: frozenset[Dot], above: int, now_ms: int
@@ -442,10 +444,16 @@ class Store:
             shard.advance(*version.dot)
             context.advance({version.dot.replica: version.dot.sequence})
             kept.append(version)
-        shard.store(transaction, address, current, Row(resolved(kept), context))
+        shard.store(transaction, address, current, StoredRow(resolved(kept), context))
 
     def _store_own(
-        self, transaction: Transaction, shard: Shard, address: bytes, current: Row | None, row: Row, dot: Dot
+        self,
+        transaction: Transaction,
+        shard: Shard,
+        address: bytes,
+        current: StoredRow | None,
+        row: StoredRow,
+        dot: Dot,
     ) -> None:
         """Store a row that contains this replica's next write, which has this dot."""
         shard.store(transaction, address, current, row)
@@ -571,10 +579,10 @@ class Store:
         self,
         shard: Shard,
         address: bytes,
-        current: Row | None,
-        merged: Row,
+        current: StoredRow | None,
+        merged: StoredRow,
         pairs: list[tuple[Version, Version]],
-    ) -> Row | None:
+    ) -> StoredRow | None:
         """Return the row with fresh dots for versions under a dot of this replica that it has given to another write;
         None if there are none.
 
@@ -620,7 +628,7 @@ class Store:
                 shard.advance(*version.dot)
                 context.advance({own: version.dot.sequence})
             named.append(version)
-        return Row(resolved(named), context)
+        return StoredRow(resolved(named), context)
 
     def _note_collision(self, shard_name: str, dot: Dot, address: bytes) -> None:
         """Count and log a collision once: copies of it keep arriving until all members have the row that resolves
@@ -639,7 +647,7 @@ class Store:
             )
         )
 
-    def _has_room_for(self, shard_name: str, row: Row) -> bool:
+    def _has_room_for(self, shard_name: str, row: StoredRow) -> bool:
         """Return whether a row that came in may be stored. Deletes and rows of `sys` are stored as long as anything is:
         they make room, or need little."""
         if self.room is Room.NONE:
@@ -704,7 +712,9 @@ class Store:
             if longer.within(shard.context) is longer:
                 shard.rest_on(longer)
 
-    def _count_conflicts(self, shard_name: str, address: bytes, current: Row, arrived: Row, merged: Row) -> None:
+    def _count_conflicts(
+        self, shard_name: str, address: bytes, current: StoredRow, arrived: StoredRow, merged: StoredRow
+    ) -> None:
         if losers := lost(current, arrived, merged):
             self._tally.count_conflicts(shard_name, table_of(address), losers)
         if len(merged.versions) > self._siblings_max >= len(current.versions):
@@ -813,7 +823,7 @@ class Store:
                 self.outbox.say(Notice("unreadable_row_replaced", {**fields, "row": key_of(address).decode()}))
             shard.replaced.clear()
 
-    def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: Row) -> None:
+    def collect(self, transaction: Transaction, shard_name: str, address: bytes, row: StoredRow) -> None:
         """Remove a tombstone. `Shard.note_collection` notes the proof in the same transaction."""
         assert not row.is_visible, "only tombstones are collected"
         self.shards[shard_name].remove(transaction, address, row)
@@ -842,7 +852,7 @@ _CONTEXT_FULL = (
 )
 
 
-def _continues(current: Row | None, winner: Version, latest_ms: int) -> bool:
+def _continues(current: StoredRow | None, winner: Version, latest_ms: int) -> bool:
     """Return whether a version stamped too far ahead replaces one here that is stamped about as far ahead, and so makes
     nothing worse.
 
@@ -860,18 +870,18 @@ def _text(address: bytes) -> str:
     return key_of(address).decode()
 
 
-def _in_place_of(lost: Quarantined | None, row: Row) -> Row:
+def _in_place_of(lost: Quarantined | None, row: StoredRow) -> StoredRow:
     """Return the row that replaces an unreadable one everywhere: it covers all that the other covered."""
-    return row if lost is None else Row(row.versions, row.context.joined(lost.context))
+    return row if lost is None else StoredRow(row.versions, row.context.joined(lost.context))
 
 
-def _is_found(current: Row, now_ms: int, *, keeps_siblings: bool) -> bool:
+def _is_found(current: StoredRow, now_ms: int, *, keeps_siblings: bool) -> bool:
     """Return whether a reader finds the row. If the last write wins, only the winner counts: the row may still hold
     what was written beside it."""
     return current.is_visible_at(now_ms) if keeps_siblings else current.winner.is_visible_at(now_ms)
 
 
-def _condition_holds(operation: Operation, current: Row | None, *, exists: bool) -> bool:
+def _condition_holds(operation: Operation, current: StoredRow | None, *, exists: bool) -> bool:
     if operation.if_absent and exists:
         return False
     if operation.if_match is None:
@@ -881,14 +891,14 @@ def _condition_holds(operation: Operation, current: Row | None, *, exists: bool)
     return "*" in operation.if_match or current.etag in operation.if_match
 
 
-def _only_makes_less(current: Row | None, row: Row) -> bool:
+def _only_makes_less(current: StoredRow | None, row: StoredRow) -> bool:
     """Return whether a write leaves fewer versions and bytes in a row that merges have made too large."""
     return current is not None and all(
         after < before for after, before in zip(_measures(row), _measures(current), strict=True)
     )
 
 
-def _measures(row: Row) -> tuple[int, int]:
+def _measures(row: StoredRow) -> tuple[int, int]:
     return len(row.versions), sum([len(version.value or b"") for version in row.versions])
 
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gossipkv.core.model.address import SYSTEM, TABLES_TABLE, address_of, key_of, table_of
-from gossipkv.core.model.row import Conflicts, Row
+from gossipkv.core.model.row import Conflicts, StoredRow
 from gossipkv.core.protocol.messages import RowCopy
 from gossipkv.core.store.storage import Reader
 from gossipkv.rows.copies import copies_of, is_copies
@@ -83,7 +83,7 @@ def settings_address(table: str) -> bytes:
     return address_of(TABLES_TABLE, table.encode())
 
 
-def settings_in(row: Row | None) -> TableSettings | None:
+def settings_in(row: StoredRow | None) -> TableSettings | None:
     """Return the settings that a row of `sys.tables` holds; None if it has none."""
     return None if row is None or row.winner.value is None else TableSettings.from_json(row.winner.value)
 

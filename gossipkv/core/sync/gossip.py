@@ -83,7 +83,7 @@ from gossipkv.core.sync.progress import Progress
 from gossipkv.core.sync.pushes import Pushes
 from gossipkv.core.sync.witnesses import Witnesses
 from gossipkv.core.transfer import fetch, pull, recent, walk
-from gossipkv.core.transfer.conversation import Asked, Heard
+from gossipkv.core.transfer.conversation import InFlight, LastDigest
 from gossipkv.core.transfer.fetch import Fetching
 
 Transfer = TypeVar("Transfer", pull.Pulling, walk.Walk)
@@ -206,7 +206,7 @@ class Gossip:
         conversation = peer.conversation
         messages: list[Message] = []
         room = EnvelopeRoom()
-        conversation.asked = Asked()
+        conversation.asked = InFlight()
         digests = [shard.digest(reader) for shard in self._store.shards.values()] if conversation.is_sync_due else []
         room.takes(digests)
         for name, shard in self._store.shards.items():
@@ -429,7 +429,7 @@ class Gossip:
         shard = self._store.shards[theirs.shard]
         ours = shard.digest(reader)
         if peer is not None:
-            peer.conversation.heard[shard.name] = Heard(theirs, now_ms)
+            peer.conversation.heard[shard.name] = LastDigest(theirs, now_ms)
         is_in_sync = (ours.context_hash, ours.fingerprint) == (theirs.context_hash, theirs.fingerprint)
         # A member that lacks rows says so in its state.
         is_in_sync &= not (ours.is_lacking or theirs.is_lacking)
@@ -562,7 +562,7 @@ class Gossip:
         """Take the answer to an exchange that was begun with a peer: identify the peer, then note what it covers and
         take in what it sends. An answer in the name of another process or of earlier data changes nothing."""
         dialled.exchange = None
-        asked, dialled.conversation.asked = dialled.conversation.asked, Asked()
+        asked, dialled.conversation.asked = dialled.conversation.asked, InFlight()
         if not dialled.endpoint:
             # Meanwhile discovery has reported that no member is there.
             return
@@ -601,7 +601,7 @@ class Gossip:
                 peer.conversation.walks.pop(message.shard, None)
                 self._note("walk_abandoned", peer, shard=message.shard, reason=str(fault))
 
-    def _judge_pushed(self, peer: Peer, asked: Asked, room: Room, now_ms: int) -> None:
+    def _judge_pushed(self, peer: Peer, asked: InFlight, room: Room, now_ms: int) -> None:
         """Learn from an answer whether the pushed rows have found room at the peer."""
         peer.learn_room(room)
         if not asked.has_values:
@@ -631,7 +631,7 @@ class Gossip:
         # A peer that covers more of `sys` than it is known to may know of members that are unknown here.
         told = {name: None if isinstance(context, Abridged) else context for name, context in told.items()}
         for digest in digests:
-            peer.conversation.heard[digest.shard] = Heard(digest, now_ms)
+            peer.conversation.heard[digest.shard] = LastDigest(digest, now_ms)
             self._store.tell(digest.shard)
             if digest.shard in states:
                 self._reconcile(reader, peer, digest, states[digest.shard], now_ms, is_found=is_found)
@@ -729,7 +729,9 @@ class Gossip:
             self._note("contexts_equal_fingerprints_differ", peer, shard=shard.name)
         self._start_walk(peer, shard.name, is_repair=True)
 
-    def _take_answer(self, transaction: Transaction, peer: Peer, message: OfShard, asked: Asked, now_ms: int) -> None:
+    def _take_answer(
+        self, transaction: Transaction, peer: Peer, message: OfShard, asked: InFlight, now_ms: int
+    ) -> None:
         conversation = peer.conversation
         shard = self._store.shards[message.shard]
         if isinstance(message, Delta | WalkRows | ValuePart) and not self.progress.may_exchange(peer, shard.name):
@@ -913,7 +915,7 @@ class Gossip:
         peer.conversation.is_unreadable = was_answered
         if peer.conversation.asked.contexts:
             self._tally.rounds["failed"] += 1
-        peer.conversation.asked = Asked()
+        peer.conversation.asked = InFlight()
         self._membership.failed(peer, now_ms)
         if not peer.is_told_unreached and not peer.is_let_go:
             peer.is_told_unreached = True
@@ -930,7 +932,7 @@ class Gossip:
     def forget(self, peer: Peer) -> None:
         """Drop the exchange with the peer, which began or ended in a batch that was not committed."""
         peer.exchange = None
-        peer.conversation.asked = Asked()
+        peer.conversation.asked = InFlight()
 
     def forget_batch(self) -> None:
         """Take back a batch that was not committed: give up transfers that relied on its rows."""

@@ -18,7 +18,7 @@ QUIET_INTERVALS = 10
 """The number of gossip intervals without a refusal, besides the longest pause, after which it has ended."""
 
 
-class Refusals:
+class RowRefusals:
     """The refusals of one member."""
 
     def __init__(self, options: ReplicaOptions, now_ms: int) -> None:

@@ -19,7 +19,7 @@ name ever more replicas."""
 
 
 @dataclass(slots=True)
-class Heard:
+class LastDigest:
     """A peer's own figures of a shard, as it last reported them."""
 
     digest: Digest
@@ -27,7 +27,7 @@ class Heard:
 
 
 @dataclass(slots=True)
-class Asked:
+class InFlight:
     """The transfers that an exchange belongs to. Its answer counts only for these. A pull may have been abandoned and
     followed by another pull, for which the answer means nothing."""
 
@@ -64,7 +64,7 @@ class Conversation:
     compared: dict[str, int] = field(default_factory=dict)
     """This replica's last write, per shard, at the beginning of the last comparison that found no fault in its
     names."""
-    heard: dict[str, Heard] = field(default_factory=dict)
+    heard: dict[str, LastDigest] = field(default_factory=dict)
     has_given: bool = False
     """Whether rows of `usr` were accepted from the peer, so that it knew of this member when it sent them."""
     is_outdated: bool = False
@@ -95,7 +95,7 @@ class Conversation:
 
     # What is under way
 
-    asked: Asked = field(default_factory=Asked)
+    asked: InFlight = field(default_factory=InFlight)
     """The transfers and rows of the exchange under way."""
     pulls: dict[str, Pulling] = field(default_factory=dict)
     walks: dict[str, Walk] = field(default_factory=dict)

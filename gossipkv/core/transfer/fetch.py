@@ -20,7 +20,7 @@ from dataclasses import replace
 import xxhash
 
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import FetchValue, LargeRow, Outline, RefusedRow, RowCopy, ValuePart
 from gossipkv.core.protocol.parcel import Parcel
 from gossipkv.core.store.storage import Reader
@@ -78,7 +78,7 @@ class Fetching:
         self.asked = FetchValue(shard, large.address, missing.dot, missing.digest, 0)
         return None
 
-    def _fill(self, large: LargeRow, ours: Row | None) -> RowCopy | Outline:
+    def _fill(self, large: LargeRow, ours: StoredRow | None) -> RowCopy | Outline:
         """Return the row, or the first version whose value is missing."""
         held = {version.dot: version.value for version in ours.versions} if ours else {}
         versions = []
@@ -99,7 +99,7 @@ class Fetching:
             else:
                 return outline
             versions.append(Version(dot, timestamp, value, expires_ms, above))
-        return RowCopy(large.address, Row(tuple(versions), large.context))
+        return RowCopy(large.address, StoredRow(tuple(versions), large.context))
 
     def take(self, part: ValuePart) -> list[RefusedRow] | None:
         """Note the answer to `asked`, and return the rows that are refused; None if it is no answer to that.
@@ -189,7 +189,7 @@ def serve(reader: Reader, question: FetchValue, fragment_bytes_max: int, whole_r
     return ValuePart(shard, address, dot, offset, b"", parcel.copies(), parcel.large())
 
 
-def _value_at(row: Row, dot: Dot) -> bytes | None:
+def _value_at(row: StoredRow, dot: Dot) -> bytes | None:
     for version in row.versions:
         if version.dot == dot:
             return version.value

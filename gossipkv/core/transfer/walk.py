@@ -33,7 +33,7 @@ from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import NOTHING_COLLECTED
 from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, Pair, leaf_of, term_of
 from gossipkv.core.model.lacking import LackedRow
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.protocol.messages import (
     FetchValue,
     LeafEntry,
@@ -272,7 +272,7 @@ class Walk:
         self._after = resume.after
 
 
-def _is_known(address: bytes, row: Row, theirs: LeafVersion) -> bool:
+def _is_known(address: bytes, row: StoredRow, theirs: LeafVersion) -> bool:
     """Return whether the row has the version or has replaced it. A dot names one write, unless two processes ran on
     copies of one volume. So the contents under the dot must be equal too."""
     for version in row.versions:
@@ -317,7 +317,7 @@ def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, p
     entries: list[LeafEntry] = []
     room = part_bytes
 
-    def add(address: bytes, row: Row) -> bool:
+    def add(address: bytes, row: StoredRow) -> bool:
         nonlocal room
         room -= len(address) + ENTRY_BYTES * len(row.versions)
         if entries and room < 0:
@@ -331,7 +331,7 @@ def _list(reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, p
 
 
 def _visit_leaves(
-    reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, add: Callable[[bytes, Row], bool]
+    reader: Reader, shard: Shard, leaves: tuple[int, ...], after: bytes, add: Callable[[bytes, StoredRow], bool]
 ) -> Position | None:
     """Pass each row of the leaves to `add` until it has no room; return where that was, or None at the end."""
     for place, leaf in enumerate(leaves):
@@ -343,7 +343,7 @@ def _visit_leaves(
     return None
 
 
-def _leaf_rows(reader: Reader, shard: Shard, leaf: int, after: bytes) -> Iterator[tuple[bytes, Row]]:
+def _leaf_rows(reader: Reader, shard: Shard, leaf: int, after: bytes) -> Iterator[tuple[bytes, StoredRow]]:
     for address in reader.leaf(shard.name, leaf, after):
         row = reader.row(shard.name, address)
         assert row is not None, "a leaf lists a row that is not there"

@@ -33,7 +33,7 @@ from gossipkv.core.membership.membership import Membership
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.outbox import Outbox
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.shard import Shard
@@ -110,7 +110,7 @@ class Adopter:
             self._outbox.say(Notice("writes_adopted", fields))
         return adopted > 0
 
-    def _is_everywhere(self, shard: Shard, row: Row) -> bool:
+    def _is_everywhere(self, shard: Shard, row: StoredRow) -> bool:
         """Return whether every member covers the versions of the row, and so holds them or something later. Rows of
         `usr` may be at members that are not listed here yet. So only what a member covered while it knew of no other
         member counts."""

@@ -26,7 +26,7 @@ from gossipkv.core.membership.membership import Membership
 from gossipkv.core.model.address import SYSTEM, USER, key_of
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.collected import Proof
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import FIRST_DEADLINE, TOMBSTONES, Deadline, Reader, Transaction
 from gossipkv.core.store.store import Store
@@ -150,7 +150,7 @@ class Collector:
             shard.note_collection(Proof(marks, self._listed, self._known), timestamp, self._settled)
             shard.inherit((), self._store.replica)
 
-    def _frees(self, transaction: Transaction, address: bytes, row: Row) -> bool:
+    def _frees(self, transaction: Transaction, address: bytes, row: StoredRow) -> bool:
         """Drop the entries of origins that are gone from a tombstone that every listed member covers, if only these
         keep it. Return whether it did.
 
@@ -163,7 +163,7 @@ class Collector:
         keeping = row.context.missing_from(self._settled)
         if any(origin not in gone or shard.context.covers(Dot(origin, row.context[origin])) for origin in keeping):
             return False
-        current: Row | None = row
+        current: StoredRow | None = row
         for origin in keeping:
             assert current is not None, "a row is there until its tombstone is collected"
             shard.drop_entry(transaction, address, current, origin)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE, Transaction
 from gossipkv.core.store.store import Store
 
@@ -55,7 +55,7 @@ class Expirer:
         return expired
 
 
-def _origins(row: Row, now_ms: int) -> set[ReplicaId]:
+def _origins(row: StoredRow, now_ms: int) -> set[ReplicaId]:
     """Return the replicas that wrote the expired versions."""
     return {
         version.dot.replica

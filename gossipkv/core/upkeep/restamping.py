@@ -30,7 +30,7 @@ computed with the same wrong clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -38,11 +38,11 @@ from typing import NamedTuple
 from gossipkv.core.membership.clocks import Clocks
 from gossipkv.core.membership.exchanges import Exchanges, Outgoing
 from gossipkv.core.membership.membership import Membership
-from gossipkv.core.membership.peer import Peer
+from gossipkv.core.membership.peer import MayExchange, Peer
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.clock import milliseconds
 from gossipkv.core.model.outbox import Outbox
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice, Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Delta, Envelope, WalkFetchRows, WalkRows
@@ -55,10 +55,8 @@ ROWS_AT_ONCE = 100
 ENTRIES_PER_LOOK = 500
 """Maximum number of journal entries that one look examines."""
 
-MayExchange = Callable[[Peer | None, str], bool]
 
-
-class Found(NamedTuple):
+class VersionReport(NamedTuple):
     """A version of a row, as a peer reports it."""
 
     dot: Dot
@@ -160,7 +158,7 @@ class Restamper:
         after = max(covered, self._reached.get(shard.name, 0))
         entries = list(islice(reader.journal(shard.name, own, after), ENTRIES_PER_LOOK))
         self._reached[shard.name] = entries[-1].sequence if len(entries) == ENTRIES_PER_LOOK else 0
-        found: list[tuple[int, bytes, Row]] = []
+        found: list[tuple[int, bytes, StoredRow]] = []
         for address in dict.fromkeys(entry.address for entry in entries):
             row = reader.row(shard.name, address)
             if row is not None and self._is_to_be_stamped(row, latest_ms):
@@ -182,10 +180,10 @@ class Restamper:
         ahead_ms = max([0, *(each.ahead_ms for each in compared if each is not None)])
         return now_ms + ahead_ms + self._skew_ms_max + self._life_ms
 
-    def _dots_ahead(self, row: Row, latest_ms: int) -> frozenset[Dot]:
+    def _dots_ahead(self, row: StoredRow, latest_ms: int) -> frozenset[Dot]:
         return frozenset(version.dot for version in row.versions if milliseconds(version.timestamp) > latest_ms)
 
-    def _is_to_be_stamped(self, row: Row, latest_ms: int) -> bool:
+    def _is_to_be_stamped(self, row: StoredRow, latest_ms: int) -> bool:
         """Return whether versions are too far ahead, and all of them are this replica's. A version of another replica
         is held by that replica, or was lost with it and is adopted."""
         ahead = self._dots_ahead(row, latest_ms)
@@ -236,11 +234,11 @@ class Restamper:
 
     def _take(self, inquiry: Inquiry, answer: WalkRows) -> None:
         reports = [
-            (copy.address, copy.row.context, [Found(each.dot, each.timestamp) for each in copy.row.versions])
+            (copy.address, copy.row.context, [VersionReport(each.dot, each.timestamp) for each in copy.row.versions])
             for copy in answer.rows
         ]
         reports += [
-            (large.address, large.context, [Found(each.dot, each.timestamp) for each in large.versions])
+            (large.address, large.context, [VersionReport(each.dot, each.timestamp) for each in large.versions])
             for large in answer.large
         ]
         for address, context, found in reports:

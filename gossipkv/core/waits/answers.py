@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gossipkv.core.model.address import NAMESPACES
 from gossipkv.core.model.causality import SEQUENCE_MAX, Dot, ReplicaId
 from gossipkv.core.model.member import LEFT
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 
 _RECEIPT = re.compile(r"([a-z]+)\.([0-9a-f]{16})\.([1-9][0-9]{0,18})")
 
@@ -69,7 +69,7 @@ class Reach(NamedTuple):
 class Found(NamedTuple):
     """The result of a read of several members."""
 
-    row: Row | None
+    row: StoredRow | None
     """The merged row."""
     answered: dict[str, ReplicaId]
     """The other members whose copies are in it."""

@@ -21,18 +21,18 @@ A failed direct exchange does not count against the peer: only ordinary rounds j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from gossipkv.core.membership.exchanges import Exchanges, Outgoing
 from gossipkv.core.membership.membership import Membership
-from gossipkv.core.membership.peer import Peer
+from gossipkv.core.membership.peer import MayExchange, Peer
 from gossipkv.core.model.address import key_of
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.lacking import RECALLS_PER_ROUND
 from gossipkv.core.model.member import LEFT
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Tally
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.protocol.messages import Delta, Envelope, Message, RefusedRow, ValuePart, WalkFetchRows, WalkRows
@@ -43,8 +43,6 @@ from gossipkv.core.store.store import Intake
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.waits.answers import Found, Resolved
 from gossipkv.core.waits.deadline import is_late
-
-MayExchange = Callable[[Peer | None, str], bool]
 
 
 class Taking(Protocol):
@@ -135,7 +133,7 @@ class Comparison(NamedTuple):
     """Of the versions of its row."""
 
 
-class Quorum:
+class DirectExchanges:
     def __init__(
         self,
         membership: Membership,
@@ -451,7 +449,7 @@ def _lacks(envelope: Envelope, address: bytes) -> bool:
     return any(lacked.address == address for rows in told for lacked in rows)
 
 
-def _dots_of(row: Row) -> Dots:
+def _dots_of(row: StoredRow) -> Dots:
     return tuple([version.dot for version in row.versions])
 
 

@@ -22,7 +22,7 @@ from gossipkv.core.model.member import ALIVE, LEFT
 from gossipkv.core.store.store import Store
 from gossipkv.core.waits.answers import Coverage, Holder, Reach, Receipt, Resolved
 from gossipkv.core.waits.deadline import is_late
-from gossipkv.core.waits.quorum import Handover, Quorum
+from gossipkv.core.waits.quorum import DirectExchanges, Handover
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +44,7 @@ class Waiting:
 class Receipts:
     """The waits of one member. The caller chooses the tickets; each is resolved once, in the batch that fulfils it."""
 
-    def __init__(self, member: str, store: Store, membership: Membership, quorum: Quorum) -> None:
+    def __init__(self, member: str, store: Store, membership: Membership, quorum: DirectExchanges) -> None:
         self._member = member
         self._store = store
         self._membership = membership

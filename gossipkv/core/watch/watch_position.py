@@ -17,7 +17,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.protocol.base import NO_BASE, Abridged, Base
 
 ANEW = "anew"
@@ -59,11 +59,11 @@ class WatchPosition:
         """Return whether a write has been sent, or has been superseded by one that was sent."""
         return self.context.covers(dot) or dot in self.dots
 
-    def covers_row(self, row: Row) -> bool:
+    def covers_row(self, row: StoredRow) -> bool:
         """Return whether the position covers all versions of the row."""
         return all(self.covers(version.dot) for version in row.versions)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: StoredRow) -> None:
         """Note that the row is sent: add the dots of its versions above the context."""
         self.dots.update([version.dot for version in row.versions if not self.context.covers(version.dot)])
 

@@ -26,7 +26,7 @@ from enum import Enum
 
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.lacking import held_below
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.retired import stored_base
 from gossipkv.core.store.storage import Reader
@@ -47,11 +47,11 @@ BYTES_PER_PAGE = 256 * 1024
 
 
 @dataclass(slots=True, eq=False)
-class Told:
+class WatchEvent:
     """A row for watchers; shared by all that are sent it."""
 
     address: bytes
-    row: Row
+    row: StoredRow
     event_id: str
     """The position of a watcher after this row. Empty within a snapshot, which counts only as a whole."""
     text: bytes = b""
@@ -63,11 +63,11 @@ class Told:
         return 200 + len(self.address) + sum(len(version.value or b"") for version in self.row.versions)
 
 
-class BeginAnewError(Exception):
+class WatchResetError(Exception):
     """The error of watchers that cannot resume from their position; the message says why."""
 
 
-class Footing(Enum):
+class ResumeState(Enum):
     """The relation of a watcher's position to what a replica holds."""
 
     HELD = "held"
@@ -112,7 +112,7 @@ class Tail:
         """Whether to call `recover`: it has lost track, and enough batches have passed."""
         return self._ahead is None and self._batches >= RECOVERY_BATCHES
 
-    def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[Told] | None:
+    def take(self, changes: Changes, is_watched: Callable[[bytes], bool] = _everything) -> list[WatchEvent] | None:
         """Advance over a batch. Return the rows to send for the watched addresses; None if watchers must read the
         journal up to the new position.
 
@@ -130,7 +130,7 @@ class Tail:
         if is_less:
             self._ahead = None
             self._batches = RECOVERY_BATCHES
-            raise BeginAnewError("this member has given up rows that it had sent, or can no longer read one")
+            raise WatchResetError("this member has given up rows that it had sent, or can no longer read one")
         if self._ahead is None:
             self.position = WatchPosition(context, base=self.base)
             return None
@@ -138,7 +138,7 @@ class Tail:
         if len(self._ahead) > self.ahead_rows_max:
             self._ahead, self._batches = None, 0
             self.position = WatchPosition(context, base=self.base)
-            raise BeginAnewError("too many rows run ahead of what this member covers")
+            raise WatchResetError("too many rows run ahead of what this member covers")
         self.position = self._position_at(Context(context))
         return _in_order(before, self.position, {a: row for a, row in changes.rows.items() if is_watched(a)})
 
@@ -167,7 +167,7 @@ def _note(ahead: dict[bytes, list[Dot]], address: bytes, dots: list[Dot]) -> Non
         ahead.pop(address, None)
 
 
-def _dots_above(row: Row, context: Context) -> list[Dot]:
+def _dots_above(row: StoredRow, context: Context) -> list[Dot]:
     return [version.dot for version in row.versions if not context.covers(version.dot)]
 
 
@@ -181,10 +181,10 @@ def _rows_ahead(reader: Reader, shard: str, context: Context, rows_max: int) -> 
     return ahead
 
 
-def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row]) -> list[Told]:
+def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, StoredRow]) -> list[WatchEvent]:
     """Return the rows in the order in which they are sent. The first of a row's writes that the context newly covers
     decides; rows ahead of the context come last."""
-    due: list[tuple[tuple[bool, Dot], bytes, Row]] = []
+    due: list[tuple[tuple[bool, Dot], bytes, StoredRow]] = []
     for address, row in rows.items():
         if before.covers_row(row):
             continue
@@ -200,7 +200,7 @@ def _in_order(before: WatchPosition, after: WatchPosition, rows: dict[bytes, Row
     told = []
     for (is_ahead, dot), address, row in due:
         running.tell(row, None if is_ahead else dot)
-        told.append(Told(address, row, running.position.event_id()))
+        told.append(WatchEvent(address, row, running.position.event_id()))
     if told:
         told[-1].event_id = after.event_id()
     return told
@@ -215,7 +215,7 @@ class _Running:
         self._origins = self._through.missing_from(position.context)
         self._loose_rows = 0
 
-    def tell(self, row: Row, place: Dot | None) -> None:
+    def tell(self, row: StoredRow, place: Dot | None) -> None:
         """Note that a row is sent at this place in the journal; None is after everything that is covered."""
         self.position.add(row)
         self._loose_rows += 1
@@ -250,13 +250,13 @@ class CatchUp:
         """The position after the rows sent so far."""
         return self._target if self.is_finished else self._running.position
 
-    def page(self, reader: Reader, shard: str) -> list[Told]:
+    def page(self, reader: Reader, shard: str) -> list[WatchEvent]:
         """Return the next rows; call it until finished. Rows that have changed again beyond the target are left to the
         events that follow."""
         if self._ends is None:
             heads = sorted(reader.journal_heads(shard).items())
             self._ends = [Dot(*head) for head in heads if head[1] > self._after.get(head[0], 0)]
-        told: list[Told] = []
+        told: list[WatchEvent] = []
         room = BYTES_PER_PAGE
         examined = 0
         while self._ends:
@@ -272,13 +272,13 @@ class CatchUp:
                     row = _row_of(reader, shard, entry.address)
                     if self._is_due(row, origin):
                         self._running.tell(row, Dot(origin, entry.sequence))
-                        told.append(Told(entry.address, row, self._running.position.event_id()))
+                        told.append(WatchEvent(entry.address, row, self._running.position.event_id()))
                         room -= told[-1].size_bytes
             del self._ends[0]
         self.is_finished = True
         return told
 
-    def _is_due(self, row: Row, origin: ReplicaId) -> bool:
+    def _is_due(self, row: StoredRow, origin: ReplicaId) -> bool:
         """Return whether the row is sent at an entry of this origin. A version of another origin is sent at its own
         entry."""
         position = self._running.position
@@ -299,9 +299,9 @@ class Snapshot:
         self._next = prefix
         self._now_ms = now_ms
 
-    def page(self, reader: Reader, shard: str) -> list[Told]:
+    def page(self, reader: Reader, shard: str) -> list[WatchEvent]:
         """Return the next rows, by address; call it until finished."""
-        told: list[Told] = []
+        told: list[WatchEvent] = []
         room = BYTES_PER_PAGE
         rows = reader.rows(shard, self._next, end_of_prefix(self._prefix))
         for examined, (address, row) in enumerate(rows):
@@ -309,13 +309,13 @@ class Snapshot:
                 self._next = address
                 return told
             if row.is_visible_at(self._now_ms) and self.position.covers_row(row):
-                told.append(Told(address, row, ""))
+                told.append(WatchEvent(address, row, ""))
                 room -= told[-1].size_bytes
         self.is_finished = True
         return told
 
 
-def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> Footing:
+def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) -> ResumeState:
     """Return whether a watch can resume here from a position, after putting the entries of retired replicas back into
     it.
 
@@ -323,15 +323,15 @@ def standing(reader: Reader, shard: str, position: WatchPosition, tail: Tail) ->
     current rows, and must drop all others.
     """
     if not position.complete(tail.base):
-        return Footing.AHEAD
+        return ResumeState.AHEAD
     collected = reader.collected(shard)
     if collected is not None and not position.context.covers_all(collected.marks):
-        return Footing.FORGOTTEN
+        return ResumeState.FORGOTTEN
     if not tail.position.context.covers_all(position.context):
-        return Footing.AHEAD
+        return ResumeState.AHEAD
     unknown = [dot for dot in sorted(position.dots) if not tail.position.covers(dot)]
     is_held = tail.is_complete and all(_is_superseded(reader, shard, dot) for dot in unknown)
-    return Footing.HELD if is_held or not unknown else Footing.AHEAD
+    return ResumeState.HELD if is_held or not unknown else ResumeState.AHEAD
 
 
 def _is_superseded(reader: Reader, shard: str, dot: Dot) -> bool:
@@ -347,7 +347,7 @@ def _context_of(reader: Reader, shard: str) -> Context:
     return Context() if record is None else held_below(record.context, reader.lacking(shard))
 
 
-def _row_of(reader: Reader, shard: str, address: bytes) -> Row:
+def _row_of(reader: Reader, shard: str, address: bytes) -> StoredRow:
     row = reader.row(shard, address)
     assert row is not None, "a journal entry names a row that is not there"
     return row

@@ -12,16 +12,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gossipkv.core.model.causality import Dot, ReplicaId
-from gossipkv.core.model.row import Row, Version
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.causality import Dot
+from gossipkv.core.model.row import StoredRow, Version
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.rows import restamped
 from gossipkv.simulation.disk import Commit, Disk
-from gossipkv.simulation.history import History
+from gossipkv.simulation.history import History, Rank
 from gossipkv.simulation.host import Host
-
-Rank = tuple[int, ReplicaId]
 
 
 class Acknowledged(NamedTuple):
@@ -31,7 +29,7 @@ class Acknowledged(NamedTuple):
     dot: Dot
 
 
-class AcknowledgedWrites(Checker):
+class AcknowledgedWritesChecker(Checker):
     """The checker that acknowledged writes survive."""
 
     name = "acknowledged_writes"
@@ -43,7 +41,7 @@ class AcknowledgedWrites(Checker):
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
         """Check that each write is durable as it was asked for, and follow it from now on."""
         for operation, result in zip(operations, results, strict=True):
-            if not isinstance(result, Written):
+            if not isinstance(result, StoredWrite):
                 continue
             record = self.history.find(shard, result.dot)
             self.require(
@@ -110,7 +108,7 @@ class AcknowledgedWrites(Checker):
                 )  # fmt: skip
 
 
-def _is_as_good(host: Host, shard: str, row: Row | None, last: Version) -> bool:
+def _is_as_good(host: Host, shard: str, row: StoredRow | None, last: Version) -> bool:
     """Return whether a member without this delete or expiry counts as equal to one that has it. A lost replica may have
     made it, ahead of all contexts. Then it need not reach a member that has no value of the row."""
     is_gone = row is None or row.winner.value is None

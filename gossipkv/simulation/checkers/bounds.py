@@ -23,7 +23,7 @@ CONTACTS_DROPPED_MAX = 2
 """The maximum number of exchanges with peers that the core has dropped: contacts that proved to be known members."""
 
 
-class Bounds(Checker):
+class BoundsChecker(Checker):
     """The checker that memory is bounded and nothing hangs."""
 
     name = "bounds"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.protocol.messages import Envelope
-from gossipkv.core.watch.watching import Told
+from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
@@ -42,10 +42,10 @@ class Checker:
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
         """Observe that a client has received the results of its operations."""
 
-    def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
+    def read(self, host: Host, shard: str, address: bytes, row: StoredRow | None) -> None:
         """Observe that a client has read a row; None if there was none."""
 
-    def told(self, host: Host, watcher: str, told: Told) -> None:
+    def told(self, host: Host, watcher: str, told: WatchEvent) -> None:
         """Observe that a member has sent a watcher a row."""
 
     def watch_reset(self, watcher: str) -> None:

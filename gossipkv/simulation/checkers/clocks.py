@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gossipkv.core.model.tally import Notice
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
@@ -15,7 +15,7 @@ COMMIT_MS_MAX = 100
 """Writes under way when the member notices are acknowledged within this time."""
 
 
-class Clocks(Checker):
+class ClocksChecker(Checker):
     """The checker that a member whose clock is off acknowledges no write."""
 
     name = "clocks"
@@ -38,7 +38,7 @@ class Clocks(Checker):
         now_ms = host.now_ms() - host.skew_ms
         off_ms = self._off_ms.get(host.process, now_ms)
         self.require(
-            now_ms - off_ms <= COMMIT_MS_MAX or not any(isinstance(result, Written) for result in results),
+            now_ms - off_ms <= COMMIT_MS_MAX or not any(isinstance(result, StoredWrite) for result in results),
             host.name, "acknowledges writes to", shard, "though it has known for", now_ms - off_ms,
             "ms that its clock is off:", operations,
         )  # fmt: skip

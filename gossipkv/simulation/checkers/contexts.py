@@ -29,7 +29,7 @@ from gossipkv.simulation.history import WriteRecord
 from gossipkv.simulation.host import Host
 
 
-class Contexts(Checker):
+class ContextsChecker(Checker):
     """The checker of I2: contexts cover only what is held, superseded, collected or lacking."""
 
     name = "I2_contexts"
@@ -101,7 +101,7 @@ class Contexts(Checker):
             )  # fmt: skip
 
 
-class Knowledge(Checker):
+class KnowledgeChecker(Checker):
     """The checker that a replica believes that a peer covers something only if the peer has committed it."""
 
     name = "peer_contexts"
@@ -122,7 +122,7 @@ class Knowledge(Checker):
                 )  # fmt: skip
 
 
-class Durability(Checker):
+class DurabilityChecker(Checker):
     """The checker of I5: a member sends only what is committed in its storage."""
 
     name = "I5_durability"

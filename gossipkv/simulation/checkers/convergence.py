@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gossipkv.core.model.address import NAMESPACES, RETIRED_TABLE, table_of
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History
@@ -14,7 +14,7 @@ from gossipkv.simulation.host import Host
 Versions = tuple[Version, ...]
 
 
-class Convergence(Checker):
+class ConvergenceChecker(Checker):
     """The checker that all members are equal in the end."""
 
     name = "convergence"
@@ -43,7 +43,7 @@ class Convergence(Checker):
             is_known = context.covers(version.dot) and not self.history.is_buried(shard, address, version.dot)
             return version.value is None and not (is_known and self.counts_tombstones)
 
-        def counting(address: bytes, row: Row) -> Versions | None:
+        def counting(address: bytes, row: StoredRow) -> Versions | None:
             return tuple([version for version in row.versions if not is_nothing(address, version)]) or None
 
         # Replicas that a stranger has invented are retired bit by bit. The run does not wait for that.
@@ -60,7 +60,7 @@ def _agree(ours: Versions | None, theirs: Versions | None) -> bool:
     return ours == theirs
 
 
-class Rounds(Checker):
+class RoundsChecker(Checker):
     """The checker that every member keeps comparing itself with others, even if its clock has jumped."""
 
     name = "rounds"

@@ -15,7 +15,7 @@ from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.collected import NOTHING_COLLECTED
 from gossipkv.core.model.lacking import Lacking
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.protocol.messages import RowCopy
 from gossipkv.core.store.forgotten import forgotten_in
 from gossipkv.simulation.checkers.checker import Checker
@@ -26,7 +26,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Deleted(Checker):
+class DeletedChecker(Checker):
     """The checker that replaced versions do not come back."""
 
     name = "deleted"
@@ -48,12 +48,12 @@ class Deleted(Checker):
                 self._note_write(commit, shard, old, row)
             stood[shard, address] = row
         for (shard, address), row in stood.items():
-            # If a row is no longer lacking, `Contexts` finds out in this commit whether a write was lost.
+            # If a row is no longer lacking, `ContextsChecker` finds out in this commit whether a write was lost.
             if (shard, address) not in commit.recalled:
                 context, lacking = commit.disk.context(shard), commit.disk.lacking_of(shard)
                 self._check(commit.disk.member, shard, address, row, context, lacking)
 
-    def _check_removal(self, commit: Commit, shard: str, address: bytes, old: Row) -> None:
+    def _check_removal(self, commit: Commit, shard: str, address: bytes, old: StoredRow) -> None:
         if not old.is_visible:
             self.history.note_buried(shard, address, old)
         self.require(
@@ -61,7 +61,7 @@ class Deleted(Checker):
             commit.disk.member, "removes", old, "at", address, "which no member has collected",
         )  # fmt: skip
 
-    def _note_write(self, commit: Commit, shard: str, old: Row | None, row: Row) -> None:
+    def _note_write(self, commit: Commit, shard: str, old: StoredRow | None, row: StoredRow) -> None:
         kept = {version.dot for version in row.versions}
         for version in row.versions:
             if (shard, version.dot) not in self._known:
@@ -72,7 +72,7 @@ class Deleted(Checker):
                         self._replaced_by[shard, replaced.dot].add(version.dot)
 
     def _check(
-        self, member: str, shard: str, address: bytes, row: Row | None, context: Context, lacking: Lacking
+        self, member: str, shard: str, address: bytes, row: StoredRow | None, context: Context, lacking: Lacking
     ) -> None:
         if (shard, address) in self.history.given_up or address in lacking:
             return
@@ -86,7 +86,7 @@ class Deleted(Checker):
             self._check(host.name, USER, address, row, host.disk.context(USER), host.disk.lacking_of(USER))
 
 
-class TombstoneCollection(Checker):
+class TombstoneCollectionChecker(Checker):
     """The checker that tombstones are collected once all members have heard of them, and that only outdated data are
     fenced.
 
@@ -133,7 +133,7 @@ class TombstoneCollection(Checker):
             self.require(not left, host.name, "has not collected", left)
 
 
-def overdue(host: Host) -> Iterator[tuple[bytes, Row]]:
+def overdue(host: Host) -> Iterator[tuple[bytes, StoredRow]]:
     """Iterate over the tombstones that should have been collected. A tombstone that runs ahead of a lost disk is
     adopted first. A tombstone may wait for a replica that no member knows, if all members that had its record have lost
     their disks."""

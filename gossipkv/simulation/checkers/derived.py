@@ -11,14 +11,14 @@ import xxhash
 from gossipkv.core.model.address import NAMESPACES, key_of, table_of
 from gossipkv.core.model.causality import ReplicaId
 from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, FingerprintTable, Sums
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
-Rows = dict[bytes, Row]
+StoredRows = dict[bytes, StoredRow]
 Contents = frozenset[tuple[bytes, Version]]
 
 _MASK = 2**64 - 1
@@ -26,13 +26,13 @@ _END = b"\x7f"
 """A key that is greater than every address: table names are ASCII."""
 
 
-def stored_rows(host: Host, shard: str) -> Rows:
+def stored_rows(host: Host, shard: str) -> StoredRows:
     """Return all committed rows of a shard, tombstones included."""
     with host.disk.view() as view:
         return dict(view.rows(shard, b"", _END))
 
 
-class Fingerprints(Checker):
+class FingerprintsChecker(Checker):
     """The checker of I4 for fingerprints and counts."""
 
     name = "I4_fingerprints"
@@ -70,7 +70,7 @@ class Fingerprints(Checker):
             nodes[node] = Sums(*((left + right) & _MASK for left, right in zip(nodes[node], sums, strict=True)))
         self.require(table.nodes() == nodes, host.name, "has wrong node sums in", name)
 
-    def _compare_with_all(self, host: Host, name: str, rows: Rows, root: int) -> None:
+    def _compare_with_all(self, host: Host, name: str, rows: StoredRows, root: int) -> None:
         """Check that fingerprints are equal exactly if visible contents are equal, over all states seen so far."""
         contents = frozenset(
             (address, version) for address, row in rows.items() for version in row.versions if version.value is not None
@@ -85,7 +85,7 @@ class Fingerprints(Checker):
         )  # fmt: skip
 
 
-class Anomalies(Checker):
+class AnomaliesChecker(Checker):
     """The checker that equal contexts with unequal fingerprints occur in a correct run for one reason only.
 
     The reason is a write of a new member that is concurrent with a tombstone that outranks it. Some of the members that
@@ -115,7 +115,7 @@ class Anomalies(Checker):
         )
 
 
-class Journal(Checker):
+class JournalChecker(Checker):
     """The checker of I4 for the journal and the indexes by time."""
 
     name = "journal"
@@ -145,7 +145,7 @@ class Journal(Checker):
                     )  # fmt: skip
 
 
-def _deadlines(rows: Rows, index: str) -> list[tuple[int, bytes]]:
+def _deadlines(rows: StoredRows, index: str) -> list[tuple[int, bytes]]:
     found: set[tuple[int, bytes]] = set()
     for address, row in rows.items():
         values = [version for version in row.versions if version.value is not None]
@@ -156,7 +156,7 @@ def _deadlines(rows: Rows, index: str) -> list[tuple[int, bytes]]:
     return sorted(found)
 
 
-def _leaves(rows: Rows) -> dict[int, list[int]]:
+def _leaves(rows: StoredRows) -> dict[int, list[int]]:
     """Return the sums of the leaves of some rows, by a second implementation."""
     leaves: dict[int, list[int]] = {}
     for address, row in rows.items():
@@ -178,7 +178,7 @@ def _term(address: bytes, version: Version) -> int:
     return seed if version.value is None else xxhash.xxh3_64_intdigest(version.value, seed)
 
 
-def _counts(rows: Rows) -> dict[str, Counts]:
+def _counts(rows: StoredRows) -> dict[str, Counts]:
     counts: dict[str, Counts] = {}
     for address, row in rows.items():
         table = table_of(address)

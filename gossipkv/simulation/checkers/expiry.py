@@ -17,7 +17,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Expiries(Checker):
+class ExpiriesChecker(Checker):
     """The checker that expired values go, and do not come back."""
 
     name = "expiry"

@@ -11,7 +11,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Fences(Checker):
+class FencesChecker(Checker):
     name = "fences"
 
     def __init__(self, history: History) -> None:

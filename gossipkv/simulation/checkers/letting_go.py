@@ -10,7 +10,7 @@ from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.host import Host
 
 
-class LettingGo(Checker):
+class LettingGoChecker(Checker):
     """The checker that exactly the members that no longer exist are let go."""
 
     name = "letting_go"

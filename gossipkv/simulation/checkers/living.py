@@ -21,7 +21,7 @@ SUSPICION_PERIODS_MIN = 0.5
 are put forward by less than a period shorten it."""
 
 
-class Living(Checker):
+class LivingChecker(Checker):
     """The checker that deaths are declared rightly."""
 
     name = "living"

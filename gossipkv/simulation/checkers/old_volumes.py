@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gossipkv.core.model.address import USER, table_of
 from gossipkv.core.model.causality import Dot, ReplicaId
-from gossipkv.core.model.row import Row
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.row import StoredRow
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.rows import restamped
 from gossipkv.simulation.client import BESIDE
@@ -21,14 +21,14 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Deleted(NamedTuple):
+class CollectedValue(NamedTuple):
     """A value that was replaced by a tombstone that has been collected since."""
 
     address: bytes
     value: bytes
 
 
-class Told(NamedTuple):
+class AcknowledgedPut(NamedTuple):
     """A write acknowledged to a client, in a table where the last write wins."""
 
     address: bytes
@@ -37,7 +37,7 @@ class Told(NamedTuple):
     member: str
 
 
-class OldVolumes(Checker):
+class OldVolumesChecker(Checker):
     """The checker that old volumes do no harm."""
 
     name = "old_volumes"
@@ -46,14 +46,14 @@ class OldVolumes(Checker):
         super().__init__(history)
         self._replaced: dict[tuple[bytes, Dot], set[bytes]] = {}
         """The values that a tombstone replaced, by address and tombstone."""
-        self._deleted: dict[Deleted, Dot] = {}
+        self._deleted: dict[CollectedValue, Dot] = {}
         """The deleted values, each with its tombstone."""
         self._buried: dict[bytes, int] = {}
         """The greatest timestamp of a collected tombstone, by row."""
-        self._told: set[Told] = set()
+        self._told: set[AcknowledgedPut] = set()
         self._set_back: dict[str, ReplicaId] = {}
         """The replica of the old copy, for each member that was set back to one."""
-        self._written_again: set[Deleted] = set()
+        self._written_again: set[CollectedValue] = set()
         """The values that such a member has written again under a new replica id. A newcomer that was interrupted while
         it filled itself from that member brings them back: see `core/model/collected.py`, what remains."""
 
@@ -71,26 +71,26 @@ class OldVolumes(Checker):
                 self._follow_restamped(commit, address, stood[shard, address], row)
             stood[shard, address] = row
 
-    def _note_written_again(self, disk: Disk, address: bytes, row: Row | None) -> None:
+    def _note_written_again(self, disk: Disk, address: bytes, row: StoredRow | None) -> None:
         is_renewed = self._set_back.get(disk.member, disk.replica) != disk.replica
         for version in row.versions if row is not None and is_renewed and self.history.fills_in_part else ():
             if version.dot.replica == disk.replica and version.value is not None:
-                self._written_again.add(Deleted(address, version.value))
+                self._written_again.add(CollectedValue(address, version.value))
 
-    def _follow(self, address: bytes, old: Row | None, row: Row | None) -> None:
+    def _follow(self, address: bytes, old: StoredRow | None, row: StoredRow | None) -> None:
         if row is None:
             assert old is not None, "a row is removed that is not there"
             winner = old.winner
             self.history.note_buried(USER, address, old)
             self._buried[address] = max(winner.timestamp, self._buried.get(address, 0))
             for value in self._replaced.pop((address, winner.dot), ()):
-                self._deleted[Deleted(address, value)] = winner.dot
+                self._deleted[CollectedValue(address, value)] = winner.dot
         elif old is not None and not row.is_visible:
             values = {version.value for version in old.versions if version.value is not None}
             earlier = self._replaced.get((address, old.winner.dot), set())
             self._replaced.setdefault((address, row.winner.dot), set()).update(values | earlier)
 
-    def _follow_restamped(self, commit: Commit, address: bytes, old: Row | None, row: Row | None) -> None:
+    def _follow_restamped(self, commit: Commit, address: bytes, old: StoredRow | None, row: StoredRow | None) -> None:
         """Let a write that was stamped again take along the writes that it had outranked."""
         for version in row.versions if row is not None else ():
             former = restamped(commit, old, row, version)
@@ -104,9 +104,9 @@ class OldVolumes(Checker):
         """Follow the write from now on, if the last write wins in its table."""
         for operation, result in zip(operations, results, strict=True):
             is_followed = shard == USER and table_of(operation.address) != BESIDE
-            if is_followed and isinstance(result, Written) and host.is_up:
+            if is_followed and isinstance(result, StoredWrite) and host.is_up:
                 timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
-                self._told.add(Told(operation.address, timestamp, operation.value is None, host.name))
+                self._told.add(AcknowledgedPut(operation.address, timestamp, operation.value is None, host.name))
 
     def fenced(self, host: Host) -> None:
         """Give up the acknowledged writes that the member's data hold or have superseded: these data are kept where
@@ -114,7 +114,7 @@ class OldVolumes(Checker):
         write."""
         self._told = {told for told in self._told if not self._is_set_aside(host, told)}
 
-    def _is_set_aside(self, host: Host, told: Told) -> bool:
+    def _is_set_aside(self, host: Host, told: AcknowledgedPut) -> bool:
         row = host.disk.committed_row(USER, told.address)
         if row is None:
             return False
@@ -128,11 +128,11 @@ class OldVolumes(Checker):
             if not any(disk.context(USER).covers(dot) for disk in surviving):
                 del self._deleted[deleted]
 
-    def _holds(self, disk: Disk, told: Told) -> bool:
+    def _holds(self, disk: Disk, told: AcknowledgedPut) -> bool:
         row = disk.committed_row(USER, told.address)
         return (row is not None and row.winner.timestamp >= told.timestamp) or self._is_buried(told)
 
-    def _is_buried(self, told: Told) -> bool:
+    def _is_buried(self, told: AcknowledgedPut) -> bool:
         return self._buried.get(told.address, 0) >= told.timestamp
 
     def ended(self, hosts: Sequence[Host]) -> None:

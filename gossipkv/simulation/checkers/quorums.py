@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context, ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.waits.answers import Coverage
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit, Disk
@@ -22,7 +22,7 @@ from gossipkv.simulation.history import History, WriteRecord
 from gossipkv.simulation.host import Host
 
 
-class Receipts(Checker):
+class ReceiptsChecker(Checker):
     """The checker that a receipt names no member that does not durably have the write."""
 
     name = "receipts"
@@ -62,7 +62,7 @@ class Copied(NamedTuple):
     holders: frozenset[ReplicaId]
 
 
-class QuorumReads(Checker):
+class QuorumReadsChecker(Checker):
     """The checker that a read that began after a write was acknowledged sees it, if a member that it asked had it."""
 
     name = "quorum_reads"
@@ -87,7 +87,7 @@ class QuorumReads(Checker):
         self,
         host: Host,
         address: bytes,
-        row: Row | None,
+        row: StoredRow | None,
         asked: int,
         answered: frozenset[ReplicaId],
         before: Sequence[Copied],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gossipkv.core.model.causality import ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Reads(Checker):
+class ReadsChecker(Checker):
     """The checker that reads on one replica are monotonic."""
 
     name = "reads"
@@ -18,7 +18,7 @@ class Reads(Checker):
         super().__init__(history)
         self._latest: dict[tuple[ReplicaId, str, bytes], tuple[int, ReplicaId]] = {}
 
-    def read(self, host: Host, shard: str, address: bytes, row: Row | None) -> None:
+    def read(self, host: Host, shard: str, address: bytes, row: StoredRow | None) -> None:
         """Check a read against the latest read of the row on the same replica. A row that cannot be read starts
         again."""
         key = (host.disk.replica, shard, address)

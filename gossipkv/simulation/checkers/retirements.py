@@ -14,7 +14,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Retirements(Checker):
+class RetirementsChecker(Checker):
     """The checker that replicas that are gone are retired."""
 
     name = "retirements"

@@ -22,7 +22,7 @@ BEGINNINGS_MAX = 3
 other transfers."""
 
 
-class Room(Checker):
+class RoomChecker(Checker):
     """The checker that a member without room backs off."""
 
     name = "room"

@@ -5,12 +5,12 @@ names one write, forever.
 from __future__ import annotations
 
 from gossipkv.core.model.address import USER
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 
 
-class Successors(Checker):
+class SuccessorsChecker(Checker):
     """The checker of I1: the rank of a row never falls."""
 
     name = "I1_successors"
@@ -44,7 +44,7 @@ def _is_expiry(version: Version) -> bool:
     return version.value is None and version.expires_ms is not None
 
 
-def restamped(commit: Commit, old: Row | None, row: Row | None, version: Version) -> Version | None:
+def restamped(commit: Commit, old: StoredRow | None, row: StoredRow | None, version: Version) -> Version | None:
     """Return the version that this one repeats with an earlier timestamp, if the same replica wrote both; otherwise
     None."""
     if old is None or row is None or version.dot.replica != commit.disk.replica:
@@ -57,7 +57,7 @@ def restamped(commit: Commit, old: Row | None, row: Row | None, version: Version
     return None
 
 
-class Dots(Checker):
+class DotsChecker(Checker):
     """The checker of I3. It also adds each new write to the history."""
 
     name = "I3_dots"

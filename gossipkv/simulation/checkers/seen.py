@@ -8,15 +8,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
-from gossipkv.core.model.row import Row
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.row import StoredRow
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class SeenContexts(Checker):
+class SeenContextsChecker(Checker):
     """The checker that contexts of clients name only writes that exist."""
 
     name = "seen"
@@ -43,14 +43,14 @@ class SeenContexts(Checker):
         """Check that the member had seen all writes that the client's context names."""
         covered = host.disk.context(shard)
         for operation, result in zip(operations, results, strict=True):
-            if isinstance(result, Written) and operation.seen is not None:
+            if isinstance(result, StoredWrite) and operation.seen is not None:
                 named = self._named[host.disk.replica, shard, operation.address]
                 seen = [Dot(*entry) for entry in sorted(operation.seen.context.items())]
                 unknown = [dot for dot in seen if not covered.covers(dot) and not named.covers(dot)]
                 self.require(not unknown, host.name, "takes", operation, "whose context names", unknown)
 
 
-def _holds_new_write(commit: Commit, shard: str, row: Row) -> bool:
+def _holds_new_write(commit: Commit, shard: str, row: StoredRow) -> bool:
     """Return whether a copy holds a write that this transaction has made."""
     if shard not in commit.advanced:
         return False

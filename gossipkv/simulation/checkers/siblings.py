@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from gossipkv.core.model.address import SYSTEM, USER, table_of
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.row import Row, Version
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.tables import settings_address, settings_in
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.client import BESIDE
@@ -21,7 +21,7 @@ from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
 
 
-class Siblings(Checker):
+class SiblingsChecker(Checker):
     """The checker that siblings stay until a write that has seen them replaces them."""
 
     name = "siblings"
@@ -43,12 +43,12 @@ class Siblings(Checker):
                 self._check(commit, address, stood[shard, address], row)
             stood[shard, address] = row
 
-    def _check(self, commit: Commit, address: bytes, before: Row | None, row: Row) -> None:
+    def _check(self, commit: Commit, address: bytes, before: StoredRow | None, row: StoredRow) -> None:
         member, writes = commit.disk.member, self._seen[address]
         # A copy still covers the writes of retired replicas, although its context no longer names them.
         settled = commit.disk.settled(USER)
-        row = Row(row.versions, row.context.joined(settled))
-        before = None if before is None else Row(before.versions, before.context.joined(settled))
+        row = StoredRow(row.versions, row.context.joined(settled))
+        before = None if before is None else StoredRow(before.versions, before.context.joined(settled))
         found = {version.dot for version in row.versions if not self._is_buried(address, version.dot)}
         fresh = [version for version in row.versions if version.dot not in writes]
         explained = [version for version in fresh if self._explains_adoption(address, before, row, version)]
@@ -77,7 +77,7 @@ class Siblings(Checker):
             found == self._maximal(address, row.context), member, "wrote", written, "and holds", row, "at", address
         )
 
-    def _explains_adoption(self, address: bytes, before: Row | None, row: Row, version: Version) -> bool:
+    def _explains_adoption(self, address: bytes, before: StoredRow | None, row: StoredRow, version: Version) -> bool:
         """Return whether the version repeats one that was here and is gone; if so, record what it has seen."""
         for old in before.versions if before is not None else ():
             is_gone = old.dot not in [kept.dot for kept in row.versions]
@@ -109,7 +109,7 @@ class Siblings(Checker):
         maximal = known - {old for dot in known for old in writes[dot] if old != dot}
         return {dot for dot in maximal if not self._is_buried(address, dot)}
 
-    def _context_of(self, before: Row | None, given: Context | None) -> Context:
+    def _context_of(self, before: StoredRow | None, given: Context | None) -> Context:
         if given is not None:
             return given
         return before.context if before is not None and not before.is_visible else Context()
@@ -131,7 +131,7 @@ def _covered(writes: dict[Dot, frozenset[Dot]], context: Context) -> frozenset[D
     return frozenset(dot for dot in writes if context.covers(dot))
 
 
-def _context_after(before: Row | None, seen: Context, dot: Dot) -> Context:
+def _context_after(before: StoredRow | None, seen: Context, dot: Dot) -> Context:
     context = seen.joined(before.context) if before is not None else Context(seen)
     context.advance({dot.replica: dot.sequence})
     return context

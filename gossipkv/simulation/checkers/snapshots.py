@@ -9,7 +9,7 @@ from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.host import Host
 
 
-class Snapshots(Checker):
+class SnapshotsChecker(Checker):
     name = "snapshots"
 
     def asked(self, host: Host) -> None:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from gossipkv.core.model.address import USER, table_of
 from gossipkv.core.model.causality import Context, ReplicaId
-from gossipkv.core.model.row import Row
+from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.tally import Notice
-from gossipkv.core.model.write import Operation, Result, Written
+from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.siblings import knew_the_setting
 from gossipkv.simulation.client import BESIDE
@@ -24,7 +24,7 @@ from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Told(NamedTuple):
+class TwinWrite(NamedTuple):
     """A write acknowledged to a client."""
 
     address: bytes
@@ -32,7 +32,7 @@ class Told(NamedTuple):
     timestamp: int
 
 
-class Twins(Checker):
+class TwinsChecker(Checker):
     """The checker that two processes on copies of one volume are noticed and do no harm."""
 
     name = "twins"
@@ -43,7 +43,7 @@ class Twins(Checker):
         """The members with a twin, each with the replica id that both processes had."""
         self._noticed: set[tuple[Host, str]] = set()
         """The hosts that have logged that a member runs twice, with the name of that member."""
-        self._told: list[Told] = []
+        self._told: list[TwinWrite] = []
         self._stored: set[tuple[bytes, bytes | None]] = set()
         """The addresses and values of all versions that have been on a disk, in the table that keeps siblings."""
         self._replaced: set[tuple[bytes, bytes | None]] = set()
@@ -61,7 +61,7 @@ class Twins(Checker):
                 self._stored.update((address, version.value) for version in row.versions)
             stood[shard, address] = row
 
-    def _is_written_here(self, commit: Commit, address: bytes, row: Row) -> bool:
+    def _is_written_here(self, commit: Commit, address: bytes, row: StoredRow) -> bool:
         """Return whether a client has just written the only version of the row at this member. The version then has a
         new dot of the member, and its value has never been on a disk. Merged and renewed rows do not count."""
         (origin, sequence), value = row.winner.dot, row.winner.value
@@ -82,9 +82,9 @@ class Twins(Checker):
     def acknowledged(self, host: Host, shard: str, operations: Sequence[Operation], results: list[Result]) -> None:
         """Follow the write from now on."""
         for operation, result in zip(operations, results, strict=True):
-            if shard == USER and isinstance(result, Written) and host.is_up:
+            if shard == USER and isinstance(result, StoredWrite) and host.is_up:
                 timestamp = max(version.timestamp for version in result.row.versions if version.dot == result.dot)
-                self._told.append(Told(operation.address, operation.value, timestamp))
+                self._told.append(TwinWrite(operation.address, operation.value, timestamp))
 
     def parted(self, hosts: Sequence[Host]) -> None:
         """Check that at most one process keeps the replica id, and that all have noticed. Called when all members are
@@ -106,7 +106,7 @@ class Twins(Checker):
                 row = host.disk.committed_row(USER, told.address)
                 self.require(self._stands(told, row), host.endpoint, "holds", row, "but", told, "was acknowledged")
 
-    def _stands(self, told: Told, row: Row | None) -> bool:
+    def _stands(self, told: TwinWrite, row: StoredRow | None) -> bool:
         if row is None:
             return False
         if table_of(told.address) != BESIDE:

@@ -12,7 +12,7 @@ from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.host import Host
 
 
-class Waits(Checker):
+class WaitsChecker(Checker):
     """The checker that every wait ends with an answer."""
 
     name = "waits"

@@ -6,29 +6,29 @@ from collections.abc import Mapping, Sequence
 
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Dot
-from gossipkv.core.model.row import Row
-from gossipkv.core.watch.watching import Told
+from gossipkv.core.model.row import StoredRow
+from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
 
 
-class Watches(Checker):
+class WatchesChecker(Checker):
     """The checker that watchers see each row move forward, and see its last state."""
 
     name = "watches"
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
-        self._last: dict[str, dict[bytes, Row]] = {}
+        self._last: dict[str, dict[bytes, StoredRow]] = {}
         """The last state of each row that a watcher was sent since its start or last reset, by watcher."""
 
     def watch_reset(self, watcher: str) -> None:
         """Forget what the watcher was sent: it starts again."""
         self._last.pop(watcher, None)
 
-    def told(self, host: Host, watcher: str, told: Told) -> None:
+    def told(self, host: Host, watcher: str, told: WatchEvent) -> None:
         """Check that the row can be read at the member, and brings a new version. It must not bring a version that the
         watcher has seen superseded."""
         held = host.disk.committed_row(USER, told.address)
@@ -49,7 +49,9 @@ class Watches(Checker):
                 not any(last.context.covers(dot) for dot in fresh if dot in counted),
                 *(watcher, "was told", told.row, "of", told.address, "after what superseded it,", last),
             )
-        rows[told.address] = told.row if last is None else Row(told.row.versions, last.context.joined(told.row.context))
+        rows[told.address] = (
+            told.row if last is None else StoredRow(told.row.versions, last.context.joined(told.row.context))
+        )
 
     def watches_ended(self, watchers: Mapping[str, bytes], hosts: Sequence[Host]) -> None:
         """Check that each watcher was last sent the current state of every row under its prefix."""
@@ -73,10 +75,10 @@ class Watches(Checker):
                 )
 
 
-def _values(row: Row | None) -> list[Dot]:
+def _values(row: StoredRow | None) -> list[Dot]:
     """Return the values that a reader finds. Members may differ in tombstones, even next to values."""
     return [version.dot for version in row.versions if version.value is not None] if row is not None else []
 
 
-def _dots(row: Row) -> list[Dot]:
+def _dots(row: StoredRow) -> list[Dot]:
     return [version.dot for version in row.versions]
