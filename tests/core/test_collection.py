@@ -336,6 +336,22 @@ def test_what_is_written_where_a_tombstone_was_outranks_it_though_the_clock_was_
     assert member.rows()[ROW].winner.rank > deleted.rank
 
 
+def test_a_row_that_was_lost_comes_back_though_its_write_is_below_the_marks() -> None:
+    cluster = clustered("a", "b")
+    lost = address_of("table", b"lost")
+    cluster.write("a", Operation(lost, b"kept by a"), Operation(ROW, b"value"), Operation(ROW, None))
+    live(cluster, AGE_MS // 1_000 + 30)
+    b = cluster.members["b"]
+    shard, row_of_a = b.driver.replica.shards[USER], cluster.members["a"].rows()[lost]
+    assert shard.collected.marks.covers(row_of_a.winner.dot)
+    transaction = b.storage.begin()
+    shard.remove(transaction, lost, b.rows()[lost])
+    shard.save(transaction)
+    transaction.commit()
+    live(cluster, 10)
+    assert b.rows()[lost].versions == row_of_a.versions
+
+
 # What is news to a replica with marks
 
 MARKS = Context({1: 5, 2: 5})
@@ -395,3 +411,16 @@ def test_what_blocks_the_oldest_tombstone_is_named_and_not_what_blocks_a_later_o
     live(cluster, AGE_MS // 1_000 + 15)
     assert collector.blockers() == []
     assert not is_there(cluster.members["a"])
+
+
+def test_a_member_that_starts_alone_on_its_data_names_itself_as_what_blocks() -> None:
+    """Its volume may have been set back, and only another member could tell."""
+    cluster = clustered("a")
+    storage = cluster.members["a"].storage
+    cluster.crash("a")
+    start(cluster, "a", storage)
+    cluster.introduce("a")
+    cluster.write("a", Operation(ROW, b"value"), Operation(ROW, None))
+    live(cluster, AGE_MS // 1_000 + 15)
+    assert cluster.members["a"].driver.replica._collector.blockers() == ["a"]
+    assert is_there(cluster.members["a"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gossipkv.core.effects import Arrival, Send
-from gossipkv.core.inputs import Answered, Discovered, Failed, Forget, Received, Write
+from gossipkv.core.inputs import Answered, Await, Discovered, Failed, Forget, Received, Write
 from gossipkv.core.model.address import FORGOTTEN_TABLE, MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
@@ -18,8 +18,9 @@ from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.member import INCARNATION_END, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.tally import Notice
-from gossipkv.core.model.write import Operation
+from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.protocol.messages import (
+    Covered,
     Delta,
     Digest,
     Envelope,
@@ -40,6 +41,7 @@ from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.store.store import Intake
 from gossipkv.core.transfer.walk import WalkFaultError
+from gossipkv.core.waits.answers import Receipt
 from gossipkv.member.metrics import Metrics
 from tests.core.cluster import START_MS, Cluster, Member, sent
 from tests.core.disks import at
@@ -214,6 +216,29 @@ def test_where_discovery_knows_seeds_alone_records_are_dialled_unless_a_setting_
     plant_record(cluster, "x", MemberRecord(99, START_MS, {"gossip": "memory://elsewhere"}))
     live(cluster, 3)
     assert ("memory://elsewhere" in {send.endpoint for send in sent_by(cluster)}) is is_dialled
+
+
+@pytest.mark.parametrize("is_found", [False, True])
+def test_an_answer_in_the_name_of_a_member_that_is_reached_elsewhere_counts_only_from_a_host_that_is_found(
+    is_found: bool,
+) -> None:
+    cluster = settled(Cluster(), "a", "b")
+    a, b = cluster.members["a"], cluster.members["b"]
+    plant_record(cluster, "x", MemberRecord(STRANGER, START_MS, {"gossip": "memory://elsewhere"}))
+    cluster.run("a", Discovered(("memory://b", "memory://elsewhere") if is_found else ("memory://b",)))
+    [written] = cluster.results("a", Operation(at("row"), b"value"), copies=2)
+    assert isinstance(written, StoredWrite)
+    cluster.run("a", Await(1, 2, Receipt(USER, written.dot)))
+    dialled = cluster.waiting("a", "elsewhere")
+    assert dialled is not None
+    a.outbox.remove(dialled)
+    claim = Covered(USER, Context({a.replica_id: written.dot.sequence}))
+    answer = Envelope("test", "b", b.replica_id, own_record(b).incarnation, cluster.now_ms, (claim,))
+    cluster.run("a", Answered(dialled.exchange, sent(answer)))
+    assert [wait.ticket for wait in a.resolved] == ([1] if is_found else [])
+    cluster.settle()
+    assert at("row") in b.rows()
+    assert [wait.ticket for wait in a.resolved] == [1], "what b says at its own address counts"
 
 
 def test_a_member_whose_record_is_given_another_endpoint_or_said_to_have_left_writes_it_again() -> None:

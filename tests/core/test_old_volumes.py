@@ -188,6 +188,23 @@ def test_what_a_newcomer_took_in_part_from_an_old_volume_goes_when_it_fills_itse
     assert len(newcomer.rows()) == FILLING_ROWS + 1
 
 
+def test_an_audit_takes_nothing_that_was_deleted_from_a_newcomer_that_an_old_volume_filled_in_part() -> None:
+    cluster, newcomer, storage = filled_in_part("a")
+    keeper = restart_on(cluster, "a", storage, "b")
+    # Only a asks, so the newcomer does not learn that the row was deleted.
+    for _ in range(90):
+        cluster.now_ms += 1_000
+        cluster.tick("a")
+        newcomer.outbox.clear()
+        while cluster.waiting("a", "b") is not None:
+            cluster.deliver("a", "b")
+            newcomer.outbox.clear()
+    assert "audit_found_rows" in keeper.events()
+    assert is_there(newcomer)
+    assert not is_there(keeper)
+    assert OTHER in keeper.rows(), "what the newcomer wrote itself is taken"
+
+
 def test_a_newcomer_that_was_interrupted_adopts_nothing_that_an_old_volume_gave_it() -> None:
     cluster = clustered("a", "b", "c")
     cluster.write("b", Operation(ROW, b"value"))

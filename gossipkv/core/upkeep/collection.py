@@ -70,6 +70,9 @@ class Collector:
     def blockers(self) -> list[str]:
         """Return the names of the members that are not known to cover the oldest tombstone that is old enough.
 
+        This member is among them while it lacks rows, and while it has written more than it has told since it started:
+        its volume may have been set back, and only another member can tell.
+
         If the tombstone runs ahead of what is covered here, these are the members that alone can send what came before.
         While records of members are refused or lacking, nothing is collected, and these are the members with such
         records.
@@ -84,7 +87,8 @@ class Collector:
         lacking = self.blocked.missing_from(self._store.shards[USER].context)
         if lacking:
             return [peer.member for peer in peers if peer.member and peer.replica in lacking]
-        own = [self._member] if self._store.shards[USER].lacking else []
+        shard = self._store.shards[USER]
+        own = [self._member] if shard.lacking or shard.last_own > shard.told else []
         return own + [
             peer.member for peer in peers if peer.member and not peer.conversation.vouched.covers_all(self.blocked)
         ]
