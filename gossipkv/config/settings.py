@@ -27,7 +27,7 @@ CONFIG_VARIABLE = "GOSSIPKV_CONFIG"
 
 _MIB = 2**20
 STORAGE_BYTES_LEAST = 16 * 2**20
-"""The smallest storage that holds rows beside the reserves of `core/room.py`."""
+"""The smallest storage that holds rows beside the reserves of `core/model/room.py`."""
 _PAGE_BYTES = 4096
 
 Value = str | int | float

@@ -433,7 +433,7 @@ class Replica:
         return Effects(sends, notices, arrivals, resolved, changes, is_fenced, self.deadline_ms, snapshot)
 
     def _obeys_forgetting(self) -> bool:
-        """Whether this replica is to be forgotten, as far as that is believed: see `core/forgotten.py`."""
+        """Whether this replica is to be forgotten, as far as that is believed: see `core/store/forgotten.py`."""
         if not self._membership.is_forgotten(self.identity.replica) or self._was_in_touch:
             return False
         answering = [peer.record for peer in self._membership.members() if peer.is_answering]

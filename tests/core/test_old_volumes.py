@@ -1,6 +1,6 @@
 """Old volumes: disks that come back, or were set back to an old copy. None of them brings back what was deleted.
 
-The counterexamples behind `core/collected.py`, each with the order of events that breaks a weaker rule.
+The counterexamples behind `core/model/collected.py`, each with the order of events that breaks a weaker rule.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Counterexample: a and b have acknowledged a write, and b's copy becomes unreadab
 nothing, though two of three were asked.
 
 A large row is fetched before its peer counts as having answered. One large row at a time is fetched for all reads
-(`core/fetch.py`).
+(`core/transfer/fetch.py`).
 
 A hand-over sends a row as a Delta without ranges: it is merged, and claims nothing. The same envelope asks for the row.
 The answer leaves the peer after its commit, and so shows whether the copy is durable. Rows that do not fit one message
