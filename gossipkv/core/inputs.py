@@ -25,7 +25,7 @@ from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.storage import Transaction
 from gossipkv.core.waits.answers import Coverage, Reach, Receipt
-from gossipkv.core.waits.quorum import Reading
+from gossipkv.core.waits.direct_exchanges import Reading
 from gossipkv.core.waits.receipts import Waiting
 
 

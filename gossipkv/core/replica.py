@@ -59,7 +59,7 @@ from gossipkv.core.upkeep.restamping import Asking, Restamper
 from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.core.waits.answers import Coverage, Reach, Receipt, Resolved
 from gossipkv.core.waits.deadline import earliest, set_back
-from gossipkv.core.waits.quorum import Direct, DirectExchanges, Reading
+from gossipkv.core.waits.direct_exchanges import Direct, DirectExchanges, Reading
 from gossipkv.core.waits.receipts import Receipts, Waiting
 
 TURN_INTERVALS = 10
@@ -137,14 +137,14 @@ class Replica:
             self._namesakes.run_as,
         )
         may_hand_over = self._gossip.progress.may_hand_over
-        self._quorum = DirectExchanges(
+        self._direct = DirectExchanges(
             self._membership, self._exchanges, self._gossip, self.tally, options, may_hand_over
         )
         self._outdone_ms: int | None = None
         """When the record of another process that runs under this name was first seen in place of this one's."""
         self._outdone_by = 0
         """The process whose record was last outdone here."""
-        self._receipts = Receipts(options.member, self._store, self._membership, self._quorum)
+        self._receipts = Receipts(options.member, self._store, self._membership, self._direct)
         self._expirer = Expirer(self._store, self._membership, options.member)
         self._retirer = Retirer(self._store, self._membership, options)
         self._collector = Collector(self._store, self._membership, options)
@@ -230,11 +230,11 @@ class Replica:
     def read(self, ticket: int, reading: Reading, now_ms: int) -> None:
         """Read a row at several members; over like a wait."""
         self._follow_clock(now_ms)
-        self._quorum.read(ticket, reading)
+        self._direct.read(ticket, reading)
 
     def withdraw(self, ticket: int) -> None:
         """Wait no longer under this ticket."""
-        self._quorum.withdraw(ticket)
+        self._direct.withdraw(ticket)
         self._receipts.withdraw(ticket)
 
     def coverage(self, receipt: Receipt) -> Coverage:
@@ -283,8 +283,8 @@ class Replica:
             return
         if begun.owner is self._probing:
             self._probing.answered(begun.subject, envelope, now_ms)
-        elif begun.owner is self._quorum:
-            self._quorum.answered(transaction, begun.subject, envelope, now_ms)
+        elif begun.owner is self._direct:
+            self._direct.answered(transaction, begun.subject, envelope, now_ms)
         elif begun.owner is self._restamper:
             self._restamper.answered(begun.subject, envelope)
         else:
@@ -336,7 +336,7 @@ class Replica:
             self._keep_up(transaction, now_ms)
         is_round = self._gossip.tick(now_ms)
         if is_round:
-            self._quorum.recall(self._store.shards, self._store.records_lacking, now_ms)
+            self._direct.recall(self._store.shards, self._store.records_lacking, now_ms)
             self._look_at_refused(transaction)
             self._membership.judge_again()
         if self._must_relearn:
@@ -348,7 +348,7 @@ class Replica:
             for shard in self._restamper.tick(transaction, now_ms, is_round=is_round):
                 self._gossip.wrote(shard)
         self._receipts.tick()
-        self._quorum.tick()
+        self._direct.tick()
         self._outbox.say_lasting(*self._solitude.tick(now_ms), *self._refusals.tick(self.tally.rows_refused, now_ms))
         self._started_ms = min(self._started_ms, now_ms)
 
@@ -418,7 +418,7 @@ class Replica:
         # driver must hear of each that has begun.
         self._store.save(transaction)
         resolved = self._resolved(transaction, now_ms, is_fenced=is_fenced)
-        outgoing = self._gossip.compose(transaction, now_ms) + self._quorum.compose(transaction)
+        outgoing = self._gossip.compose(transaction, now_ms) + self._direct.compose(transaction)
         outgoing += self._restamper.compose() + self._probing.compose()
         envelopes = [self._envelope(each.messages, now_ms) for each in outgoing]
         changes = self._store.take_changes(transaction.revision())
@@ -456,7 +456,7 @@ class Replica:
         is_ending = self._has_left or is_fenced
         self._receipts.is_outdated = is_fenced
         self._follow_clock(now_ms)
-        return self._receipts.resolve(now_ms, is_ending=is_ending) + self._quorum.resolve(
+        return self._receipts.resolve(now_ms, is_ending=is_ending) + self._direct.resolve(
             reader, self._store.shards, now_ms, is_ending=is_ending
         )
 
@@ -464,16 +464,16 @@ class Replica:
         """After `reload`: end the waits whose deadline has passed. Nothing of them is on disk, so they end although the
         batch has failed."""
         self._follow_clock(now_ms)
-        return self._receipts.lapse(now_ms) + self._quorum.lapse(self._store.shards, now_ms)
+        return self._receipts.lapse(now_ms) + self._direct.lapse(self._store.shards, now_ms)
 
     @property
     def deadline_ms(self) -> int | None:
         """The earliest deadline of a wait; None if no wait has one."""
-        return earliest([*self._receipts.waits, *self._quorum.readings])
+        return earliest([*self._receipts.waits, *self._direct.readings])
 
     def _follow_clock(self, now_ms: int) -> None:
         if now_ms < self._looked_ms:
-            set_back([*self._receipts.waits, *self._quorum.readings], self._looked_ms - now_ms)
+            set_back([*self._receipts.waits, *self._direct.readings], self._looked_ms - now_ms)
         self._looked_ms = now_ms
 
     def _fence(self) -> Fence:
@@ -510,7 +510,7 @@ class Replica:
         self._load(reader, durable)
         self._exchanges.forget(exchanges)
         self._clocks.ended(exchanges)
-        for part in (self._gossip, self._probing, self._quorum, self._restamper, self._receipts):
+        for part in (self._gossip, self._probing, self._direct, self._restamper, self._receipts):
             part.forget_batch()
         self._shortage.retract()
         self._load_members(reader)
@@ -530,7 +530,7 @@ class Replica:
     def note_committed(self) -> None:
         """The batch is durable."""
         self._receipts.note_committed()
-        self._quorum.note_committed()
+        self._direct.note_committed()
         self._outbox.note_told()
         self._shortage.note_told()
 
@@ -563,7 +563,7 @@ class Replica:
     @property
     def direct_exchanges(self) -> dict[int, Direct | Asking]:
         """Those beside the peers' agendas, by number; not to be changed."""
-        return self._exchanges.of(self._quorum, self._restamper)
+        return self._exchanges.of(self._direct, self._restamper)
 
     @property
     def peers(self) -> list[Peer]:

@@ -16,7 +16,7 @@ from gossipkv.core.model.lacking import RECALLS_PER_ROUND, Lack, held_below, lac
 from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.core.waits.quorum import Direct, Recall
+from gossipkv.core.waits.direct_exchanges import Direct, Recall
 from gossipkv.simulation.refusal import refusing
 from tests.core import cluster as joined_by_hand
 from tests.core.cluster import LIMITS, Cluster, endpoint_of
@@ -276,17 +276,17 @@ def test_more_lacking_rows_than_are_asked_for_in_one_round_are_asked_for_in_turn
         b.shards[USER].lacking[address] = Lack(context, Context(), "undecodable")
     asked = set()
     for _ in range(6):
-        b._quorum.recall(b.shards, (), cluster.now_ms)
-        recalls = [direct.purpose for direct in b._quorum._due if isinstance(direct.purpose, Recall)]
-        assert len(recalls) == len(b._quorum._due) <= RECALLS_PER_ROUND
+        b._direct.recall(b.shards, (), cluster.now_ms)
+        recalls = [direct.purpose for direct in b._direct._due if isinstance(direct.purpose, Recall)]
+        assert len(recalls) == len(b._direct._due) <= RECALLS_PER_ROUND
         assert all(recall.through == through[recall.address] for recall in recalls)
         asked |= {recall.address for recall in recalls}
-        b._quorum._due.clear()
+        b._direct._due.clear()
     assert asked == set(through)
-    b._quorum.recall(b.shards, (), cluster.now_ms)
-    begun = len(b._quorum._due)
-    b._quorum.recall(b.shards, (), cluster.now_ms)
-    addresses = [direct.purpose.address for direct in b._quorum._due if isinstance(direct.purpose, Recall)]
+    b._direct.recall(b.shards, (), cluster.now_ms)
+    begun = len(b._direct._due)
+    b._direct.recall(b.shards, (), cluster.now_ms)
+    addresses = [direct.purpose.address for direct in b._direct._due if isinstance(direct.purpose, Recall)]
     assert len(addresses) == len(set(addresses)) > begun, "what is under way is not asked for twice"
 
 
@@ -298,9 +298,9 @@ def test_a_lacking_row_is_asked_for_first_at_a_member_that_covers_it_and_then_at
     b.shards[USER].lacking[BAD] = Lack(Context({99: 5}), Context(), "undecodable")
 
     def asked() -> Direct:
-        b._quorum.recall(b.shards, (), cluster.now_ms)
-        [direct] = b._quorum._due
-        b._quorum._due.clear()
+        b._direct.recall(b.shards, (), cluster.now_ms)
+        [direct] = b._direct._due
+        b._direct._due.clear()
         return direct
 
     for _ in range(3):
@@ -356,11 +356,11 @@ def test_who_has_been_asked_is_forgotten_with_the_row_and_when_more_may_be_missi
     b = cluster.members["b"].driver.replica
     [peer] = b.peers
     assert peer.replica is not None
-    b._quorum.recall(b.shards, (), cluster.now_ms)
+    b._direct.recall(b.shards, (), cluster.now_ms)
     for lack in (None, Lack(Context({99: 6}), Context(), "undecodable")):
         recall = Recall(USER, BAD, Context({99: 5}), is_enough=False)
-        b._quorum._heard[USER, BAD] = (recall.through, {7})
+        b._direct._heard[USER, BAD] = (recall.through, {7})
         if lack is not None:
             b.shards[USER].lacking[BAD] = lack
-        b._quorum._recalled(Direct(peer, peer.replica, recall), recall)
-        assert b._quorum._heard == {}
+        b._direct._recalled(Direct(peer, peer.replica, recall), recall)
+        assert b._direct._heard == {}

@@ -36,7 +36,7 @@ from gossipkv.core.protocol.parcel import OUTLINE_BYTES_MAX, is_carriable, outli
 from gossipkv.core.store.tables import settings_address
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.core.waits.quorum import Direct
+from gossipkv.core.waits.direct_exchanges import Direct
 from tests.core.cluster import Cluster, Member, sent
 from tests.core.replica_settings import ReplicaSettings
 

@@ -583,7 +583,7 @@ def test_a_read_of_several_members_does_not_take_it_for_absent() -> None:
     cluster.run("one", Read(1, USER, B, 2))
     _, answer = cluster.deliver("one", "two")
     assert isinstance(answer, Envelope)
-    reading = cluster.members["one"].driver.replica._quorum._readings
+    reading = cluster.members["one"].driver.replica._direct._readings
     assert list(reading) == [1], "neither has what it acknowledged"
     run(cluster, 3)
     assert list(reading) == []

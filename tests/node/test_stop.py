@@ -61,7 +61,7 @@ async def is_waited(node: MemberNode, waits: int) -> None:
 
     async def are_there() -> bool:
         replica = replica_of(node)
-        return len(replica._receipts._waiting) + len(replica._quorum._readings) == waits
+        return len(replica._receipts._waiting) + len(replica._direct._readings) == waits
 
     await eventually(are_there)
 

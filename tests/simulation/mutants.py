@@ -41,7 +41,7 @@ from gossipkv.core.store.storage import FIRST_DEADLINE, TOMBSTONES, JournalEntry
 from gossipkv.core.store.store import Intake, Store
 from gossipkv.core.sync.gossip import Gossip
 from gossipkv.core.sync.witnesses import Witnesses
-from gossipkv.core.transfer import pull, recent, walk
+from gossipkv.core.transfer import newest_first, pull, walk
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.transfer.walk import Walk
 from gossipkv.core.upkeep.adoption import Adopter
@@ -51,7 +51,7 @@ from gossipkv.core.upkeep.restamping import Inquiry, Restamper
 from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.core.waits import receipts
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.core.waits.quorum import DirectExchanges
+from gossipkv.core.waits.direct_exchanges import DirectExchanges
 from gossipkv.core.waits.receipts import Receipts
 from gossipkv.core.watch import watching
 from gossipkv.core.watch.watch_position import WatchPosition
@@ -139,7 +139,7 @@ _seal = Walk.seal
 _finish_walk = Gossip._finish_walk
 _fill = pull._fill
 _leaf_rows = walk._leaf_rows
-_serve_recent = recent.serve
+_serve_recent = newest_first.serve
 
 
 def _cover_each_part(pulling: pull.Pulling, part: Delta, intake: Intake) -> dict[ReplicaId, Range] | None:
@@ -366,7 +366,7 @@ _resolved = Replica._resolved
 
 def _go_on_waiting(replica: Replica, reader: Reader, now_ms: int, *, is_fenced: bool) -> Any:
     shards = replica._store.shards
-    readings = replica._quorum.resolve(reader, shards, now_ms, is_ending=False)
+    readings = replica._direct.resolve(reader, shards, now_ms, is_ending=False)
     return replica._receipts.resolve(now_ms, is_ending=False) + readings
 
 
@@ -522,8 +522,10 @@ MUTANTS = (
     Mutant("a walk is sealed with the context at its end", Gossip, "_finish_walk", _seal_with_the_end, I2),
     Mutant("a prefix of the journal counts as all of it", pull.Pulling, "take", _cover_each_part, I2, Emphasis.PARTS),
     Mutant("the last part's claim counts", pull.Pulling, "take", _claim_the_last_part, I2, Emphasis.PARTS),
-    Mutant("the newest rows are the journal's first", recent, "serve", _begin_behind_the_newest, I2, Emphasis.PARTS),
-    Mutant("the newest rows count as all", recent, "serve", _claim_the_newest, I2, Emphasis.PARTS),
+    Mutant(
+        "the newest rows are the journal's first", newest_first, "serve", _begin_behind_the_newest, I2, Emphasis.PARTS
+    ),
+    Mutant("the newest rows count as all", newest_first, "serve", _claim_the_newest, I2, Emphasis.PARTS),
     Mutant("what runs ahead of the context is not sent", pull, "_fill", _fill_up_to_the_context, I2, Emphasis.HEARSAY),
     Mutant("a walk leaves out tombstones", walk, "_leaf_rows", _visible_leaf_rows, I2),
     Mutant("a walk compares visible sums alone", Walk, "_differ", _differ_in_visible_rows, I2),

@@ -28,8 +28,8 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
+from gossipkv.core.membership.health import MemberHealth
 from gossipkv.core.membership.peer import Peer
-from gossipkv.core.membership.standing import MemberHealth
 from gossipkv.core.membership.swim import Swim
 from gossipkv.core.model.causality import Context, Dot, ReplicaId
 from gossipkv.core.model.endpoint import host_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gossipkv.core.membership.standing import MemberHealth
+from gossipkv.core.membership.health import MemberHealth
 from gossipkv.core.model.causality import Dot, ReplicaId
 from gossipkv.core.model.member import ALIVE, LEFT, SUSPECT, MemberRecord
 from gossipkv.core.model.room import Room

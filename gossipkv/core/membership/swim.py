@@ -49,8 +49,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from gossipkv.core.membership.health import MemberHealth
 from gossipkv.core.membership.probe import Probe, ProbeRequest
-from gossipkv.core.membership.standing import MemberHealth
 from gossipkv.core.membership.suspicion import Suspicion, confirmations_needed, shortest_ms
 from gossipkv.core.model.member import ALIVE, DEAD, INCARNATION_AHEAD, INCARNATION_END, LEFT, SUSPECT
 from gossipkv.core.model.outbox import Outbox

@@ -82,7 +82,7 @@ from gossipkv.core.store.store import Intake, Store
 from gossipkv.core.sync.progress import Progress
 from gossipkv.core.sync.pushes import Pushes
 from gossipkv.core.sync.witnesses import Witnesses
-from gossipkv.core.transfer import fetch, pull, recent, walk
+from gossipkv.core.transfer import fetch, newest_first, pull, walk
 from gossipkv.core.transfer.conversation import InFlight, LastDigest
 from gossipkv.core.transfer.fetch import Fetching
 
@@ -381,7 +381,7 @@ class Gossip:
                     if message.cursor is None:
                         peer.conversation.ahead[shard.name] = Context(shard.context)
                 options = self._options
-                parts = recent.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
+                parts = newest_first.serve(transaction, shard, message, options.part_bytes, options.whole_row_bytes_max)
                 self._tally.rows_sent += sum(len(part.rows) for part in parts if isinstance(part, Delta))
                 return [*_what_is_missing(shard), *parts]
             case Delta():

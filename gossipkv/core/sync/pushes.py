@@ -20,7 +20,7 @@ from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.storage import Reader
 from gossipkv.core.store.store import Store
 from gossipkv.core.sync.progress import Progress
-from gossipkv.core.transfer import pull, recent
+from gossipkv.core.transfer import newest_first, pull
 
 
 class Pushes:
@@ -80,7 +80,9 @@ class Pushes:
         conversation = peer.conversation
         since = conversation.ahead.get(shard.name, conversation.contexts[shard.name])
         conversation.ahead[shard.name] = Context(shard.context)
-        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
+        rows = newest_first.newest(
+            reader, shard, since, self._part_bytes // newest_first.SHARE, self._whole_row_bytes_max
+        )
         if rows is not None and peer.room >= Room.SPENT:
             rows = replace(rows, rows=tuple(copy for copy in rows.rows if not copy.row.is_visible), large=())
         if rows is None or not (rows.rows or rows.large):
@@ -93,7 +95,9 @@ class Pushes:
         per round."""
         since = peer.conversation.ahead.get(shard.name, shard.context)
         peer.conversation.ahead[shard.name] = Context(shard.context)
-        rows = recent.newest(reader, shard, since, self._part_bytes // recent.SHARE, self._whole_row_bytes_max)
+        rows = newest_first.newest(
+            reader, shard, since, self._part_bytes // newest_first.SHARE, self._whole_row_bytes_max
+        )
         if rows is None:
             return []
         self._tally.rows_sent += len(rows.rows)

@@ -22,7 +22,7 @@ from gossipkv.core.model.member import ALIVE, LEFT
 from gossipkv.core.store.store import Store
 from gossipkv.core.waits.answers import Coverage, Holder, Reach, Receipt, Resolved
 from gossipkv.core.waits.deadline import is_late
-from gossipkv.core.waits.quorum import DirectExchanges, Handover
+from gossipkv.core.waits.direct_exchanges import DirectExchanges, Handover
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +48,7 @@ class Receipts:
         self._member = member
         self._store = store
         self._membership = membership
-        self._quorum = quorum
+        self._direct = quorum
         self._waiting: dict[int, Waiting] = {}
         self._resolved: dict[int, Waiting] = {}
         """Resolved in the last batch, which may still fail to commit."""
@@ -145,7 +145,7 @@ class Receipts:
 
     def _hand_over(self, peer: Peer, waiting: Waiting) -> None:
         if waiting.receipt is not None and waiting.handovers and peer.is_answering:
-            self._quorum.hand_over(peer, Handover(waiting.receipt.shard, waiting.handovers, waiting.handed))
+            self._direct.hand_over(peer, Handover(waiting.receipt.shard, waiting.handovers, waiting.handed))
 
 
 def _has(peer: Peer, receipt: Receipt, handed: Mapping[str, ReplicaId]) -> bool:

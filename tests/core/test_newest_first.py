@@ -12,8 +12,8 @@ from gossipkv.core.model.causality import Context
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Cursor, Delta, Envelope, FetchValue, Pull, Range, TooFar, WalkBegin
 from gossipkv.core.protocol.parcel import row_bytes
+from gossipkv.core.transfer.newest_first import SHARE, newest, serve
 from gossipkv.core.transfer.pull import Pulling
-from gossipkv.core.transfer.recent import SHARE, newest, serve
 from tests.core.cluster import Cluster
 from tests.core.disks import NOW_MS, Disk, at, values
 
