@@ -84,18 +84,23 @@ class SyncClient:
             raise
 
     def table(self, name: str, *, namespace: str = "usr", resolve: Resolve | None = None) -> SyncTable:
+        """Return a table. See `Client.table`."""
         return SyncTable(self._client.table(name, namespace=namespace, resolve=resolve), self._ask)
 
     def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
+        """Return the names and counts of all tables. See `Client.tables`."""
         return self._ask(self._client.tables(namespace))
 
     def cluster(self) -> dict[str, Any]:
+        """Return the state of the cluster as one member sees it. See `Client.cluster`."""
         return self._ask(self._client.cluster())
 
     def forget(self, member: str, *, force: bool = False) -> None:
+        """Let the cluster forget a member that is gone for good. See `Client.forget`."""
         self._ask(self._client.forget(member, force=force))
 
     def receipt(self, receipt: str, *, wait: int | str | None = None, within: Duration | None = None) -> dict[str, Any]:
+        """Return which members have a write, and wait for more of them. See `Client.receipt`."""
         return self._ask(self._client.receipt(receipt, wait=wait, within=within))
 
 
@@ -108,17 +113,21 @@ class SyncTable:
 
     @property
     def name(self) -> str:
+        """The name of the table."""
         return self._table.name
 
     def get(self, key: str, *, r: int | None = None) -> Row | None:
+        """Read a row; None if there is none. See `Table.get`."""
         row: Row | None = self._ask(self._table.get(key, r=r))
         return row
 
     def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
+        """Put a row. See `Table.put`."""
         written: Written = self._ask(self._table.put(key, value, **options))
         return written
 
     def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
+        """Delete a row. Succeeds even if there is none. See `Table.delete`."""
         written: Written = self._ask(self._table.delete(key, **options))
         return written
 
@@ -137,6 +146,7 @@ class SyncTable:
         return written
 
     def range(self, **bounds: Unpack[Bounds]) -> Generator[Row]:
+        """Yield rows in the order of their keys. See `Table.range`."""
         return self._each(self._table.range(**bounds))
 
     def batch(
@@ -157,13 +167,16 @@ class SyncTable:
         return self._each(self._table.watch(prefix=prefix, since=since, snapshot=snapshot))
 
     def describe(self) -> dict[str, Any] | None:
+        """Return counts and settings; None if there is no such table. See `Table.describe`."""
         described: dict[str, Any] | None = self._ask(self._table.describe())
         return described
 
     def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
+        """Set settings of the table; None leaves a setting as it is. See `Table.configure`."""
         self._ask(self._table.configure(conflicts=conflicts, w=w, r=r))
 
     def drop(self) -> None:
+        """Delete all rows of the table, and its settings. See `Table.drop`."""
         self._ask(self._table.drop())
 
     def _each(self, items: _Items[Item]) -> Generator[Item]:

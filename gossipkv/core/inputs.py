@@ -89,12 +89,16 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
+    """An exchange that this member began has been answered."""
+
     exchange: int
     envelope: Envelope
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """An exchange that this member began has failed, or may have."""
+
     exchange: int
     reason: str
     was_answered: bool = False
@@ -103,6 +107,8 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
+    """What discovery has found. See `Replica.discovered`."""
+
     endpoints: tuple[str, ...]
     members: frozenset[str] | None = None
     """All members that exist; None where that is not known."""
@@ -112,7 +118,7 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    pass
+    """Time has passed: due several times per gossip interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    pass
+    """The member is about to stop of its own will."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class Surroundings(Protocol):
 
 
 class Process:
+    """One run of a member: it drives the core with the driver of the node, in virtual time."""
+
     def __init__(
         self,
         world: Surroundings,
@@ -115,9 +117,11 @@ class Process:
 
     @property
     def replica(self) -> Replica:
+        """The replica, for checkers and tests."""
         return self._group_commit.replica
 
     def start(self, effects: Effects) -> None:
+        """Carry out what the start of the replica asks for, and begin to tick."""
         self._publish(Decoded([], [], []), Batch([], effects))
         self._tick()
 
@@ -156,10 +160,12 @@ class Process:
             self._ended()
 
     def pause(self) -> None:
+        """Begin no batch until `resume`."""
         self.is_paused = True
         self.pauses += 1
 
     def resume(self) -> None:
+        """Begin batches again."""
         self.is_paused = False
         self._wake()
 

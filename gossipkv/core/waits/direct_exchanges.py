@@ -134,6 +134,8 @@ class Comparison(NamedTuple):
 
 
 class DirectExchanges:
+    """The direct exchanges of one replica, and the reads of several members that wait for them."""
+
     def __init__(
         self,
         membership: Membership,
@@ -166,6 +168,7 @@ class DirectExchanges:
     # What is wanted
 
     def read(self, ticket: int, reading: Reading) -> None:
+        """Begin a read of several members. `resolve` ends it under its ticket."""
         self._readings[ticket] = reading
         self._ask(reading)
 
