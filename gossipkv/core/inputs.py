@@ -198,7 +198,7 @@ def admit(happened: Input, value_bytes_max: int) -> None:
 
 def step(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
     """Process one input and return the answer for its caller. Raises RefusedEnvelopeError, and InvalidInputError for an
-    input that is not admitted, and ClockOffError for a write while the clock is off; nothing has changed then."""
+    input that is not admitted, and OwnClockOffError for a write while the clock is off; nothing has changed then."""
     admit(happened, replica.options.value_bytes_max)
     match happened:
         case Write(shard=shard, operations=operations, copies=copies):

@@ -580,7 +580,7 @@ class Replica:
         return None if since_ms is None else now_ms - since_ms
 
     def check_clock(self) -> None:
-        """Raises ClockOffError if this member takes no writes because its clock is off."""
+        """Raises OwnClockOffError if this member takes no writes because its clock is off."""
         self._clocks.check()
 
     @property

@@ -86,7 +86,7 @@ class Driver:
     # Inputs
 
     def write(self, shard: str, operations: Sequence[Operation], copies: int, waiter: Waiter | None) -> None:
-        """Raises StoppedError, OverloadedError."""
+        """Raises StoppedError, InboxFullError."""
         self.check_taking_writes()
         # Values of other types do not count; the core refuses them.
         size_bytes = sum([len(operation.value) for operation in operations if type(operation.value) is bytes])

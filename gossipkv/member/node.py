@@ -248,10 +248,10 @@ class MemberNode:
         self, shard: str, operations: Sequence[Operation], copies: int = 1, wait_seconds: float | None = None
     ) -> Coroutine[Any, Any, list[Result]]:
         """Put and delete rows, in order, in one transaction; in several if one would take more than a share of the free
-        room. The write is durable at `copies` members when this returns. Raises InvalidInputError, OverloadedError,
+        room. The write is durable at `copies` members when this returns. Raises InvalidInputError, InboxFullError,
         StoppedError, StorageError, StepFailedError. With several copies it also raises TooManyAskedError,
-        TooFewMembersError (nothing is stored), TooFewCopiesError (it is stored here). A write of one row whose context
-        this member has not caught up with waits for `context_wait_seconds` at most."""
+        MembersMissingError (nothing is stored) and CopiesMissingError (it is stored here). If this member is behind the
+        context of a write of one row, the write waits for `context_wait_seconds` at most."""
         if len(operations) == 1 and getattr(operations[0], "seen", None) is not None:
             return self._write_what_was_read(shard, operations[0], copies, wait_seconds)
         return self._write(shard, operations, copies, wait_seconds)
@@ -314,7 +314,7 @@ class MemberNode:
 
     async def read(self, shard: str, address: bytes, members: int) -> StoredRow | None:
         """The merged copies of `members` members, including this one. Members found to be behind are sent the result.
-        Raises TooManyAskedError, TooFewAnswersError, StorageError, StepFailedError."""
+        Raises TooManyAskedError, AnswersMissingError, StorageError, StepFailedError."""
         return await self._consistency.read(shard, address, members, self._node_options.read_wait_seconds)
 
     async def receipt(self, receipt: Receipt, copies: int | None = 1, wait_seconds: float = 0) -> Coverage:
@@ -474,7 +474,7 @@ class MemberNode:
             self._driver.answered(send.exchange, answer)
 
     async def _serve(self, frame: bytes) -> bytes:
-        """Answer a peer. Raises RefusedError."""
+        """Answer a peer. Raises ExchangeRefusedError."""
         waiter: asyncio.Future[InputOutcome] = asyncio.get_running_loop().create_future()
         try:
             if not self._driver.serve(frame, waiter):

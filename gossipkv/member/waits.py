@@ -6,7 +6,7 @@ it.
 
 No wait outlives the member. The core ends all waits when the member leaves or is fenced. If the core cannot end a wait,
 because the storage has failed or is stuck, this module ends it and tells the client what is known. A write that has
-been stored is answered only with its results or with TooFewCopiesError, which says that the write is stored.
+been stored is answered only with its results or with CopiesMissingError, which says that the write is stored.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Waits:
     async def write(
         self, shard: str, operations: Sequence[Operation], copies: int, wait_seconds: float
     ) -> list[Result]:
-        """Raises TooManyAskedError, TooFewMembersError, TooFewCopiesError, and what storing raises."""
+        """Raises TooManyAskedError, MembersMissingError, CopiesMissingError, and what storing raises."""
         deadline_ms = self._deadline_ms(wait_seconds)
         with self._operation():
             stored = await self._stored(shard, operations, copies, deadline_ms)
@@ -199,7 +199,7 @@ class Waits:
         return Coverage(receipt, (Holder(identity.member, ALIVE, True, identity.replica, True),))
 
     async def read(self, shard: str, address: bytes, members: int, wait_seconds: float) -> StoredRow | None:
-        """The merged copies of `members` members. Raises TooManyAskedError, TooFewAnswersError."""
+        """The merged copies of `members` members. Raises TooManyAskedError, AnswersMissingError."""
         if self._closed is not None:
             raise self._closed
         reading = Read(next(self._tickets), shard, address, members, self._deadline_ms(wait_seconds))

@@ -35,7 +35,7 @@ class ExchangeRefusedError(Exception):
 
 
 Serve = Callable[[bytes], Awaitable[bytes]]
-"""The function that answers one frame. May raise RefusedError."""
+"""The function that answers one frame. May raise ExchangeRefusedError."""
 
 
 class Transport(Protocol):

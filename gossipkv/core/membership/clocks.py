@@ -219,7 +219,7 @@ class Clocks:
     # Questions
 
     def check(self) -> None:
-        """Do nothing if this member may take writes. Raises ClockOffError, which says what to do, if its clock is
+        """Do nothing if this member may take writes. Raises OwnClockOffError, which says what to do, if its clock is
         off."""
         if self.is_off:
             raise OwnClockOffError(

@@ -116,7 +116,7 @@ class Tail:
         """Advance over a batch. Return the rows to send for the watched addresses; None if watchers must read the
         journal up to the new position.
 
-        Raises BeginAnewError if watchers must start again. The tail must recover then if the replica holds less than
+        Raises WatchResetError if watchers must start again. The tail must recover then if the replica holds less than
         before.
         """
         before, context = self.position, changes.context
