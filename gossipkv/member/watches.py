@@ -130,6 +130,11 @@ class OpenWatch:
     def has_events(self) -> bool:
         return bool(self._buffer)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything but a heartbeat waits to be taken."""
+        return any(not isinstance(item, ControlEvent) or item.signal is not Signal.HEARTBEAT for item in self._buffer)
+
     def take(self) -> list[WatchEvent | ControlEvent]:
         """The buffered events, to be released once they have been passed on."""
         items, self._buffer, self._buffer_bytes = self._buffer, [], 0

@@ -75,7 +75,7 @@ class SimulatedWatcher:
         watch, process = self._watch, self._process
         if watch is None or process is None or not process.is_running:
             return False
-        return watch.is_live and not watch.has_events and process.watches.tail(USER).is_complete
+        return watch.is_live and not watch.has_news and process.watches.tail(USER).is_complete
 
     def calm(self) -> None:
         """Stop breaking connections, and let tails track all rows ahead of the context, so that the watcher can catch

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gossipkv.core.inputs import FollowChanges, Write
+from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.fingerprint import leaf_of
 from gossipkv.core.model.row import StoredRow, Version
+from gossipkv.core.model.write import Operation
 from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.storage import ShardRecord, UnreadableRowError
 from gossipkv.core.watch.watch_position import WatchPosition
@@ -22,6 +25,7 @@ from gossipkv.core.watch.watching import (
     standing,
 )
 from gossipkv.storage.memory import MemoryStorage
+from tests.core.cluster import Cluster
 
 USR = "usr"
 A, B = 1, 2
@@ -200,3 +204,12 @@ def test_a_snapshot_tells_rows_that_have_not_expired() -> None:
     for now_ms, expected in ((49, [b"x"]), (50, [])):
         with replica.storage.view() as view:
             assert keys(Snapshot(replica.tail().position, b"t\0", now_ms).page(view, USR)) == expected
+
+
+def test_a_watcher_that_comes_later_takes_no_changes_of_its_batch_from_the_others() -> None:
+    cluster = Cluster()
+    cluster.start("a")
+    cluster.run("a", FollowChanges(is_watched=True))
+    address = address_of("t", b"row")
+    batch = cluster.run("a", Write(USER, (Operation(address, b"value"),)), FollowChanges(is_watched=True))
+    assert [list(changes.rows) for changes in batch.effects.changes if changes.shard == USER] == [[address]]

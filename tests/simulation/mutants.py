@@ -42,6 +42,7 @@ from gossipkv.core.store.store import Intake, Store
 from gossipkv.core.sync.gossip import Gossip
 from gossipkv.core.sync.witnesses import Witnesses
 from gossipkv.core.transfer import newest_first, pull, walk
+from gossipkv.core.transfer.conversation import Conversation
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.transfer.walk import Walk
 from gossipkv.core.upkeep.adoption import Adopter
@@ -397,12 +398,6 @@ def _is_due_when_covered(reading: CatchUp, found: StoredRow, origin: ReplicaId) 
     return covered and _is_due(reading, found, origin)
 
 
-def _watch_from_here_on(one: Store, *, is_watched: bool) -> None:
-    one._is_watched = is_watched
-    for shard in one.shards.values():
-        shard.changed = {} if is_watched else None
-
-
 # Replicas that are gone
 
 _without_retired = row.without_retired
@@ -555,8 +550,8 @@ MUTANTS = (
         "_follow_clock",
         _never,
         "rounds",
-        Emphasis.NEWCOMERS,
-        ("jump_back",),
+        seeds=(22,),
+        aim=Aim.CLOCKS,
     ),
     Mutant("a silent member is let go", Membership, "failed", _let_go_of_the_silent, "letting_go"),
     Mutant(
@@ -696,7 +691,6 @@ MUTANTS = (
     ),
     Mutant("a watch that goes on skips an entry", CatchUp, "page", _read_above_the_lowest_entry, WATCHES),
     Mutant("ids do not name the rows ahead of the context", WatchPosition, "_put_dots", _never, WATCHES),
-    Mutant("a new watcher hides the batch from the others", Store, "watch", _watch_from_here_on, WATCHES),
     Mutant("a pause for want of room ends with any answer", Backoff, "is_waiting", _false, "room", Emphasis.FULL),
     Mutant("a fingerprint knows dots alone", fingerprint, "term_of", _term_of_the_dot, "I4_fingerprints"),
     Mutant("a second process is not noticed", Namesakes, "_see", _never, "twins", Emphasis.TWINS),
@@ -760,7 +754,7 @@ MUTANTS = (
     ),
     Mutant(
         "transfers are never given up",
-        Peer,
+        Conversation,
         "abandon_transfers",
         _never,
         "convergence",
