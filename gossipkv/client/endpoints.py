@@ -91,7 +91,3 @@ class Endpoints:
         # With jitter, so that the clients of a recovered server do not all return at the same time.
         endpoint.retry_at_s = now_s + max(pause_s * self._rng.uniform(0.5, 1.0), retry_after_s or 0.0)
         self.some_fail.set()
-
-    def passed_over(self, endpoint: Endpoint) -> None:
-        """In order: begin with the one after it."""
-        self._next = (self._all.index(endpoint) + 1) % len(self._all)

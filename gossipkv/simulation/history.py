@@ -95,11 +95,6 @@ class History:
         """Record that a replica has stamped its own write again."""
         self._restamped[shard, address].append(Restamped(old.rank, new.rank, set()))
 
-    @property
-    def has_restamped(self) -> bool:
-        """Whether any replica has stamped a write again."""
-        return bool(self._restamped)
-
     def rank_now(self, shard: str, address: bytes, rank: Rank) -> Rank:
         """Return the rank that stands for this one by now. A write that was stamped again has taken along the ranks of
         the writes before it that it had outranked."""

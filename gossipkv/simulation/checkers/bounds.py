@@ -72,4 +72,4 @@ class BoundsChecker(Checker):
             sum(job.size_bytes for job in writes),
             sum(job.size_bytes for job in waiting if not job.operations),
         ]
-        self.require(counted == there, host.name, "counts", counted, "in its inbox, where there is", there)
+        self.require(counted == there, host.name, "counts", counted, "in its inbox, but there is", there)
