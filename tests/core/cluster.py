@@ -100,6 +100,8 @@ class Cluster:
         self.members: dict[str, Member] = {}
         self.names: dict[int, str] = {}
         """Members by replica id. The first data of the first member is replica 1, and so on."""
+        self.second_endpoints: dict[str, str] = {}
+        """Endpoints at which a member answers besides its own, with its name."""
 
     def start(self, name: str, storage: Storage | None = None, **settings: Unpack[ReplicaSettings]) -> Member:
         """Start a member; on new storage as a new replica, under the next small id."""
@@ -160,9 +162,13 @@ class Cluster:
         for name in names:
             self.run(name, Discovered(tuple(endpoint_of(other) for other in names)))
 
+    def member_at(self, endpoint: str) -> str:
+        """The name of the member that answers at an endpoint."""
+        return self.second_endpoints.get(endpoint) or endpoint.removeprefix("memory://")
+
     def waiting(self, source: str, target: str) -> Send | None:
         """The exchange under way from one to the other; a ping only where there is nothing else."""
-        sends = [send for send in self.members[source].outbox if send.endpoint == endpoint_of(target)]
+        sends = [send for send in self.members[source].outbox if self.member_at(send.endpoint) == target]
         sends.sort(key=lambda send: send.exchange < 0)
         return sends[0] if sends else None
 
@@ -197,7 +203,7 @@ class Cluster:
         running = [name for name in sorted(self.members) if not self.members[name].is_fenced]
         for source in running:
             for send in list(self.members[source].outbox):
-                target = send.endpoint.removeprefix("memory://")
+                target = self.member_at(send.endpoint)
                 moved = True
                 if target in running:
                     self.deliver(source, target)

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import pytest
 
-from gossipkv.core.inputs import FollowChanges, Forget
-from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.inputs import Discovered, FollowChanges, Forget, Received
+from gossipkv.core.model.address import MEMBERS_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, is_outdated
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
-from gossipkv.core.protocol.messages import Range, RowCopy
+from gossipkv.core.protocol.messages import Delta, Envelope, Range, RowCopy
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.store import Intake
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import ResumeState, Tail, WatchResetError, standing
 from gossipkv.storage.encoding import decode_collected
 from gossipkv.storage.memory import MemoryStorage
-from tests.core.cluster import Cluster, Member
+from tests.core.cluster import Cluster, Member, sent
 from tests.core.disks import NOW_MS, Disk
 from tests.core.test_collection import AGE_MS, ROW, clustered, is_there, live, start
 
@@ -85,6 +85,28 @@ def test_a_volume_set_back_is_outdated_for_a_member_that_filled_itself_after_the
     live(cluster, 20)
     assert not is_there(cluster.members["a"])
     assert not is_there(cluster.members["b"])
+
+
+def test_a_volume_set_back_is_outdated_though_the_found_address_answers_before_the_record_is_covered() -> None:
+    """Discovery finds b at a second address. Its answer from there comes when its record is here and not yet covered,
+    so nothing is concluded from it. All later exchanges go to the address in the record, where no proof of a single
+    member is believed."""
+    cluster, copy = copied_then_deleted()
+    replace_disk(cluster, "b", "a", "c")
+    filled = restart_on(cluster, "b", cluster.members["b"].storage, "a", "c")
+    cluster.crash("a")
+    cluster.crash("c")
+    returned = start(cluster, "c", copy)
+    cluster.second_endpoints["memory://found-b"] = "b"
+    cluster.run("c", Discovered(("memory://found-b", "memory://a")))
+    record = address_of(MEMBERS_TABLE, b"b")
+    row = filled.rows(SYSTEM)[record]
+    written = row.winner.dot
+    pushed = Delta(SYSTEM, {filled.replica_id: Range(written.sequence - 1, written.sequence)}, (RowCopy(record, row),))
+    asked = Envelope("test", "b", filled.replica_id, filled.driver.replica.identity.incarnation, cluster.now_ms, (pushed,))
+    cluster.answer_to("c", Received(sent(asked)))
+    live(cluster, 20)
+    assert returned.is_fenced
 
 
 def test_proofs_outlive_the_replacement_of_every_member_that_collected() -> None:

@@ -213,6 +213,17 @@ class Membership:
             if endpoint not in known and endpoint not in self._contacts:
                 self._contacts[endpoint] = Peer(endpoint)
 
+    def look_again(self, peer: Peer) -> None:
+        """Dial the found endpoints at which the member has answered besides the one where it is reached: what it says
+        there counts for more.
+
+        Counterexample to one answer from there: it comes before the member's record is covered, so nothing may be
+        concluded from it. Everything later comes from the host in the record, which discovery has not found. A volume
+        that was set back is then never set aside.
+        """
+        if peer.member is not None:
+            self._drop_aliases(peer.member)
+
     def _drop_aliases(self, member: str) -> None:
         self._aliases = {endpoint: each for endpoint, each in self._aliases.items() if each != member}
 

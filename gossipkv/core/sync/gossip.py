@@ -690,14 +690,16 @@ class Gossip:
         so and is not believed."""
         if self.is_outdated or not self._store.is_outdated(state.shard, state.proofs):
             return True
-        is_outdated = self.witnesses.convicts(state.shard, peer, state.proofs, is_found=is_found)
-        if is_outdated:
+        if self.witnesses.convicts(state.shard, peer, state.proofs, is_found=is_found):
             self.is_outdated = True
             peer.conversation.learn_context(state.shard, state.context, state.lacking)
             self._note_lasting("data_are_outdated", peer, shard=state.shard)
-        elif self.progress.may_exchange(peer, USER):
+            return True
+        if not is_found:
+            self._membership.look_again(peer)
+        if self.progress.may_exchange(peer, USER):
             self.witnesses.doubt(state.shard, peer)
-        return is_outdated
+        return False
 
     def _judge_data_of(self, peer: Peer, state: State) -> None:
         """Find out whether the peer may hold rows that are known here to be deleted. The next round tells it."""
