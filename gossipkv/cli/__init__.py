@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import click
 
-from gossipkv.cli.exit_code import MEANINGS, ExitCode
-from gossipkv.cli.output import echo, echo_lines
+from gossipkv.cli.terminal.exit_code import MEANINGS, ExitCode
+from gossipkv.cli.terminal.output import echo, echo_lines
 
 _COMMANDS = {
     "Members": {
@@ -47,18 +47,25 @@ _COMMANDS = {
 }
 
 _MODULES = {
-    "put": "rows",
-    "get": "rows",
-    "delete": "rows",
-    "list": "rows",
-    "tables": "rows",
-    "import": "imports",
-    "export": "exports",
-    "members": "cluster",
-    "status": "cluster",
-    "set-aside": "set_aside",
+    "serve": "server.serve",
+    "dev": "development.dev",
+    "settings": "server.settings",
+    "put": "rows.rows",
+    "get": "rows.rows",
+    "delete": "rows.rows",
+    "receipt": "rows.receipt",
+    "list": "rows.rows",
+    "watch": "rows.watch",
+    "tables": "rows.rows",
+    "import": "files.imports",
+    "export": "files.exports",
+    "members": "cluster.cluster",
+    "status": "cluster.cluster",
+    "set-aside": "cluster.set_aside",
+    "demo": "development.demo",
+    "simulate": "development.simulate",
 }
-"""The modules of commands that are not named like their module."""
+"""The module of each command."""
 
 
 class _LazyGroup(click.Group):
@@ -70,7 +77,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"gossipkv.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        module = importlib.import_module(f"gossipkv.cli.{_MODULES[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from gossipkv.cli import group
-from gossipkv.cli.exit_code import MEANINGS, ExitCode
+from gossipkv.cli.terminal.exit_code import MEANINGS, ExitCode
 from gossipkv.client import Client
 from gossipkv.client.survey import MemberAnswer, Survey
 from tests.cli.conftest import Run
@@ -154,7 +154,7 @@ def test_the_table_of_the_status_fits_a_hundred_columns(run: Run, monkeypatch: p
     async def surveyed(client: Client, *, with_left: bool) -> Survey:
         return Survey("gossipkv", members[: 2 + with_left])
 
-    monkeypatch.setattr("gossipkv.cli.cluster.survey", surveyed)
+    monkeypatch.setattr("gossipkv.cli.cluster.cluster.survey", surveyed)
     lines = run("status").out.decode().splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[0].split() == [
@@ -229,7 +229,7 @@ def test_help_of_the_whole_imports_neither_server_nor_client() -> None:
 
 
 def test_serve_imports_neither_the_client_of_kubernetes_nor_the_simulation() -> None:
-    check = "import sys, gossipkv.cli.serve; print({'kubernetes', 'gossipkv.simulation'} & set(sys.modules))"
+    check = "import sys, gossipkv.cli.server.serve; print({'kubernetes', 'gossipkv.simulation'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, check=True).stdout == b"set()\n"
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.cli import discovery
-from gossipkv.cli.discovery import chosen_discovery
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
+from gossipkv.cli.server import discovery
+from gossipkv.cli.server.discovery import chosen_discovery
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
 from gossipkv.config.settings import Settings
 from gossipkv.discovery.dns import DnsDiscovery
 from gossipkv.discovery.kubernetes import KubernetesDiscovery
@@ -74,8 +74,8 @@ def test_the_namespace_is_that_of_the_pod_unless_it_is_given(namespace_file: Pat
 def test_the_kubernetes_client_is_imported_by_no_choice_before_it_is_used(asked: str) -> None:
     program = (
         "import sys\n"
-        "import gossipkv.cli.serve\n"
-        "from gossipkv.cli.discovery import chosen_discovery\n"
+        "import gossipkv.cli.server.serve\n"
+        "from gossipkv.cli.server.discovery import chosen_discovery\n"
         "from gossipkv.config.settings import Settings\n"
         f"settings = Settings(discovery={asked!r}, discovery_dns_name='kv', discovery_service='kv',"
         " discovery_namespace='shop')\n"

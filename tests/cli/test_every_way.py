@@ -11,7 +11,7 @@ import pytest
 
 from gossipkv import ConditionFailedError, Put
 from gossipkv.api.options import ApiOptions
-from gossipkv.cli import importer
+from gossipkv.cli.files import importer
 from gossipkv.client import UnresolvedSiblingsError, requests, value_from_json
 from gossipkv.config.settings import rules
 from tests.cli.conftest import Run

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gossipkv import Node, SyncClient
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.stored_rows import stored_rows
+from gossipkv.cli.files.stored_rows import stored_rows
+from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.storage.lmdb import LmdbStorage
 from tests.cli.conftest import Run, served
 from tests.processes.members import free_port

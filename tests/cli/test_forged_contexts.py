@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gossipkv import ContextAheadError, Delete, Put
-from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from gossipkv.cli import importer as importer_module
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.importer import BATCH_LINES_MAX, Importer
+from gossipkv.cli.files import importer as importer_module
+from gossipkv.cli.files.importer import BATCH_LINES_MAX, Importer
+from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.client import BatchOutcome, UnavailableError
 from tests.cli.conftest import OpenGate, Run
 

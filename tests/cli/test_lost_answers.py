@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.terminal.exit_code import ExitCode
 from tests.cli.conftest import Run, served
 from tests.client.dying_server import Death, DyingServer
 

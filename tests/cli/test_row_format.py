@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipkv.cli.row_format import batch_line, format_of, parse, render, without_siblings
+from gossipkv.cli.options.row_format import batch_line, format_of, parse, render, without_siblings
 from gossipkv.client import Row, value_from_json, value_to_json
 from gossipkv.client.row import line_of, value_to_send
 

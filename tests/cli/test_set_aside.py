@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gossipkv import SyncClient
-from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import Context
 from gossipkv.core.store.storage import View

@@ -27,7 +27,7 @@ from gossipkv.api.options import ApiOptions
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import serve
 from gossipkv.cli import group
-from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.core.model.address import USER
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.discovery.static import StaticDiscovery

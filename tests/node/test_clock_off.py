@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from gossipkv import Client, ClockOffError, Node, Put, SyncClient
-from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.member.node import wall_clock_ms
 from tests.node.member_settings import MemberSettings
 from tests.processes.members import eventually, free_port

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.cli.exit_code import ExitCode
+from gossipkv.cli.terminal.exit_code import ExitCode
 from tests.processes.command import Command, free_range, is_running, until
 from tests.processes.conftest import Start
 

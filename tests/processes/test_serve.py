@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.importer import BATCH_LINES_MAX
+from gossipkv.cli.files.importer import BATCH_LINES_MAX
+from gossipkv.cli.terminal.exit_code import ExitCode
 from tests.processes.command import free_ports, until
 from tests.processes.conftest import Start
 

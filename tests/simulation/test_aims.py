@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner
 
-from gossipkv.cli.simulate import simulate_command
+from gossipkv.cli.development.simulate import simulate_command
 from gossipkv.simulation import Outcome, run_seed
 from gossipkv.simulation.aims import Aim, aimed
 from gossipkv.simulation.command import run, total

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipkv.cli.exports import _destination
+from gossipkv.cli.files.exports import _destination
 from gossipkv.dev import plan
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gossipkv.cli.failure import Failure
+from gossipkv.cli.terminal.failure import Failure
 
 _READ_BYTES = 2**20
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.format_option import Command
+from gossipkv.cli.options.format_option import Command
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
 from gossipkv.client import (
     Choice,
     Client,

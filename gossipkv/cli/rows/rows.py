@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.output import echo, echo_json, print_table, write_raw
-from gossipkv.cli.receipt import checked_wait, copies_options, judge
-from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
+from gossipkv.cli.options.server_options import ask, namespace_option, output_option, server_options
+from gossipkv.cli.rows.receipt import checked_wait, copies_options, judge
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo, echo_json, print_table, write_raw
 from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 
 

@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 import click
 
-from gossipkv.cli import row_format
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.format_option import format_option
-from gossipkv.cli.output import echo, standard_output
-from gossipkv.cli.server_options import ask, namespace_option, server_options
+from gossipkv.cli.options import row_format
+from gossipkv.cli.options.format_option import format_option
+from gossipkv.cli.options.server_options import ask, namespace_option, server_options
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo, standard_output
 from gossipkv.client import Client
 
 _PAGE_ROWS = 1_000
@@ -68,7 +68,7 @@ def export_command(
 
     def exported_here(data_dir: Path) -> int:
         # The storage is of no use to an export from a server, which need not wait for it.
-        from gossipkv.cli.stored_rows import stored_rows
+        from gossipkv.cli.files.stored_rows import stored_rows
 
         rows = 0
         with stored_rows(data_dir, namespace, table) as pages, _destination(file) as output, _progress() as advance:

@@ -6,8 +6,8 @@ from typing import IO, Any
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.output import echo
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.output import echo
 
 
 class Failure(click.ClickException):

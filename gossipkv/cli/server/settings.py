@@ -6,8 +6,8 @@ import dataclasses
 
 import click
 
-from gossipkv.cli.output import echo_json, echo_lines, print_table
-from gossipkv.cli.setting_options import loaded, setting_options
+from gossipkv.cli.options.setting_options import loaded, setting_options
+from gossipkv.cli.terminal.output import echo_json, echo_lines, print_table
 from gossipkv.config import settings
 
 

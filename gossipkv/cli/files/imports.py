@@ -14,14 +14,15 @@ from urllib.parse import quote
 
 import click
 
-from gossipkv.cli import import_state, row_format
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.format_option import format_option
-from gossipkv.cli.import_state import ImportState
-from gossipkv.cli.importer import LINE_BYTES_MAX, Importer, SendBatch
-from gossipkv.cli.output import echo
-from gossipkv.cli.server_options import command_client, failure_of, server_options
+from gossipkv.cli.files import import_state
+from gossipkv.cli.files.import_state import ImportState
+from gossipkv.cli.files.importer import LINE_BYTES_MAX, Importer, SendBatch
+from gossipkv.cli.options import row_format
+from gossipkv.cli.options.format_option import format_option
+from gossipkv.cli.options.server_options import command_client, failure_of, server_options
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo
 from gossipkv.client import BatchOutcome, Client, ClientError, ServerFailedError, UnavailableError
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.format_option import Command
-from gossipkv.cli.output import echo_json, print_table
-from gossipkv.cli.server_options import ask, output_option, server_options
+from gossipkv.cli.options.format_option import Command
+from gossipkv.cli.options.server_options import ask, output_option, server_options
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo_json, print_table
 
 
 def copies_options(command: Command) -> Command:

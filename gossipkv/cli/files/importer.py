@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from gossipkv.cli import row_format
+from gossipkv.cli.options import row_format
 from gossipkv.client import BatchOutcome, UnavailableError
 
 BATCH_LINES_MAX = 5_000

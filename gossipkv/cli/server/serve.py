@@ -23,11 +23,11 @@ import uvloop
 
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
-from gossipkv.cli.address import address_failure, check_free
-from gossipkv.cli.discovery import chosen_discovery
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.setting_options import loaded, setting_options
+from gossipkv.cli.options.setting_options import loaded, setting_options
+from gossipkv.cli.server.address import address_failure, check_free
+from gossipkv.cli.server.discovery import chosen_discovery
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
 from gossipkv.config import logs
 from gossipkv.config.settings import Settings, flag_of, variable_of
 from gossipkv.core.model.member import GOSSIP, HTTP

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from gossipkv.cli.address import check_free
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.output import echo_lines
+from gossipkv.cli.server.address import check_free
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo_lines
 from gossipkv.demo.membership import membership
 from gossipkv.demo.partition import partition
 from gossipkv.demo.quorum import quorum

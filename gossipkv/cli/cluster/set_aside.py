@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.merge import Fate, Merge, described
-from gossipkv.cli.output import echo, echo_json, print_table
-from gossipkv.cli.server_options import ask, output_option, server_options
+from gossipkv.cli.cluster.merge import Fate, Merge, described
+from gossipkv.cli.options.server_options import ask, output_option, server_options
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo, echo_json, print_table
 from gossipkv.client import Client
 from gossipkv.config.settings import Settings, variable_of
 from gossipkv.core.store.storage import StorageError

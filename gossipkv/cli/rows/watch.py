@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import click
 
-from gossipkv.cli.output import echo, echo_json
-from gossipkv.cli.server_options import ask, namespace_option, output_option, server_options
+from gossipkv.cli.options.server_options import ask, namespace_option, output_option, server_options
+from gossipkv.cli.terminal.output import echo, echo_json
 from gossipkv.client import Change, Client, value_to_json
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
 from gossipkv.config.settings import Settings, flag_of, variable_of
 from gossipkv.discovery.base import Discovery
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.row_format import FORMATS
+from gossipkv.cli.options.row_format import FORMATS
 
 Command = Callable[..., Any]
 

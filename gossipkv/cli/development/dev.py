@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from gossipkv.cli.address import check_free
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.output import echo
+from gossipkv.cli.server.address import check_free
+from gossipkv.cli.terminal.failure import Failure
+from gossipkv.cli.terminal.output import echo
 from gossipkv.dev import display, plan
 from gossipkv.dev.display import Show
 from gossipkv.dev.plan import GOSSIP_PORT_OFFSET, HOST, NODES_MAX, PlannedMember

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from gossipkv.cli.output import echo
+from gossipkv.cli.terminal.output import echo
 
 
 @click.command("simulate")

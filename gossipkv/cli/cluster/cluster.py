@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.output import echo, echo_json, print_table
-from gossipkv.cli.server_options import SERVER_VARIABLE, ask, output_option, server_options
+from gossipkv.cli.options.server_options import SERVER_VARIABLE, ask, output_option, server_options
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.output import echo, echo_json, print_table
 from gossipkv.client import Client, Row
 from gossipkv.client.survey import MemberAnswer, Survey, age_text, endpoint_of, survey
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
 
 
 def address_failure(host: str, port: int, remedy: str, error: OSError) -> Failure:

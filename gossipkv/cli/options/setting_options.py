@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import click
 
-from gossipkv.cli.exit_code import ExitCode
-from gossipkv.cli.failure import Failure
-from gossipkv.cli.format_option import Command
+from gossipkv.cli.options.format_option import Command
+from gossipkv.cli.terminal.exit_code import ExitCode
+from gossipkv.cli.terminal.failure import Failure
 from gossipkv.config import settings
 from gossipkv.config.settings import Settings, SettingsError
 

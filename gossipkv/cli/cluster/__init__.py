@@ -1,0 +1,1 @@
+"""The commands about the members of a cluster, and the data that members have set aside."""

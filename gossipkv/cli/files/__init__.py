@@ -1,0 +1,1 @@
+"""The commands that write rows to a file, and put rows from a file."""

@@ -1,0 +1,1 @@
+"""The commands for the rows of a table, and for the tables."""

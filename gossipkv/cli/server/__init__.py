@@ -1,0 +1,1 @@
+"""The commands that run one member, and show its settings."""
