@@ -15,10 +15,8 @@ from gossipkv.core.model.row import Conflicts, Seen
 from gossipkv.core.model.write import Declined, NotMatched, Operation, StoredWrite
 from gossipkv.core.store.tables import TableSettings, settings_address, settings_in
 from gossipkv.simulation.host import Host
-from gossipkv.simulation.scenario import Scenario
+from gossipkv.simulation.scenario import BESIDE, Scenario
 
-BESIDE = "beside"
-"""The table that keeps siblings."""
 TTL_MS_MAX = 1_500
 
 

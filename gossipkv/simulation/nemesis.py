@@ -12,11 +12,10 @@ from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.causality import ReplicaId
 from gossipkv.core.model.write import Operation
 from gossipkv.simulation.checkers.derived import stored_rows
-from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.cluster import BOOTSTRAP_TIMEOUT_MS, Cluster
 from gossipkv.simulation.disk import Disk
 from gossipkv.simulation.host import Host
-from gossipkv.simulation.scenario import Fill, Scenario
+from gossipkv.simulation.scenario import BESIDE, Fill, Scenario
 from gossipkv.simulation.stranger import Stranger
 from gossipkv.simulation.timeline import Timeline
 

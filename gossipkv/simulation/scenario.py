@@ -17,6 +17,8 @@ SAFETY_MS = 3_000
 EXCHANGE_TIMEOUT_MS = 150
 RETRY_MS_MAX = 800
 MESSAGE_LIFE_MS = 200
+BESIDE = "beside"
+"""The table that keeps siblings."""
 
 EMPHASIS_SHARE = 0.06
 """Of the seeds, how many have an emphasis."""

@@ -23,7 +23,7 @@ from gossipkv.simulation.checkers.deleted import TombstoneCollectionChecker, ove
 from gossipkv.simulation.checkers.derived import stored_rows
 from gossipkv.simulation.checkers.retirements import RetirementsChecker, lingering
 from gossipkv.simulation.checkers.twins import TwinsChecker
-from gossipkv.simulation.client import BESIDE, TTL_MS_MAX, SimulatedClient, describe, kinds_of
+from gossipkv.simulation.client import TTL_MS_MAX, SimulatedClient, describe, kinds_of
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import EPOCH_MS, Host
@@ -32,7 +32,7 @@ from gossipkv.simulation.network import LATENCY_MS_MAX
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
 from gossipkv.simulation.plots import Plots
 from gossipkv.simulation.quorum_client import QuorumClient
-from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Fill, Scenario
+from gossipkv.simulation.scenario import BESIDE, MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Fill, Scenario
 from gossipkv.simulation.stranger import Stranger
 from gossipkv.simulation.timeline import Timeline
 from gossipkv.simulation.trace import Trace

@@ -15,10 +15,10 @@ from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.rows import restamped
-from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
+from gossipkv.simulation.scenario import BESIDE
 
 
 class CollectedValue(NamedTuple):

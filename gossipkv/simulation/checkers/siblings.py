@@ -16,9 +16,9 @@ from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.tables import settings_address, settings_in
 from gossipkv.simulation.checkers.checker import Checker
-from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.disk import Commit, Disk
 from gossipkv.simulation.history import History
+from gossipkv.simulation.scenario import BESIDE
 
 
 class SiblingsChecker(Checker):

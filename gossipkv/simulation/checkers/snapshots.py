@@ -5,8 +5,8 @@ from __future__ import annotations
 from gossipkv.core.model.address import SYSTEM
 from gossipkv.core.store.tables import settings_address, settings_in
 from gossipkv.simulation.checkers.checker import Checker
-from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.host import Host
+from gossipkv.simulation.scenario import BESIDE
 
 
 class SnapshotsChecker(Checker):

@@ -18,10 +18,10 @@ from gossipkv.core.model.tally import Notice
 from gossipkv.core.model.write import Operation, Result, StoredWrite
 from gossipkv.simulation.checkers.checker import Checker
 from gossipkv.simulation.checkers.siblings import knew_the_setting
-from gossipkv.simulation.client import BESIDE
 from gossipkv.simulation.disk import Commit
 from gossipkv.simulation.history import History
 from gossipkv.simulation.host import Host
+from gossipkv.simulation.scenario import BESIDE
 
 
 class TwinWrite(NamedTuple):
