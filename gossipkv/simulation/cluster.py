@@ -19,13 +19,13 @@ from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.storage import StorageError
 from gossipkv.member.group_commit import GroupCommit
 from gossipkv.simulation.checkers import Checker
-from gossipkv.simulation.disk import Commit, Disk
-from gossipkv.simulation.host import Host
-from gossipkv.simulation.network import Network
-from gossipkv.simulation.process import Process
-from gossipkv.simulation.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, Scenario
-from gossipkv.simulation.timeline import Timeline
-from gossipkv.simulation.trace import Trace
+from gossipkv.simulation.scenarios.scenario import MESSAGE_LIFE_MS, RETRY_MS_MAX, Scenario
+from gossipkv.simulation.world.disk import Commit, Disk
+from gossipkv.simulation.world.host import Host
+from gossipkv.simulation.world.network import Network
+from gossipkv.simulation.world.process import Process
+from gossipkv.simulation.world.timeline import Timeline
+from gossipkv.simulation.world.trace import Trace
 
 TICKS_PER_INTERVAL = 3
 BOOTSTRAP_TIMEOUT_MS = 700

@@ -11,8 +11,8 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gossipkv.simulation.aims import Aim
 from gossipkv.simulation.outcome import Outcome, Violation
+from gossipkv.simulation.scenarios.aims import Aim
 from gossipkv.simulation.simulation import run_seed
 
 SEEDS_PER_TASK = 4

@@ -25,14 +25,14 @@ from gossipkv.core.store.tables import TableSettings, settings_address, settings
 from gossipkv.core.watch.watching import Tail
 from gossipkv.rows.context_token import text_of
 from gossipkv.simulation.checkers import Checker, all_checkers
-from gossipkv.simulation.checkers.derived import stored_rows
+from gossipkv.simulation.checkers.history import History
+from gossipkv.simulation.checkers.rows.derived import stored_rows
 from gossipkv.simulation.cluster import Cluster
-from gossipkv.simulation.history import History
-from gossipkv.simulation.host import Host
 from gossipkv.simulation.outcome import ViolationError
-from gossipkv.simulation.scenario import Scenario
-from gossipkv.simulation.timeline import Timeline
-from gossipkv.simulation.trace import Trace
+from gossipkv.simulation.scenarios.scenario import Scenario
+from gossipkv.simulation.world.host import Host
+from gossipkv.simulation.world.timeline import Timeline
+from gossipkv.simulation.world.trace import Trace
 from gossipkv.storage.encoding import encode_collected, encode_context, encode_shard_record
 from gossipkv.transport.memory import NO_FAULTS
 

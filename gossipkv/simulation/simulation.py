@@ -17,26 +17,34 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.replica import Replica
 from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE
 from gossipkv.core.watch.watching import RECOVERY_BATCHES
-from gossipkv.simulation.aims import Aim, aimed
 from gossipkv.simulation.checkers import all_checkers
-from gossipkv.simulation.checkers.deleted import TombstoneCollectionChecker, overdue
-from gossipkv.simulation.checkers.derived import stored_rows
-from gossipkv.simulation.checkers.retirements import RetirementsChecker, lingering
-from gossipkv.simulation.checkers.twins import TwinsChecker
-from gossipkv.simulation.client import TTL_MS_MAX, SimulatedClient, describe, kinds_of
+from gossipkv.simulation.checkers.deletion.deleted import TombstoneCollectionChecker, overdue
+from gossipkv.simulation.checkers.history import History
+from gossipkv.simulation.checkers.members.retirements import RetirementsChecker, lingering
+from gossipkv.simulation.checkers.members.twins import TwinsChecker
+from gossipkv.simulation.checkers.rows.derived import stored_rows
+from gossipkv.simulation.clients.client import TTL_MS_MAX, SimulatedClient, describe, kinds_of
+from gossipkv.simulation.clients.quorum_client import QuorumClient
+from gossipkv.simulation.clients.watcher import RESUME_TIMEOUT_MS, SimulatedWatcher
 from gossipkv.simulation.cluster import TICKS_PER_INTERVAL, Cluster
-from gossipkv.simulation.history import History
-from gossipkv.simulation.host import EPOCH_MS, Host
-from gossipkv.simulation.nemesis import Nemesis
-from gossipkv.simulation.network import LATENCY_MS_MAX
+from gossipkv.simulation.faults.nemesis import Nemesis
+from gossipkv.simulation.faults.plots import Plots
+from gossipkv.simulation.faults.stranger import Stranger
 from gossipkv.simulation.outcome import Outcome, Violation, ViolationError
-from gossipkv.simulation.plots import Plots
-from gossipkv.simulation.quorum_client import QuorumClient
-from gossipkv.simulation.scenario import BESIDE, MESSAGE_LIFE_MS, RETRY_MS_MAX, SAFETY_MS, Emphasis, Fill, Scenario
-from gossipkv.simulation.stranger import Stranger
-from gossipkv.simulation.timeline import Timeline
-from gossipkv.simulation.trace import Trace
-from gossipkv.simulation.watcher import RESUME_TIMEOUT_MS, SimulatedWatcher
+from gossipkv.simulation.scenarios.aims import Aim, aimed
+from gossipkv.simulation.scenarios.scenario import (
+    BESIDE,
+    MESSAGE_LIFE_MS,
+    RETRY_MS_MAX,
+    SAFETY_MS,
+    Emphasis,
+    Fill,
+    Scenario,
+)
+from gossipkv.simulation.world.host import EPOCH_MS, Host
+from gossipkv.simulation.world.network import LATENCY_MS_MAX
+from gossipkv.simulation.world.timeline import Timeline
+from gossipkv.simulation.world.trace import Trace
 
 EXAMINE_MS = 500
 QUORUM_MS = 60

@@ -17,7 +17,7 @@ from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.core.waits.direct_exchanges import Direct, Recall
-from gossipkv.simulation.refusal import refusing
+from gossipkv.simulation.world.refusal import refusing
 from tests.core import cluster as joined_by_hand
 from tests.core.cluster import LIMITS, Cluster, endpoint_of
 from tests.core.replica_settings import ReplicaSettings

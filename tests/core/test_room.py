@@ -20,7 +20,7 @@ from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.store.storage import Identity, PutDelayedError, StorageError, StorageFullError
 from gossipkv.core.waits.answers import Coverage, Receipt
-from gossipkv.simulation.disk import Disk
+from gossipkv.simulation.world.disk import Disk
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.memory import MemoryStorage, MemoryTransaction
 from tests.core.cluster import Cluster, endpoint_of

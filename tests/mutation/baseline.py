@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import gossipkv
-from gossipkv.simulation.aims import Aim
+from gossipkv.simulation.scenarios.aims import Aim
 from tests.mutation import seeds, units
 from tests.mutation.child import in_child
 from tests.mutation.marks import Marked

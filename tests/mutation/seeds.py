@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gossipkv.simulation import run_seed
-from gossipkv.simulation.aims import Aim
+from gossipkv.simulation.scenarios.aims import Aim
 from tests.mutation.child import limit_cpu
 
 CPU_SECONDS_MIN = 10.0

@@ -22,8 +22,8 @@ from gossipkv.member.batches import Frame, Job, Published, StoppedError, decoded
 from gossipkv.member.driver import Driver, Inbox, InboxFullError
 from gossipkv.member.group_commit import Batch, StepFailedError
 from gossipkv.member.watches import Watches
-from gossipkv.simulation.conclusion import Conclusion
-from gossipkv.simulation.unlogged import UnloggedRefusals
+from gossipkv.simulation.world.conclusion import Conclusion
+from gossipkv.simulation.world.unlogged import UnloggedRefusals
 from tests.core.cluster import Cluster
 
 LIMITS = Limits()

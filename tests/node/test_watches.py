@@ -10,7 +10,7 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.watch.watching import Tail, WatchEvent, WatchResetError
 from gossipkv.intake.bound import Bound
 from gossipkv.member.watches import ControlEvent, OpenWatch, Signal, Watches, WatchReading
-from gossipkv.simulation.unlogged import UnloggedRefusals
+from gossipkv.simulation.world.unlogged import UnloggedRefusals
 from tests.core.cluster import Cluster
 
 TABLE = address_of("t", b"")

@@ -13,8 +13,8 @@ from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, Pub
 from gossipkv.member.driver import Driver, Inbox
 from gossipkv.member.group_commit import Batch, PreparedBatch, StepFailedError
 from gossipkv.member.watches import OpenWatch
-from gossipkv.simulation.process import Process
-from gossipkv.simulation.scenario import Emphasis
+from gossipkv.simulation.scenarios.scenario import Emphasis
+from gossipkv.simulation.world.process import Process
 from tests.simulation.mutants import Mutant
 
 # Batches

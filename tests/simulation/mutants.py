@@ -59,9 +59,9 @@ from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import CatchUp, WatchEvent
 from gossipkv.member.batches import Decoded, Job, published
 from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch
-from gossipkv.simulation.aims import Aim
-from gossipkv.simulation.process import Process
-from gossipkv.simulation.scenario import Emphasis
+from gossipkv.simulation.scenarios.aims import Aim
+from gossipkv.simulation.scenarios.scenario import Emphasis
+from gossipkv.simulation.world.process import Process
 
 
 class Mutant(NamedTuple):

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from gossipkv.cli.development.simulate import simulate_command
 from gossipkv.simulation import Outcome, run_seed
-from gossipkv.simulation.aims import Aim, aimed
 from gossipkv.simulation.command import run, total
+from gossipkv.simulation.scenarios.aims import Aim, aimed
 
 SEEDS = (1, 2)
 

@@ -15,8 +15,8 @@ from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.simulation import Outcome, replacements, run_seed
 from gossipkv.simulation.checkers import CHECKERS
 from gossipkv.simulation.command import run, total
-from gossipkv.simulation.scenario import Emphasis
-from gossipkv.simulation.timeline import Timeline
+from gossipkv.simulation.scenarios.scenario import Emphasis
+from gossipkv.simulation.world.timeline import Timeline
 
 SEEDS = 160
 SEEDS_PER_EMPHASIS = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gossipkv.core.options import ReplicaOptions
-from gossipkv.simulation.membership_table import tables
-from gossipkv.simulation.swim import Arena, Course, detection_bound_ms, failed_probe_share
+from gossipkv.simulation.detector.membership_table import tables
+from gossipkv.simulation.detector.swim import Arena, Course, detection_bound_ms, failed_probe_share
 
 
 @pytest.mark.parametrize(("members", "seeds"), [(3, 20), (10, 10), (50, 3), (200, 1)])

@@ -41,7 +41,7 @@ def simulate_command(
 ) -> None:
     """Simulate a cluster in virtual time, with faults chosen by a seed. A failure prints its seed."""
     if membership:
-        from gossipkv.simulation.membership_table import SIZES, tables
+        from gossipkv.simulation.detector.membership_table import SIZES, tables
 
         for line in tables(SIZES, seeds, first_seed):
             echo(line)
@@ -50,8 +50,8 @@ def simulate_command(
         from gossipkv.simulation.replacements import run as replace
 
         context.exit(0 if replace(replacements, echo) else 1)
-    from gossipkv.simulation.aims import Aim
     from gossipkv.simulation.command import run
+    from gossipkv.simulation.scenarios.aims import Aim
 
     names = [each.value for each in Aim]
     if aim is not None and aim not in names:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from gossipkv.simulation.checkers.acknowledged import AcknowledgedWritesChecker
-from gossipkv.simulation.checkers.bounds import BoundsChecker
+from gossipkv.simulation.checkers.answers.quorums import QuorumReadsChecker, ReceiptsChecker
+from gossipkv.simulation.checkers.answers.reads import ReadsChecker
+from gossipkv.simulation.checkers.answers.snapshots import SnapshotsChecker
+from gossipkv.simulation.checkers.answers.waits import WaitsChecker
+from gossipkv.simulation.checkers.answers.watches import WatchesChecker
+from gossipkv.simulation.checkers.bounds.bounds import BoundsChecker
+from gossipkv.simulation.checkers.bounds.room import RoomChecker
 from gossipkv.simulation.checkers.checker import Checker
-from gossipkv.simulation.checkers.clocks import ClocksChecker
-from gossipkv.simulation.checkers.contexts import ContextsChecker, DurabilityChecker, KnowledgeChecker
-from gossipkv.simulation.checkers.convergence import ConvergenceChecker, RoundsChecker
-from gossipkv.simulation.checkers.deleted import DeletedChecker, TombstoneCollectionChecker
-from gossipkv.simulation.checkers.derived import AnomaliesChecker, FingerprintsChecker, JournalChecker
-from gossipkv.simulation.checkers.expiry import ExpiriesChecker
-from gossipkv.simulation.checkers.fences import FencesChecker
-from gossipkv.simulation.checkers.letting_go import LettingGoChecker
-from gossipkv.simulation.checkers.living import LivingChecker
-from gossipkv.simulation.checkers.old_volumes import OldVolumesChecker
-from gossipkv.simulation.checkers.quorums import QuorumReadsChecker, ReceiptsChecker
-from gossipkv.simulation.checkers.reads import ReadsChecker
-from gossipkv.simulation.checkers.retirements import RetirementsChecker
-from gossipkv.simulation.checkers.room import RoomChecker
-from gossipkv.simulation.checkers.rows import DotsChecker, SuccessorsChecker
-from gossipkv.simulation.checkers.seen import SeenContextsChecker
-from gossipkv.simulation.checkers.siblings import SiblingsChecker
-from gossipkv.simulation.checkers.snapshots import SnapshotsChecker
-from gossipkv.simulation.checkers.twins import TwinsChecker
-from gossipkv.simulation.checkers.waits import WaitsChecker
-from gossipkv.simulation.checkers.watches import WatchesChecker
-from gossipkv.simulation.history import History
+from gossipkv.simulation.checkers.deletion.deleted import DeletedChecker, TombstoneCollectionChecker
+from gossipkv.simulation.checkers.deletion.expiry import ExpiriesChecker
+from gossipkv.simulation.checkers.history import History
+from gossipkv.simulation.checkers.members.clocks import ClocksChecker
+from gossipkv.simulation.checkers.members.fences import FencesChecker
+from gossipkv.simulation.checkers.members.letting_go import LettingGoChecker
+from gossipkv.simulation.checkers.members.living import LivingChecker
+from gossipkv.simulation.checkers.members.old_volumes import OldVolumesChecker
+from gossipkv.simulation.checkers.members.retirements import RetirementsChecker
+from gossipkv.simulation.checkers.members.twins import TwinsChecker
+from gossipkv.simulation.checkers.rows.acknowledged import AcknowledgedWritesChecker
+from gossipkv.simulation.checkers.rows.contexts import ContextsChecker, DurabilityChecker, KnowledgeChecker
+from gossipkv.simulation.checkers.rows.convergence import ConvergenceChecker, RoundsChecker
+from gossipkv.simulation.checkers.rows.derived import AnomaliesChecker, FingerprintsChecker, JournalChecker
+from gossipkv.simulation.checkers.rows.rows import DotsChecker, SuccessorsChecker
+from gossipkv.simulation.checkers.rows.seen import SeenContextsChecker
+from gossipkv.simulation.checkers.rows.siblings import SiblingsChecker
 
 __all__ = ["CHECKERS", "Checker", "all_checkers"]
 

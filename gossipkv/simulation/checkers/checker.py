@@ -12,10 +12,10 @@ from gossipkv.core.model.tally import Notice
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.watch.watching import WatchEvent
-from gossipkv.simulation.disk import Commit, Disk
-from gossipkv.simulation.history import History
-from gossipkv.simulation.host import Host
+from gossipkv.simulation.checkers.history import History
 from gossipkv.simulation.outcome import ViolationError
+from gossipkv.simulation.world.disk import Commit, Disk
+from gossipkv.simulation.world.host import Host
 
 
 class Checker:

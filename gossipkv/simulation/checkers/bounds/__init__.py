@@ -1,0 +1,1 @@
+"""What a member holds and asks for stays bounded."""

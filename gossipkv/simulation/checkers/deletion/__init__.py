@@ -1,0 +1,1 @@
+"""What is deleted or has expired stays deleted."""

@@ -1,0 +1,1 @@
+"""Clients that write, read, wait and watch."""

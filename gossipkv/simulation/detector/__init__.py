@@ -1,0 +1,1 @@
+"""The failure detector alone, and the tables that show how it does."""
