@@ -14,9 +14,9 @@ import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.hdrs import EXPECT
 
+from gossipkv.api.answers.row_response import RowResponse
 from gossipkv.api.problem import ProblemError, problem_for, problem_of
-from gossipkv.api.row_response import RowResponse
-from gossipkv.api.target import Parameters, Target, parameters_of, target_of
+from gossipkv.api.requests.target import Parameters, Target, parameters_of, target_of
 from gossipkv.intake.limits import PortBounds
 from gossipkv.member.metrics import Metrics
 from gossipkv.rows.errors import internal_error

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from gossipkv.api import consistency, listing, openapi, target, watch
-from gossipkv.api.alone import alone_headers
-from gossipkv.api.batch import BatchHandlers
-from gossipkv.api.cluster import FORGET_PARAMETERS, ClusterHandlers
-from gossipkv.api.health import Health
-from gossipkv.api.listing import Listing
+from gossipkv.api.answers.alone import alone_headers
+from gossipkv.api.description import openapi
+from gossipkv.api.handlers import consistency, listing, watch
+from gossipkv.api.handlers.batch import BatchHandlers
+from gossipkv.api.handlers.cluster import FORGET_PARAMETERS, ClusterHandlers
+from gossipkv.api.handlers.health import Health
+from gossipkv.api.handlers.listing import Listing
+from gossipkv.api.handlers.rows import PARAMETERS as PUT_PARAMETERS
+from gossipkv.api.handlers.rows import RowHandlers
+from gossipkv.api.handlers.tables import TableHandlers
 from gossipkv.api.options import ApiOptions
+from gossipkv.api.requests import target
 from gossipkv.api.route_table import Route, RouteTable
-from gossipkv.api.rows import PARAMETERS as PUT_PARAMETERS
-from gossipkv.api.rows import RowHandlers
-from gossipkv.api.tables import TableHandlers
 from gossipkv.member.metrics import Metrics
 from gossipkv.member.node import MemberNode
 

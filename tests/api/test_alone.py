@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from gossipkv.api.alone import HEADER
+from gossipkv.api.answers.alone import HEADER
 
 from .conftest import Api, running
 from .event_stream import watching

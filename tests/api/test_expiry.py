@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gossipkv.api.watch import event_text
+from gossipkv.api.handlers.watch import event_text
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.watch.watching import WatchEvent

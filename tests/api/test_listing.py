@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gossipkv.api.listing import cursor_of
+from gossipkv.api.handlers.listing import cursor_of
 
 from .conftest import OPTIONS, Api, running
 

@@ -8,7 +8,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from gossipkv.api.openapi import document
+from gossipkv.api.description.openapi import document
 from gossipkv.api.problem import KINDS
 from gossipkv.api.route_table import RouteTable
 from gossipkv.api.routes import routes

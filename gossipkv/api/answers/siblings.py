@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import xxhash
 from aiohttp import web
 
-from gossipkv.api.conditions import CONTEXT_HEADER
-from gossipkv.api.json_rows import json_siblings, json_text
+from gossipkv.api.answers.json_rows import json_siblings, json_text
+from gossipkv.api.requests.conditions import CONTEXT_HEADER
 from gossipkv.core.model.address import key_of
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.rows import context_token

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gossipkv.api.json_rows import json_key, json_row, json_siblings, json_text
+from gossipkv.api.answers.json_rows import json_key, json_row, json_siblings, json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.target import Parameters, Target, namespace_of, table_of
+from gossipkv.api.requests.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, is_address, key_of
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import View

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.target import Parameters, Target
+from gossipkv.api.requests.target import Parameters, Target
 from gossipkv.member.metrics import Metrics
 from gossipkv.member.node import MemberNode
 

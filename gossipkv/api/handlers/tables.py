@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gossipkv.api.body import read_body
-from gossipkv.api.json_rows import json_text
+from gossipkv.api.answers.json_rows import json_text
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.target import Parameters, Target, namespace_of, table_of
+from gossipkv.api.requests.body import read_body
+from gossipkv.api.requests.target import Parameters, Target, namespace_of, table_of
 from gossipkv.member.node import MemberNode
 from gossipkv.rows import tables
 

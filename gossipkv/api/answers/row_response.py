@@ -16,7 +16,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
-from gossipkv.api import alone
+from gossipkv.api.answers import alone
 
 _COPIED_BYTES_MAX = 64 * 1024
 """Up to about this size, joining head and body is cheaper than writing them separately."""

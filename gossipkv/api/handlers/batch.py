@@ -24,14 +24,14 @@ import structlog
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
-from gossipkv.api.alone import alone_headers
-from gossipkv.api.body import refuse_encoding, timed_out
-from gossipkv.api.consistency import Wanted, wanted_of
-from gossipkv.api.json_rows import json_text, value_of
-from gossipkv.api.listing import NDJSON
+from gossipkv.api.answers.alone import alone_headers
+from gossipkv.api.answers.json_rows import json_text, value_of
+from gossipkv.api.handlers.consistency import Wanted, wanted_of
+from gossipkv.api.handlers.listing import NDJSON
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError, problem_for
-from gossipkv.api.target import Parameters, Target, namespace_of, table_of
+from gossipkv.api.requests.body import refuse_encoding, timed_out
+from gossipkv.api.requests.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of
 from gossipkv.core.model.write import Declined, NotMatched, Operation, Result, StoredWrite
 from gossipkv.core.waits.answers import Receipt

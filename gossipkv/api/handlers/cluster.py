@@ -6,9 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gossipkv.api.json_rows import json_text
+from gossipkv.api.answers.json_rows import json_text
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.target import Parameters, Target, member_of
+from gossipkv.api.requests.target import Parameters, Target, member_of
 from gossipkv.core.status import MemberStatus, ShardStatus, TwinSighting
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.member.descriptors import DescriptorStatus

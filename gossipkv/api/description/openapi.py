@@ -8,11 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from gossipkv.api import problem
-from gossipkv.api.listing import NDJSON, NEXT_CURSOR
+from gossipkv.api.answers.siblings import MULTIPART
+from gossipkv.api.description.schemas import SCHEMAS
+from gossipkv.api.handlers.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
-from gossipkv.api.schemas import SCHEMAS
-from gossipkv.api.siblings import MULTIPART
-from gossipkv.api.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
+from gossipkv.api.requests.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 from gossipkv.rows import durations
 from gossipkv.rows.limits import COPIES_MAX, ROW_KEY_BYTES_MAX
 from gossipkv.rows.names import TABLE_NAME_PATTERN

@@ -13,12 +13,12 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from gossipkv.api.alone import alone_headers
-from gossipkv.api.json_rows import json_siblings, json_text, json_value
-from gossipkv.api.listing import key_parameter
+from gossipkv.api.answers.alone import alone_headers
+from gossipkv.api.answers.json_rows import json_siblings, json_text, json_value
+from gossipkv.api.handlers.listing import key_parameter
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.target import Parameters, Target, namespace_of, table_of
+from gossipkv.api.requests.target import Parameters, Target, namespace_of, table_of
 from gossipkv.core.model.address import address_of, key_of
 from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.feed import Watcher

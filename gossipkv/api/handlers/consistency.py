@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gossipkv.api.json_rows import json_text
-from gossipkv.api.target import Parameters, Target
+from gossipkv.api.answers.json_rows import json_text
+from gossipkv.api.requests.target import Parameters, Target
 from gossipkv.member.node import MemberNode
 from gossipkv.rows.copies import copies_in
 from gossipkv.rows.durations import wait_ms_of

@@ -5,14 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.hdrs import ACCEPT, IF_MATCH, IF_NONE_MATCH
 
-from gossipkv.api.body import read_body
-from gossipkv.api.conditions import CONTEXT_HEADER, conditions_of_write, is_not_modified, seen_of
-from gossipkv.api.consistency import wanted_of
+from gossipkv.api.answers.row_response import RowResponse
+from gossipkv.api.answers.siblings import siblings_response
+from gossipkv.api.handlers.consistency import wanted_of
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.problem import ProblemError
-from gossipkv.api.row_response import RowResponse
-from gossipkv.api.siblings import siblings_response
-from gossipkv.api.target import Parameters, Target, namespace_of, row_address_of, table_of
+from gossipkv.api.requests.body import read_body
+from gossipkv.api.requests.conditions import CONTEXT_HEADER, conditions_of_write, is_not_modified, seen_of
+from gossipkv.api.requests.target import Parameters, Target, namespace_of, row_address_of, table_of
 from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
