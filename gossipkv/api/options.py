@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossipkv.intake.limits import PortLimits
-from gossipkv.rows.limits import ROW_KEY_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
+from gossipkv.rows.arguments.limits import ROW_KEY_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
 
 JSON_BYTES_PER_BYTE_MAX = 6
 """A character of one byte may be written as an escape such as `\\u0000`; no other form is longer for its bytes."""

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gossipkv.rows.errors import TYPE_PREFIX, ErrorKind, RequestError
-from gossipkv.rows.refusals import request_error_of
+from gossipkv.rows.view.refusals import request_error_of
 
 CONTENT_TYPE = "application/problem+json"
 

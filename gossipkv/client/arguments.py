@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 from gossipkv.client.errors import error_of_request
-from gossipkv.rows import arguments
-from gossipkv.rows.copies import copies_of
-from gossipkv.rows.durations import duration_text, life_ms_of, wait_ms_of
-from gossipkv.rows.invalid import InvalidInputError, UnsupportedSettingError
+from gossipkv.rows.arguments import arguments
+from gossipkv.rows.arguments.copies import copies_of
+from gossipkv.rows.arguments.durations import duration_text, life_ms_of, wait_ms_of
+from gossipkv.rows.arguments.invalid import InvalidInputError, UnsupportedSettingError
 
 Given = ParamSpec("Given")
 Checked = TypeVar("Checked")

@@ -22,10 +22,10 @@ from gossipkv.client.errors import (
 from gossipkv.client.requests import HttpAnswer, HttpRequest, Requests
 from gossipkv.client.row import line_of, value_to_send
 from gossipkv.client.write import copies_query
-from gossipkv.rows import arguments, conditions, names
-from gossipkv.rows.durations import Duration
-from gossipkv.rows.invalid import InvalidInputError, shown
-from gossipkv.rows.values import value_bytes
+from gossipkv.rows.arguments import arguments, conditions, names
+from gossipkv.rows.arguments.durations import Duration
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.values import value_bytes
 
 REQUEST_ROWS_MAX = 500
 REQUEST_BYTES_MAX = 1024 * 1024

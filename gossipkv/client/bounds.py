@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypedDict
 
 from gossipkv.client.arguments import check_known, checked
-from gossipkv.rows import arguments, names
+from gossipkv.rows.arguments import arguments, names
 
 
 class Bounds(TypedDict, total=False):

@@ -19,8 +19,8 @@ from gossipkv.client.probe import probe
 from gossipkv.client.requests import HttpRequest, Requests
 from gossipkv.client.resolve import Resolve
 from gossipkv.client.table import Table
-from gossipkv.rows import arguments, names
-from gossipkv.rows.durations import Duration
+from gossipkv.rows.arguments import arguments, names
+from gossipkv.rows.arguments.durations import Duration
 
 _RECEIPT_WAIT_S = 5.0
 """The server's default wait for a receipt."""

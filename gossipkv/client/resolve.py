@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from gossipkv.client.arguments import checked
 from gossipkv.client.errors import UnresolvedSiblingsError
+from gossipkv.rows.arguments.values import value_bytes
 from gossipkv.rows.row import Row
-from gossipkv.rows.values import value_bytes
 
 Resolve = Callable[[Sequence[bytes]], bytes]
 """Merges several values into one. Every client of a table must use the same function."""

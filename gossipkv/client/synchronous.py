@@ -21,7 +21,7 @@ from gossipkv.client.table import Table
 from gossipkv.client.update import ATTEMPTS_MAX
 from gossipkv.client.watch import Change
 from gossipkv.client.write import DeleteOptions, PutOptions
-from gossipkv.rows.durations import Duration
+from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.row import Row, Written
 
 ResultT = TypeVar("ResultT")

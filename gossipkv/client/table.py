@@ -26,8 +26,8 @@ from gossipkv.client.row import row_from_json, siblings_from_json
 from gossipkv.client.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
 from gossipkv.client.watch import Watch
 from gossipkv.client.write import DeleteOptions, PutOptions, write_request
-from gossipkv.rows import arguments, names
-from gossipkv.rows.durations import Duration
+from gossipkv.rows.arguments import arguments, names
+from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.row import Row, Written
 
 _JSON = {"Accept": "application/json"}

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from gossipkv.client.arguments import checked
 from gossipkv.client.errors import ConditionFailedError, ContextAheadError
 from gossipkv.client.write import PutOptions
-from gossipkv.rows import arguments
-from gossipkv.rows.durations import Duration
+from gossipkv.rows.arguments import arguments
+from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.row import Row, Written
 
 Updater = Callable[[bytes | None], bytes | Awaitable[bytes | None] | None]

@@ -24,7 +24,7 @@ from gossipkv.client.events import Event, EventParser
 from gossipkv.client.path import table_path
 from gossipkv.client.requests import HttpRequest, Requests, joined
 from gossipkv.client.row import row_from_json
-from gossipkv.rows import arguments, names
+from gossipkv.rows.arguments import arguments, names
 
 _PAUSE_S_MIN = 0.1
 _PAUSE_S_MAX = 2.0

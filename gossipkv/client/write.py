@@ -7,9 +7,9 @@ from typing import TypedDict
 from gossipkv.client.arguments import check_known, checked, copies_text, life_text, wait_seconds, wait_text
 from gossipkv.client.path import CONTEXT
 from gossipkv.client.requests import HttpRequest
-from gossipkv.rows import arguments, conditions
-from gossipkv.rows.durations import Duration
-from gossipkv.rows.values import value_bytes
+from gossipkv.rows.arguments import arguments, conditions
+from gossipkv.rows.arguments.durations import Duration
+from gossipkv.rows.arguments.values import value_bytes
 
 
 class DeleteOptions(TypedDict, total=False):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gossipkv.rows.limits import NAME_BYTES_MAX
+from gossipkv.rows.arguments.limits import NAME_BYTES_MAX
 
 ENVIRONMENT_PREFIX = "GOSSIPKV_"
 CONFIG_VARIABLE = "GOSSIPKV_CONFIG"

@@ -15,10 +15,10 @@ from gossipkv.core.model.clock import TIMESTAMP_MAX
 from gossipkv.core.model.row import Seen
 from gossipkv.core.model.write import Operation
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.rows.copies import copies_of
-from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError, shown
-from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, LIFE_MS_MAX
-from gossipkv.rows.names import is_address, name_text
+from gossipkv.rows.arguments.copies import copies_of
+from gossipkv.rows.arguments.invalid import InvalidInputError, ValueTooLargeError, shown
+from gossipkv.rows.arguments.limits import ENDPOINT_BYTES_MAX, LIFE_MS_MAX
+from gossipkv.rows.arguments.names import is_address, name_text
 
 REPLICA_MAX = 2**64 - 1
 SEEN_ENTRIES_MAX = 16_384

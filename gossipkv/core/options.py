@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
-from gossipkv.rows.invalid import InvalidInputError, shown
-from gossipkv.rows.limits import ENDPOINT_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
-from gossipkv.rows.names import name_text
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.limits import ENDPOINT_BYTES_MAX, VALUE_BYTES_MAX_DEFAULT
+from gossipkv.rows.arguments.names import name_text
 
 AUTO, DISCOVERED, RECORDED = DIALLED_HOSTS = ("auto", "discovered", "recorded")
 

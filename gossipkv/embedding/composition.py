@@ -23,7 +23,7 @@ from gossipkv.intake.limits import PortLimits
 from gossipkv.member.feed import FeedOptions
 from gossipkv.member.metrics import Metrics
 from gossipkv.member.node import MemberNode, NodeOptions, wall_clock_ms
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.arguments.invalid import InvalidInputError
 from gossipkv.storage.account import Account
 from gossipkv.storage.lmdb import LmdbStorage
 from gossipkv.storage.set_aside import all_set_aside, set_aside

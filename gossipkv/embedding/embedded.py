@@ -37,11 +37,11 @@ from gossipkv.embedding.node_table import NodeTable as NodeTable
 from gossipkv.embedding.node_table import told_as_client
 from gossipkv.member.batches import StoppedError
 from gossipkv.member.metrics import Metrics
-from gossipkv.rows.durations import Duration
-from gossipkv.rows.invalid import shown
-from gossipkv.rows.namespaces import known_namespace
-from gossipkv.rows.receipts import covered, receipt_in, receipt_wait
-from gossipkv.rows.tables import all_described
+from gossipkv.rows.arguments.durations import Duration
+from gossipkv.rows.arguments.invalid import shown
+from gossipkv.rows.view.namespaces import known_namespace
+from gossipkv.rows.view.receipts import covered, receipt_in, receipt_wait
+from gossipkv.rows.view.tables import all_described
 
 _SETTINGS = frozenset(rules())
 """The names of all settings."""

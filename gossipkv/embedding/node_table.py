@@ -30,16 +30,17 @@ from gossipkv.core.waits.answers import Receipt
 from gossipkv.embedding.node_watch import NodeWatch
 from gossipkv.member.node import MemberNode
 from gossipkv.member.waits import CopiesMissingError
-from gossipkv.rows import arguments, conditions, context_token, names, tables
-from gossipkv.rows.copies import copies_of
-from gossipkv.rows.durations import Duration, life_ms_of, wait_ms_of
+from gossipkv.rows.arguments import arguments, conditions, names
+from gossipkv.rows.arguments.copies import copies_of
+from gossipkv.rows.arguments.durations import Duration, life_ms_of, wait_ms_of
+from gossipkv.rows.arguments.values import value_bytes
 from gossipkv.rows.errors import RequestError, internal_error
-from gossipkv.rows.key_range import key_range
-from gossipkv.rows.local_rows import local_pages, local_row
-from gossipkv.rows.namespaces import known_namespace, writable_namespace
-from gossipkv.rows.refusals import refused, request_error_of, written
 from gossipkv.rows.row import Row, Written
-from gossipkv.rows.values import value_bytes
+from gossipkv.rows.view import context_token, tables
+from gossipkv.rows.view.key_range import key_range
+from gossipkv.rows.view.local_rows import local_pages, local_row
+from gossipkv.rows.view.namespaces import known_namespace, writable_namespace
+from gossipkv.rows.view.refusals import refused, request_error_of, written
 
 log = structlog.get_logger("gossipkv.embedded")
 

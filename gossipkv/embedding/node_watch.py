@@ -13,11 +13,12 @@ from gossipkv.core.model.address import address_of, key_of
 from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.node import MemberNode
 from gossipkv.member.watches import Signal
-from gossipkv.rows import arguments, context_token, names
+from gossipkv.rows.arguments import arguments, names
 from gossipkv.rows.errors import ErrorKind, RequestError
-from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
-from gossipkv.rows.refusals import request_error_of
-from gossipkv.rows.visibility import sight_of
+from gossipkv.rows.view import context_token
+from gossipkv.rows.view.event_id import NOT_TOLD_IN_FULL, position_in
+from gossipkv.rows.view.refusals import request_error_of
+from gossipkv.rows.view.visibility import sight_of
 
 _KINDS = {Signal.RESET: Kind.RESET, Signal.CURRENT: Kind.CURRENT}
 

@@ -18,8 +18,8 @@ from gossipkv.core.membership.clocks import OwnClockOffError
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import RefusedEnvelopeError
 from gossipkv.member.group_commit import Batch, StepFailedError
+from gossipkv.rows.arguments.invalid import InvalidInputError
 from gossipkv.rows.errors import ErrorKind, RequestError
-from gossipkv.rows.invalid import InvalidInputError
 
 InputOutcome = Answer | bytes | Exception
 """Envelopes leave encoded."""

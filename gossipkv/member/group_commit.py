@@ -50,7 +50,7 @@ from gossipkv.core.store.storage import (
     UnreadableRowError,
 )
 from gossipkv.member import division
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.arguments.invalid import InvalidInputError
 
 _NO_ROOM, _CATCHING_UP = Declined(NO_ROOM, None, 0), Declined(CATCHING_UP, None, 0)
 

@@ -41,7 +41,7 @@ from gossipkv.member.feed import Feed, FeedOptions, Watcher
 from gossipkv.member.metrics import Metrics
 from gossipkv.member.storage_thread import StorageThread
 from gossipkv.member.waits import AnswersMissingError, TooManyAskedError, Waits
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.arguments.invalid import InvalidInputError
 from gossipkv.transport.base import ExchangeError, ExchangeRefusedError, Transport
 
 RESTART_PAUSE_SECONDS = 1.0

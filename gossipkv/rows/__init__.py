@@ -3,6 +3,6 @@
 Each rule stands here once. The HTTP API, the client, the commands and the embedded member import it, so all of them
 accept and refuse the same. What is refused raises a RequestError, whose kind each interface tells in its own way.
 
-Modules about plain arguments import nothing from elsewhere, and the core checks what it is given by them. Modules about
-rows and tables use the core's values. An import contract says which is which.
+Rules for plain arguments (`arguments`) import nothing from elsewhere, and the core checks what it is given by them.
+Rules about rows and tables (`view`) use the core's values. An import contract holds this order.
 """

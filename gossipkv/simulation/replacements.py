@@ -23,7 +23,7 @@ from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.protocol.parcel import WHOLE_ROW_BYTES_MAX
 from gossipkv.core.store.tables import TableSettings, settings_address, settings_in
 from gossipkv.core.watch.watching import Tail
-from gossipkv.rows.context_token import text_of
+from gossipkv.rows.view.context_token import text_of
 from gossipkv.simulation.checkers import Checker, all_checkers
 from gossipkv.simulation.checkers.history import History
 from gossipkv.simulation.checkers.rows.derived import stored_rows

@@ -32,7 +32,7 @@ from gossipkv.core.model.collected import Collected, Proof
 from gossipkv.core.model.lacking import Lack, Lacking
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import DAMAGE_REMEDY, Counts, Identity, Quarantined, ShardRecord, StorageError
-from gossipkv.rows.limits import TIME_MS_MAX
+from gossipkv.rows.arguments.limits import TIME_MS_MAX
 
 FORMAT_VERSION = 4
 

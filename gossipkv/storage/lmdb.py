@@ -59,7 +59,7 @@ from gossipkv.core.store.storage import (
     StorageFullError,
     UnreadableRowError,
 )
-from gossipkv.rows.names import is_address
+from gossipkv.rows.arguments.names import is_address
 from gossipkv.storage import encoding
 from gossipkv.storage.directory import DATA_FILE, FILE_MODE, DataDirectory
 from gossipkv.storage.upgrade import rebuild_fingerprints

@@ -18,7 +18,7 @@ from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.member.driver import InboxFullError
-from gossipkv.rows.context_token import text_of
+from gossipkv.rows.view.context_token import text_of
 from gossipkv.storage.memory import MemoryStorage
 
 from .conftest import OPTIONS, Api, running

@@ -11,7 +11,7 @@ from gossipkv.api.handlers.watch import event_text
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.watch.watching import WatchEvent
-from gossipkv.rows.visibility import Sight
+from gossipkv.rows.view.visibility import Sight
 
 from .conftest import Api, row_path, running
 from .event_stream import watching

@@ -69,7 +69,7 @@ def test_a_large_table_is_exported_whole(run: Run, tmp_path: Path) -> None:
 
 
 def test_of_large_rows_few_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gossipkv.rows.local_rows.PAGE_BYTES_MAX", 2_500)
+    monkeypatch.setattr("gossipkv.rows.view.local_rows.PAGE_BYTES_MAX", 2_500)
     keys = [f"{number}" for number in range(8)]
     with member_on(tmp_path) as url, SyncClient([url]) as client:
         for key in keys:

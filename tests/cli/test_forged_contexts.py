@@ -16,7 +16,7 @@ from gossipkv.core.model.address import address_of
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.clock import timestamp_at
 from gossipkv.core.model.row import StoredRow, Version
-from gossipkv.rows import context_token
+from gossipkv.rows.view import context_token
 from tests.cli.conftest import Run
 from tests.cli.members_in_thread import MembersInThread
 from tests.cli.ways import Ways, row_path

@@ -34,7 +34,7 @@ from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.embedding.embedded import NodeTable
 from gossipkv.member.metrics import Metrics
 from gossipkv.member.node import MemberNode
-from gossipkv.rows.limits import LIFE_MS_MAX
+from gossipkv.rows.arguments.limits import LIFE_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
 from gossipkv.transport.memory import MemoryNetwork, MemoryTransport
 from tests.node.conftest import eventually

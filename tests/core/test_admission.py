@@ -35,8 +35,8 @@ from gossipkv.core.protocol.messages import Delta, Envelope, RowCopy
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.store.tables import TableSettings
 from gossipkv.core.waits.answers import Receipt
-from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.rows.limits import COPIES_MAX, LIFE_MS_MAX
+from gossipkv.rows.arguments.invalid import InvalidInputError
+from gossipkv.rows.arguments.limits import COPIES_MAX, LIFE_MS_MAX
 from gossipkv.storage.encoding import decode_row, encode_row
 from tests.core.cluster import Cluster
 from tests.core.disks import at

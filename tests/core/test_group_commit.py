@@ -24,7 +24,7 @@ from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.member.group_commit import Batch, StepFailedError
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.arguments.invalid import InvalidInputError
 from tests.core.cluster import Cluster, Member, endpoint_of
 from tests.core.disks import at
 

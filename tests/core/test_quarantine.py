@@ -28,7 +28,7 @@ from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.core.waits.answers import Found, Receipt
 from gossipkv.core.watch.watching import Tail, WatchResetError
 from gossipkv.member.group_commit import GroupCommit
-from gossipkv.rows.limits import TIME_MS_MAX
+from gossipkv.rows.arguments.limits import TIME_MS_MAX
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member, endpoint_of, sent
 from tests.core.disks import at

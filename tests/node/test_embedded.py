@@ -62,7 +62,7 @@ async def test_an_embedded_member_reads_and_writes_in_its_own_process(tmp_path: 
 
 
 async def test_of_large_rows_few_are_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gossipkv.rows.local_rows.PAGE_BYTES_MAX", 2_500)
+    monkeypatch.setattr("gossipkv.rows.view.local_rows.PAGE_BYTES_MAX", 2_500)
     views = 0
 
     def counted(node: Driver) -> View:

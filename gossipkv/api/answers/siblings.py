@@ -16,7 +16,7 @@ from gossipkv.api.answers.json_rows import json_siblings, json_text
 from gossipkv.api.requests.conditions import CONTEXT_HEADER
 from gossipkv.core.model.address import key_of
 from gossipkv.core.model.row import StoredRow, Version
-from gossipkv.rows import context_token
+from gossipkv.rows.view import context_token
 
 MULTIPART = "multipart/mixed"
 

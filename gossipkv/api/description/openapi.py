@@ -13,9 +13,9 @@ from gossipkv.api.description.schemas import SCHEMAS
 from gossipkv.api.handlers.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.requests.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
-from gossipkv.rows import durations
-from gossipkv.rows.limits import COPIES_MAX, ROW_KEY_BYTES_MAX
-from gossipkv.rows.names import TABLE_NAME_PATTERN
+from gossipkv.rows.arguments import durations
+from gossipkv.rows.arguments.limits import COPIES_MAX, ROW_KEY_BYTES_MAX
+from gossipkv.rows.arguments.names import TABLE_NAME_PATTERN
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"

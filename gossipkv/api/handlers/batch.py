@@ -39,13 +39,13 @@ from gossipkv.intake.body import share_of
 from gossipkv.intake.bound import Share
 from gossipkv.member.node import MemberNode
 from gossipkv.member.waits import CopiesMissingError
-from gossipkv.rows.conditions import tags_of
-from gossipkv.rows.context_token import seen_in
-from gossipkv.rows.durations import life_ms_of
+from gossipkv.rows.arguments.conditions import tags_of
+from gossipkv.rows.arguments.durations import life_ms_of
+from gossipkv.rows.arguments.invalid import InvalidInputError, ValueTooLargeError
+from gossipkv.rows.arguments.names import row_key
 from gossipkv.rows.errors import RequestError, internal_error
-from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError
-from gossipkv.rows.names import row_key
-from gossipkv.rows.refusals import refused, request_error_of
+from gossipkv.rows.view.context_token import seen_in
+from gossipkv.rows.view.refusals import refused, request_error_of
 
 GroupOutcome = Sequence[Result | RequestError] | RequestError
 """The outcome of a group: a result or an error per operation, or one error for all."""

@@ -9,9 +9,9 @@ from aiohttp import web
 from gossipkv.api.answers.json_rows import json_text
 from gossipkv.api.requests.target import Parameters, Target
 from gossipkv.member.node import MemberNode
-from gossipkv.rows.copies import copies_in
-from gossipkv.rows.durations import wait_ms_of
-from gossipkv.rows.receipts import covered, receipt_in, receipt_wait
+from gossipkv.rows.arguments.copies import copies_in
+from gossipkv.rows.arguments.durations import wait_ms_of
+from gossipkv.rows.view.receipts import covered, receipt_in, receipt_wait
 
 WRITE_PARAMETERS = frozenset({"w", "write_wait"})
 READ_PARAMETERS = frozenset({"r"})

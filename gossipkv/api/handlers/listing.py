@@ -21,10 +21,10 @@ from gossipkv.core.model.address import address_of, is_address, key_of
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import View
 from gossipkv.member.node import MemberNode
-from gossipkv.rows.context_token import text_of
-from gossipkv.rows.key_range import KeyRange, key_range
-from gossipkv.rows.names import key_bound
-from gossipkv.rows.visibility import readable
+from gossipkv.rows.arguments.names import key_bound
+from gossipkv.rows.view.context_token import text_of
+from gossipkv.rows.view.key_range import KeyRange, key_range
+from gossipkv.rows.view.visibility import readable
 
 PARAMETERS = frozenset({"prefix", "start", "end", "limit", "cursor", "keys_only"})
 NDJSON = "application/x-ndjson"

@@ -17,12 +17,12 @@ from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.store.quarantine import readable_row
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.member.node import MemberNode
-from gossipkv.rows import context_token
-from gossipkv.rows.copies import copies_in
-from gossipkv.rows.durations import life_ms_of
-from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.rows.refusals import written
-from gossipkv.rows.visibility import readable
+from gossipkv.rows.arguments.copies import copies_in
+from gossipkv.rows.arguments.durations import life_ms_of
+from gossipkv.rows.arguments.invalid import InvalidInputError
+from gossipkv.rows.view import context_token
+from gossipkv.rows.view.refusals import written
+from gossipkv.rows.view.visibility import readable
 
 PARAMETERS = frozenset({"ttl"})
 

@@ -13,7 +13,7 @@ from gossipkv.api.problem import ProblemError
 from gossipkv.api.requests.body import read_body
 from gossipkv.api.requests.target import Parameters, Target, namespace_of, table_of
 from gossipkv.member.node import MemberNode
-from gossipkv.rows import tables
+from gossipkv.rows.view import tables
 
 
 class TableHandlers:

@@ -24,9 +24,9 @@ from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.feed import Watcher
 from gossipkv.member.node import MemberNode
 from gossipkv.member.watches import ControlEvent, Signal
-from gossipkv.rows import context_token
-from gossipkv.rows.event_id import NOT_TOLD_IN_FULL, position_in
-from gossipkv.rows.visibility import Sight, sight_of
+from gossipkv.rows.view import context_token
+from gossipkv.rows.view.event_id import NOT_TOLD_IN_FULL, position_in
+from gossipkv.rows.view.visibility import Sight, sight_of
 
 PARAMETERS = frozenset({"prefix", "snapshot", "last_event_id"})
 EVENT_STREAM = "text/event-stream"

@@ -11,10 +11,10 @@ from aiohttp.hdrs import IF_MATCH, IF_NONE_MATCH
 from multidict import CIMultiDictProxy
 
 from gossipkv.core.model.row import Seen
-from gossipkv.rows.conditions import ANY, Tag, strong, tags_in
-from gossipkv.rows.context_token import seen_in
-from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.rows.refusals import condition_failed
+from gossipkv.rows.arguments.conditions import ANY, Tag, strong, tags_in
+from gossipkv.rows.arguments.invalid import InvalidInputError
+from gossipkv.rows.view.context_token import seen_in
+from gossipkv.rows.view.refusals import condition_failed
 
 CONTEXT_HEADER = "Gossipkv-Context"
 

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gossipkv.api.problem import ProblemError
 from gossipkv.core.model.address import address_of
-from gossipkv.rows.names import checked_row_key, is_table_name, table_name
-from gossipkv.rows.namespaces import known_namespace, writable_namespace
+from gossipkv.rows.arguments.names import checked_row_key, is_table_name, table_name
+from gossipkv.rows.view.namespaces import known_namespace, writable_namespace
 
 TABLES = "/v1/{namespace}/tables"
 TABLE = "/v1/{namespace}/tables/{table}"

@@ -14,10 +14,10 @@ from gossipkv.client import Row
 from gossipkv.core.model.address import NAMESPACES, address_of
 from gossipkv.core.store.quarantine import shown
 from gossipkv.core.store.storage import StorageError
-from gossipkv.rows.invalid import InvalidInputError
-from gossipkv.rows.key_range import key_range
-from gossipkv.rows.local_rows import local_pages
-from gossipkv.rows.names import table_name
+from gossipkv.rows.arguments.invalid import InvalidInputError
+from gossipkv.rows.arguments.names import table_name
+from gossipkv.rows.view.key_range import key_range
+from gossipkv.rows.view.local_rows import local_pages
 from gossipkv.storage.lmdb import LmdbStorage
 
 

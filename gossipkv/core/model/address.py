@@ -6,10 +6,10 @@ then by row key. For UTF-8 that is the order of code points.
 
 from __future__ import annotations
 
-from gossipkv.rows.limits import ROW_KEY_BYTES_MAX as ROW_KEY_BYTES_MAX
-from gossipkv.rows.names import is_address as is_address
-from gossipkv.rows.names import is_row_key as is_row_key
-from gossipkv.rows.names import is_table_name as is_table_name
+from gossipkv.rows.arguments.limits import ROW_KEY_BYTES_MAX as ROW_KEY_BYTES_MAX
+from gossipkv.rows.arguments.names import is_address as is_address
+from gossipkv.rows.arguments.names import is_row_key as is_row_key
+from gossipkv.rows.arguments.names import is_table_name as is_table_name
 
 SYSTEM = "sys"
 USER = "usr"

@@ -49,7 +49,7 @@ from gossipkv.core.store.storage import (
     StorageError,
     Transaction,
 )
-from gossipkv.rows.limits import TIME_MS_MAX
+from gossipkv.rows.arguments.limits import TIME_MS_MAX
 
 
 class Collision(NamedTuple):

@@ -21,8 +21,8 @@ from gossipkv.core.model.address import SYSTEM, TABLES_TABLE, address_of, key_of
 from gossipkv.core.model.row import Conflicts, StoredRow
 from gossipkv.core.protocol.messages import RowCopy
 from gossipkv.core.store.storage import Reader
-from gossipkv.rows.copies import copies_of, is_copies
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.arguments.copies import copies_of, is_copies
+from gossipkv.rows.arguments.invalid import InvalidInputError
 
 
 class TableSettings(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipkv.rows.invalid import InvalidInputError, ValueTooLargeError, shown
+from gossipkv.rows.arguments.invalid import InvalidInputError, ValueTooLargeError, shown
 
 
 def value_bytes(value: object, bytes_max: int | None = None) -> bytes:

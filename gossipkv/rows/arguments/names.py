@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from gossipkv.rows.invalid import InvalidInputError, shown
-from gossipkv.rows.limits import NAME_BYTES_MAX, ROW_KEY_BYTES_MAX
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.limits import NAME_BYTES_MAX, ROW_KEY_BYTES_MAX
 
 TABLE_NAME_PATTERN = "[A-Za-z0-9_.-]{1,64}"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gossipkv.core.model.address import NAMESPACES, SYSTEM
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
 from gossipkv.rows.errors import ErrorKind, RequestError
-from gossipkv.rows.invalid import InvalidInputError, shown
 
 
 def known_namespace(namespace: object) -> str:

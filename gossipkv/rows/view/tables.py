@@ -16,9 +16,9 @@ from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import Counts, View
 from gossipkv.core.store.tables import DEFAULTS, TableSettings, settings_address, settings_in, settings_of
 from gossipkv.core.waits.answers import Reach
-from gossipkv.rows.invalid import InvalidInputError, UnsupportedSettingError
-from gossipkv.rows.key_range import KeyRange, key_range
-from gossipkv.rows.refusals import written
+from gossipkv.rows.arguments.invalid import InvalidInputError, UnsupportedSettingError
+from gossipkv.rows.view.key_range import KeyRange, key_range
+from gossipkv.rows.view.refusals import written
 
 _DELETES_MAX = 1_000
 _EXAMINED_ROWS_MAX = 5_000

@@ -16,7 +16,7 @@ import xxhash
 
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context
 from gossipkv.core.model.row import Seen, StoredRow
-from gossipkv.rows.invalid import InvalidInputError
+from gossipkv.rows.arguments.invalid import InvalidInputError
 
 _HEAD = struct.Struct(">QQQ")
 _PAIR = struct.Struct(">QQ")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TypeGuard
 
-from gossipkv.rows.invalid import InvalidInputError, shown
-from gossipkv.rows.limits import COPIES_MAX
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.limits import COPIES_MAX
 
 _DIGITS = re.compile("[0-9]{1,5}")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gossipkv.core.waits.answers import Coverage, Receipt
-from gossipkv.rows.copies import copies_in, copies_of
-from gossipkv.rows.durations import wait_ms_of
+from gossipkv.rows.arguments.copies import copies_in, copies_of
+from gossipkv.rows.arguments.durations import wait_ms_of
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
 from gossipkv.rows.errors import ErrorKind, RequestError
-from gossipkv.rows.invalid import InvalidInputError, shown
 
 _WAIT_SECONDS_DEFAULT = 5.0
 _ALL = "all"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gossipkv.rows.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
 
 ANY = "*"
 

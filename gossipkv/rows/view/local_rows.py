@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from gossipkv.core.model.address import key_of
 from gossipkv.core.model.row import StoredRow
 from gossipkv.core.store.storage import View
-from gossipkv.rows import context_token
-from gossipkv.rows.key_range import KeyRange
 from gossipkv.rows.row import Row
-from gossipkv.rows.visibility import readable
+from gossipkv.rows.view import context_token
+from gossipkv.rows.view.key_range import KeyRange
+from gossipkv.rows.view.visibility import readable
 
 _PAGE_EXAMINED_ROWS_MAX = 5_000
 PAGE_BYTES_MAX = 8 * 1024 * 1024

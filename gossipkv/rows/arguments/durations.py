@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from gossipkv.rows.invalid import InvalidInputError, shown
-from gossipkv.rows.limits import LIFE_MS_MAX, WAIT_MS_MAX
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.limits import LIFE_MS_MAX, WAIT_MS_MAX
 
 Duration = float | timedelta | str
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TypeVar
 
-from gossipkv.rows.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.invalid import InvalidInputError, shown
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

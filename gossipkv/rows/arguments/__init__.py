@@ -1,0 +1,1 @@
+"""Rules for plain arguments of requests. The core checks by them what it is given."""
