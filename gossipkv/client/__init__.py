@@ -1,8 +1,6 @@
 """A client of the HTTP API, for asyncio and without it."""
 
-from gossipkv.client.batch import BatchOutcome, Delete, Put
 from gossipkv.client.client import Client
-from gossipkv.client.endpoints import Choice
 from gossipkv.client.errors import (
     ClientError,
     ClockOffError,
@@ -22,9 +20,11 @@ from gossipkv.client.errors import (
     UnavailableError,
     UnresolvedSiblingsError,
 )
-from gossipkv.client.row import value_from_json, value_to_json
-from gossipkv.client.table import Table
-from gossipkv.client.watch import Change, Kind, Watch
+from gossipkv.client.servers.endpoints import Choice
+from gossipkv.client.tables.batch import BatchOutcome, Delete, Put
+from gossipkv.client.tables.row import value_from_json, value_to_json
+from gossipkv.client.tables.table import Table
+from gossipkv.client.tables.watch import Change, Kind, Watch
 from gossipkv.rows.row import Row, Written
 
 __all__ = [

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from gossipkv.client.arguments import checked, copies_text, wait_seconds, wait_text
-from gossipkv.client.endpoints import Choice, Endpoints
-from gossipkv.client.path import member_path, receipt_path, tables_path
-from gossipkv.client.probe import probe
-from gossipkv.client.requests import HttpRequest, Requests
-from gossipkv.client.resolve import Resolve
-from gossipkv.client.table import Table
+from gossipkv.client.servers.endpoints import Choice, Endpoints
+from gossipkv.client.servers.path import member_path, receipt_path, tables_path
+from gossipkv.client.servers.probe import probe
+from gossipkv.client.servers.requests import HttpRequest, Requests
+from gossipkv.client.tables.resolve import Resolve
+from gossipkv.client.tables.table import Table
 from gossipkv.rows.arguments import arguments, names
 from gossipkv.rows.arguments.durations import Duration
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gossipkv.client.client import Client
-from gossipkv.client.endpoints import is_plain
 from gossipkv.client.errors import ClientError, UnavailableError
+from gossipkv.client.servers.endpoints import is_plain
 
 _TIMEOUT_S = 5.0
 _LEFT = "left"

@@ -12,15 +12,15 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
-from gossipkv.client.batch import BatchOperation, BatchOutcome
-from gossipkv.client.bounds import Bounds
 from gossipkv.client.client import Client
-from gossipkv.client.endpoints import Choice
-from gossipkv.client.resolve import Resolve
-from gossipkv.client.table import Table
-from gossipkv.client.update import ATTEMPTS_MAX
-from gossipkv.client.watch import Change
-from gossipkv.client.write import DeleteOptions, PutOptions
+from gossipkv.client.servers.endpoints import Choice
+from gossipkv.client.tables.batch import BatchOperation, BatchOutcome
+from gossipkv.client.tables.bounds import Bounds
+from gossipkv.client.tables.resolve import Resolve
+from gossipkv.client.tables.table import Table
+from gossipkv.client.tables.update import ATTEMPTS_MAX
+from gossipkv.client.tables.watch import Change
+from gossipkv.client.tables.write import DeleteOptions, PutOptions
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.row import Row, Written
 

@@ -24,7 +24,7 @@ from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.arguments import check_known
 from gossipkv.client.errors import error_of_request
-from gossipkv.client.resolve import Resolve
+from gossipkv.client.tables.resolve import Resolve
 from gossipkv.config import logs
 from gossipkv.config.settings import Settings, SettingsError, check_each, check_together, rules
 from gossipkv.core.model.address import USER

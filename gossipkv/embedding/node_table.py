@@ -15,12 +15,12 @@ from typing import Any, Unpack, cast
 import structlog
 
 from gossipkv.client.arguments import check_known, checked, settings_given
-from gossipkv.client.batch import BatchOutcome, Delete, Put, in_groups
-from gossipkv.client.bounds import Bounds, listed
 from gossipkv.client.errors import ClientError, error_of_request
-from gossipkv.client.resolve import Resolve, resolved
-from gossipkv.client.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
-from gossipkv.client.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
+from gossipkv.client.tables.batch import BatchOutcome, Delete, Put, in_groups
+from gossipkv.client.tables.bounds import Bounds, listed
+from gossipkv.client.tables.resolve import Resolve, resolved
+from gossipkv.client.tables.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
+from gossipkv.client.tables.write import DELETE_OPTIONS, PUT_OPTIONS, DeleteOptions, PutOptions
 from gossipkv.core.model.address import USER, address_of, key_of
 from gossipkv.core.model.row import StoredRow
 from gossipkv.core.model.write import Operation, Result

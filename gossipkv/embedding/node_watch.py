@@ -8,7 +8,7 @@ from types import TracebackType
 
 from gossipkv.client.arguments import checked
 from gossipkv.client.errors import error_of_request
-from gossipkv.client.watch import Change, Kind
+from gossipkv.client.tables.watch import Change, Kind
 from gossipkv.core.model.address import address_of, key_of
 from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.node import MemberNode

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from gossipkv.client.row import value_to_json
+from gossipkv.client.tables.row import value_to_json
 from gossipkv.core.model.address import NAMESPACES, SYSTEM, TABLES_TABLE, key_of, table_of
 from gossipkv.core.model.causality import Dot, ReplicaId
 from gossipkv.core.model.clock import milliseconds

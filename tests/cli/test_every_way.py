@@ -12,7 +12,8 @@ import pytest
 from gossipkv import ConditionFailedError, Put
 from gossipkv.api.options import ApiOptions
 from gossipkv.cli.files import importer
-from gossipkv.client import UnresolvedSiblingsError, requests, value_from_json
+from gossipkv.client import UnresolvedSiblingsError, value_from_json
+from gossipkv.client.servers import requests
 from gossipkv.config.settings import rules
 from tests.cli.conftest import Run
 from tests.cli.members_in_thread import MembersInThread

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gossipkv.cli.options.row_format import batch_line, format_of, parse, render, without_siblings
 from gossipkv.client import Row, value_from_json, value_to_json
-from gossipkv.client.row import line_of, value_to_send
+from gossipkv.client.tables.row import line_of, value_to_send
 
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gossipkv import RefusedError, SyncClient
 from gossipkv.cli.terminal.exit_code import ExitCode
-from gossipkv.client.endpoints import is_plain
+from gossipkv.client.servers.endpoints import is_plain
 from gossipkv.rows.escapes import escaped, escaped_json, escaped_text
 from tests.cli.conftest import Run, served
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from gossipkv.client.endpoints import PAUSE_S_MAX, PAUSE_S_MIN, Choice, Endpoints
-from gossipkv.client.probe import probe
-from gossipkv.client.requests import Requests
+from gossipkv.client.servers.endpoints import PAUSE_S_MAX, PAUSE_S_MIN, Choice, Endpoints
+from gossipkv.client.servers.probe import probe
+from gossipkv.client.servers.requests import Requests
 from tests.client.contract_server import ContractServer
 
 URLS = ["http://a", "http://b", "http://c"]

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from gossipkv.client import Choice, Client, Delete, Put, RefusedError, UnavailableError
-from gossipkv.client.requests import HttpRequest
+from gossipkv.client.servers.requests import HttpRequest
 from gossipkv.client.synchronous import SyncClient
 from tests.client.contract_server import ContractServer
 from tests.client.dying_server import Death, DyingServer

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from gossipkv.client import Change, Client, Kind, RefusedError, UnavailableError, Watch
-from gossipkv.client.events import Event, EventParser
+from gossipkv.client.servers.events import Event, EventParser
 from tests.client.contract_server import ContractServer, Store, problem
 
 NOWHERE = "http://127.0.0.1:1"
@@ -131,7 +131,7 @@ def events(text: bytes) -> list[Event]:
 async def test_an_event_longer_than_any_is_the_members_fault(
     servers: list[ContractServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gossipkv.client.requests.LINE_BYTES_MAX", 1_000)
+    monkeypatch.setattr("gossipkv.client.servers.requests.LINE_BYTES_MAX", 1_000)
     await servers[0].store.write("a", "v" * 10_000)
     async with Client([servers[0].url]) as client, client.table("t").watch(since="0") as watch:
         with pytest.raises(RefusedError, match="does not answer like gossipkv"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from gossipkv.client.session import sent_once
+from gossipkv.client.servers.session import sent_once
 from gossipkv.config.settings import variable_of
 
 DEADLINE_SECONDS = 60.0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gossipkv.client import Change, Client, Kind
-from gossipkv.client.endpoints import Choice
+from gossipkv.client.servers.endpoints import Choice
 from tests.processes.members import DEADLINE_SECONDS, Member, Members, eventually
 
 pytestmark = pytest.mark.timeout(240)

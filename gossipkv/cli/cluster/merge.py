@@ -18,7 +18,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from gossipkv.client import Client, ConditionFailedError, TooManySiblingsError
-from gossipkv.client.table import Table
+from gossipkv.client.tables.table import Table
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.causality import ReplicaId
 from gossipkv.core.model.row import Conflicts, Version

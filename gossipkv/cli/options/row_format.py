@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from gossipkv.client import Row, value_from_json, value_to_json
-from gossipkv.client.row import line_of, value_to_send
+from gossipkv.client.tables.row import line_of, value_to_send
 
 FORMATS = ("ndjson", "tsv")
 _NDJSON_SUFFIXES = (".ndjson", ".jsonl", ".json")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gossipkv.client.arguments import checked
 from gossipkv.client.errors import ConditionFailedError, ContextAheadError
-from gossipkv.client.write import PutOptions
+from gossipkv.client.tables.write import PutOptions
 from gossipkv.rows.arguments import arguments
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.row import Row, Written

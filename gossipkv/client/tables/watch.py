@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from gossipkv.client.arguments import checked
-from gossipkv.client.endpoints import Endpoint
 from gossipkv.client.errors import RefusedError, UnavailableError
-from gossipkv.client.events import Event, EventParser
-from gossipkv.client.path import table_path
-from gossipkv.client.requests import HttpRequest, Requests, joined
-from gossipkv.client.row import row_from_json
+from gossipkv.client.servers.endpoints import Endpoint
+from gossipkv.client.servers.events import Event, EventParser
+from gossipkv.client.servers.path import table_path
+from gossipkv.client.servers.requests import HttpRequest, Requests, joined
+from gossipkv.client.tables.row import row_from_json
 from gossipkv.rows.arguments import arguments, names
 
 _PAUSE_S_MIN = 0.1

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 from gossipkv.client.arguments import checked, copies_text, settings_given
-from gossipkv.client.batch import Batches, BatchOperation, BatchOutcome
-from gossipkv.client.bounds import Bounds, listed
 from gossipkv.client.errors import (
     NotFoundError,
     RefusedError,
 )
-from gossipkv.client.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
-from gossipkv.client.requests import HttpAnswer, HttpRequest, Requests, json_of
-from gossipkv.client.resolve import Resolve, resolved
-from gossipkv.client.row import row_from_json, siblings_from_json
-from gossipkv.client.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
-from gossipkv.client.watch import Watch
-from gossipkv.client.write import DeleteOptions, PutOptions, write_request
+from gossipkv.client.servers.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
+from gossipkv.client.servers.requests import HttpAnswer, HttpRequest, Requests, json_of
+from gossipkv.client.tables.batch import Batches, BatchOperation, BatchOutcome
+from gossipkv.client.tables.bounds import Bounds, listed
+from gossipkv.client.tables.resolve import Resolve, resolved
+from gossipkv.client.tables.row import row_from_json, siblings_from_json
+from gossipkv.client.tables.update import ATTEMPTS_MAX, CurrentRow, Updater, updated
+from gossipkv.client.tables.watch import Watch
+from gossipkv.client.tables.write import DeleteOptions, PutOptions, write_request
 from gossipkv.rows.arguments import arguments, names
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.row import Row, Written

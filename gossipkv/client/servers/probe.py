@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from gossipkv.client.errors import UnavailableError
-from gossipkv.client.requests import Requests
+from gossipkv.client.servers.requests import Requests
 
 
 async def probe(requests: Requests) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypedDict
 
 from gossipkv.client.arguments import check_known, checked, copies_text, life_text, wait_seconds, wait_text
-from gossipkv.client.path import CONTEXT
-from gossipkv.client.requests import HttpRequest
+from gossipkv.client.servers.path import CONTEXT
+from gossipkv.client.servers.requests import HttpRequest
 from gossipkv.rows.arguments import arguments, conditions
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.arguments.values import value_bytes

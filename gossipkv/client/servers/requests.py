@@ -33,7 +33,6 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from gossipkv.client.endpoints import Endpoint, Endpoints
 from gossipkv.client.errors import (
     ContextAheadError,
     DeadlineError,
@@ -46,7 +45,8 @@ from gossipkv.client.errors import (
     has_stored_nothing,
     type_of,
 )
-from gossipkv.client.session import NEVER_SENT, new_session
+from gossipkv.client.servers.endpoints import Endpoint, Endpoints
+from gossipkv.client.servers.session import NEVER_SENT, new_session
 
 LINE_BYTES_MAX = 32 * 2**20
 """Of a stream. The longest that a member sends holds a value of 4 MiB, the most that a member may be set to take, of

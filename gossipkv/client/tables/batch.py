@@ -19,9 +19,9 @@ from gossipkv.client.errors import (
     UnavailableError,
     write_error_of,
 )
-from gossipkv.client.requests import HttpAnswer, HttpRequest, Requests
-from gossipkv.client.row import line_of, value_to_send
-from gossipkv.client.write import copies_query
+from gossipkv.client.servers.requests import HttpAnswer, HttpRequest, Requests
+from gossipkv.client.tables.row import line_of, value_to_send
+from gossipkv.client.tables.write import copies_query
 from gossipkv.rows.arguments import arguments, conditions, names
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.arguments.invalid import InvalidInputError, shown

@@ -1,0 +1,1 @@
+"""A table as an object: reads, writes, batches, listings and watches of its rows."""
