@@ -45,9 +45,9 @@ from gossipkv.core.waits.answers import Receipt
 from gossipkv.member.metrics import Metrics
 from tests.core.cluster import START_MS, Cluster, Member, sent
 from tests.core.disks import at
-from tests.core.test_collection import live
 from tests.core.test_replica import overwrite_record, own_record, settle_after_a_tick, settled
-from tests.core.test_walk import asking
+from tests.core.transfer.test_walk import asking
+from tests.core.upkeep.test_collection import live
 
 INFINITE = b'{"replica":"1","incarnation":1e999,"protocols":[],"status":"alive"}'
 HUGE = b'{"replica":"1","incarnation":1180591620717411303424,"protocols":[],"status":"alive"}'

@@ -22,7 +22,7 @@ from gossipkv.storage.encoding import decode_collected
 from gossipkv.storage.memory import MemoryStorage
 from tests.core.cluster import Cluster, Member, sent
 from tests.core.disks import NOW_MS, Disk
-from tests.core.test_collection import AGE_MS, ROW, clustered, is_there, live, start
+from tests.core.upkeep.test_collection import AGE_MS, ROW, clustered, is_there, live, start
 
 OTHER = address_of("table", b"other")
 COLLECTED_SECONDS = AGE_MS // 1_000 + 40
@@ -103,7 +103,9 @@ def test_a_volume_set_back_is_outdated_though_the_found_address_answers_before_t
     row = filled.rows(SYSTEM)[record]
     written = row.winner.dot
     pushed = Delta(SYSTEM, {filled.replica_id: Range(written.sequence - 1, written.sequence)}, (RowCopy(record, row),))
-    asked = Envelope("test", "b", filled.replica_id, filled.driver.replica.identity.incarnation, cluster.now_ms, (pushed,))
+    asked = Envelope(
+        "test", "b", filled.replica_id, filled.driver.replica.identity.incarnation, cluster.now_ms, (pushed,)
+    )
     cluster.answer_to("c", Received(sent(asked)))
     live(cluster, 20)
     assert returned.is_fenced

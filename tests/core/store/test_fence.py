@@ -5,7 +5,7 @@ from __future__ import annotations
 from gossipkv.core.model.address import USER, address_of
 from gossipkv.core.model.write import Operation
 from gossipkv.core.store.fence import FORGOTTEN
-from tests.core.test_collection import ROW, clustered, forgetting_c, live, start
+from tests.core.upkeep.test_collection import ROW, clustered, forgetting_c, live, start
 
 FRESH = address_of("table", b"fresh")
 

@@ -16,7 +16,7 @@ from gossipkv.core.store.storage import StorageFailedError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
 from tests.core.cluster import Cluster, endpoint_of
 from tests.core.replica_settings import ReplicaSettings
-from tests.core.test_large_rows import deliver, directs
+from tests.core.transfer.test_large_rows import deliver, directs
 
 ADDRESS = address_of("t", b"row")
 

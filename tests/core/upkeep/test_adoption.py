@@ -16,7 +16,7 @@ from gossipkv.core.protocol.messages import Delta, RowCopy
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.tables import TableSettings
 from tests.core.cluster import Cluster, Member, endpoint_of
-from tests.core.test_collection import AGE_MS, LIFE_MS, ROW, clustered, live, start
+from tests.core.upkeep.test_collection import AGE_MS, LIFE_MS, ROW, clustered, live, start
 
 BESIDE = address_of("beside", b"row")
 

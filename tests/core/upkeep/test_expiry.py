@@ -8,7 +8,7 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.upkeep.expiry import ROWS_PER_TICK
 from tests.core.cluster import Cluster, Member
-from tests.core.test_collection import ROW, clustered, live
+from tests.core.upkeep.test_collection import ROW, clustered, live
 
 TTL_MS = 60_000
 

@@ -14,7 +14,7 @@ from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import Delta, Envelope
 from gossipkv.core.waits.answers import Found, Resolved
 from tests.core.cluster import Cluster, sent
-from tests.core.test_large_rows import deliver, directs
+from tests.core.transfer.test_large_rows import deliver, directs
 
 ROW = address_of("table", b"row")
 
