@@ -16,8 +16,8 @@ import pytest
 
 from gossipkv.codec import PROTOCOL_VERSION, Limits
 from gossipkv.transport.http import CONTENT_TYPE, PATH
+from tests.processes.attacks.flooded import MIB, Flooded, answer_to, connected, counted
 from tests.processes.command import Command, free_ports
-from tests.processes.flooded import MIB, Flooded, answer_to, connected, counted
 
 GROWTH_MIB_MAX = 64
 """Of memory, above that of the idle member."""

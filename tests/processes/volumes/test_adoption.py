@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.processes.members import Member, Members, eventually
-from tests.processes.test_forget import SETTINGS, logged
+from tests.processes.volumes.test_forget import SETTINGS, logged
 
 pytestmark = pytest.mark.timeout(240)
 

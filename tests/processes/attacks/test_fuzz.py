@@ -34,9 +34,9 @@ from gossipkv.core.protocol.messages import (
 )
 from gossipkv.core.protocol.rumours import Life, Rumour
 from gossipkv.transport.http import CONTENT_TYPE, PATH
+from tests.processes.attacks.flooded import Flooded, connected, status_of
 from tests.processes.command import free_ports
 from tests.processes.conftest import Start
-from tests.processes.flooded import Flooded, connected, status_of
 
 SECONDS = float(os.environ.get("GOSSIPKV_FUZZ_SECONDS", "5"))
 SEED = int(os.environ.get("GOSSIPKV_FUZZ_SEED", "1"))
