@@ -617,7 +617,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     for key in content:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            raise SettingsError(f"{key!r} in the file {path} is no setting; the nearest is {nearest[0]!r}")
+            raise SettingsError(f"{key!r} in the file {path} is not a setting; the closest name is {nearest[0]!r}")
     return content
 
 

@@ -214,7 +214,9 @@ class MemberNode:
         if has_ended:
             log.info("stopped")
         else:
-            log.error("storage_stuck", consequence="it is left as it is; what was acknowledged is on disk")
+            log.error(
+                "storage_stuck", consequence="the process ends without closing it; acknowledged writes are on disk"
+            )
         return has_ended
 
     async def _leave(self) -> None:
@@ -233,11 +235,18 @@ class MemberNode:
                 said = await self._committer.ask(Leave())
                 has_said = True
                 if isinstance(said, Exception):
-                    log.warning("could_not_leave", reason=str(said), consequence="others will find this member dead")
+                    log.warning(
+                        "could_not_leave",
+                        reason=str(said),
+                        consequence="other members will see this one as dead, not as left",
+                    )
                 while not isinstance(said, StorageError) and not (await self.status()).has_pushed_everything:
                     await asyncio.sleep(LEAVE_POLL_SECONDS)
         except (TimeoutError, StorageError, StoppedError):
-            log.warning("left_before_all_was_pushed", consequence="it is on disk and goes out after the next start")
+            log.warning(
+                "left_before_all_was_pushed",
+                consequence="the other writes are on disk, and are sent after the next start",
+            )
         if not has_said:
             # No batch ends: those that wait for one must not wait for as long as the storage is stuck.
             self._committer.give_up()
@@ -536,7 +545,9 @@ class MemberNode:
             return
         self._discovery_failure = failure
         if failure:
-            log.warning("discovery_failed", reason=failure, consequence="known members stay; it goes on")
+            log.warning(
+                "discovery_failed", reason=failure, consequence="known members stay, and discovery is tried again"
+            )
         else:
             log.info("discovery_recovered")
 
@@ -546,5 +557,8 @@ class MemberNode:
         others = sum(endpoint != own for endpoint in found.endpoints)
         self._metrics.discovered.set(others)
         if others == 0 and not self._is_alone:
-            log.warning("no_members_found", consequence="this member is alone until others are found; it goes on")
+            log.warning(
+                "no_members_found",
+                consequence="this member is alone until discovery, which is tried again, finds others",
+            )
         self._is_alone = others == 0

@@ -509,7 +509,7 @@ class LmdbStorage:
             if stored is not None and not stored.isdigit():
                 raise StorageError(f"their format is not a number{DAMAGE_REMEDY}")
             if stored is None and self._must_exist:
-                raise StorageError("they are not a member's")
+                raise StorageError("they are not the data of a member")
             if stored is None:
                 transaction.put(_FORMAT_KEY, b"%d" % encoding.FORMAT_VERSION, db=meta)
             elif int(stored) > encoding.FORMAT_VERSION:

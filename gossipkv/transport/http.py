@@ -241,7 +241,7 @@ class HttpTransport:
         except ExchangeRefusedError as refusal:
             return web.Response(status=409, text=str(refusal))
         except Exception:
-            _log.exception("a frame was not answered", endpoint=self.endpoint)
+            _log.exception("frame_not_answered", endpoint=self.endpoint)
             return web.Response(status=500, text="failed to answer")
         return web.Response(body=answer, content_type=CONTENT_TYPE)
 

@@ -198,7 +198,7 @@ class MemoryTransport:
         except ExchangeRefusedError as refusal:
             return ExchangeError(Fault.REFUSED, str(refusal))
         except Exception:
-            _log.exception("a frame was not answered", endpoint=self._endpoint)
+            _log.exception("frame_not_answered", endpoint=self._endpoint)
             return ExchangeError(Fault.REFUSED, f"{self._endpoint} failed to answer")
         if len(answer) > limit:
             return ExchangeError(Fault.MALFORMED, f"an answer of {len(answer)} bytes, more than {limit}")

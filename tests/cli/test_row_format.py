@@ -55,8 +55,8 @@ def test_a_line_that_is_no_tsv_says_why(line: bytes, reason: str) -> None:
         (b'{"row": 1, "value": "a"}', 'not {"row"'),
         (b'{"row": "a", "value": 1}', "a value is text"),
         (b'{"row": "a", "value": {"base64": "?"}}', "not base64"),
-        (b'{"row": "\\ud800", "value": ""}', "row key is no text"),
-        (b'{"row": "a", "value": "\\ud800"}', "value is no text"),
+        (b'{"row": "\\ud800", "value": ""}', "row key cannot be encoded"),
+        (b'{"row": "a", "value": "\\ud800"}', "value cannot be encoded"),
     ],
 )
 def test_a_line_that_is_no_ndjson_says_why(line: bytes, reason: str) -> None:

@@ -45,7 +45,9 @@ def value_of(value: object) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise ProblemError("invalid-line", "`value` holds half of a surrogate pair, which is no text") from None
+            raise ProblemError(
+                "invalid-line", "`value` holds half of a surrogate pair, so it is not valid text"
+            ) from None
     if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
         try:
             return b64decode(value["base64"], validate=True)

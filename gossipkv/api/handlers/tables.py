@@ -27,7 +27,9 @@ class TableHandlers:
     async def get(self, _: web.BaseRequest, target: Target, __: Parameters) -> web.Response:
         described = tables.described(self._node, namespace_of(target), table_of(target))
         if described is None:
-            raise ProblemError("table-not-found", "the table has neither rows nor settings; the first row put makes it")
+            raise ProblemError(
+                "table-not-found", "the table has neither rows nor settings; putting its first row creates it"
+            )
         return _json_response(described)
 
     async def put(self, request: web.BaseRequest, target: Target, _: Parameters) -> web.Response:

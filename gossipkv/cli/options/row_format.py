@@ -74,7 +74,7 @@ def _parse_ndjson(line: bytes) -> tuple[str, bytes]:
         raise ValueError('not {"row": "…", "value": "…"}')
     row = item["row"]
     if any("\ud800" <= character <= "\udfff" for character in row):
-        raise ValueError("the row key is no text that UTF-8 can write")
+        raise ValueError("the row key cannot be encoded in UTF-8")
     return row, value_from_json(item["value"])
 
 

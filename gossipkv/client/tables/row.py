@@ -16,7 +16,7 @@ def value_from_json(value: object) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise ValueError("the value is no text that UTF-8 can write") from None
+            raise ValueError("the value cannot be encoded in UTF-8") from None
     if isinstance(value, dict) and list(value) == ["base64"] and isinstance(value["base64"], str):
         try:
             return base64.b64decode(value["base64"], validate=True)

@@ -60,7 +60,9 @@ class TableSettings(NamedTuple):
         if not isinstance(given, dict):
             raise InvalidInputError("settings", "are a JSON object in UTF-8")
         if unknown := sorted(str(name) for name in given.keys() - set(self._fields)):
-            raise InvalidInputError(unknown[0], f"is no setting of a table; known are: {', '.join(self._fields)}")
+            raise InvalidInputError(
+                unknown[0], f"is not a setting of a table; the settings are: {', '.join(self._fields)}"
+            )
         settings = self
         if "conflicts" in given:
             chosen = given["conflicts"]

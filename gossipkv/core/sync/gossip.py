@@ -927,7 +927,7 @@ class Gossip:
                 endpoint=peer.endpoint,
                 status="unknown" if peer.member is None else peer.status,
                 reason=reason,
-                consequence="it is tried again, less often each time",
+                consequence="this member tries it again, less often each time",
                 remedy=_CONTACT_REMEDY if peer.member is None else _REMEDY,
             )
 

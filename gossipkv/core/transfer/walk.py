@@ -172,7 +172,7 @@ class Walk:
     def take_sums(self, shard: Shard, answer: WalkSums) -> None:
         """Compare the sums of leaves. Raises WalkFaultError if they are not those asked for."""
         if self._answered(WalkNodes) != WalkNodes(self.shard, answer.nodes):
-            raise WalkFaultError("the sums of other nodes than those asked for")
+            raise WalkFaultError("sums of nodes that were not asked for")
         for place, node in enumerate(answer.nodes):
             ours = shard.fingerprint.leaves_of(node)
             theirs = answer.leaves[place * LEAVES_PER_NODE : (place + 1) * LEAVES_PER_NODE]

@@ -50,7 +50,7 @@ def header_of(name: str, given: object) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError(name, "holds half of a surrogate pair, which is no text") from None
+        raise InvalidInputError(name, "holds half of a surrogate pair, so it is not valid text") from None
     return text
 
 

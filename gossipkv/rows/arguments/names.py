@@ -1,7 +1,7 @@
 """Names of tables, keys of rows, and the names of members.
 
 A table name is 1 to 64 letters, digits, `_`, `.` and `-` of ASCII. A row key is text of 1 to 400 bytes in UTF-8: any
-character may stand in it, but half of a surrogate pair, which is no text.
+character may occur in it, except for half of a surrogate pair, which is not valid text.
 """
 
 from __future__ import annotations
@@ -84,4 +84,4 @@ def _encoded(name: str, text: object) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError(name, "holds half of a surrogate pair, which is no text") from None
+        raise InvalidInputError(name, "holds half of a surrogate pair, so it is not valid text") from None
