@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any
 
 from gossipkv.codec.limits import MALFORMED, DecodeError, Limits
@@ -42,7 +42,7 @@ _EXPIRES_MS_MAX = 2**63 - 1
 
 def packed(packing: struct.Struct, groups: Iterable[tuple[int, ...]]) -> bytes:
     """Pack groups of numbers one behind the other."""
-    return b"".join([packing.pack(*group) for group in groups])
+    return b"".join(starmap(packing.pack, groups))
 
 
 def write_rows(items: list[Any], copies: tuple[RowCopy, ...]) -> None:

@@ -155,6 +155,18 @@ class _LayeredMap:
                     return key
         return None
 
+    def heads(self) -> dict[Any, Any]:
+        """Return the greatest second part for each first part, in order, of keys that are pairs."""
+        with self._lock:
+            keys, layered = self._committed.keys, self._ordered_layer()
+            gone = {key for key in layered if self.layer[key] is None}
+            # The keys are in order, so the last one of each first part is kept.
+            heads = dict([key for key in keys if key not in gone] if gone else keys)
+            added = dict([key for key in layered if key not in gone])
+        for first, second in added.items():
+            heads[first] = max(second, heads.get(first, second))
+        return dict(sorted(heads.items())) if added else heads
+
     def _ordered_layer(self) -> list[Any]:
         # The layer never loses a key, so its size shows whether its keys have changed.
         if len(self._layer_keys) != len(self.layer):
@@ -294,15 +306,7 @@ class _MemoryReader:
 
     def journal_heads(self, shard: str) -> dict[ReplicaId, int]:
         """Return the greatest sequence of each origin."""
-        journal = self.layered((_JOURNAL, shard))
-        heads: dict[ReplicaId, int] = {}
-        after = -1
-        while (first := journal.first((after + 1, 0))) is not None:
-            after = first[0]
-            last = journal.last((after + 1, 0))
-            assert last is not None, "the origin has an entry"
-            heads[after] = last[1]
-        return heads
+        return self.layered((_JOURNAL, shard)).heads()
 
     def deadlines(self, shard: str, index: str, after: Deadline, until_ms: int) -> Iterator[Deadline]:
         """Iterate over the entries of the index that are greater than `after` and not later than `until_ms`."""

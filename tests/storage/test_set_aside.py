@@ -121,6 +121,6 @@ def test_a_store_that_must_exist_is_not_made(tmp_path: Path) -> None:
     with lmdb.open(str(other)) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"of", b"another program")
     before = (other / "data.mdb").read_bytes()
-    with pytest.raises(StorageError, match="not a member's"):
+    with pytest.raises(StorageError, match="not the data of a member"):
         LmdbStorage(other, must_exist=True)
     assert (other / "data.mdb").read_bytes() == before

@@ -70,13 +70,18 @@ class Context(dict[ReplicaId, int]):
             if sequence > covered(replica, 0):
                 self[replica] = sequence
 
+    def excess(self, other: Mapping[ReplicaId, int]) -> list[tuple[ReplicaId, int]]:
+        """Return the entries of this context that `other` does not cover."""
+        covered = other.get
+        return [(replica, sequence) for replica, sequence in self.items() if sequence > covered(replica, 0)]
+
     def missing_from(self, other: Mapping[ReplicaId, int]) -> list[ReplicaId]:
         """Return the replicas for which `other` covers less than this context, in order of their ids."""
-        return sorted(replica for replica, sequence in self.items() if sequence > other.get(replica, 0))
+        return sorted([replica for replica, _ in self.excess(other)])
 
     def excess_over(self, other: Mapping[ReplicaId, int]) -> int:
         """Return the number of writes that this context covers and `other` does not."""
-        return sum(max(0, sequence - other.get(replica, 0)) for replica, sequence in self.items())
+        return sum(sequence - other.get(replica, 0) for replica, sequence in self.excess(other))
 
     def digest(self) -> int:
         """Return a 64-bit hash, equal for equal contexts. It is the sum of the hashes of the entries, so the owner of a

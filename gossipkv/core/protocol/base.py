@@ -25,7 +25,7 @@ class Abridged(Context):
 
     __slots__ = ("base",)
 
-    def __init__(self, entries: Mapping[ReplicaId, int], base: int) -> None:
+    def __init__(self, entries: Mapping[ReplicaId, int] | Iterable[tuple[ReplicaId, int]], base: int) -> None:
         super().__init__(entries)
         self.base = base
 
@@ -52,15 +52,21 @@ class Base:
 
     __slots__ = ("_lengths", "_sums", "entries", "length", "settled")
 
-    def __init__(self, entries: tuple[Dot, ...] = (), length: int = 0, sums: tuple[int, ...] = (0,)) -> None:
+    def __init__(
+        self,
+        entries: tuple[Dot, ...] = (),
+        length: int = 0,
+        sums: tuple[int, ...] = (0,),
+        lengths: dict[int, int] | None = None,
+    ) -> None:
         """Omit the first `length` of these entries. `sums` holds the sums of the first n entries, as far as they are
-        known already."""
+        known already. `lengths` says of which n each is the sum, if that is known."""
         assert length <= len(entries), "a member omits only what it knows"
         self.entries = entries
         """The last write of each retired replica; sequence 0 if it wrote nothing."""
         self.length = length
         self._sums = _extended(sums, entries)
-        self._lengths = {total: place for place, total in enumerate(self._sums)}
+        self._lengths = lengths if lengths is not None else {total: place for place, total in enumerate(self._sums)}
         self.settled = _joined(entries[:length])
         """The entries that this member omits, as a context."""
 
@@ -71,7 +77,7 @@ class Base:
 
     def of_length(self, length: int) -> Base:
         """Return the same entries, with the first `length` omitted."""
-        return Base(self.entries, length, self._sums)
+        return Base(self.entries, length, self._sums, self._lengths)
 
     def of_entries(self, entries: tuple[Dot, ...]) -> Base:
         """Return a base with these entries. It omits what was omitted before, as far as that still comes first."""
@@ -101,7 +107,7 @@ class Base:
         if not number:
             return context
         settled = self.settled if length == self.length else _joined(self.entries[:length])
-        return Abridged({o: sequence for o, sequence in context.items() if sequence > settled.get(o, 0)}, number)
+        return Abridged(context.excess(settled), number)
 
     def resolved(self, context: Context) -> Context:
         """Return the context with the entries that its sender omitted; unchanged if its base is not recognised."""
@@ -118,6 +124,8 @@ class Base:
         """Return the set without the replicas that this member omits."""
         if not self.number:
             return replicas
+        if self.settled.keys() <= replicas:
+            return AbridgedIds(replicas.difference(self.settled), self.number, (0, self.length))
         runs = [0]
         for replica, _ in self.entries[: self.length]:
             if (replica in replicas) != (len(runs) % 2 == 0):
@@ -142,6 +150,8 @@ class Base:
 
     def _covered_by(self, context: Context) -> int:
         """Return the number of omitted entries, counted from the first, that the context covers without a gap."""
+        if self.settled.items() <= context.items():
+            return self.length
         sequence_of = context.get
         for place in range(self.length):
             replica, sequence = self.entries[place]
@@ -161,6 +171,9 @@ def _extended(sums: tuple[int, ...], entries: tuple[Dot, ...]) -> tuple[int, ...
 
 
 def _joined(entries: tuple[Dot, ...]) -> Context:
+    joined = Context(entries)
+    if len(joined) == len(entries) and 0 not in joined.values():
+        return joined
     joined = Context()
     for replica, sequence in entries:
         if sequence > joined.get(replica, 0):

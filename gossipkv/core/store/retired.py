@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -92,10 +92,11 @@ class Retired:
         self.order: list[Retirement] = []
         self._dots: list[Dot] = []
         """The write that each of them was listed with."""
+        self._latest: dict[ReplicaId, dict[str, int]] | None = None
 
     def load(self, reader: Reader) -> None:
         """Replace what is known by what is stored."""
-        self._listings, self.order, self._dots = {}, [], []
+        self._listings, self.order, self._dots, self._latest = {}, [], [], None
         prefix = address_of(RETIRED_TABLE, b"")
         self.follow(RowCopy(*each) for each in reader.rows(SYSTEM, prefix, prefix[:-1] + b"\1"))
 
@@ -112,6 +113,7 @@ class Retired:
             listings = [self._listings[number] for number in sorted(self._listings)]
             self.order = [each for listing in listings for each in listing.retirements]
             self._dots = [listing.dot for listing in listings for _ in listing.retirements]
+            self._latest = None
         return has_changed
 
     def added(self, retirements: Sequence[Retirement]) -> list[Operation]:
@@ -129,9 +131,11 @@ class Retired:
             number, listed = number + 1, []
         return operations
 
-    def latest(self) -> dict[ReplicaId, dict[str, int]]:
+    def latest(self) -> Mapping[ReplicaId, dict[str, int]]:
         """Return, per replica, its last write per shard when it was last retired."""
-        return {each.replica: each.sequences for each in self.order}
+        if self._latest is None:
+            self._latest = {each.replica: each.sequences for each in self.order}
+        return self._latest
 
     def base(self, shard: str, former: Base) -> Base:
         """Return a base with the replicas known now, which omits what the former one omitted."""

@@ -250,8 +250,7 @@ class Shard:
 
     def unsettled(self) -> list[ReplicaId]:
         """Return the replicas that the context names beside its base."""
-        settled = self.base.settled
-        return [origin for origin, sequence in self.context.items() if sequence > settled.get(origin, 0)]
+        return [origin for origin, _ in self.context.excess(self.base.settled)]
 
     def load_base(self, base: Base) -> None:
         """Take the base of the stored record."""
@@ -572,11 +571,8 @@ class Shard:
         of a row's context that names no held version does not count: it may stay permanently."""
         if self.last_own > self.told:
             return True
-        heads = reader.journal_heads(self.name)
-        return any(
-            head > self.context.get(origin, 0) and self._holds_ahead(reader, origin)
-            for origin, head in sorted(heads.items())
-        )
+        ahead = Context(reader.journal_heads(self.name)).missing_from(self.context)
+        return any(self._holds_ahead(reader, origin) for origin in ahead)
 
     def _holds_ahead(self, reader: Reader, origin: ReplicaId) -> bool:
         """Return whether a version of this origin runs ahead. If there are many entries, assume that one does."""

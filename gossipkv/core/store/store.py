@@ -842,9 +842,11 @@ class Store:
     def set_stable(self, shard_name: str, contexts: list[Context]) -> None:
         """Learn what every member covers: the common part of their contexts, this replica's included."""
         first, *others = contexts
-        self.shards[shard_name].stable = Context(
-            {origin: min([sequence, *(other.get(origin, 0) for other in others)]) for origin, sequence in first.items()}
-        )
+        stable = Context(first)
+        for other in others:
+            for origin, _ in stable.excess(other):
+                stable[origin] = other.get(origin, 0)
+        self.shards[shard_name].stable = stable
 
 
 _CONTEXT_FULL = (
