@@ -20,7 +20,7 @@ class ClientError(Exception):
 
 
 class NotFoundError(ClientError):
-    """There is no such table or path."""
+    """There is no such namespace, member or path."""
 
 
 class ConditionFailedError(ClientError):
@@ -118,12 +118,18 @@ _OF_KIND: dict[ErrorKind, type[ClientError]] = {
     ErrorKind.INVALID_CONDITION: InvalidArgumentError,
     ErrorKind.INVALID_CONTEXT: InvalidArgumentError,
     ErrorKind.INVALID_RECEIPT: InvalidArgumentError,
+    ErrorKind.INVALID_MEMBER_NAME: InvalidArgumentError,
     ErrorKind.VALUE_TOO_LARGE: InvalidArgumentError,
     ErrorKind.UNSUPPORTED_SETTING: InvalidArgumentError,
     ErrorKind.TOO_MANY_ASKED: RefusedError,
     ErrorKind.READ_ONLY_NAMESPACE: RefusedError,
     ErrorKind.ROW_TOO_LARGE: RefusedError,
     ErrorKind.UNKNOWN_NAMESPACE: NotFoundError,
+    ErrorKind.MEMBER_NOT_FOUND: NotFoundError,
+    ErrorKind.OWN_MEMBER: RefusedError,
+    ErrorKind.MEMBER_ANSWERS: RefusedError,
+    ErrorKind.MEMBER_LISTED: RefusedError,
+    ErrorKind.MEMBER_HEARD: RefusedError,
     ErrorKind.PRECONDITION_FAILED: ConditionFailedError,
     ErrorKind.TOO_MANY_SIBLINGS: TooManySiblingsError,
     ErrorKind.CONTEXT_REQUIRED: ContextRequiredError,

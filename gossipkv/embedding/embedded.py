@@ -22,7 +22,7 @@ import structlog
 
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
-from gossipkv.client.arguments import check_known
+from gossipkv.client.arguments import check_known, checked
 from gossipkv.client.errors import error_of_request
 from gossipkv.client.tables.resolve import Resolve
 from gossipkv.config import logs
@@ -35,10 +35,13 @@ from gossipkv.discovery.static import StaticDiscovery
 from gossipkv.embedding.composition import api_options, composed, set_outdated_data_aside
 from gossipkv.embedding.node_table import NodeTable as NodeTable
 from gossipkv.embedding.node_table import told_as_client
+from gossipkv.member import cluster
 from gossipkv.member.batches import StoppedError
 from gossipkv.member.metrics import Metrics
+from gossipkv.rows.arguments import arguments
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.arguments.invalid import shown
+from gossipkv.rows.view import forgetting
 from gossipkv.rows.view.namespaces import known_namespace
 from gossipkv.rows.view.receipts import covered, receipt_in, receipt_wait
 from gossipkv.rows.view.tables import all_described
@@ -168,6 +171,20 @@ class Node:
         with told_as_client():
             named, wanted = receipt_in(receipt), receipt_wait(wait, within)
             return covered(await self._driver.receipt(named, wanted.copies, wanted.seconds), wanted.copies)
+
+    async def cluster(self) -> dict[str, Any]:
+        """What this member knows of each member, in the format of the API's documentation."""
+        with told_as_client():
+            return cluster.described(await self._driver.status(), self._driver.descriptors.status())
+
+    async def forget(self, member: str, *, force: bool = False) -> None:
+        """Remove another member that is gone for good from the cluster, so that nothing waits for it. Data that only
+        this member holds are lost to the cluster; if it comes back, it sets its data aside and joins as a new replica.
+        Raises NotFoundError, and RefusedError for a member that answers. Without `force` it also refuses a member that
+        was heard within 10 minutes, or that discovery lists."""
+        is_forced = checked(arguments.flag, "force", force)
+        with told_as_client(is_write=True):
+            await forgetting.forget(self._driver, member, is_forced=is_forced)
 
 
 def _directory(data_dir: object) -> str:

@@ -14,7 +14,7 @@ from gossipkv.api.handlers.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.requests.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 from gossipkv.rows.arguments import durations
-from gossipkv.rows.arguments.limits import COPIES_MAX, ROW_KEY_BYTES_MAX
+from gossipkv.rows.arguments.limits import COPIES_MAX, NAME_BYTES_MAX, ROW_KEY_BYTES_MAX
 from gossipkv.rows.arguments.names import TABLE_NAME_PATTERN
 
 JSON = "application/json"
@@ -114,7 +114,7 @@ _PATH_PARAMETERS: dict[str, Object] = {
         "in": "path",
         "required": True,
         "description": "The name of a member",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        "schema": {"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX},
     },
     "receipt": {
         "name": "receipt",

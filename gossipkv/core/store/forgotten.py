@@ -45,12 +45,11 @@ class Forgotten(enum.Enum):
     """The result of a request to forget a member, as a text for the client."""
 
     DONE = "done"
-    UNKNOWN = "no member has this name"
-    ITSELF = "a member does not forget itself: ask another one"
-    ANSWERS = "the member answers: stop it first"
+    UNKNOWN = "the list of members does not have this name"
+    ITSELF = "ask another one"
+    ANSWERS = "stop it first"
     LISTED = (
-        "discovery still lists the member: take it out of there first (scale down, or change `peers`), or force it if "
-        "the member is gone for good"
+        "take it out of discovery first (scale down, or change `peers`), or force it if the member is gone for good"
     )
     HEARD = (
         "a member is forgotten once it has been silent for 10 minutes: wait until then, or force it if the member is "

@@ -8,6 +8,7 @@ _KIND_OF_FIELD = {
     "row": ErrorKind.INVALID_ROW_KEY,
     "table": ErrorKind.INVALID_TABLE_NAME,
     "receipt": ErrorKind.INVALID_RECEIPT,
+    "member": ErrorKind.INVALID_MEMBER_NAME,
     "context": ErrorKind.INVALID_CONTEXT,
     **dict.fromkeys(("etag", "if_match", "if_absent", "If-Match", "If-None-Match"), ErrorKind.INVALID_CONDITION),
 }
