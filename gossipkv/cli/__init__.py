@@ -104,7 +104,9 @@ def group(context: click.Context, servers: tuple[str, ...]) -> None:
     if context.obj is None:
         context.obj = dict(os.environ)
     if servers:
-        context.obj = {**context.obj, "GOSSIPKV_SERVER": ",".join(servers)}
+        from gossipkv.cli.options.server_options import with_servers
+
+        context.obj = with_servers(context.obj, servers)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from gossipkv.client.arguments import checked, copies_text, wait_seconds, wait_t
 from gossipkv.client.servers.endpoints import Choice, Endpoints
 from gossipkv.client.servers.path import member_path, receipt_path, tables_path
 from gossipkv.client.servers.probe import probe
-from gossipkv.client.servers.requests import HttpRequest, Requests
+from gossipkv.client.servers.requests import HttpRequest, Requests, Shape
 from gossipkv.client.tables.resolve import Resolve
 from gossipkv.client.tables.table import Table
 from gossipkv.rows.arguments import arguments, names
@@ -25,6 +25,9 @@ from gossipkv.rows.arguments.durations import Duration
 _RECEIPT_WAIT_S = 5.0
 """The server's default wait for a receipt."""
 _PASSES_MAX = 1_000
+_TABLES: Shape = {"items": list}
+_CLUSTER: Shape = {"cluster": str, "member": str, "members": list}
+_COVERAGE: Shape = {"copies": int, "complete": bool, "members": list}
 
 
 class Client:
@@ -43,7 +46,7 @@ class Client:
         deadline_s: float | None = 30.0,
         passes: int = 3,
     ) -> None:
-        checked(arguments.texts, "servers", servers)
+        urls = checked(arguments.server_urls, "servers", servers)
         checked(arguments.one_of, "choice", choice, Choice)
         for name, seconds in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
             checked(arguments.seconds, name, seconds)
@@ -52,7 +55,7 @@ class Client:
         checked(arguments.count, "passes", passes, 1, _PASSES_MAX)
         self._choice = choice
         self._requests = Requests(
-            Endpoints(servers, choice),
+            Endpoints(urls, choice),
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
             deadline_s=deadline_s,
@@ -84,12 +87,12 @@ class Client:
 
     async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
         checked(names.key_bound, "namespace", namespace)
-        items: list[dict[str, Any]] = (await self._requests.json(tables_path(namespace)))["items"]
+        items: list[dict[str, Any]] = (await self._requests.json(tables_path(namespace), _TABLES))["items"]
         return items
 
     async def cluster(self) -> dict[str, Any]:
         """What the server knows of each member, in the format of the API's documentation."""
-        return await self._requests.json("/v1/cluster")
+        return await self._requests.json("/v1/cluster", _CLUSTER)
 
     async def forget(self, member: str, *, force: bool = False) -> None:
         """Remove a member that is gone for good from the cluster, so that nothing waits for it. Data that only this
@@ -111,7 +114,7 @@ class Client:
             query["timeout"] = wait_text("within", within)
         wait_s = 0.0 if wait is None else wait_seconds("within", _RECEIPT_WAIT_S if within is None else within)
         path = receipt_path(checked(arguments.header_text, "receipt", receipt))
-        return await self._requests.json(path, query, wait_s=wait_s)
+        return await self._requests.json(path, _COVERAGE, query, wait_s=wait_s)
 
     async def is_ready(self) -> bool:
         """Whether the first server is ready. Raises UnavailableError if it does not answer."""

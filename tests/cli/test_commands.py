@@ -4,17 +4,20 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
+from aiohttp import web
 
 from gossipkv.cli import group
 from gossipkv.cli.terminal.exit_code import MEANINGS, ExitCode
 from gossipkv.client import Client
 from gossipkv.client.survey import MemberAnswer, Survey
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, served
 
 
 def given_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -180,6 +183,47 @@ def test_no_server_that_answers_is_said_on_one_line(run: Run) -> None:
     outcome = run("get", "t", "r", "--server", "http://127.0.0.1:1", code=ExitCode.UNAVAILABLE)
     assert len(outcome.err.splitlines()) == 1
     assert "http://127.0.0.1:1: cannot be reached (Connection refused)" in outcome.err
+
+
+@pytest.mark.parametrize("url", ["", "localhost:7080", "http://127.0.0.1:port", "http://", "{member},"])
+@pytest.mark.parametrize("command", [["get", "t", "r"], ["tables"], ["members", "forget", "m"], ["import", "t"]])
+def test_a_server_that_has_no_url_is_refused_wherever_it_is_named(
+    run: Run, member: str, command: list[str], url: str
+) -> None:
+    named = ["--server", url.replace("{member}", member)]
+    for words in ([*named, *command], [*command, *named], [command[0], *named, *command[1:]]):
+        assert "URLs of members, such as http://127.0.0.1:7080, not" in run(*words, code=ExitCode.USAGE).err
+
+
+def test_servers_are_separated_by_commas_in_flags_as_in_the_environment(
+    run: Run, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = f"http://127.0.0.1:1, {member}/"
+    run("put", "servers", "commas", "value", "-s", both)
+    assert run("-s", both, "get", "servers", "commas").out == b"value"
+    monkeypatch.setenv("GOSSIPKV_SERVER", f",{both},")
+    assert run("get", "servers", "commas").out == b"value"
+
+
+@pytest.mark.parametrize("arguments", [["get", "t", "r"], ["list", "t"], ["status"], ["tables"], ["delete", "t", "r"]])
+def test_a_server_that_is_no_member_is_said_to_be_none(run: Run, arguments: list[str]) -> None:
+    async def other(_: web.Request) -> web.Response:
+        return web.Response(status=404)
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[int]:
+        server = web.Server(other)  # type: ignore[arg-type]
+        runner = web.ServerRunner(server)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield site.port
+        await runner.cleanup()
+
+    with served(running) as url:
+        # Not the code of an absent row.
+        outcome = run(*arguments, "-s", url, code=ExitCode.ERROR)
+    assert f"{url} answered: status 404; is it the URL of a member's HTTP port?" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gossipkv.client import (
     ConditionFailedError,
     DeadlineError,
     InvalidArgumentError,
+    NotFoundError,
     RefusedError,
     Row,
     ServerFailedError,
@@ -194,6 +195,29 @@ async def test_something_that_is_no_gossipkv_is_said_to_be_none() -> None:
             await client.cluster()
 
 
+NO_URLS = [
+    "127.0.0.1:7080",
+    "localhost",
+    "",
+    "http://",
+    "ftp://127.0.0.1",
+    "http://127.0.0.1:port",
+    "http://127.0.0.1:0",
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:1?x=1",
+    "http://127.0.0.1:1#x",
+    "http://127.0.0.1:1,http://127.0.0.1:2",
+    "http://ho st:1",
+    "http://127.0.0.1:1\n",
+    "http://[::1:1",
+    "http://a..b:1",
+    f"http://{'a' * 64}:1",
+    "http://b\u00fccher:1",
+    "http://127.0.0.1:1/\ud800",
+]
+"""Texts to which no path of a request can be appended."""
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -201,6 +225,7 @@ async def test_something_that_is_no_gossipkv_is_said_to_be_none() -> None:
         ({"servers": "http://127.0.0.1:1"}, "`servers` are a list"),
         ({"servers": None}, "`servers` are a list"),
         ({"servers": [b"http://127.0.0.1:1"]}, "hold a bytes"),
+        *(({"servers": ["http://127.0.0.1:1", url]}, "`servers` are URLs of members, such as") for url in NO_URLS),
         ({"choice": "in order"}, "`choice` is one of"),
         ({"timeout_s": "1"}, "`timeout_s` is a number of seconds"),
         ({"timeout_s": float("nan")}, "`timeout_s` is a number of seconds"),
@@ -218,16 +243,66 @@ def test_what_a_client_cannot_work_with_is_refused(
         kind(**{"servers": ["http://127.0.0.1:1"], **given})
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "ftp://127.0.0.1", "http://", "nonsense"])
-async def test_what_is_no_url_of_a_server_is_refused_by_every_call(url: str) -> None:
-    async with Client([url]) as client:
-        with pytest.raises(RefusedError, match="is no URL of a server"):
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1", "http://127.0.0.1:1/", "HTTP://user:word@127.0.0.1:1/at/a/proxy", "http://[::1]:1"],
+)
+async def test_any_url_that_paths_can_be_appended_to_is_one_of_a_server(url: str) -> None:
+    async with asking(url) as client:
+        assert client.server == url.rstrip("/")
+        with pytest.raises(UnavailableError, match="cannot be reached"):
             await client.table("t").get("a")
-        with pytest.raises(RefusedError, match="is no URL of a server"):
-            await client.is_ready()
-        async with client.table("t").watch() as changes:
-            with pytest.raises(RefusedError, match="is no URL of a server"):
-                await anext(changes)
+
+
+CALLS: dict[str, Callable[[Client], Awaitable[Any]]] = {
+    "cluster": lambda client: client.cluster(),
+    "receipt": lambda client: client.receipt("usr.0123456789abcdef.1"),
+    "tables": lambda client: client.tables(),
+    "describe": lambda client: client.table("t").describe(),
+    "range": lambda client: anext(client.table("t").range()),
+}
+NO_MEMBER = ["", "no JSON", "[]", "[" * 100_000, "{}", '{"items": 7, "members": 7, "next_cursor": null}']
+NO_PAGE = [
+    '{"items": []}',
+    '{"items": [], "next_cursor": 7}',
+    '{"items": [7], "next_cursor": null}',
+    '{"items": [{"row": 7}], "next_cursor": null}',
+    '{"items": [{"row": "a", "value": 7}], "next_cursor": null}',
+    '{"items": [{"row": "a", "value": "v", "etag": 7}], "next_cursor": null}',
+    '{"items": [{"row": "\\ud800", "value": "v"}], "next_cursor": null}',
+    '{"items": [{"row": "a", "value": "v", "siblings": [7]}], "next_cursor": null}',
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        *((call, body) for call in CALLS for body in NO_MEMBER),
+        *(("range", body) for body in NO_PAGE),
+        ("tables", '{"items": [7]}'),
+        ("cluster", '{"cluster": "c", "member": 7, "members": []}'),
+        ("cluster", '{"cluster": "c", "member": "m", "members": [7]}'),
+        ("receipt", '{"copies": "two", "complete": true, "members": []}'),
+        ("describe", '{"table": "t"}'),
+    ],
+)
+async def test_an_answer_that_no_member_gives_is_said_to_be_none(call: str, body: str) -> None:
+    async def other(_: web.Request) -> web.Response:
+        return web.Response(text=body)
+
+    async with served(other) as url, asking(url) as client:
+        with pytest.raises(RefusedError, match="does not answer like gossipkv; is it the URL of a member's HTTP"):
+            await CALLS[call](client)
+
+
+async def test_a_path_that_a_server_does_not_know_is_no_absent_table() -> None:
+    async def other(_: web.Request) -> web.Response:
+        return web.Response(status=404, text="nothing here")
+
+    async with served(other) as url, asking(url) as client:
+        for call in (client.table("t").describe(), client.table("t").get("k"), client.table("t").drop()):
+            with pytest.raises(NotFoundError, match=f"{url} answered: status 404; is it the URL of a member's HTTP"):
+                await call
 
 
 @pytest.mark.parametrize("is_idempotent", [False, True])

@@ -280,11 +280,11 @@ async def test_a_write_goes_on_to_the_next_server_when_no_connection_was_made(se
 
 async def test_a_receipt_is_asked_for_by_its_text_and_may_be_waited_for(server: ContractServer) -> None:
     def told() -> object:
-        return problem(200, "receipt", members=["m0"])
+        return problem(200, "receipt", copies=1, complete=True, members=[{"member": "m0"}])
 
     server.refusals = [told, told]  # type: ignore[list-item]
     async with Client([server.url]) as client:
-        assert (await client.receipt("usr.0.1", wait="all", within=2))["members"] == ["m0"]
+        assert (await client.receipt("usr.0.1", wait="all", within=2))["members"] == [{"member": "m0"}]
         await client.receipt("usr.0.1")
     assert server.requests[0].path_qs == "/v1/cluster/receipts/usr.0.1?wait=all&timeout=2s"
     assert server.requests[1].path_qs == "/v1/cluster/receipts/usr.0.1"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.options.server_options import SERVER_VARIABLE, ask, output_option, server_options
+from gossipkv.cli.options.server_options import ask, output_option, server_options, with_servers
 from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.cli.terminal.output import echo, echo_json, print_table
 from gossipkv.client import Client, Row
@@ -23,8 +23,8 @@ def members_command(context: click.Context, output: str, servers: tuple[str, ...
     """List the members in the table `members` of `sys`: who they are, and where they are reached."""
     if context.invoked_subcommand is None:
         _list_members(context.obj, output, servers)
-    elif servers:
-        context.obj = {**context.obj, SERVER_VARIABLE: ",".join(servers)}
+    else:
+        context.obj = with_servers(context.obj, servers)
 
 
 @members_command.command("forget")

@@ -20,9 +20,13 @@ from gossipkv.client import (
     NotFoundError,
     UnavailableError,
 )
+from gossipkv.client.errors import type_of
+from gossipkv.rows.arguments.arguments import server_urls
+from gossipkv.rows.arguments.invalid import InvalidInputError
 
 SERVER_VARIABLE = "GOSSIPKV_SERVER"
 SERVER_DEFAULT = "http://127.0.0.1:7080"
+_NAMED_BY = f"--server, {SERVER_VARIABLE}"
 _SILENCE_S = 30.0
 
 AnswerT = TypeVar("AnswerT")
@@ -59,12 +63,18 @@ def output_option(command: Command) -> Command:
 
 def servers_of(servers: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """The servers of a command: from flags, the environment or the default, in this order."""
-    named = list(servers) or environment.get(SERVER_VARIABLE, "").split(",")
-    wanted = [server.strip() for server in named if server.strip()] or [SERVER_DEFAULT]
-    for server in wanted:
-        if not server.startswith(("http://", "https://")):
-            raise Failure(f"{server!r} is not the URL of a server, such as {SERVER_DEFAULT}", ExitCode.USAGE)
-    return wanted
+    # An empty flag is a mistake, as of a script with an unset variable. The environment may be empty.
+    named = [part for server in servers for part in server.split(",")]
+    named = named or [part for part in environment.get(SERVER_VARIABLE, "").split(",") if part.strip()]
+    try:
+        return server_urls("servers", [server.strip() for server in named or [SERVER_DEFAULT]])
+    except InvalidInputError as error:
+        raise Failure(f"{error} ({_NAMED_BY})", ExitCode.USAGE) from error
+
+
+def with_servers(environment: dict[str, str], servers: Sequence[str]) -> dict[str, str]:
+    """The environment of the commands of a group, for which the group has named servers. Raises Failure."""
+    return {**environment, SERVER_VARIABLE: ",".join(servers_of(servers, environment))} if servers else environment
 
 
 def command_client(servers: Sequence[str], environment: Mapping[str, str]) -> Client:
@@ -93,13 +103,13 @@ def ask(
 
 def failure_of(error: ClientError) -> Failure:
     match error:
-        case NotFoundError():
+        case NotFoundError() if type_of(error.problem):
             return Failure(str(error), ExitCode.NOT_FOUND)
         case InvalidArgumentError():
             return Failure(str(error), ExitCode.USAGE)
         case ConditionFailedError():
             return Failure(str(error), ExitCode.CONDITION_FAILED)
         case UnavailableError():
-            return Failure(f"{error} (--server, {SERVER_VARIABLE})", ExitCode.UNAVAILABLE)
+            return Failure(f"{error} ({_NAMED_BY})", ExitCode.UNAVAILABLE)
         case _:
             return Failure(str(error))

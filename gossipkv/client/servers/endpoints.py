@@ -46,11 +46,11 @@ class Endpoint:
 
 
 class Endpoints:
-    """`now_s` is any clock that never goes back, the same in all calls."""
+    """`now_s` is any clock that never goes back, the same in all calls. The URLs have no slash at their end."""
 
     def __init__(self, urls: Sequence[str], choice: Choice, rng: random.Random | None = None) -> None:
         assert urls
-        self._all = [Endpoint(url.rstrip("/")) for url in urls]
+        self._all = [Endpoint(url) for url in urls]
         self._choice = choice
         self._rng = rng or random.Random()
         # Clients that start at the same time begin with different servers.

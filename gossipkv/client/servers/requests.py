@@ -24,8 +24,8 @@ import io
 import json
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -57,6 +57,10 @@ _LOST = (aiohttp.ClientError, TimeoutError, OSError)
 _PASS_PAUSE_S = 0.1
 _PASS_PAUSE_S_MAX = 5.0
 _MAY_STAND = "the request may have been carried out"
+_OTHER = "is it the URL of a member's HTTP port?"
+
+Shape = Mapping[str, type]
+"""What an answer in JSON must have, by name. The items of a list are objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +186,14 @@ class Requests:
         return answer
 
     def _refusal(self, endpoint: Endpoint, request: HttpRequest, answer: HttpAnswer) -> Exception:
-        error = error_of(answer.status, _problem(answer.body))
+        problem = _problem(answer.body)
+        error = error_of(answer.status, problem)
         if not isinstance(error, UnavailableError) or error.may_stand:
             if answer.status != 500:
                 self.endpoints.succeeded(endpoint)
-            return error
+            if type_of(problem) or isinstance(error, UnavailableError):
+                return error
+            return type(error)(f"{answer.server} answered: {error}; {_OTHER}", problem)
         retry_after_s = _seconds(answer.headers.get("Retry-After"))
         refusal = type(error)(
             f"{endpoint.url}: {error}",
@@ -204,7 +211,7 @@ class Requests:
     async def _sent(
         self, endpoint: Endpoint, request: HttpRequest, silence_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one attempt. Raises RefusedError if the server's URL is invalid."""
+        """Send one attempt."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
         url = _url(endpoint.url, request.path, request.query)
         # A file in memory is sent in pieces, and a new one for each attempt from its start.
@@ -231,9 +238,18 @@ class Requests:
         except _LOST as error:
             raise self._failed(endpoint, UnavailableError(f"{endpoint.url}: {reason(error)}")) from error
 
-    async def json(self, path: str, query: Mapping[str, str] | None = None, *, wait_s: float = 0.0) -> dict[str, Any]:
+    async def json(
+        self, path: str, shape: Shape, query: Mapping[str, str] | None = None, *, wait_s: float = 0.0
+    ) -> dict[str, Any]:
         answer = await self.answer(HttpRequest("GET", path, query, {"Accept": "application/json"}, wait_s=wait_s))
-        return json_of(answer)
+        content = json_of(answer)
+        with read_from(answer.server):
+            for name, kind in shape.items():
+                if not isinstance(content[name], kind):
+                    raise TypeError(f"`{name}` is of another type")
+                if kind is list and not all(isinstance(item, dict) for item in content[name]):
+                    raise TypeError(f"`{name}` holds something else than objects")
+        return content
 
     async def is_ready(self, url: str) -> bool:
         """Send a request to one server. Raises UnavailableError if it does not answer."""
@@ -258,13 +274,20 @@ def joined(failures: Sequence[UnavailableError]) -> UnavailableError:
 
 def json_of(answer: HttpAnswer) -> dict[str, Any]:
     """Raises RefusedError."""
-    try:
+    with read_from(answer.server):
         content = json.loads(answer.body)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise RefusedError(f"{answer.server} does not answer like gossipkv")
-    return content
+        if not isinstance(content, dict):
+            raise TypeError("it is no object")
+        return content
+
+
+@contextmanager
+def read_from(server: str) -> Iterator[None]:
+    """Read what a server answered. Raises RefusedError if it is not what a member answers."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RefusedError(f"{server} does not answer like gossipkv; {_OTHER}") from error
 
 
 def reason(error: BaseException) -> str:
@@ -320,7 +343,7 @@ def _is_absence(answer: HttpAnswer) -> bool:
 def _problem(body: bytes) -> dict[str, Any]:
     try:
         problem = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return problem if isinstance(problem, dict) else {}
 
@@ -334,11 +357,4 @@ def _seconds(text: str | None) -> float | None:
 
 def _url(server: str, path: str, query: Mapping[str, str] | None) -> URL:
     text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in (query or {}).items())
-    url = URL(f"{server}{path}{'?' + text if text else ''}", encoded=True)
-    try:
-        is_of_server = url.scheme in ("http", "https") and url.host and url.port
-    except ValueError:
-        is_of_server = False
-    if not is_of_server:
-        raise RefusedError(f"{server!r} is no URL of a server")
-    return url
+    return URL(f"{server}{path}{'?' + text if text else ''}", encoded=True)

@@ -112,7 +112,7 @@ def _outcomes(answer: HttpAnswer, lines: int) -> list[BatchOutcome]:
     """Raises UnavailableError."""
     try:
         found = [_outcome(json.loads(line)) for line in answer.body.splitlines() if line.strip()]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UnavailableError(f"{answer.server} does not answer like gossipkv: {error}", may_stand=True) from error
     if len(found) != lines:
         raise UnavailableError(f"{answer.server}: answered {len(found)} of {lines} lines", may_stand=True)

@@ -58,9 +58,13 @@ def line_of(content: object) -> bytes:
 
 
 def row_from_json(item: dict[str, Any]) -> Row:
-    """Raises ValueError, KeyError."""
+    """Raises ValueError, LookupError, TypeError, if it is no row."""
     value = value_from_json(item["value"]) if "value" in item else None
-    return Row(item["row"], value, item.get("etag"), item.get("context"), siblings_from_json(item))
+    key, etag, context = item["row"], item.get("etag"), item.get("context")
+    if not isinstance(key, str) or not all(text is None or isinstance(text, str) for text in (etag, context)):
+        raise TypeError("a row has a key, an etag and a context of text")
+    key.encode()
+    return Row(key, value, etag, context, siblings_from_json(item))
 
 
 def siblings_from_json(item: dict[str, Any]) -> tuple[bytes, ...]:

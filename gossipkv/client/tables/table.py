@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 from gossipkv.client.arguments import checked, copies_text, settings_given
-from gossipkv.client.errors import (
-    NotFoundError,
-    RefusedError,
-)
+from gossipkv.client.errors import NotFoundError, type_of
 from gossipkv.client.servers.path import CONTEXT, RECEIPT, etag_of, row_path, table_path
-from gossipkv.client.servers.requests import HttpAnswer, HttpRequest, Requests, json_of
+from gossipkv.client.servers.requests import HttpAnswer, HttpRequest, Requests, Shape, json_of, read_from
 from gossipkv.client.tables.batch import Batches, BatchOperation, BatchOutcome
 from gossipkv.client.tables.bounds import Bounds, listed
 from gossipkv.client.tables.resolve import Resolve, resolved
@@ -32,6 +29,7 @@ from gossipkv.rows.row import Row, Written
 
 _JSON = {"Accept": "application/json"}
 _SEVERAL = 300
+_DESCRIBED: Shape = {"table": str, "rows": int, "settings": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +138,12 @@ class Table:
             answer = await self._requests.answer(
                 HttpRequest("GET", f"{self._path}/rows", query, _JSON), preferred=server
             )
-            server, page = answer.server, json_of(answer)
-            rows = [row_from_json(item) for item in page["items"]]
+            server, (rows, cursor) = answer.server, _page_in(answer)
             yield rows
             left = None if left is None else left - len(rows)
-            if page["next_cursor"] is None or left == 0:
+            if cursor is None or left == 0:
                 return
-            query["cursor"] = page["next_cursor"]
+            query["cursor"] = cursor
 
     def batch(
         self,
@@ -196,9 +193,11 @@ class Table:
     async def describe(self) -> dict[str, Any] | None:
         """Its counts and settings, as in the API's documentation; None if it has neither rows nor settings."""
         try:
-            return await self._requests.json(self._path)
-        except NotFoundError:
-            return None
+            return await self._requests.json(self._path, _DESCRIBED)
+        except NotFoundError as error:
+            if type_of(error.problem) == "table-not-found":
+                return None
+            raise
 
     async def configure(self, *, conflicts: str | None = None, w: int | None = None, r: int | None = None) -> None:
         """Change the given settings. `conflicts` is `lww` or `siblings`; `w` and `r` are defaults of writes and
@@ -227,8 +226,16 @@ def _row_in(key: str, answer: HttpAnswer) -> Row:
     etag, context = etag_of(answer.headers), answer.headers.get(CONTEXT)
     if answer.status != _SEVERAL:
         return Row(key, answer.body, etag, context)
-    try:
+    with read_from(answer.server):
         siblings = siblings_from_json(json_of(answer))
         return Row(key, siblings[0], etag, context, siblings)
-    except (ValueError, LookupError, TypeError) as error:
-        raise RefusedError(f"{answer.server} does not answer like gossipkv") from error
+
+
+def _page_in(answer: HttpAnswer) -> tuple[list[Row], str | None]:
+    """The rows of a page of a listing, and the cursor of the next page."""
+    content = json_of(answer)
+    with read_from(answer.server):
+        cursor = content["next_cursor"]
+        if cursor is not None and not isinstance(cursor, str):
+            raise TypeError("a cursor is text")
+        return [row_from_json(item) for item in content["items"]], cursor

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from gossipkv.client.arguments import checked
-from gossipkv.client.errors import RefusedError, UnavailableError
+from gossipkv.client.errors import UnavailableError
 from gossipkv.client.servers.endpoints import Endpoint
 from gossipkv.client.servers.events import Event, EventParser
 from gossipkv.client.servers.path import table_path
-from gossipkv.client.servers.requests import HttpRequest, Requests, joined
+from gossipkv.client.servers.requests import HttpRequest, Requests, joined, read_from
 from gossipkv.client.tables.row import row_from_json
 from gossipkv.rows.arguments import arguments, names
 
@@ -162,9 +162,7 @@ def _change(kind: Kind, event: Event, server: str) -> Change:
     """Raises RefusedError."""
     if kind not in _OF_ROWS:
         return Change(kind, event.event_id)
-    try:
+    with read_from(server):
         row = row_from_json(json.loads(event.data))
         value = row.siblings[0] if row.siblings else row.value
         return Change(kind, event.event_id, row.row, value, row.etag, row.siblings, row.context)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RefusedError(f"{server} does not watch like gossipkv: {error}") from error

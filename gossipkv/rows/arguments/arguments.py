@@ -13,6 +13,13 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 _SECONDS_MAX = 366 * 86_400
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
+_SERVER_URL = re.compile(
+    r"(?i:https?)://(?:[^\x00-\x20\x7f-\U0010ffff/?#@]*@)?"
+    r"(?:(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]+)?\])"
+    r"(?::([0-9]{1,5}))?(?:/[^\x00-\x20\x7f-\U0010ffff?#]*)?"
+)
+"""A host, with what may stand before and behind it, and neither a query nor a fragment: paths are appended to it."""
+_PORT_MAX = 65_535
 
 
 def flag(name: str, given: object) -> bool:
@@ -43,6 +50,17 @@ def texts(name: str, given: object) -> None:
     for each in given:
         if not isinstance(each, str):
             raise InvalidInputError(name, f"are a list of text, and hold {shown(each)}")
+
+
+def server_urls(name: str, given: object) -> list[str]:
+    """The URLs of servers, each without a slash at its end. Raises InvalidInputError."""
+    texts(name, given)
+    assert isinstance(given, Sequence), "it is a list of text"
+    for url in given:
+        match = _SERVER_URL.fullmatch(url)
+        if match is None or not 1 <= int(match[1] or 1) <= _PORT_MAX:
+            raise InvalidInputError(name, f"are URLs of members, such as http://127.0.0.1:7080, not {shown(url)}")
+    return [url.rstrip("/") for url in given]
 
 
 def one_of(name: str, given: object, kind: type[Enum]) -> None:
