@@ -31,7 +31,7 @@ _COMMANDS = {
         "receipt": "Show which members have a write, and wait for it.",
         "list": "List the rows of a table.",
         "watch": "Write the changes in a table as they happen.",
-        "tables": "List tables with their rows; `tables set` changes settings of one.",
+        "tables": "List tables with their rows; `tables get`, `set` and `drop` are about one.",
         "import": "Put rows from a file; an interrupted import resumes.",
         "export": "Write all rows of a table to a file.",
     },
@@ -114,33 +114,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The first process of a container is not ended by a signal that it does not handle.
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = group.main(
-            args=None if arguments is None else list(arguments), prog_name="gossipkv", standalone_mode=False
-        )
-    except click.exceptions.NoArgsIsHelpError as error:
-        echo_lines(error.ctx.get_help())
-        code = ExitCode.USAGE
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        echo("interrupted", err=True)
-        code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the output has closed it. What is still buffered must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
-    except Exception as error:
-        echo(f"Error: {_fault(error)}", err=True)
-        code = ExitCode.ERROR
-    sys.exit(int(code) if isinstance(code, int) else ExitCode.OK)
+        code = run(arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        code = reported(error)
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code. What it raises is for `reported`."""
+    words = None if arguments is None else list(arguments)
+    code = group.main(args=words, prog_name="gossipkv", standalone_mode=False)
+    return int(code) if isinstance(code, int) else ExitCode.OK
+
+
+def reported(error: BaseException) -> int:
+    """Say why a command has ended; returns its exit code."""
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            echo_lines(error.ctx.get_help())
+            return ExitCode.USAGE
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            echo("interrupted", err=True)
+            return ExitCode.INTERRUPTED
+        case BrokenPipeError():
+            # The reader of the output has closed it. What is still buffered must not fail at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.OK
+        case _:
+            echo(f"Error: {_fault(error)}", err=True)
+            return ExitCode.ERROR
 
 
 def _terminated(*_: object) -> None:
     sys.exit(ExitCode.TERMINATED)
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: BaseException) -> str:
     """Describe a bug in this program in one line, with its place in the source."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"

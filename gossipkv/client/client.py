@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Self
 
-from gossipkv.client.arguments import checked, copies_text, wait_seconds, wait_text
+from gossipkv.client.arguments import checked, wait_seconds, wait_text
 from gossipkv.client.servers.endpoints import Choice, Endpoints
 from gossipkv.client.servers.path import member_path, receipt_path, tables_path
 from gossipkv.client.servers.probe import probe
@@ -20,6 +20,7 @@ from gossipkv.client.servers.requests import HttpRequest, Requests, Shape
 from gossipkv.client.tables.resolve import Resolve
 from gossipkv.client.tables.table import Table
 from gossipkv.rows.arguments import arguments, names
+from gossipkv.rows.arguments.copies import waited_for
 from gossipkv.rows.arguments.durations import Duration
 
 _RECEIPT_WAIT_S = 5.0
@@ -123,7 +124,5 @@ class Client:
 
 def _wait_text(wait: int | str) -> str:
     """The number of members to wait for, as the API reads it. Raises InvalidArgumentError."""
-    if wait == "all":
-        return "all"
-    is_digits = isinstance(wait, str) and wait.isascii() and wait.isdigit() and len(wait) <= 5
-    return copies_text("wait", int(wait) if is_digits else wait)
+    copies = checked(waited_for, wait)
+    return "all" if copies is None else str(copies)

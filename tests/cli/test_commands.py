@@ -93,6 +93,37 @@ def test_tables_lists_what_a_table_holds(run: Run) -> None:
     assert b"listed" in run("tables").out
 
 
+def test_a_table_is_shown_and_dropped_and_one_with_rows_only_by_force(run: Run) -> None:
+    run("tables", "get", "dropped", code=ExitCode.NOT_FOUND)
+    run("tables", "set", "dropped", "--conflicts", "siblings")
+    assert "dropped is dropped" in run("tables", "drop", "dropped").err
+    assert "neither rows nor settings" in run("tables", "get", "dropped", code=ExitCode.NOT_FOUND).err
+    run("tables", "drop", "dropped")
+    run("put", "dropped", "row", "value")
+    assert json.loads(run("tables", "get", "dropped").out)["rows"] == 1
+    assert "give --force" in run("tables", "drop", "dropped", code=ExitCode.ERROR).err
+    assert run("get", "dropped", "row").out == b"value"
+    run("tables", "drop", "dropped", "--force")
+    run("get", "dropped", "row", code=ExitCode.NOT_FOUND)
+    for words in (["-n", "sys", "drop"], ["drop", "-n", "sys"], ["drop", "--force", "-n", "sys"]):
+        assert "do not write" in run("tables", *words, "members", code=ExitCode.ERROR).err
+
+
+def test_options_before_a_command_about_one_table_hold_for_it(run: Run) -> None:
+    assert json.loads(run("tables", "-n", "sys", "get", "members").out)["rows"] == 1
+    assert "do not write" in run("tables", "-n", "sys", "set", "members", "--w", 1, code=ExitCode.ERROR).err
+    run("tables", "-n", "sys", "get", "-n", "usr", "members", code=ExitCode.NOT_FOUND)
+    for words in (["get"], ["drop"], ["set", "--w", "1"]):
+        run("tables", "-s", "http://127.0.0.1:1", words[0], "t", *words[1:], code=ExitCode.UNAVAILABLE)
+
+
+def test_a_wait_that_is_none_is_refused_before_anything_is_written(run: Run) -> None:
+    for command in (["put", "waits", "row", "value"], ["delete", "waits", "row"]):
+        assert "`all` or a number" in run(*command, "--wait", "some", code=ExitCode.USAGE).err
+        run("get", "waits", "row", code=ExitCode.NOT_FOUND)
+    assert run("delete", "waits", "row", "--wait", "all").err.startswith("receipt usr.")
+
+
 def test_the_stores_own_tables_can_be_read_and_not_written(run: Run) -> None:
     assert b'"protocols"' in run("get", "members", "gossipkv-0", "-n", "sys").out
     assert "do not write" in run("put", "members", "gossipkv-0", "x", "-n", "sys", code=ExitCode.ERROR).err
@@ -182,7 +213,7 @@ def test_the_server_may_be_named_before_the_command_too(run: Run, member: str) -
 def test_no_server_that_answers_is_said_on_one_line(run: Run) -> None:
     outcome = run("get", "t", "r", "--server", "http://127.0.0.1:1", code=ExitCode.UNAVAILABLE)
     assert len(outcome.err.splitlines()) == 1
-    assert "http://127.0.0.1:1: cannot be reached (Connection refused)" in outcome.err
+    assert "http://127.0.0.1:1: cannot be reached (Connection refused); start a member there, or" in outcome.err
 
 
 @pytest.mark.parametrize("url", ["", "localhost:7080", "http://127.0.0.1:port", "http://", "{member},"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
@@ -18,11 +18,13 @@ from gossipkv.client import (
     ConditionFailedError,
     InvalidArgumentError,
     NotFoundError,
+    TooFewCopiesError,
     UnavailableError,
 )
-from gossipkv.client.errors import type_of
+from gossipkv.client.errors import error_of_request, type_of
 from gossipkv.rows.arguments.arguments import server_urls
 from gossipkv.rows.arguments.invalid import InvalidInputError
+from gossipkv.rows.errors import RequestError
 
 SERVER_VARIABLE = "GOSSIPKV_SERVER"
 SERVER_DEFAULT = "http://127.0.0.1:7080"
@@ -30,6 +32,7 @@ _NAMED_BY = f"--server, {SERVER_VARIABLE}"
 _SILENCE_S = 30.0
 
 AnswerT = TypeVar("AnswerT")
+Given = ParamSpec("Given")
 
 
 def server_options(command: Command) -> Command:
@@ -72,6 +75,14 @@ def servers_of(servers: Sequence[str], environment: Mapping[str, str]) -> list[s
         raise Failure(f"{error} ({_NAMED_BY})", ExitCode.USAGE) from error
 
 
+def check(rule: Callable[Given, object], *given: Given.args, **named: Given.kwargs) -> None:
+    """Apply a rule of all interfaces before a server is asked. Raises Failure."""
+    try:
+        rule(*given, **named)
+    except RequestError as error:
+        raise failure_of(error_of_request(error)) from error
+
+
 def with_servers(environment: dict[str, str], servers: Sequence[str]) -> dict[str, str]:
     """The environment of the commands of a group, for which the group has named servers. Raises Failure."""
     return {**environment, SERVER_VARIABLE: ",".join(servers_of(servers, environment))} if servers else environment
@@ -109,7 +120,11 @@ def failure_of(error: ClientError) -> Failure:
             return Failure(str(error), ExitCode.USAGE)
         case ConditionFailedError():
             return Failure(str(error), ExitCode.CONDITION_FAILED)
+        case TooFewCopiesError():
+            wait = f"; to wait for it: gossipkv receipt {error.receipt} --wait all" if error.receipt else ""
+            return Failure(f"{error}{wait}", ExitCode.NOT_CONVERGED)
         case UnavailableError():
-            return Failure(f"{error} ({_NAMED_BY})", ExitCode.UNAVAILABLE)
+            remedy = "" if error.problem or error.may_stand else "; start a member there, or name another server"
+            return Failure(f"{error}{remedy} ({_NAMED_BY})", ExitCode.UNAVAILABLE)
         case _:
             return Failure(str(error))

@@ -1,4 +1,4 @@
-"""`gossipkv receipt`, and the options of commands that wait for copies."""
+"""`gossipkv receipt`, and what commands that write say and wait for."""
 
 from __future__ import annotations
 
@@ -7,33 +7,52 @@ from typing import Any
 import click
 
 from gossipkv.cli.options.format_option import Command
-from gossipkv.cli.options.server_options import ask, output_option, server_options
+from gossipkv.cli.options.number import NUMBER
+from gossipkv.cli.options.server_options import ask, check, output_option, server_options
 from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.cli.terminal.failure import Failure
-from gossipkv.cli.terminal.output import echo_json, print_table
+from gossipkv.cli.terminal.output import echo, echo_json, print_table
+from gossipkv.client import Client, Written
+from gossipkv.rows.arguments.copies import waited_for
+from gossipkv.rows.arguments.durations import wait_ms_of
 
 
 def copies_options(command: Command) -> Command:
     wait = click.option("--write-wait", metavar="TIME", help="How long to wait for -w members, such as 500ms or 2s.")
-    copies = click.option(
-        "-w", type=click.IntRange(min=1), help="Succeed once this many members have the write on disk."
-    )
+    copies = click.option("-w", type=NUMBER, help="Succeed once this many members have the write on disk.")
     return copies(wait(command))
 
 
-def checked_wait(_: click.Context, __: click.Parameter, wait: str | None) -> str | None:
-    if (
-        wait is not None
-        and wait != "all"
-        and not (wait.isascii() and wait.isdigit() and len(wait) <= 5 and int(wait) >= 1)
-    ):
-        raise click.BadParameter("it is a number of members, or all")
+def wait_option(command: Command) -> Command:
+    return click.option(
+        "--wait", metavar="all|N", callback=_checked_wait, help="After the write, wait until this many members have it."
+    )(command)
+
+
+def _checked_wait(_: click.Context, __: click.Parameter, wait: str | None) -> str | None:
+    """Raises Failure before anything is written."""
+    if wait is not None:
+        check(waited_for, wait)
     return wait
 
 
-def judge(coverage: dict[str, Any]) -> None:
+def _checked_timeout(_: click.Context, __: click.Parameter, timeout: str | None) -> str | None:
+    if timeout is not None:
+        check(wait_ms_of, "timeout", timeout)
+    return timeout
+
+
+async def told(client: Client, written: Written, wait: str | None) -> dict[str, Any] | None:
+    """Write the receipt to standard error. Returns the members that have the write, if they are waited for."""
+    echo(f"receipt {written.receipt}", err=True)
+    if written.etag is not None:
+        echo(f"etag {written.etag}", err=True)
+    return None if wait is None else await client.receipt(written.receipt or "", wait=wait)
+
+
+def judge(coverage: dict[str, Any] | None) -> None:
     """Raises Failure if fewer members than requested have the write."""
-    if not coverage["complete"]:
+    if coverage is not None and not coverage["complete"]:
         lacking = [member["member"] for member in coverage["members"] if not member["has_it"]]
         raise Failure(
             f"{coverage['copies']} members are known to have it, {', '.join(lacking)} not; it goes on replicating",
@@ -43,8 +62,10 @@ def judge(coverage: dict[str, Any]) -> None:
 
 @click.command("receipt")
 @click.argument("receipt")
-@click.option("--wait", metavar="all|N", callback=checked_wait, help="Wait until this many members have the write.")
-@click.option("--timeout", metavar="TIME", help="How long to wait, such as 500ms or 2s.  [5s]")
+@click.option("--wait", metavar="all|N", callback=_checked_wait, help="Wait until this many members have the write.")
+@click.option(
+    "--timeout", metavar="TIME", callback=_checked_timeout, help="How long to wait, such as 500ms or 2s.  [5s]"
+)
 @output_option
 @server_options
 @click.pass_obj

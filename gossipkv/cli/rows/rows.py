@@ -8,12 +8,21 @@ from typing import Any
 
 import click
 
-from gossipkv.cli.options.server_options import ask, namespace_option, output_option, server_options
-from gossipkv.cli.rows.receipt import checked_wait, copies_options, judge
+from gossipkv.cli.options.number import NUMBER
+from gossipkv.cli.options.server_options import (
+    ask,
+    check,
+    namespace_option,
+    output_option,
+    server_options,
+    with_servers,
+)
+from gossipkv.cli.rows.receipt import copies_options, judge, told, wait_option
 from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.cli.terminal.failure import Failure
 from gossipkv.cli.terminal.output import echo, echo_json, print_table, write_raw
 from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
+from gossipkv.rows.view.namespaces import writable_namespace
 
 
 @click.command("put")
@@ -30,9 +39,7 @@ from gossipkv.client import Client, Row, UnresolvedSiblingsError, value_to_json
 )
 @click.option("--ttl", metavar="DURATION", help="Let the row expire after this time: 500ms, 30s, 5m, 1h, 7d.")
 @copies_options
-@click.option(
-    "--wait", metavar="all|N", callback=checked_wait, help="After the write, wait until this many members have it."
-)
+@wait_option
 @namespace_option
 @server_options
 @click.pass_obj
@@ -67,13 +74,9 @@ def put_command(
             w=w,
             write_wait=write_wait,
         )
-        echo(f"receipt {written.receipt}", err=True)
-        echo(f"etag {written.etag}", err=True)
-        return None if wait is None else await client.receipt(written.receipt or "", wait=wait)
+        return await told(client, written, wait)
 
-    coverage = ask(servers, environment, put)
-    if coverage is not None:
-        judge(coverage)
+    judge(ask(servers, environment, put))
 
 
 def _content(value: str | None, path: str | None) -> bytes:
@@ -94,7 +97,7 @@ def _content(value: str | None, path: str | None) -> bytes:
 @click.argument("table")
 @click.argument("row")
 @click.option("-o", "--output", type=click.Choice(["raw", "json"]), default="raw", show_default=True)
-@click.option("-r", type=click.IntRange(min=1), help="Ask this many members, and repair those that are behind.")
+@click.option("-r", type=NUMBER, help="Ask this many members, and repair those that are behind.")
 @namespace_option
 @server_options
 @click.pass_obj
@@ -139,6 +142,7 @@ def get_command(
     "--context", metavar="CONTEXT", help="Delete the values that were read with this context, as get -o json shows it."
 )
 @copies_options
+@wait_option
 @namespace_option
 @server_options
 @click.pass_obj
@@ -150,17 +154,19 @@ def delete_command(
     context: str | None,
     w: int | None,
     write_wait: str | None,
+    wait: str | None,
     namespace: str,
     servers: tuple[str, ...],
 ) -> None:
-    """Delete ROW of TABLE. Succeeds even if the row does not exist."""
-    ask(
-        servers,
-        environment,
-        lambda client: client.table(table, namespace=namespace).delete(
+    """Delete ROW of TABLE. Succeeds even if the row does not exist. Writes the receipt to standard error."""
+
+    async def delete(client: Client) -> dict[str, Any] | None:
+        written = await client.table(table, namespace=namespace).delete(
             row, if_match=if_match, context=context, w=w, write_wait=write_wait
-        ),
-    )
+        )
+        return await told(client, written, wait)
+
+    judge(ask(servers, environment, delete))
 
 
 @click.command("list")
@@ -168,7 +174,7 @@ def delete_command(
 @click.option("--prefix", metavar="TEXT", help="List only rows whose keys begin with this text.")
 @click.option("--start", metavar="ROW", help="First key to list.")
 @click.option("--end", metavar="ROW", help="Key to stop before.")
-@click.option("--limit", type=click.IntRange(min=1), help="List at most this many rows.  [all]")
+@click.option("--limit", type=NUMBER, help="List at most this many rows.  [all]")
 @click.option("--keys-only", is_flag=True, help="List keys without values.")
 @namespace_option
 @output_option
@@ -231,17 +237,64 @@ def _shown_value(row: Row) -> str:
 @server_options
 @click.pass_context
 def tables_command(context: click.Context, namespace: str, output: str, servers: tuple[str, ...]) -> None:
-    """List tables, with the rows and bytes that the server holds. `tables set` changes settings of a table."""
-    environment: dict[str, str] = context.obj
+    """List tables, with the rows and bytes that the server holds.
+
+    `tables get` shows one table, `tables set` changes its settings, and `tables drop` deletes it.
+    """
     if context.invoked_subcommand is not None:
+        context.obj = with_servers(context.obj, servers)
+        context.default_map = {name: {"namespace": namespace} for name in ("get", "set", "drop")}
         return
-    tables = ask(servers, environment, lambda client: client.tables(namespace))
+    tables = ask(servers, context.obj, lambda client: client.tables(namespace))
     if output == "json":
         for table in tables:
             echo_json(table)
         return
     columns = ("table", "rows", "tombstones", "value_bytes")
     print_table(columns, [[str(table.get(column, "")) for column in columns] for table in tables])
+
+
+@tables_command.command("get")
+@click.argument("table")
+@namespace_option
+@server_options
+@click.pass_obj
+def get_table_command(environment: dict[str, str], table: str, namespace: str, servers: tuple[str, ...]) -> None:
+    """Write the counts and settings of TABLE as JSON."""
+    found = ask(servers, environment, lambda client: client.table(table, namespace=namespace).describe())
+    if found is None:
+        raise Failure(f"there is no table {table!r}: it has neither rows nor settings", ExitCode.NOT_FOUND)
+    echo_json(found)
+
+
+@tables_command.command("drop")
+@click.argument("table")
+@click.option("--force", is_flag=True, help="Drop it even if it has rows.")
+@namespace_option
+@server_options
+@click.pass_obj
+def drop_command(
+    environment: dict[str, str], table: str, force: bool, namespace: str, servers: tuple[str, ...]
+) -> None:
+    """Delete TABLE: its settings and all its rows. Succeeds even if there is no such table.
+
+    Without --force, a table that has rows is not dropped. Rows that others put in the meantime may stay.
+    """
+
+    check(writable_namespace, namespace)
+
+    async def dropped(client: Client) -> int:
+        at = client.table(table, namespace=namespace)
+        found = await at.describe()
+        rows: int = 0 if found is None else found["rows"]
+        if force or not rows:
+            await at.drop()
+            return 0
+        return rows
+
+    if rows := ask(servers, environment, dropped):
+        raise Failure(f"the table {table!r} has rows ({rows:,}): to delete them with it, give --force")
+    echo(f"{table} is dropped", err=True)
 
 
 @tables_command.command("set")
@@ -251,8 +304,9 @@ def tables_command(context: click.Context, namespace: str, output: str, servers:
     type=click.Choice(["lww", "siblings"]),
     help="Of concurrent writes, keep the last one (lww), or all of them (siblings).",
 )
-@click.option("--w", type=click.IntRange(min=1), help="Number of durable copies before a write is answered.")
-@click.option("--r", type=click.IntRange(min=1), help="Number of members that a read asks.")
+@click.option("--w", type=NUMBER, help="Number of durable copies before a write is answered.")
+@click.option("--r", type=NUMBER, help="Number of members that a read asks.")
+@namespace_option
 @server_options
 @click.pass_obj
 def set_command(
@@ -261,6 +315,7 @@ def set_command(
     conflicts: str | None,
     w: int | None,
     r: int | None,
+    namespace: str,
     servers: tuple[str, ...],
 ) -> None:
     """Change settings of TABLE. Other settings stay. Writes the table as JSON."""
@@ -268,7 +323,8 @@ def set_command(
         raise Failure("give a setting to change: --conflicts, --w, --r", ExitCode.USAGE)
 
     async def set_and_described(client: Client) -> dict[str, Any] | None:
-        await client.table(table).configure(conflicts=conflicts, w=w, r=r)
-        return await client.table(table).describe()
+        at = client.table(table, namespace=namespace)
+        await at.configure(conflicts=conflicts, w=w, r=r)
+        return await at.describe()
 
     echo_json(ask(servers, environment, set_and_described))

@@ -28,7 +28,7 @@ MEANINGS = {
     ExitCode.NOT_FOUND: "there is no such row or table",
     ExitCode.CONDITION_FAILED: "--if-match or --if-absent does not hold; nothing was changed",
     ExitCode.UNAVAILABLE: "no server answers or takes requests, or the answer to a write that may be stored was lost",
-    ExitCode.NOT_CONVERGED: "status: members differ or are in trouble; put, receipt: too few have the write",
+    ExitCode.NOT_CONVERGED: "status: members differ or are in trouble; put, delete, receipt: too few have the write",
     ExitCode.ADDRESS_IN_USE: "serve, dev: an address or port is in use or not available",
     ExitCode.DATA_DIRECTORY: "serve, export: the data directory is in use, damaged, or of another member or version",
     ExitCode.SIBLINGS: "get: the row has several values at once; standard output holds them as JSON",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gossipkv.core.waits.answers import Coverage, Receipt
-from gossipkv.rows.arguments.copies import copies_in, copies_of
+from gossipkv.rows.arguments.copies import waited_for
 from gossipkv.rows.arguments.durations import wait_ms_of
 from gossipkv.rows.arguments.invalid import InvalidInputError, shown
 from gossipkv.rows.errors import ErrorKind, RequestError
 
 _WAIT_SECONDS_DEFAULT = 5.0
-_ALL = "all"
 
 
 class ReceiptWait(NamedTuple):
@@ -36,9 +35,7 @@ def receipt_wait(wait: object, within: object, name: str = "within") -> ReceiptW
     seconds = _WAIT_SECONDS_DEFAULT if within is None else wait_ms_of(name, within) / 1_000
     if wait is None:
         return ReceiptWait(None, 0)
-    if wait == _ALL:
-        return ReceiptWait(None, seconds)
-    return ReceiptWait(copies_in("wait", wait) if isinstance(wait, str) else copies_of("wait", wait), seconds)
+    return ReceiptWait(waited_for(wait), seconds)
 
 
 def covered(coverage: Coverage, copies: int | None) -> dict[str, Any]:
