@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gossipkv.rows.arguments.limits import NAME_BYTES_MAX
+from gossipkv.rows.arguments.limits import NAME_BYTES_MAX, PAGE_ROWS_MAX
 
 ENVIRONMENT_PREFIX = "GOSSIPKV_"
 CONFIG_VARIABLE = "GOSSIPKV_CONFIG"
@@ -342,7 +342,7 @@ class Settings:
         metrics=('gossipkv_http_requests_total{status="413"}',),
     )
     page_rows_max: int = _number(
-        1_000, "Maximum number of rows in a page of a listing.", "rows", minimum=1_000, maximum=10_000
+        1_000, "Maximum number of rows in a page of a listing.", "rows", minimum=1_000, maximum=PAGE_ROWS_MAX
     )
     page_bytes_max: int = _number(
         4 * _MIB, "Maximum size of a page of a listing; a single row may exceed it.", "bytes", maximum=64 * _MIB

@@ -14,7 +14,7 @@ from gossipkv.api.handlers.listing import NDJSON, NEXT_CURSOR
 from gossipkv.api.options import ApiOptions
 from gossipkv.api.requests.target import BATCH, MEMBER, RECEIPT, ROW, ROWS, TABLE, TABLES, WATCH, Parameters, Target
 from gossipkv.rows.arguments import durations
-from gossipkv.rows.arguments.limits import COPIES_MAX, NAME_BYTES_MAX, ROW_KEY_BYTES_MAX
+from gossipkv.rows.arguments.limits import COPIES_MAX, NAME_BYTES_MAX, PAGE_ROWS_MAX, ROW_KEY_BYTES_MAX
 from gossipkv.rows.arguments.names import TABLE_NAME_PATTERN
 
 JSON = "application/json"
@@ -188,9 +188,10 @@ def _listing(options: ApiOptions) -> Object:
     limit = {
         "type": "integer",
         "minimum": 1,
-        "maximum": options.page_rows_max,
+        "maximum": PAGE_ROWS_MAX,
         "default": options.page_rows_default,
     }
+    rows_max = f"Rows in a page, at most {options.page_rows_max}; a page may be shorter, or empty, and have a cursor"
     page = _json("RowPage")
     page["content"][NDJSON] = {"schema": {"$ref": "#/components/schemas/Row"}}
     page["headers"] = {NEXT_CURSOR: {"description": "NDJSON only: absent on the last page", "schema": text}}
@@ -202,7 +203,7 @@ def _listing(options: ApiOptions) -> Object:
             _query("prefix", text, "Only keys that begin so"),
             _query("start", text, "Only keys from here on"),
             _query("end", text, "Only keys before this one"),
-            _query("limit", limit, "Rows in a page; a page may be shorter, or empty, and have a cursor"),
+            _query("limit", limit, rows_max),
             _query("cursor", text, "`next_cursor` of the page before"),
             _query("keys_only", {"type": "boolean", "default": False}, "Leave out the values"),
         ],

@@ -21,6 +21,7 @@ from gossipkv.core.model.address import address_of, is_address, key_of
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.store.storage import View
 from gossipkv.member.node import MemberNode
+from gossipkv.rows.arguments.limits import PAGE_ROWS_MAX
 from gossipkv.rows.arguments.names import key_bound
 from gossipkv.rows.view.context_token import text_of
 from gossipkv.rows.view.key_range import KeyRange, key_range
@@ -77,10 +78,9 @@ class Listing:
         text = parameters.get("limit")
         if text is None:
             return self._options.page_rows_default
-        rows_max = self._options.page_rows_max
-        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= rows_max):
-            raise ProblemError("invalid-parameter", f"`limit` is a number from 1 to {rows_max}", parameter="limit")
-        return int(text)
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= PAGE_ROWS_MAX):
+            raise ProblemError("invalid-parameter", f"`limit` is a number from 1 to {PAGE_ROWS_MAX}", parameter="limit")
+        return min(int(text), self._options.page_rows_max)
 
     def _page(self, view: View, query: Query) -> Page:
         now_ms = self._node.now_ms()

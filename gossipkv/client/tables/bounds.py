@@ -6,6 +6,7 @@ from typing import NamedTuple, TypedDict
 
 from gossipkv.client.arguments import check_known, checked
 from gossipkv.rows.arguments import arguments, names
+from gossipkv.rows.arguments.limits import PAGE_ROWS_MAX
 
 
 class Bounds(TypedDict, total=False):
@@ -22,8 +23,6 @@ class Bounds(TypedDict, total=False):
 
 
 _BOUNDS = frozenset(Bounds.__annotations__)
-_PAGE_ROWS_MAX = 10_000
-"""The maximum that a server's settings can allow."""
 _PAGE_ROWS_DEFAULT = 500
 _LIMIT_MAX = 2**53
 
@@ -41,7 +40,7 @@ class CheckedBounds(NamedTuple):
 def listed(limit: int | None, bounds: Bounds) -> CheckedBounds:
     """Raises InvalidArgumentError, and TypeError for an unknown bound."""
     check_known("range", bounds, _BOUNDS)
-    page_rows = checked(arguments.count, "page_rows", bounds.get("page_rows", _PAGE_ROWS_DEFAULT), 1, _PAGE_ROWS_MAX)
+    page_rows = checked(arguments.count, "page_rows", bounds.get("page_rows", _PAGE_ROWS_DEFAULT), 1, PAGE_ROWS_MAX)
     if limit is not None:
         checked(arguments.count, "limit", limit, 1, _LIMIT_MAX)
     return CheckedBounds(

@@ -20,6 +20,19 @@ WAIT_MS_MAX = 3_600_000
 COPIES_MAX = 1_000
 """The most members that a request or a table's settings may ask for."""
 
+HEADER_CHARS_MAX = 16 * 1024
+"""Of a context or a condition. The longest context takes half of it, and a server's limit of a header is
+twice as much."""
+
+EVENT_ID_CHARS_MAX = 1024 * 1024
+"""Of an event id that a program gives. Ids that are longer than those of this version mean a reset."""
+
+RECEIPT_CHARS_MAX = 256
+"""Of a receipt, which stands in a path; a true one has at most 40."""
+
+PAGE_ROWS_MAX = 10_000
+"""The most rows that a page may be asked for, and that a member can be set to give. A page may have fewer."""
+
 VALUE_BYTES_MAX_DEFAULT = 1024 * 1024
 
 TIME_MS_MAX = 2**63 - 1
