@@ -22,6 +22,7 @@ from gossipkv.client.tables.table import Table
 from gossipkv.rows.arguments import arguments, names
 from gossipkv.rows.arguments.copies import waited_for
 from gossipkv.rows.arguments.durations import Duration
+from gossipkv.rows.arguments.limits import RECEIPT_CHARS_MAX
 
 _RECEIPT_WAIT_S = 5.0
 """The server's default wait for a receipt."""
@@ -87,7 +88,7 @@ class Client:
         return Table(self._requests, name, namespace, resolve=resolve)
 
     async def tables(self, namespace: str = "usr") -> list[dict[str, Any]]:
-        checked(names.key_bound, "namespace", namespace)
+        checked(names.namespace_text, namespace)
         items: list[dict[str, Any]] = (await self._requests.json(tables_path(namespace), _TABLES))["items"]
         return items
 
@@ -114,7 +115,7 @@ class Client:
         if within is not None:
             query["timeout"] = wait_text("within", within)
         wait_s = 0.0 if wait is None else wait_seconds("within", _RECEIPT_WAIT_S if within is None else within)
-        path = receipt_path(checked(arguments.header_text, "receipt", receipt))
+        path = receipt_path(checked(arguments.header_text, "receipt", receipt, RECEIPT_CHARS_MAX))
         return await self._requests.json(path, _COVERAGE, query, wait_s=wait_s)
 
     async def is_ready(self) -> bool:

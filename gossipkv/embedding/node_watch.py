@@ -14,6 +14,7 @@ from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member.node import MemberNode
 from gossipkv.member.watches import Signal
 from gossipkv.rows.arguments import arguments, names
+from gossipkv.rows.arguments.limits import EVENT_ID_CHARS_MAX
 from gossipkv.rows.errors import ErrorKind, RequestError
 from gossipkv.rows.view import context_token
 from gossipkv.rows.view.event_id import NOT_TOLD_IN_FULL, position_in
@@ -43,7 +44,7 @@ class NodeWatch:
         bound = b"" if prefix is None else checked(names.key_bound, "prefix", prefix)
         self._prefix = address_of(table, bound)
         self._has_snapshot = checked(arguments.flag, "snapshot", snapshot)
-        self.event_id = None if since is None else checked(arguments.header_text, "since", since)
+        self.event_id = None if since is None else checked(arguments.header_text, "since", since, EVENT_ID_CHARS_MAX)
         """The id of the last change seen."""
         self._changes = self._followed()
 

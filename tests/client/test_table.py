@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,6 +16,7 @@ from gossipkv.client import (
     ConditionFailedError,
     ContextAheadError,
     ContextRequiredError,
+    InvalidArgumentError,
     NotFoundError,
     OverloadedError,
     TooFewAnswersError,
@@ -295,3 +297,12 @@ async def test_settings_are_changed_one_by_one(server: ContractServer) -> None:
         await client.table("carts").configure(conflicts="siblings", w=2)
     assert server.requests[0].path == "/v1/usr/tables/carts"
     assert json.loads(server.bodies[0]) == {"conflicts": "siblings", "w": 2}
+
+
+async def test_a_put_of_no_value_is_refused_and_deletes_nothing(server: ContractServer) -> None:
+    no_value: Any = None
+    async with Client([server.url]) as client:
+        await client.table("t").put("a", b"1")
+        with pytest.raises(InvalidArgumentError, match="`value` is bytes, not None"):
+            await client.table("t").put("a", no_value)
+    assert [request.method for request in server.requests] == ["PUT"]

@@ -25,6 +25,7 @@ from gossipkv.client.tables.watch import Watch
 from gossipkv.client.tables.write import DeleteOptions, PutOptions, write_request
 from gossipkv.rows.arguments import arguments, names
 from gossipkv.rows.arguments.durations import Duration
+from gossipkv.rows.arguments.values import value_bytes
 from gossipkv.rows.row import Row, Written
 
 _JSON = {"Accept": "application/json"}
@@ -48,7 +49,7 @@ class Table:
     ) -> None:
         self._requests = requests
         self.name = checked(names.table_name, name)
-        self.namespace = checked(names.key_bound, "namespace", namespace).decode()
+        self.namespace = checked(names.namespace_text, namespace)
         self._path = table_path(namespace, name)
         self._resolve = None if resolve is None else checked(arguments.function, "resolve", resolve)
 
@@ -62,7 +63,7 @@ class Table:
     async def put(self, key: str, value: bytes, **options: Unpack[PutOptions]) -> Written:
         """Put a row. It is durable at `w` members when this returns. Raises ConditionFailedError, and UnavailableError,
         whose `may_stand` says whether the row may be stored."""
-        return await self._write(key, value, options)
+        return await self._write(key, checked(value_bytes, value), options)
 
     async def delete(self, key: str, **options: Unpack[DeleteOptions]) -> Written:
         """Delete a row. Succeeds even if there is no such row. Raises the errors of `put`."""

@@ -25,6 +25,7 @@ from gossipkv.client.servers.path import table_path
 from gossipkv.client.servers.requests import HttpRequest, Requests, joined, read_from
 from gossipkv.client.tables.row import row_from_json
 from gossipkv.rows.arguments import arguments, names
+from gossipkv.rows.arguments.limits import EVENT_ID_CHARS_MAX
 
 _PAUSE_S_MIN = 0.1
 _PAUSE_S_MAX = 2.0
@@ -92,7 +93,7 @@ class Watch:
             self._query["snapshot"] = "true"
         self._silence_s = checked(arguments.seconds, "silence_s", silence_s)
         self._give_up_s = checked(arguments.seconds, "give_up_s", give_up_s)
-        self.event_id = None if since is None else checked(arguments.header_text, "since", since)
+        self.event_id = None if since is None else checked(arguments.header_text, "since", since, EVENT_ID_CHARS_MAX)
         """The id of the last change seen."""
         self.server: str | None = None
         """The server of the watch, or the last one."""

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TypeVar
 
 from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.limits import HEADER_CHARS_MAX
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -29,9 +30,9 @@ def flag(name: str, given: object) -> bool:
     return given
 
 
-def header_text(name: str, given: object) -> str:
+def header_text(name: str, given: object, chars_max: int = HEADER_CHARS_MAX) -> str:
     """Raises InvalidInputError."""
-    if not isinstance(given, str) or not _HEADER_TEXT.fullmatch(given):
+    if not isinstance(given, str) or len(given) > chars_max or not _HEADER_TEXT.fullmatch(given):
         raise InvalidInputError(name, f"is text as an answer gave it, unchanged, not {shown(given)}")
     return given
 

@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.limits import HEADER_CHARS_MAX
 
 ANY = "*"
 
@@ -30,6 +31,8 @@ def tags_in(name: str, text: str) -> list[Tag]:
     """The tags of a header. Raises InvalidInputError."""
     if text == ANY:
         return [Tag(ANY, False)]
+    if len(text) > HEADER_CHARS_MAX:
+        raise InvalidInputError(name, f"is at most {HEADER_CHARS_MAX} characters, this one is {len(text)}")
     if not _TAGS.fullmatch(text):
         raise InvalidInputError(name, 'is `*` or entity tags in double quotes, as `"a", "b"`')
     return [Tag(tag, bool(weak)) for weak, tag in _TAG.findall(text)]

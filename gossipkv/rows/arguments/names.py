@@ -70,6 +70,11 @@ def key_bound(name: str, text: object) -> bytes:
     return bound
 
 
+def namespace_text(namespace: object) -> str:
+    """The text, if a path can carry it as a namespace, whether there is such a one or not. Raises InvalidInputError."""
+    return key_bound("namespace", namespace).decode()
+
+
 def name_text(name: str, text: object, bytes_max: int = NAME_BYTES_MAX) -> str:
     """The text, if a message can carry it as a name. Raises InvalidInputError."""
     if not 1 <= len(_encoded(name, text)) <= bytes_max:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from gossipkv.core.model.address import NAMESPACES, SYSTEM
-from gossipkv.rows.arguments.invalid import InvalidInputError, shown
+from gossipkv.rows.arguments.names import namespace_text
 from gossipkv.rows.errors import ErrorKind, RequestError
 
 
 def known_namespace(namespace: object) -> str:
     """The namespace, if there is such a one. Raises RequestError, InvalidInputError."""
-    if not isinstance(namespace, str):
-        raise InvalidInputError("namespace", f"is text, not {shown(namespace)}")
-    if namespace not in NAMESPACES:
-        known = " and ".join(f"`{each}`" for each in NAMESPACES)
-        raise RequestError(f"the namespaces are {known}", kind=ErrorKind.UNKNOWN_NAMESPACE)
-    return namespace
+    if isinstance(namespace, str) and namespace in NAMESPACES:
+        return namespace
+    namespace_text(namespace)
+    known = " and ".join(f"`{each}`" for each in NAMESPACES)
+    raise RequestError(f"the namespaces are {known}", kind=ErrorKind.UNKNOWN_NAMESPACE)
 
 
 def writable_namespace(namespace: str) -> str:
