@@ -1,8 +1,4 @@
-"""The doors to one member: raw HTTP, Client, SyncClient, and the member in this process.
-
-Each door carries out the same calls, which have the names and the arguments of `client.Table`, and says what came of
-them in the same words. A call that is refused raises RefusedCallError, with the type of the problem.
-"""
+"""The doors to one member: raw HTTP, Client, SyncClient, the member in this process, and the command line."""
 
 from __future__ import annotations
 
@@ -31,100 +27,12 @@ from gossipkv import (
     Written,
 )
 from gossipkv.client import value_from_json, value_to_json
+from tests.contracts.command_door import CommandDoor
+from tests.contracts.door import DELETED, TYPE_PREFIX, UNKNOWN_OPTION, Door, Found, Line, RefusedCallError, Seen
 from tests.processes.members import free_port
 
 VALUE_BYTES_MAX = 1_000
 DEADLINE_SECONDS = 20.0
-TYPE_PREFIX = "urn:gossipkv:problem:"
-UNKNOWN_OPTION = "unknown-parameter"
-"""A keyword that a method does not have is a TypeError."""
-
-
-class RefusedCallError(Exception):
-    def __init__(self, problem: str, error: Exception | None, facts: dict[str, Any]) -> None:
-        super().__init__(f"{problem}: {error or facts}")
-        self.problem = problem
-        """The type, without what all types begin with."""
-        self.error = error
-        """What a program is given; None over HTTP."""
-        self.facts = facts
-
-
-class Found(NamedTuple):
-    """A row that was read."""
-
-    value: bytes | None
-    siblings: tuple[bytes, ...]
-    etag: str | None
-    context: str | None
-
-
-class Line(NamedTuple):
-    """What became of an operation of a batch."""
-
-    row: str | None
-    problem: str
-    has_etag: bool
-    has_receipt: bool
-
-
-class Seen(NamedTuple):
-    """A change that a watcher was told."""
-
-    kind: str
-    row: str
-    value: bytes | None = None
-    siblings: tuple[bytes, ...] = ()
-    has_context: bool = False
-
-
-class Door:
-    """A way to the first of two members."""
-
-    name: str
-
-    async def get(self, table: str, key: Any, *, r: Any = None, namespace: Any = "usr") -> Found | None:
-        raise NotImplementedError
-
-    async def write(self, table: Any, key: Any, value: Any, options: dict[str, Any], namespace: Any) -> Written:
-        """Put a row; delete it if `value` is None."""
-        raise NotImplementedError
-
-    async def put(self, table: Any, key: Any, value: Any, *, namespace: Any = "usr", **options: Any) -> Written:
-        return await self.write(table, key, value, options, namespace)
-
-    async def delete(self, table: Any, key: Any, *, namespace: Any = "usr", **options: Any) -> Written:
-        return await self.write(table, key, None, options, namespace)
-
-    async def range(self, table: str, *, namespace: str = "usr", **bounds: Any) -> list[Row]:
-        raise NotImplementedError
-
-    async def batch(self, table: str, operations: Any, *, namespace: str = "usr", **options: Any) -> list[Line]:
-        raise NotImplementedError
-
-    async def update(self, table: str, key: str, change: Any, **options: Any) -> Written | None:
-        raise NotImplementedError
-
-    async def watch(self, table: str, count: int, **options: Any) -> tuple[list[Seen], str]:
-        """The first changes of a watch, and the id of the last one."""
-        raise NotImplementedError
-
-    async def describe(self, table: str, *, namespace: str = "usr") -> dict[str, Any] | None:
-        raise NotImplementedError
-
-    async def configure(self, table: str, *, namespace: str = "usr", **settings: Any) -> None:
-        raise NotImplementedError
-
-    async def drop(self, table: str, *, namespace: str = "usr") -> None:
-        raise NotImplementedError
-
-    async def tables(self, namespace: str = "usr") -> list[str]:
-        raise NotImplementedError
-
-    async def receipt(self, receipt: Any, **options: Any) -> dict[str, Any]:
-        raise NotImplementedError
-
-
 # HTTP
 
 _HEADERS = {"if_match": "If-Match", "context": "Gossipkv-Context"}
@@ -177,15 +85,21 @@ class HttpDoor(Door):
                 headers |= {"If-None-Match": "*"} if option else {}
             else:
                 query[name] = option
-        method = "DELETE" if value is None else "PUT"
-        _, answered, _ = await self._ask(method, _path(namespace, table, key), query, headers, value)
+        method, body = ("DELETE", None) if value is DELETED else ("PUT", value)
+        _, answered, _ = await self._ask(method, _path(namespace, table, key), query, headers, body)
         etag = answered.get("ETag")
         return Written(etag and etag.strip('"'), answered["Gossipkv-Context"], answered["Gossipkv-Receipt"])
 
     async def range(self, table: str, *, namespace: str = "usr", **bounds: Any) -> list[Row]:
+        if "page_rows" in bounds:
+            bounds["limit"] = bounds.pop("page_rows")
+        return await self._all(table, namespace, bounds)
+
+    async def pages(self, table: str, *, namespace: str = "usr", **bounds: Any) -> list[Row]:
+        return (await self._all(table, namespace, bounds))[: bounds.get("limit")]
+
+    async def _all(self, table: str, namespace: str, bounds: dict[str, Any]) -> list[Row]:
         query = {name: str(bound).lower() if bound is True else bound for name, bound in bounds.items()}
-        if "page_rows" in query:
-            query["limit"] = query.pop("page_rows")
         rows: list[Row] = []
         while True:
             _, _, body = await self._ask("GET", f"{_path(namespace, table)}/rows", query)
@@ -210,7 +124,9 @@ class HttpDoor(Door):
                 return None
             condition = {"if_absent": True} if found is None else {"if_match": found.etag, "context": found.context}
             try:
-                return await self.write(table, key, value, {**options, **condition}, "usr")
+                return await self.write(
+                    table, key, DELETED if value is None else value, {**options, **condition}, "usr"
+                )
             except RefusedCallError as refused:
                 if refused.problem != "precondition-failed":
                     raise
@@ -254,7 +170,7 @@ class HttpDoor(Door):
     async def drop(self, table: str, *, namespace: str = "usr") -> None:
         await self._ask("DELETE", _path(namespace, table))
 
-    async def tables(self, namespace: str = "usr") -> list[str]:
+    async def tables(self, namespace: Any = "usr") -> list[str]:
         _, _, body = await self._ask("GET", f"/v1/{quote(namespace, safe='')}/tables")
         return [item["table"] for item in json.loads(body)["items"]]
 
@@ -264,11 +180,23 @@ class HttpDoor(Door):
         covered: dict[str, Any] = json.loads(body)
         return covered
 
+    async def cluster(self, **options: Any) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((await self._ask("GET", "/v1/cluster", options))[2])
+        return content
+
+    async def forget(self, member: Any, **options: Any) -> None:
+        query = {name: str(option).lower() if type(option) is bool else option for name, option in options.items()}
+        await self._ask("DELETE", f"/v1/cluster/members/{_quoted(member)}", query)
+
 
 def _path(namespace: str, table: str, key: str | None = None) -> str:
-    parts = [quote(part, safe="").replace(".", "%2E") for part in (namespace, table, *([] if key is None else [key]))]
+    parts = [_quoted(part) for part in (namespace, table, *([] if key is None else [key]))]
     path = f"/v1/{parts[0]}/tables/{parts[1]}"
     return path if key is None else f"{path}/rows/{parts[2]}"
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="").replace(".", "%2E")
 
 
 def _refused_by(problem: dict[str, Any]) -> RefusedCallError:
@@ -304,10 +232,12 @@ def _event(name: str, data: dict[str, Any]) -> Seen:
 
 
 class ProgramDoor(Door):
-    """A door of table objects. `_run` carries out what a function says of one of them."""
+    """A door of objects: one of the cluster, and those of tables."""
+
+    _cluster: Any
 
     def _table(self, name: Any, namespace: Any) -> Any:
-        raise NotImplementedError
+        return self._cluster.table(name, namespace=namespace)
 
     async def _call(self, call: Callable[[], Any]) -> Any:
         """The result of a call, which may be a coroutine, with its errors in the words of all doors."""
@@ -342,7 +272,7 @@ class ProgramDoor(Door):
     async def write(self, table: Any, key: Any, value: Any, options: dict[str, Any], namespace: Any) -> Written:
         def call() -> Any:
             at = self._table(table, namespace)
-            return at.delete(key, **options) if value is None else at.put(key, value, **options)
+            return at.delete(key, **options) if value is DELETED else at.put(key, value, **options)
 
         written: Written = await self._call(call)
         return written
@@ -353,6 +283,10 @@ class ProgramDoor(Door):
     async def batch(self, table: str, operations: Any, *, namespace: str = "usr", **options: Any) -> list[Line]:
         outcomes = await self._listed(lambda: self._table(table, namespace).batch(operations, **options))
         return [_line_of(outcome) for outcome in outcomes]
+
+    async def pages(self, table: str, *, namespace: str = "usr", **bounds: Any) -> list[Row]:
+        pages = await self._listed(lambda: self._table(table, namespace).pages(**bounds))
+        return [row for page in pages for row in page]
 
     async def update(self, table: str, key: str, change: Any, **options: Any) -> Written | None:
         written: Written | None = await self._call(lambda: self._table(table, "usr").update(key, change, **options))
@@ -367,6 +301,20 @@ class ProgramDoor(Door):
 
     async def drop(self, table: str, *, namespace: str = "usr") -> None:
         await self._call(lambda: self._table(table, namespace).drop())
+
+    async def tables(self, namespace: Any = "usr") -> list[str]:
+        return [each["table"] for each in await self._call(lambda: self._cluster.tables(namespace))]
+
+    async def receipt(self, receipt: Any, **options: Any) -> dict[str, Any]:
+        covered: dict[str, Any] = await self._call(lambda: self._cluster.receipt(receipt, **options))
+        return covered
+
+    async def cluster(self, **options: Any) -> dict[str, Any]:
+        content: dict[str, Any] = await self._call(lambda: self._cluster.cluster(**options))
+        return content
+
+    async def forget(self, member: Any, **options: Any) -> None:
+        await self._call(lambda: self._cluster.forget(member, **options))
 
 
 def _line_of(outcome: BatchOutcome) -> Line:
@@ -407,48 +355,25 @@ class ClientDoor(AsyncDoor):
     name = "client"
 
     def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def _table(self, name: Any, namespace: Any) -> Any:
-        return self._client.table(name, namespace=namespace)
-
-    async def tables(self, namespace: str = "usr") -> list[str]:
-        return [each["table"] for each in await self._call(lambda: self._client.tables(namespace))]
-
-    async def receipt(self, receipt: Any, **options: Any) -> dict[str, Any]:
-        covered: dict[str, Any] = await self._call(lambda: self._client.receipt(receipt, **options))
-        return covered
+        self._cluster = client
 
 
 class NodeDoor(AsyncDoor):
     name = "node"
 
     def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def _table(self, name: Any, namespace: Any) -> Any:
-        return self._node.table(name, namespace=namespace)
+        self._cluster = node
 
     def _read(self, table: Any) -> Callable[..., Any]:
         read: Callable[..., Any] = table.read
         return read
-
-    async def tables(self, namespace: str = "usr") -> list[str]:
-        return [each["table"] for each in await self._call(lambda: self._node.tables(namespace))]
-
-    async def receipt(self, receipt: Any, **options: Any) -> dict[str, Any]:
-        covered: dict[str, Any] = await self._call(lambda: self._node.receipt(receipt, **options))
-        return covered
 
 
 class SyncDoor(ProgramDoor):
     name = "sync"
 
     def __init__(self, client: SyncClient) -> None:
-        self._client = client
-
-    def _table(self, name: Any, namespace: Any) -> Any:
-        return self._client.table(name, namespace=namespace)
+        self._cluster = client
 
     async def _carried_out(self, call: Callable[[], Any]) -> Any:
         return await asyncio.to_thread(call)
@@ -459,7 +384,7 @@ class SyncDoor(ProgramDoor):
 
     async def watch(self, table: str, count: int, **options: Any) -> tuple[list[Seen], str]:
         def watched() -> tuple[list[Seen], str]:
-            watch = self._client.table(table).watch(**options)
+            watch = self._cluster.table(table).watch(**options)
             try:
                 changes = [next(watch) for _ in range(count)]
             finally:
@@ -469,13 +394,6 @@ class SyncDoor(ProgramDoor):
         told: tuple[list[Seen], str] = await self._call(watched)
         return told
 
-    async def tables(self, namespace: str = "usr") -> list[str]:
-        return [each["table"] for each in await self._call(lambda: self._client.tables(namespace))]
-
-    async def receipt(self, receipt: Any, **options: Any) -> dict[str, Any]:
-        covered: dict[str, Any] = await self._call(lambda: self._client.receipt(receipt, **options))
-        return covered
-
 
 class House(NamedTuple):
     """Two members in this process, and the doors to the first."""
@@ -483,6 +401,17 @@ class House(NamedTuple):
     nodes: Sequence[Node]
     url: str
     doors: dict[str, Door]
+
+
+@asynccontextmanager
+async def joined(house: House, directory: Path, name: str) -> AsyncIterator[Node]:
+    """One more member, which has found the others when this returns."""
+    peers = [each["protocols"][0]["endpoint"] for each in (await house.nodes[0].cluster())["members"]]
+    async with Node(
+        data_dir=directory, member=name, peers=peers, gossip_port=free_port(), gossip_interval_ms=50
+    ) as member:
+        await member.wait_ready()
+        yield member
 
 
 @asynccontextmanager
@@ -508,7 +437,13 @@ async def house(directory: Path) -> AsyncIterator[House]:
             await node.wait_ready()
         await asyncio.to_thread(sync.__enter__)
         try:
-            doors: list[Door] = [HttpDoor(url, session), ClientDoor(client), SyncDoor(sync), NodeDoor(nodes[0])]
+            doors: list[Door] = [
+                HttpDoor(url, session),
+                ClientDoor(client),
+                SyncDoor(sync),
+                NodeDoor(nodes[0]),
+                CommandDoor(url),
+            ]
             yield House(nodes, url, {door.name: door for door in doors})
         finally:
             await asyncio.to_thread(sync.__exit__, None, None, None)

@@ -33,19 +33,12 @@ from gossipkv.core.model.write import StoredWrite as Stored
 from gossipkv.core.waits.answers import Coverage, Holder, Receipt
 from gossipkv.member.node import MemberNode as Driver
 from gossipkv.member.waits import CopiesMissingError
-from tests.contracts.doors import (
-    DEADLINE_SECONDS,
-    UNKNOWN_OPTION,
-    VALUE_BYTES_MAX,
-    Door,
-    House,
-    Line,
-    RefusedCallError,
-    Seen,
-    house,
-)
+from tests.contracts.door import UNKNOWN_OPTION, Door, Line, RefusedCallError, Seen
+from tests.contracts.doors import DEADLINE_SECONDS, VALUE_BYTES_MAX, House, house, joined
 
-DOORS = ("http", "client", "sync", "node")
+DOORS = ("http", "client", "sync", "node", "command")
+FOR_MANY_DOORS = pytest.mark.parametrize("door", DOORS[:4], indirect=True)
+"""No command updates a row, or sends deletes and conditions in a batch."""
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = itertools.count()
 
@@ -75,7 +68,9 @@ async def test_a_row_that_was_put_is_read_and_deleted(door: Door, table: str) ->
     assert await door.get(table, "k") is None
     written = await door.put(table, "k", b"\xff\0 bytes")
     found = await door.get(table, "k")
-    assert found == (b"\xff\0 bytes", (), written.etag, written.context)
+    assert found is not None
+    # A command tells the context of a read alone.
+    assert found == (b"\xff\0 bytes", (), written.etag, written.context or found.context)
     deleted = await door.delete(table, "k")
     assert (deleted.etag, deleted.receipt is None) == (None, False)
     assert await door.get(table, "k") is None
@@ -91,7 +86,7 @@ async def test_a_key_is_any_text_of_400_bytes(door: Door, table: str, key: str) 
 
 @pytest.mark.parametrize("value", [b"", bytes(VALUE_BYTES_MAX), bytearray(b"v"), memoryview(b"v-w")[::2]])
 async def test_a_value_is_any_bytes_up_to_the_limit(door: Door, table: str, value: Any) -> None:
-    content = bytes(value) if door.name == "http" else value
+    content = bytes(value) if door.name in ("http", "command") else value
     await door.put(table, "k", content)
     assert (await _found(door, table, "k"))[0] == bytes(value)
 
@@ -171,6 +166,9 @@ async def test_a_write_that_is_stored_on_too_few_members_says_so(
         assert isinstance(refused.error, CopiesError)
         assert (refused.error.may_stand, refused.error.copies) == (True, 1)
         assert refused.error.receipt == refused.facts["receipt"]
+    if door.name == "command":
+        await _refused("too-few-copies", door.delete(table, "k", w=2), stored=True, copies=1)
+        return
     lines = await door.batch(table, [Put("a", b"1"), Put("b", b"1", etag="zzz"), Delete("k")], w=2)
     assert [line.problem for line in lines] == ["too-few-copies", "precondition-failed", "too-few-copies"]
     monkeypatch.undo()
@@ -225,7 +223,7 @@ async def test_the_namespace_of_the_store_is_read_and_never_written(door: Door, 
     for call in (
         door.put("members", "m0", b"v", namespace="sys"),
         door.delete("members", "m0", namespace="sys"),
-        door.batch("members", [Delete("m0")], namespace="sys"),
+        *([] if door.name == "command" else [door.batch("members", [Delete("m0")], namespace="sys")]),
         door.configure("members", conflicts="siblings", namespace="sys"),
         door.drop("members", namespace="sys"),
     ):
@@ -297,6 +295,7 @@ async def test_rows_are_listed_within_their_bounds(
     rows = await door.range(listed, **bounds)
     assert [(row.row, row.value) for row in rows] == [(key, key.encode()) for key in keys]
     assert all(row.etag and row.context is None and not row.siblings for row in rows)
+    assert await door.range(listed, page_rows=10_000, **bounds) == rows
     paged = await door.range(listed, page_rows=1, keys_only=True, **bounds)
     assert [(row.row, row.value, row.etag) for row in paged] == [(row.row, None, row.etag) for row in rows]
 
@@ -309,6 +308,7 @@ async def test_keys_alone_are_listed_of_rows_with_siblings(door: Door, table: st
     assert (key.row, key.value, key.context, key.siblings) == ("k", None, None, ())
 
 
+@FOR_MANY_DOORS
 async def test_a_batch_has_an_outcome_for_each_operation(door: Door, table: str) -> None:
     read = await door.put(table, "read", b"1")
     operations = [
@@ -353,6 +353,14 @@ async def test_a_batch_of_more_rows_than_a_request_holds_is_written_in_order(doo
     assert [row.value for row in rows] == [b"%d" % (n + 700 if n < 500 else n) for n in range(700)]
 
 
+async def test_an_import_rejects_the_lines_that_a_batch_refuses(door: Door, table: str) -> None:
+    keys = ("a", "", "k" * 401, "z")
+    lines = await door.batch(table, [*(Put(key, b"v") for key in keys), Put("large", bytes(VALUE_BYTES_MAX + 1))])
+    assert [line.problem for line in lines] == ["", "invalid-row-key", "invalid-row-key", "", "value-too-large"]
+    assert [row.row for row in await door.range(table)] == ["a", "z"]
+
+
+@FOR_MANY_DOORS
 async def test_a_batch_waits_for_copies_and_asks_for_no_more_than_there_are(door: Door, table: str) -> None:
     assert [line.problem for line in await door.batch(table, [Put("a", b"1")], w=2, write_wait="1m")] == [""]
     lines = await door.batch(table, [Put("b", b"1"), Delete("a")], w=3)
@@ -361,6 +369,7 @@ async def test_a_batch_waits_for_copies_and_asks_for_no_more_than_there_are(door
     assert await door.batch(table, []) == []
 
 
+@FOR_MANY_DOORS
 async def test_an_update_repeats_what_another_writer_undid(door: Door, members: House, table: str) -> None:
     await door.update(table, "k", lambda value: (value or b"") + b"a", ttl="1h")
     loop = asyncio.get_running_loop()
@@ -385,6 +394,7 @@ async def test_an_update_repeats_what_another_writer_undid(door: Door, members: 
     assert (found[0], found[2]) == (b"bc", written.etag)
 
 
+@FOR_MANY_DOORS
 async def test_an_update_deletes_a_row_for_which_there_is_no_value(door: Door, table: str) -> None:
     assert await door.update(table, "k", lambda _: None) is None
     await door.put(table, "k", b"v")
@@ -393,6 +403,90 @@ async def test_an_update_deletes_a_row_for_which_there_is_no_value(door: Door, t
     written = await door.update(table, "k", lambda value: b"again" if value is None else b"wrong")
     assert written is not None
     assert (await _found(door, table, "k"))[0] == b"again"
+
+
+@pytest.mark.parametrize("door", ["client", "sync", "node"], indirect=True)
+async def test_a_wrong_operation_of_a_batch_has_its_error_and_the_others_are_carried_out(
+    door: Door, table: str
+) -> None:
+    wrong: list[Any] = [
+        Put(7, b"v"),  # type: ignore[arg-type]
+        Put(None, b"v"),  # type: ignore[arg-type]
+        Delete(b"k"),  # type: ignore[arg-type]
+        Put("\ud800", b"v"),
+        Put("k", None),  # type: ignore[arg-type]
+        Put("k", "text"),  # type: ignore[arg-type]
+        Put("k", b"v", ttl=math.nan),
+        Put("k", b"v", etag=7),  # type: ignore[arg-type]
+        Put("k", b"v", context=7),  # type: ignore[arg-type]
+        Put("k", b"v", context="a" * 20_000),
+        ("k", b"v"),
+        "k",
+        None,
+    ]
+    lines = await door.batch(table, [*wrong, Put("right", b"v")])
+    assert [line.problem for line in lines] == [
+        *["invalid-row-key"] * 4,
+        *["invalid-parameter"] * 3,
+        "invalid-condition",
+        *["invalid-context"] * 2,
+        *["invalid-parameter"] * 3,
+        "",
+    ]
+    assert [row.row for row in await door.range(table)] == ["right"]
+
+
+async def test_a_put_of_no_value_deletes_nothing(members: House, table: str) -> None:
+    for name in OBJECTS:
+        await members.doors[name].put(table, "k", b"v")
+        await _refused("invalid-parameter", members.doors[name].put(table, "k", None), of=InvalidArgumentError)
+        assert (await _found(members.doors[name], table, "k"))[0] == b"v"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9, 10_000])
+@pytest.mark.parametrize("name", ["http", "client", "node", "command"])
+async def test_pages_end_at_their_limit(members: House, listed: str, name: str, limit: int) -> None:
+    door = members.doors[name]
+    assert [row.row for row in await door.pages(listed, limit=limit)] == KEYS[:limit]
+    rows = await door.pages(listed, limit=limit, start="a0", keys_only=True)
+    assert [(row.row, row.value) for row in rows] == [(key, None) for key in KEYS[1:]][:limit]
+
+
+# The cluster
+
+
+async def test_the_cluster_is_told_of(door: Door) -> None:
+    told = await door.cluster()
+    assert told["cluster"] == "gossipkv"
+    assert [(each["member"], each["status"]) for each in told["members"]] == [("m0", "alive"), ("m1", "alive")]
+    if door.name == "command":
+        assert [each["figures"] is not None for each in told["members"]] == [True, False]
+        return
+    assert (told["member"], told["ready"], told["alone_seconds"]) == ("m0", True, None)
+    assert [each["self"] for each in told["members"]] == [True, False]
+    assert {shard: sorted(held) for shard, held in told["members"][1]["shards"].items()} == {
+        shard: ["fingerprint", "heard_seconds", "last_sync_seconds", "rows", "rows_behind", "tombstones"]
+        for shard in ("sys", "usr")
+    }
+
+
+async def test_only_another_member_that_is_gone_can_be_forgotten(door: Door) -> None:
+    for force in (True, False):
+        await _refused("own-member", door.forget("m0", force=force), of=RefusedError)
+        await _refused("member-answers", door.forget("m1", force=force), of=RefusedError)
+        await _refused("member-not-found", door.forget("m2", force=force), of=NotFoundError)
+    for name in ("m", "M0", "m0 ", "..", "a/b", "?", "\x1b", "é"):
+        await _refused("member-not-found", door.forget(name), of=NotFoundError)
+
+
+async def test_a_member_that_is_gone_is_forgotten(door: Door, members: House, tmp_path: Path) -> None:
+    name = f"gone-{door.name}"
+    async with joined(members, tmp_path, name) as member:
+        await member.table("members").put("k", b"v", w=3, write_wait="1m")
+    await _refused("member-heard", door.forget(name), of=RefusedError)
+    await door.forget(name, force=True)
+    assert [each["member"] for each in (await door.cluster())["members"]] == ["m0", "m1"]
+    await _refused("member-not-found", door.forget(name), of=NotFoundError)
 
 
 # Watches
@@ -415,6 +509,9 @@ async def test_a_watch_tells_the_rows_there_are_and_goes_on_after_any_change(doo
     seen, _ = await _watched(door.watch(table, 1, prefix="b", since=event_id))
     assert seen == [Seen("delete", "ba")]
     seen, _ = await _watched(door.watch(table, 1, prefix="b", since="anew"))
+    assert seen == [Seen("reset", "")]
+    # Earlier versions gave out longer ids than any of this one.
+    seen, _ = await _watched(door.watch(table, 1, prefix="b", since="x" * 5_000))
     assert seen == [Seen("reset", "")]
     assert later_id != event_id
 
@@ -445,143 +542,256 @@ class Wrong:
 
     problem: str
     call: Callable[[Door, str], Awaitable[Any]]
-    is_text: bool = True
-    """Whether a request over HTTP can say it."""
+    doors: tuple[str, ...] = DOORS
+    """Those that have words for it."""
 
 
-def _put(problem: str, *, is_text: bool = True, key: Any = "k", value: Any = b"v", **options: Any) -> Wrong:
-    return Wrong(problem, lambda door, table: door.put(table, key, value, **options), is_text)
+WORDS = ("client", "sync", "node", "command")
+"""A request over HTTP cannot say it."""
+REQUESTS = ("http", "client", "sync", "node")
+"""A command line cannot say it."""
+OBJECTS = ("client", "sync", "node")
+"""Programs alone can say it."""
+TEXT = ("http", "command")
+"""All arguments are text there."""
+PAGED = ("http", "client", "node", "command")
+"""SyncClient has no pages."""
 
 
-def _get(r: Any, *, is_text: bool = True) -> Wrong:
-    return Wrong("invalid-parameter", lambda door, table: door.get(table, "k", r=r), is_text)
+def _put(problem: str, *, doors: tuple[str, ...] = DOORS, key: Any = "k", value: Any = b"v", **options: Any) -> Wrong:
+    return Wrong(problem, lambda door, table: door.put(table, key, value, **options), doors)
 
 
-def _range(problem: str, *, is_text: bool = True, **bounds: Any) -> Wrong:
-    return Wrong(problem, lambda door, table: door.range(table, **bounds), is_text)
+def _get(r: Any, doors: tuple[str, ...] = DOORS) -> Wrong:
+    return Wrong("invalid-parameter", lambda door, table: door.get(table, "k", r=r), doors)
 
 
-def _named(name: Any, *, is_text: bool = True) -> Wrong:
-    return Wrong("invalid-table-name", lambda door, _: door.put(name, "k", b"v"), is_text)
+def _range(problem: str, *, doors: tuple[str, ...] = DOORS, **bounds: Any) -> Wrong:
+    return Wrong(problem, lambda door, table: door.range(table, **bounds), doors)
+
+
+def _pages(problem: str, *, doors: tuple[str, ...] = PAGED, **bounds: Any) -> Wrong:
+    return Wrong(problem, lambda door, table: door.pages(table, **bounds), doors)
+
+
+def _named(name: Any, doors: tuple[str, ...] = DOORS) -> Wrong:
+    return Wrong("invalid-table-name", lambda door, _: door.put(name, "k", b"v"), doors)
+
+
+def _watch(problem: str, *, doors: tuple[str, ...] = DOORS, **options: Any) -> Wrong:
+    return Wrong(problem, lambda door, table: door.watch(table, 1, **options), doors)
+
+
+def _set(doors: tuple[str, ...] = DOORS, **settings: Any) -> Wrong:
+    return Wrong("unsupported-setting", lambda door, table: door.configure(table, **settings), doors)
+
+
+def _receipt(problem: str, receipt: Any = "usr.0123456789abcdef.1", doors: tuple[str, ...] = DOORS, **o: Any) -> Wrong:
+    return Wrong(problem, lambda door, _: door.receipt(receipt, **o), doors)
+
+
+def _forget(problem: str, member: Any = "m1", doors: tuple[str, ...] = DOORS, **options: Any) -> Wrong:
+    return Wrong(problem, lambda door, _: door.forget(member, **options), doors)
+
+
+def _batch(problem: str, operations: Any, doors: tuple[str, ...] = REQUESTS, **options: Any) -> Wrong:
+    return Wrong(problem, lambda door, table: door.batch(table, operations, **options), doors)
+
+
+def _update(problem: str, change: Any, key: str = "k", doors: tuple[str, ...] = REQUESTS, **options: Any) -> Wrong:
+    return Wrong(problem, lambda door, table: door.update(table, key, change, **options), doors)
 
 
 PARAMETER, CONDITION, CONTEXT = "invalid-parameter", "invalid-condition", "invalid-context"
 ROW, TABLE = "invalid-row-key", "invalid-table-name"
 LONG = "k" * 401
 
+MEMBER = "invalid-member-name"
+RECEIPT = "invalid-receipt"
+PUT = [Put("k", b"v")]
+LONG_TEXT = "a" * 20_000
+
+
+def _value(_: bytes | None) -> bytes:
+    return b"v"
+
+
 WRONG = {
     "an empty key": _put(ROW, key=""),
     "a key of 401 bytes": _put(ROW, key=LONG),
     "a key of 401 bytes in fewer characters": _put(ROW, key="é" * 200 + "x"),
-    "a key of bytes": _put(ROW, key=b"k", is_text=False),
-    "a key that is a number": _put(ROW, key=7, is_text=False),
-    "no key": _put(ROW, key=None, is_text=False),
-    "a key with half of a surrogate pair": _put(ROW, key="\ud800", is_text=False),
+    "a key of bytes": _put(ROW, key=b"k", doors=OBJECTS),
+    "a key that is a number": _put(ROW, key=7, doors=OBJECTS),
+    "no key": _put(ROW, key=None, doors=OBJECTS),
+    "a key with half of a surrogate pair": _put(ROW, key="\udcff", doors=WORDS),
+    "a read of an empty key": Wrong(ROW, lambda door, table: door.get(table, "")),
+    "a delete of an empty key": Wrong(ROW, lambda door, table: door.delete(table, "")),
     "an empty table": _named(""),
     "a table of 65 letters": _named("t" * 65),
     "a table with a space": _named("no name"),
     "a table outside ASCII": _named("tä"),
-    "a table with half of a surrogate pair": _named("\ud800", is_text=False),
-    "no table": _named(None, is_text=False),
-    "a table that is a flag": _named(True, is_text=False),
+    "a table of two lines": _named("t\n"),
+    "a table of a control character": _named("t\x1b"),
+    "a table with half of a surrogate pair": _named("\udcff", WORDS),
+    "no table": _named(None, OBJECTS),
+    "a table that is a flag": _named(True, OBJECTS),
+    "a table of bytes": _named(b"t", OBJECTS),
+    "a list of an empty table": Wrong(TABLE, lambda door, _: door.range("")),
+    "a watch of an empty table": Wrong(TABLE, lambda door, _: door.watch("", 1)),
+    "a description of an empty table": Wrong(TABLE, lambda door, _: door.describe("")),
+    "settings of an empty table": Wrong(TABLE, lambda door, _: door.configure("", w=1)),
+    "an empty table that is dropped": Wrong(TABLE, lambda door, _: door.drop("")),
+    "a namespace of 401 bytes": Wrong(PARAMETER, lambda d, t: d.get(t, "k", namespace="n" * 401), REQUESTS),
+    "no namespace": Wrong(PARAMETER, lambda d, t: d.get(t, "k", namespace=None), OBJECTS),
+    "a namespace of bytes": Wrong(PARAMETER, lambda d, t: d.put(t, "k", b"v", namespace=b"usr"), OBJECTS),
+    "tables of no namespace": Wrong(PARAMETER, lambda d, _: d.tables(None), OBJECTS),
+    "tables of half of a surrogate pair": Wrong(PARAMETER, lambda d, _: d.tables("\udcff"), OBJECTS),
+    "tables of an unknown namespace": Wrong("unknown-namespace", lambda d, _: d.tables("users")),
+    "a description in an unknown namespace": Wrong("unknown-namespace", lambda d, t: d.describe(t, namespace="users")),
     "a value that is too large": _put("value-too-large", value=bytes(VALUE_BYTES_MAX + 1)),
-    "a value of text": _put(PARAMETER, value="text", is_text=False),
-    "a value that is a number": _put(PARAMETER, value=7, is_text=False),
-    "a value that is a list": _put(PARAMETER, value=[b"v"], is_text=False),
+    "a value of text": _put(PARAMETER, value="text", doors=OBJECTS),
+    "a value that is a number": _put(PARAMETER, value=7, doors=OBJECTS),
+    "a value that is a list": _put(PARAMETER, value=[b"v"], doors=OBJECTS),
+    "no value": _put(PARAMETER, value=None, doors=OBJECTS),
     **{f"a life of {ttl!r}": _put(PARAMETER, ttl=ttl) for ttl in ("", "0s", "0ms", "-1s", "30", "1w", "1.5s", "1 s")},
     **{f"a life of {ttl!r}": _put(PARAMETER, ttl=ttl) for ttl in ("nan", "inf", "36601d", "1H", "٣s", "9" * 400 + "s")},
     **{
-        f"a life of {ttl!r}": _put(PARAMETER, ttl=ttl, is_text=False)
+        f"a life of {ttl!r}": _put(PARAMETER, ttl=ttl, doors=OBJECTS)
         for ttl in (0, -1, True, math.nan, math.inf, 10**400, 0.0001, timedelta(0), timedelta.max, b"1s", [1], "\ud800")
     },
     **{f"copies of {w!r}": _put(PARAMETER, w=w) for w in (0, -1, 1_001, 10**30)},
-    **{f"copies of {w!r}": _put(PARAMETER, w=w, is_text=False) for w in (True, 1.0, "2", math.nan, [2], b"2")},
+    **{f"copies of {w!r}": _put(PARAMETER, w=w, doors=OBJECTS) for w in (True, 1.0, "2", math.nan, [2], b"2")},
+    **{f"copies of {w!r}, as text": _put(PARAMETER, w=w, doors=TEXT) for w in ("", "two", "1.0", "+2", "٣")},
+    "copies of a delete": Wrong(PARAMETER, lambda door, table: door.delete(table, "k", w=0)),
     **{f"a wait of {wait!r}": _put(PARAMETER, w=1, write_wait=wait) for wait in ("61m", "-1s", "soon", "", "1")},
     **{
-        f"a wait of {wait!r}": _put(PARAMETER, w=1, write_wait=wait, is_text=False)
-        for wait in (-1.0, 3_601, math.nan, True, timedelta(hours=2))
+        f"a wait of {wait!r}": _put(PARAMETER, w=1, write_wait=wait, doors=OBJECTS)
+        for wait in (-1.0, 3_601, math.nan, True, timedelta(hours=2), timedelta(-1))
     },
     "a condition with a quote within": _put(CONDITION, if_match='a"b'),
     "a condition of no tag": _put(CONDITION, if_match='"a" "b"'),
     "a condition of nothing between commas": _put(CONDITION, if_match='"a",,"b"'),
-    "a condition that is a number": _put(CONDITION, if_match=7, is_text=False),
-    "a condition of bytes": _put(CONDITION, if_match=b"a", is_text=False),
-    "a condition of a list": _put(CONDITION, if_match=["a"], is_text=False),
-    "a condition that ends a header": _put(CONDITION, if_match='a\r\nX: "b"', is_text=False),
-    "an absence that is text": _put(CONDITION, if_absent="no", is_text=False),
-    "an absence that is a number": _put(CONDITION, if_absent=1, is_text=False),
+    "a condition that is longer than a header": _put(CONDITION, if_match=LONG_TEXT),
+    "a condition that is a number": _put(CONDITION, if_match=7, doors=OBJECTS),
+    "a condition of bytes": _put(CONDITION, if_match=b"a", doors=OBJECTS),
+    "a condition of a list": _put(CONDITION, if_match=["a"], doors=OBJECTS),
+    "a condition that ends a header": _put(CONDITION, if_match='a\r\nX: "b"', doors=WORDS),
+    "a condition of half of a surrogate pair": _put(CONDITION, if_match="\udcff", doors=WORDS),
+    "an absence that is text": _put(CONDITION, if_absent="no", doors=OBJECTS),
+    "an absence that is a number": _put(CONDITION, if_absent=1, doors=OBJECTS),
     "a context that is no base64": _put(CONTEXT, context="!" * 32),
     "a context of nothing": _put(CONTEXT, context=""),
     "a context of another row": _put(CONTEXT, context="A" * 54),
-    "a context of bytes": _put(CONTEXT, context=b"AAAA", is_text=False),
-    "a context that ends a header": _put(CONTEXT, context="AAAA\r\nX: y", is_text=False),
-    "a flag that is a number": _put(PARAMETER, idempotent=1, is_text=False),
+    "a context that is longer than a header": _put(CONTEXT, context=LONG_TEXT),
+    "a context of bytes": _put(CONTEXT, context=b"AAAA", doors=OBJECTS),
+    "a context that ends a header": _put(CONTEXT, context="AAAA\r\nX: y", doors=WORDS),
+    "a flag that is a number": _put(PARAMETER, idempotent=1, doors=OBJECTS),
     "an unknown option of a put": _put(UNKNOWN_OPTION, tll="5s"),
-    "an absence in a delete": Wrong(
-        UNKNOWN_OPTION, lambda door, table: door.delete(table, "k", if_absent=True), is_text=False
-    ),
+    "an absence in a delete": Wrong(UNKNOWN_OPTION, lambda d, t: d.delete(t, "k", if_absent=True), WORDS),
     "a life of a delete": Wrong(UNKNOWN_OPTION, lambda door, table: door.delete(table, "k", ttl="5s")),
-    **{f"answers of {r!r}": _get(r) for r in (0, -1, 1_001)},
-    **{f"answers of {r!r}": _get(r, is_text=False) for r in (True, 1.0, "2", math.nan)},
+    **{f"answers of {r!r}": _get(r) for r in (0, -1, 1_001, 10**30)},
+    **{f"answers of {r!r}": _get(r, OBJECTS) for r in (True, 1.0, "2", math.nan)},
+    **{f"answers of {r!r}, as text": _get(r, TEXT) for r in ("", "two", "1.0")},
     "a prefix of 401 bytes": _range(PARAMETER, prefix=LONG),
     "a start of 401 bytes": _range(PARAMETER, start=LONG),
     "an end of 401 bytes": _range(PARAMETER, end=LONG),
-    "a prefix of bytes": _range(PARAMETER, prefix=b"a", is_text=False),
-    "an end that is a number": _range(PARAMETER, end=7, is_text=False),
-    "a start with half of a surrogate pair": _range(PARAMETER, start="\ud800", is_text=False),
-    "pages of no rows": _range(PARAMETER, page_rows=0),
-    "pages of a flag": _range(PARAMETER, page_rows=True, is_text=False),
-    "pages of text": _range(PARAMETER, page_rows="10", is_text=False),
+    "a prefix of bytes": _range(PARAMETER, prefix=b"a", doors=OBJECTS),
+    "an end that is a number": _range(PARAMETER, end=7, doors=OBJECTS),
+    "a start with half of a surrogate pair": _range(PARAMETER, start="\udcff", doors=WORDS),
+    "pages of more rows than any member gives": _range(PARAMETER, page_rows=10_001, doors=REQUESTS),
+    "pages of no rows": _range(PARAMETER, page_rows=0, doors=REQUESTS),
+    "pages of a flag": _range(PARAMETER, page_rows=True, doors=OBJECTS),
+    "pages of text": _range(PARAMETER, page_rows="10", doors=OBJECTS),
     "keys only, as text": _range(PARAMETER, keys_only="yes"),
     "keys only, as a number": _range(PARAMETER, keys_only=1),
     "an unknown bound": _range(UNKNOWN_OPTION, perfix="a"),
-    "a batch with no copies": Wrong(PARAMETER, lambda door, table: door.batch(table, [Put("k", b"v")], w=0)),
-    "a batch that waits for two hours": Wrong(
-        PARAMETER, lambda door, table: door.batch(table, [Put("k", b"v")], write_wait="2h")
-    ),
-    "a batch with a flag of text": Wrong(
-        PARAMETER, lambda door, table: door.batch(table, [Put("k", b"v")], idempotent="yes"), is_text=False
-    ),
-    "a batch of nothing that can be iterated": Wrong(
-        PARAMETER, lambda door, table: door.batch(table, None), is_text=False
-    ),
-    "an unknown option of a batch": Wrong(
-        UNKNOWN_OPTION, lambda door, table: door.batch(table, [Put("k", b"v")], ttl="1s")
-    ),
-    "an update without a function": Wrong(PARAMETER, lambda d, t: d.update(t, "k", None), is_text=False),
-    "an update to text": Wrong(PARAMETER, lambda d, t: d.update(t, "k", lambda _: "text"), is_text=False),
-    "an update of no attempts": Wrong(
-        PARAMETER, lambda d, t: d.update(t, "k", lambda _: b"v", attempts_max=0), is_text=False
-    ),
-    "an update with a life of nothing": Wrong(PARAMETER, lambda d, t: d.update(t, "k", lambda _: b"v", ttl="0s")),
-    "an update with no copies": Wrong(PARAMETER, lambda d, t: d.update(t, "k", lambda _: b"v", w=0)),
-    "an update of an empty key": Wrong(ROW, lambda d, t: d.update(t, "", lambda _: b"v")),
-    "a watch of a long prefix": Wrong(PARAMETER, lambda door, table: door.watch(table, 1, prefix=LONG)),
-    "a watch since no event": Wrong(PARAMETER, lambda door, table: door.watch(table, 1, since="not an id")),
-    "a watch since a number": Wrong(PARAMETER, lambda door, table: door.watch(table, 1, since=7), is_text=False),
-    "a watch with a snapshot of text": Wrong(PARAMETER, lambda door, table: door.watch(table, 1, snapshot="maybe")),
-    "an unknown option of a watch": Wrong(UNKNOWN_OPTION, lambda door, table: door.watch(table, 1, start="a")),
-    "settings of no copies": Wrong("unsupported-setting", lambda d, t: d.configure(t, w=0)),
-    "settings of a flag": Wrong("unsupported-setting", lambda d, t: d.configure(t, r=True)),
-    "settings of a number as text": Wrong("unsupported-setting", lambda d, t: d.configure(t, w="2")),
-    "settings of a kind that is a number": Wrong("unsupported-setting", lambda d, t: d.configure(t, conflicts=7)),
-    "a receipt of nothing known": Wrong("invalid-receipt", lambda door, _: door.receipt("usr.1.1")),
-    "a receipt that is a number": Wrong("invalid-receipt", lambda door, _: door.receipt(7), is_text=False),
-    "a receipt for no members": Wrong(PARAMETER, lambda door, _: door.receipt("usr.0123456789abcdef.1", wait=0)),
-    "a receipt for some members": Wrong(PARAMETER, lambda door, _: door.receipt("usr.0123456789abcdef.1", wait="some")),
-    "a receipt within a day": Wrong(
-        PARAMETER, lambda door, _: door.receipt("usr.0123456789abcdef.1", wait=1, within="1d")
-    ),
+    **{f"a limit of {limit!r}": _pages(PARAMETER, limit=limit) for limit in (0, -1, 2**53 + 1, 10**30)},
+    **{
+        f"a limit of {limit!r}": _pages(PARAMETER, limit=limit, doors=("client", "node"))
+        for limit in (True, "10", 1.0, math.nan, [1])
+    },
+    **{f"a limit of {limit!r}, as text": _pages(PARAMETER, limit=limit, doors=TEXT) for limit in ("", "ten")},
+    "a limit and a long prefix": _pages(PARAMETER, limit=1, prefix=LONG),
+    "an unknown bound of pages": _pages(UNKNOWN_OPTION, limti=1),
+    "a batch with no copies": _batch(PARAMETER, PUT, w=0),
+    "a batch that waits for two hours": _batch(PARAMETER, PUT, write_wait="2h"),
+    "a batch with a flag of text": _batch(PARAMETER, PUT, OBJECTS, idempotent="yes"),
+    "a batch of nothing that can be iterated": _batch(PARAMETER, None, OBJECTS),
+    "an unknown option of a batch": _batch(UNKNOWN_OPTION, PUT, DOORS, ttl="1s"),
+    "a batch to an empty table": Wrong(TABLE, lambda door, _: door.batch("", PUT)),
+    "an update without a function": _update(PARAMETER, None, doors=OBJECTS),
+    "an update to text": _update(PARAMETER, lambda _: "text", doors=OBJECTS),
+    "an update of no attempts": _update(PARAMETER, _value, attempts_max=0, doors=OBJECTS),
+    "an update with a life of nothing": _update(PARAMETER, _value, ttl="0s"),
+    "an update with no copies": _update(PARAMETER, _value, w=0),
+    "an update of an empty key": _update(ROW, _value, key=""),
+    "a watch of a long prefix": _watch(PARAMETER, prefix=LONG),
+    "a watch of a prefix of bytes": _watch(PARAMETER, prefix=b"a", doors=OBJECTS),
+    "a watch of half of a surrogate pair": _watch(PARAMETER, prefix="\udcff", doors=WORDS),
+    "a watch since no event": _watch(PARAMETER, since="not an id"),
+    "a watch since a number": _watch(PARAMETER, since=7),
+    "a watch since bytes": _watch(PARAMETER, since=b"7", doors=OBJECTS),
+    "a watch since the end of a header": _watch(PARAMETER, since="a\r\nX: y", doors=WORDS),
+    "a watch with a snapshot of text": _watch(PARAMETER, snapshot="maybe"),
+    "a watch with a snapshot of a number": _watch(PARAMETER, snapshot=1),
+    "an unknown option of a watch": _watch(UNKNOWN_OPTION, start="a"),
+    "settings of no copies": _set(w=0),
+    "settings of too many copies": _set(w=1_001),
+    "settings of negative answers": _set(r=-1),
+    "settings of a flag": _set(REQUESTS, r=True),
+    "settings of a number as text": _set(REQUESTS, w="2"),
+    "settings of a word": _set(w="two"),
+    "settings of a kind that is a number": _set(conflicts=7),
+    "settings of a kind that is empty": _set(conflicts=""),
+    "settings that are not known": Wrong(UNKNOWN_OPTION, lambda d, t: d.configure(t, copies=2), WORDS),
+    "a receipt of nothing known": _receipt(RECEIPT, "usr.1.1"),
+    "an empty receipt": _receipt(RECEIPT, ""),
+    "a receipt in capitals": _receipt(RECEIPT, "usr.0123456789ABCDEF.1"),
+    "a receipt of an unknown namespace": _receipt(RECEIPT, "users.0123456789abcdef.1"),
+    "a receipt of steps": _receipt(RECEIPT, "..", WORDS),
+    "a receipt that is longer than a path": _receipt(RECEIPT, LONG_TEXT, WORDS),
+    "a receipt of half of a surrogate pair": _receipt(RECEIPT, "\udcff", WORDS),
+    "a receipt that is a number": _receipt(RECEIPT, 7, OBJECTS),
+    "no receipt": _receipt(RECEIPT, None, OBJECTS),
+    **{
+        f"a receipt for {wait!r} members": _receipt(PARAMETER, wait=wait)
+        for wait in (0, -1, 1_001, "some", "", "ALL", "٣")
+    },
+    **{
+        f"a receipt for {wait!r} members": _receipt(PARAMETER, wait=wait, doors=OBJECTS)
+        for wait in (True, 1.0, [1], b"1")
+    },
+    **{
+        f"a receipt within {within!r}": _receipt(PARAMETER, wait=1, within=within)
+        for within in ("1d", "", "-1s", "soon")
+    },
+    **{
+        f"a receipt within {within!r}": _receipt(PARAMETER, wait=1, within=within, doors=OBJECTS)
+        for within in (-1, True, math.nan, b"1s")
+    },
+    "a receipt without a wait, within a day": _receipt(PARAMETER, within="1d"),
+    "an unknown option of a receipt": _receipt(UNKNOWN_OPTION, within="1s", w=1),
+    "an unknown option of the cluster": Wrong(UNKNOWN_OPTION, lambda door, _: door.cluster(left="yes")),
+    "a member without a name": _forget(MEMBER, ""),
+    "a member of 256 bytes": _forget(MEMBER, "m" * 256),
+    "a member of 256 bytes in fewer characters": _forget(MEMBER, "é" * 128),
+    "a member of half of a surrogate pair": _forget(MEMBER, "\udcff", WORDS),
+    "a member of bytes": _forget(MEMBER, b"m1", OBJECTS),
+    "a member that is a number": _forget(MEMBER, 1, OBJECTS),
+    "no member": _forget(MEMBER, None, OBJECTS),
+    "a member forgotten by text": _forget(PARAMETER, force="yes"),
+    "a member forgotten by a number": _forget(PARAMETER, force=1),
+    "an unknown option of forgetting": _forget(UNKNOWN_OPTION, forced=True),
 }
 
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [(name, case) for case in WRONG for name in DOORS if WRONG[case].is_text or name != "http"],
+    [(name, case) for case in WRONG for name in WRONG[case].doors],
 )
 async def test_what_is_wrong_is_refused_in_the_same_words(members: House, table: str, name: str, case: str) -> None:
     wrong = WRONG[case]
-    of = TypeError if wrong.problem == UNKNOWN_OPTION else InvalidArgumentError
+    of = {UNKNOWN_OPTION: TypeError, "unknown-namespace": NotFoundError}.get(wrong.problem, InvalidArgumentError)
     await _refused(wrong.problem, wrong.call(members.doors[name], table), of=of)
     assert members.nodes[0].table(table).get("k") is None
 
