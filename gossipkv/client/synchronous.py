@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from gossipkv.client.client import Client
+from gossipkv.client.errors import RefusedError
 from gossipkv.client.servers.endpoints import Choice
 from gossipkv.client.tables.batch import BatchOperation, BatchOutcome
 from gossipkv.client.tables.bounds import Bounds
@@ -59,23 +60,36 @@ class SyncClient:
             deadline_s=deadline_s,
             passes=passes,
         )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gossipkv-client", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise RefusedError("the client is open already: threads share one within a single `with`")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gossipkv-client", daemon=True)
         self._thread.start()
         self._ask(self._client.__aenter__())
         return self
 
     def __exit__(self, *_: object) -> None:
+        loop = self._loop
+        assert loop is not None, "it is open"
         self._ask(self._client.__aexit__(None, None, None))
-        self._ask(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._ask(loop.shutdown_asyncgens())
+        self._loop = None
+        loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
-        self._loop.close()
+        loop.close()
 
     def _ask(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run a coroutine on the loop and return its result. An interrupted wait, as by Ctrl-C, cancels the call."""
+        """Run a coroutine on the loop and return its result. An interrupted wait, as by Ctrl-C, cancels the call.
+        Raises RefusedError if the client is not open, or if its own thread asks, which would wait for itself."""
+        if self._loop is None:
+            call.close()
+            raise RefusedError("the client is not open: use it within `with client:`")
+        if threading.current_thread() is self._thread:
+            call.close()
+            raise RefusedError("a function that is called on the client's own thread must not use the client")
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()

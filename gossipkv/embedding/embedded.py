@@ -23,7 +23,7 @@ import structlog
 from gossipkv.api.routes import build_api
 from gossipkv.api.server import Server, serve
 from gossipkv.client.arguments import check_known, checked
-from gossipkv.client.errors import error_of_request
+from gossipkv.client.errors import RefusedError, error_of_request
 from gossipkv.client.tables.resolve import Resolve
 from gossipkv.config import logs
 from gossipkv.config.settings import Settings, SettingsError, check_each, check_together, rules
@@ -38,6 +38,7 @@ from gossipkv.embedding.node_table import told_as_client
 from gossipkv.member import cluster
 from gossipkv.member.batches import StoppedError
 from gossipkv.member.metrics import Metrics
+from gossipkv.member.node import MemberNode
 from gossipkv.rows.arguments import arguments
 from gossipkv.rows.arguments.durations import Duration
 from gossipkv.rows.arguments.invalid import shown
@@ -92,8 +93,12 @@ class Node:
         if self._serves_http:
             self._endpoints[HTTP] = f"http://{host}:{http_port}"
         self._peers = _peers(peers)
+        if discovery is not None and not callable(getattr(discovery, "find", None)):
+            raise SettingsError(f"discovery is {shown(discovery)}, but must be a Discovery, or None for `peers`")
         self._discovery = discovery
         self._server: Server | None = None
+        self._node: MemberNode | None = None
+        """None before the first start."""
 
     async def __aenter__(self) -> Node:
         if not structlog.is_configured():
@@ -116,7 +121,7 @@ class Node:
     async def _start(self, metrics: Metrics) -> None:
         # A start needs known addresses immediately, and a discovery answers immediately only the first time.
         discovery = self._discovery or StaticDiscovery(self._peers, self._settings.discovery_interval_s)
-        self._driver = composed(self._settings, self._endpoints, discovery, metrics)
+        self._node = composed(self._settings, self._endpoints, discovery, metrics)
         await self._driver.start()
 
     async def __aexit__(
@@ -130,18 +135,25 @@ class Node:
             # The next start could not tell before it has met the others.
             self._set_aside()
 
+    @property
+    def _driver(self) -> MemberNode:
+        """Raises RefusedError."""
+        if self._node is None:
+            raise RefusedError("the member is not started: use it within `async with node:`")
+        return self._node
+
     def _set_aside(self) -> None:
         set_outdated_data_aside(self._settings, self._driver.identity.replica, self._driver.fence)
 
     @property
     def is_ready(self) -> bool:
         """Whether it has been brought up to date since it started."""
-        return self._driver.is_ready
+        return self._node is not None and self._node.is_ready
 
     @property
     def alone_seconds(self) -> int | None:
         """Seconds since this member last heard another, or started, while it is alone; otherwise None."""
-        return self._driver.alone_seconds
+        return None if self._node is None else self._node.alone_seconds
 
     async def wait_ready(self) -> None:
         """Wait until the member is ready. Raises UnavailableError if it stops before."""

@@ -87,6 +87,17 @@ def test_an_import_from_standard_input_tells_its_format_by_the_first_line(
     assert run("get", "streamed", "tsv").out == b"2"
 
 
+def test_more_lines_to_skip_than_there_are_are_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"a\t1\nb\t2\n")))
+    outcome = run("import", "skipped", "--skip", 10**30, code=ExitCode.USAGE)
+    assert "the input has 2 lines" in outcome.err
+
+
+def test_a_table_that_cannot_be_is_refused_before_the_file_is_read(run: Run, tmp_path: Path) -> None:
+    for source in (tmp_path / "absent.tsv", "-"):
+        assert "is a table name" in run("import", "no name", source, code=ExitCode.USAGE).err
+
+
 def test_lines_to_skip_are_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(b"a\t1\nb\t2\nbad\n"))))
     outcome = run("import", "skipped", "--skip", "1", code=ExitCode.ERROR)

@@ -27,6 +27,7 @@ from gossipkv import (
     Written,
 )
 from gossipkv.client import value_from_json, value_to_json
+from gossipkv.client.errors import type_of
 from tests.contracts.command_door import CommandDoor
 from tests.contracts.door import DELETED, TYPE_PREFIX, UNKNOWN_OPTION, Door, Found, Line, RefusedCallError, Seen
 from tests.processes.members import free_port
@@ -250,7 +251,7 @@ class ProgramDoor(Door):
         except UnresolvedSiblingsError:
             raise
         except ClientError as error:
-            raise RefusedCallError(error.problem["type"].removeprefix(TYPE_PREFIX), error, error.problem) from error
+            raise RefusedCallError(type_of(error.problem), error, error.problem) from error
 
     async def _carried_out(self, call: Callable[[], Any]) -> Any:
         raise NotImplementedError

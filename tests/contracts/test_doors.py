@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,9 +23,11 @@ from gossipkv import (
     ContextRequiredError,
     Delete,
     InvalidArgumentError,
+    Node,
     NotFoundError,
     Put,
     RefusedError,
+    SyncClient,
     UnavailableError,
 )
 from gossipkv import TooFewCopiesError as CopiesError
@@ -33,8 +37,10 @@ from gossipkv.core.model.write import StoredWrite as Stored
 from gossipkv.core.waits.answers import Coverage, Holder, Receipt
 from gossipkv.member.node import MemberNode as Driver
 from gossipkv.member.waits import CopiesMissingError
+from tests.contracts.command_door import CommandDoor
 from tests.contracts.door import UNKNOWN_OPTION, Door, Line, RefusedCallError, Seen
-from tests.contracts.doors import DEADLINE_SECONDS, VALUE_BYTES_MAX, House, house, joined
+from tests.contracts.doors import DEADLINE_SECONDS, VALUE_BYTES_MAX, ClientDoor, House, SyncDoor, house, joined
+from tests.processes.members import free_port
 
 DOORS = ("http", "client", "sync", "node", "command")
 FOR_MANY_DOORS = pytest.mark.parametrize("door", DOORS[:4], indirect=True)
@@ -805,6 +811,124 @@ async def test_a_member_that_has_stopped_is_not_available(tmp_path: Path, table:
     await _refused("stopping", stopped.put(table, "k", b"v"), of=UnavailableError)
     await _refused("stopping", watching, of=UnavailableError)
     await _refused("overloaded", stopped.get(table, "k"), of=UnavailableError)
+
+
+async def test_a_door_that_is_not_open_says_so(members: House, tmp_path: Path) -> None:
+    async def calls(program: Any) -> None:
+        """Of a Node, a Client or a SyncClient."""
+        of_cluster: list[Callable[[], Any]] = [
+            program.tables,
+            program.cluster,
+            lambda: program.forget("m1"),
+            lambda: program.receipt("usr.0123456789abcdef.1"),
+        ]
+        of_table: list[Callable[[], Any]] = [
+            lambda: program.table("t").put("k", b"v"),
+            lambda: program.table("t").describe(),
+        ]
+        for call in [*of_cluster, *of_table]:
+            with pytest.raises(RefusedError, match=r"is not (open|started): use it within"):
+                await asyncio.to_thread(call) if program is sync else await call()
+
+    node = Node(data_dir=tmp_path / "m", member="m", gossip_port=free_port(), bootstrap_timeout_ms=1)
+    assert (node.is_ready, node.alone_seconds) == (False, None)
+    sync = SyncClient([members.url])
+    for program in (node, Client([members.url]), sync):
+        await calls(program)
+    client = Client([members.url])
+    for _ in range(2):
+        async with client:
+            await client.tables()
+            with pytest.raises(RefusedError, match="open already"):
+                await client.__aenter__()
+        await calls(client)
+        with sync:
+            await asyncio.to_thread(sync.tables)
+            with pytest.raises(RefusedError, match="open already"):
+                sync.__enter__()
+        await calls(sync)
+
+
+async def test_a_function_that_uses_the_client_whose_thread_it_is_on_is_refused(members: House, table: str) -> None:
+    def update() -> None:
+        with SyncClient([members.url]) as client:
+            at = client.table(table)
+
+            def change(_: bytes | None) -> bytes:
+                at.put("k", b"v")
+                return b"v"
+
+            with pytest.raises(RefusedError, match="on the client's own thread"):
+                at.update("k", change)
+
+    await asyncio.to_thread(update)
+
+
+async def test_of_two_servers_one_of_which_is_down_the_other_is_asked(members: House, table: str) -> None:
+    urls = ["http://127.0.0.1:1", members.url]
+    async with Client(urls) as client:
+        for _ in range(4):
+            await client.table(table).put("k", b"v")
+    door = CommandDoor(",".join(urls))
+    for _ in range(2):
+        await door.put(table, "k", b"v")
+        assert (await _found(door, table, "k"))[0] == b"v"
+    assert [row.row for row in await door.range(table)] == ["k"]
+
+
+async def test_a_server_that_is_down_is_named(table: str) -> None:
+    url = "http://127.0.0.1:1"
+    command = CommandDoor(url)
+    sync = SyncClient([url], passes=1)
+    async with Client([url], passes=1) as client:
+        with sync:
+            for door in (command, ClientDoor(client), SyncDoor(sync)):
+                for call in (
+                    door.get(table, "k"),
+                    door.put(table, "k", b"v"),
+                    door.delete(table, "k"),
+                    door.range(table),
+                    door.tables(),
+                    door.describe(table),
+                    door.configure(table, w=1),
+                    door.drop(table),
+                    door.cluster(),
+                    door.forget("m1"),
+                    door.receipt("usr.0123456789abcdef.1"),
+                ):
+                    with pytest.raises(RefusedCallError, match=r"http://127\.0\.0\.1:1: cannot be reached") as refused:
+                        await call
+                    assert isinstance(refused.value.error, UnavailableError)
+                    assert not refused.value.error.may_stand
+
+
+async def test_a_process_of_its_own_says_and_ends_as_a_command_in_this_one(members: House, table: str) -> None:
+    async def ended(*words: str, given: bytes = b"") -> tuple[int | None, bytes, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gossipkv", *words, "-s", members.url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate(given)
+        return process.returncode, out, err.decode()
+
+    await members.doors["node"].put(table, "k", b"\xff\0")
+    put, got, absent, wrong, unknown = await asyncio.gather(
+        ended("put", table, "put", "-", given=b"\xff\0"),
+        ended("get", table, "k"),
+        ended("get", table, "absent"),
+        ended("put", table, "wrong", "v", "-w", "two"),
+        ended("delete", table, "k", "--tll=5s"),
+    )
+    row = members.nodes[0].table(table).get("put")
+    assert row is not None
+    assert (put[0], put[1], put[2].splitlines()[1], row.value) == (0, b"", f"etag {row.etag}", b"\xff\0")
+    assert got == (0, b"\xff\0", "")
+    assert absent == (3, b"", f"Error: there is no row 'absent' in the table '{table}'\n")
+    assert wrong == (2, b"", "Error: `w` is a number of members from 1 to 1000, not 'two'\n")
+    assert (unknown[0], "No such option '--tll'" in unknown[2].splitlines()[-1]) == (2, True)
+    assert [row.row async for row in members.nodes[0].table(table).range()] == ["k", "put"]
 
 
 async def _refused(

@@ -19,11 +19,12 @@ from gossipkv.cli.files.import_state import ImportState
 from gossipkv.cli.files.importer import LINE_BYTES_MAX, Importer, SendBatch
 from gossipkv.cli.options import row_format
 from gossipkv.cli.options.format_option import format_option
-from gossipkv.cli.options.server_options import command_client, failure_of, server_options
+from gossipkv.cli.options.server_options import check, command_client, failure_of, server_options
 from gossipkv.cli.terminal.exit_code import ExitCode
 from gossipkv.cli.terminal.failure import Failure
 from gossipkv.cli.terminal.output import echo
 from gossipkv.client import BatchOutcome, Client, ClientError, ServerFailedError, UnavailableError
+from gossipkv.rows.arguments.names import table_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def import_command(
     one. A batch whose answer is lost is sent again, so a row that others change in the meantime may be set back to the
     value in FILE. Rejected lines are reported with their numbers, and the exit code is then 1.
     """
+    check(table_name, table)
     with _opened(file) as source:
         if source.size_bytes is None:
             _import_stream(environment, table, source, format_name, skip, retries, servers)
@@ -118,8 +120,10 @@ def _import_stream(
     retries: int,
     servers: Sequence[str],
 ) -> None:
-    for _ in range(skip):
+    for number in range(skip):
         line = source.file.readline(LINE_BYTES_MAX)
+        if not line:
+            raise Failure(f"--skip is {skip}, and the input has {number:,} lines", ExitCode.USAGE)
         while line and not line.endswith(b"\n"):
             line = source.file.readline(LINE_BYTES_MAX)
     if format_name == "auto":

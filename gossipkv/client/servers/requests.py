@@ -119,12 +119,18 @@ class Requests:
         self._deadline_s = deadline_s
         self._passes = passes
         self._rng = random.Random()
+        self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
+        """Raises RefusedError if it is open."""
+        if self._session is not None:
+            raise RefusedError("the client is open already: use each client within one `with` at a time")
         self._session = new_session(read_bufsize=_READ_BYTES)
 
     async def close(self) -> None:
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def answer(self, request: HttpRequest, *, preferred: str | None = None) -> HttpAnswer:
         """The answer of the first server that gives one, with a status below 400. Raises ClientError."""
@@ -211,11 +217,13 @@ class Requests:
     async def _sent(
         self, endpoint: Endpoint, request: HttpRequest, silence_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one attempt."""
+        """Send one attempt. Raises RefusedError if the client is not open."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
         url = _url(endpoint.url, request.path, request.query)
         # A file in memory is sent in pieces, and a new one for each attempt from its start.
         body = None if request.data is None else io.BytesIO(request.data)
+        if self._session is None:
+            raise RefusedError("the client is not open: use it within `async with client:`")
         async with self._session.request(
             request.method, url, headers=request.headers, data=body, timeout=timeout, allow_redirects=False
         ) as response:
