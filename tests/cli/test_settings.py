@@ -48,7 +48,7 @@ def test_what_kubernetes_makes_up_for_a_service_is_no_error_unless_it_is_taken_f
 
 def test_an_unknown_key_in_the_file_is_named_with_the_nearest_known(file: Path) -> None:
     file.write_text("htp_port = 1\n")
-    with pytest.raises(SettingsError, match=r"'htp_port' in the file .* nearest is 'http_port'"):
+    with pytest.raises(SettingsError, match=r"'htp_port' in the file .* closest name is .http_port'"):
         load({}, {}, str(file))
 
 
