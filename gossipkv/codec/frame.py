@@ -13,7 +13,7 @@ from gossipkv.codec.reader import ID, LEAF, RUN, FrameReader
 from gossipkv.codec.rows import PAIR, ROW_BYTES_MIN, TRIPLE, packed, write_large, write_rows
 from gossipkv.core.model.causality import Context, ReplicaId
 from gossipkv.core.model.collected import Collected, Proofs
-from gossipkv.core.model.fingerprint import LEAVES_PER_NODE, NODES
+from gossipkv.core.model.fingerprint import LEAF_SUMS, LEAVES_PER_NODE, NODES
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.room import Room
 from gossipkv.core.protocol.base import Abridged, AbridgedIds
@@ -139,7 +139,7 @@ def _is_consistent(message: Message) -> bool:
         case WalkRoot():
             return len(message.nodes) == NODES
         case WalkSums():
-            return len(message.leaves) == LEAVES_PER_NODE * len(message.nodes)
+            return len(message.leaves) == LEAF_SUMS.size * LEAVES_PER_NODE * len(message.nodes)
     return True
 
 
@@ -230,6 +230,7 @@ _RANGES = _Kind(
 _CURSOR = _Kind(lambda items, cursor: items.append(cursor and PAIR.pack(*cursor)), FrameReader.cursor)
 _POSITION = _Kind(_write_position, FrameReader.position)
 _SUMS = _Kind(lambda items, sums: items.append(packed(PAIR, sums)), FrameReader.sums)
+_LEAF_SUMS = _Kind(list.append, FrameReader.leaf_sums)
 _NODES = _Kind(lambda items, nodes: items.append(bytes(nodes)), FrameReader.nodes)
 _LEAVES = _Kind(lambda items, leaves: items.append(b"".join(map(LEAF.pack, leaves))), FrameReader.leaves)
 _ADDRESSES = _Kind(_write_addresses, FrameReader.addresses)
@@ -291,7 +292,7 @@ _LAYOUTS = (
         {"shard": _SHARD, "context": _CONTEXT, "nodes": _SUMS, "collected": _COLLECTED, "lacking": _LACKING},
     ),
     _Layout(10, WalkNodes, {"shard": _SHARD, "nodes": _NODES}),
-    _Layout(11, WalkSums, {"shard": _SHARD, "nodes": _NODES, "leaves": _SUMS}),
+    _Layout(11, WalkSums, {"shard": _SHARD, "nodes": _NODES, "leaves": _LEAF_SUMS}),
     _Layout(12, WalkList, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),
     _Layout(13, WalkEntries, {"shard": _SHARD, "entries": _ENTRIES, "resume": _POSITION}),
     _Layout(14, WalkFetch, {"shard": _SHARD, "leaves": _LEAVES, "after": _START}),

@@ -19,7 +19,7 @@ from gossipkv.codec.rows import (
 from gossipkv.core.model.address import NAMESPACES, is_address
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot, ReplicaId
 from gossipkv.core.model.collected import LINEAGE_MAX, PROOFS_MAX, Collected, Proof, Proofs
-from gossipkv.core.model.fingerprint import LEAVES, NODES, Pair
+from gossipkv.core.model.fingerprint import LEAF_SUMS, LEAVES, NODES, Pair
 from gossipkv.core.model.lacking import LACKING_ROWS_MAX, LackedRow
 from gossipkv.core.model.member import INCARNATION_END
 from gossipkv.core.protocol.base import Abridged, AbridgedIds
@@ -237,8 +237,12 @@ class FrameReader:
         return Position(place, self.start())
 
     def sums(self) -> tuple[Pair, ...]:
-        """Read at most `LEAVES` pairs of sums."""
-        return tuple(PAIR.iter_unpack(self.packed(PAIR.size, LEAVES)))
+        """Read the pairs of sums of at most `NODES` nodes."""
+        return tuple(PAIR.iter_unpack(self.packed(PAIR.size, NODES)))
+
+    def leaf_sums(self) -> bytes:
+        """Read the sums of at most `LEAVES` leaves, packed."""
+        return self.packed(LEAF_SUMS.size, LEAVES)
 
     def lacking(self) -> tuple[LackedRow, ...]:
         """Read the rows that the sender lacks, and up to where."""

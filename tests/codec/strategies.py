@@ -8,7 +8,7 @@ from gossipkv.core.model.address import NAMESPACES, address_of
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
 from gossipkv.core.model.clock import TIMESTAMP_MAX
 from gossipkv.core.model.collected import LINEAGE_MAX, Collected, Proof
-from gossipkv.core.model.fingerprint import LEAVES, LEAVES_PER_NODE, NODES, Sums
+from gossipkv.core.model.fingerprint import LEAF_SUMS, LEAVES, LEAVES_PER_NODE, NODES, Sums
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.member import INCARNATION_END
 from gossipkv.core.model.row import StoredRow, Version
@@ -82,9 +82,9 @@ def _ranges(draw: st.DrawFn) -> m.Range:
 @st.composite
 def _walk_sums(draw: st.DrawFn) -> m.WalkSums:
     asked = draw(nodes)
-    few = draw(st.lists(sums, min_size=1, max_size=3))
-    length = LEAVES_PER_NODE * len(asked)
-    return m.WalkSums(draw(shards), asked, tuple((few * length)[:length]))
+    few = b"".join([LEAF_SUMS.pack(*each) for each in draw(st.lists(sums, min_size=1, max_size=3))])
+    length = LEAF_SUMS.size * LEAVES_PER_NODE * len(asked)
+    return m.WalkSums(draw(shards), asked, (few * length)[:length])
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)

@@ -42,6 +42,9 @@ _LONG_HEAD = struct.Struct(">BQQQQQ").pack
 _IS_VALUE, _HAS_EXPIRY, _KEEPS_SIBLINGS = 1, 2, 4
 _SWAPS_BYTES = sys.byteorder == "big"
 
+LEAF_SUMS = struct.Struct(">QQ")
+"""The sums of one leaf, as `FingerprintTable.leaves_of` returns those of 256."""
+
 
 class Sums(NamedTuple):
     """The two sums over one set of rows."""
@@ -53,7 +56,7 @@ class Sums(NamedTuple):
 EMPTY = Sums(0, 0)
 
 Pair = tuple[int, int]
-"""Visible and tombstone sums in bulk, as in walks: a plain tuple is cheaper to create than `Sums`."""
+"""Visible and tombstone sums in bulk: a plain tuple is cheaper to create than `Sums`."""
 
 _hash = xxhash.xxh3_64_intdigest
 
@@ -107,12 +110,15 @@ class FingerprintTable:
 
     def nodes(self) -> list[Pair]:
         """Return the sums of all 256 nodes."""
-        return _alternating(self._nodes)
+        return list(zip(self._nodes[::2], self._nodes[1::2], strict=True))
 
-    def leaves_of(self, node: int) -> list[Pair]:
-        """Return the sums of the 256 leaves of a node."""
+    def leaves_of(self, node: int) -> bytes:
+        """Return the sums of the 256 leaves of a node: for each leaf both sums, as 64-bit big-endian numbers."""
         first = 2 * LEAVES_PER_NODE * node
-        return _alternating(self._leaves[first : first + 2 * LEAVES_PER_NODE])
+        sums = self._leaves[first : first + 2 * LEAVES_PER_NODE]
+        if not _SWAPS_BYTES:
+            sums.byteswap()
+        return sums.tobytes()
 
     def replace(self, address: bytes, old: Iterable[Version], new: Iterable[Version]) -> int:
         """Follow one row from its old versions to its new ones, and return its leaf."""
@@ -175,7 +181,3 @@ class FingerprintTable:
             total = sum(sums[which::2])
             self._nodes[2 * node + which] = (self._nodes[2 * node + which] + total) & _MASK
             self._root[which] = (self._root[which] + total) & _MASK
-
-
-def _alternating(sums: array[int]) -> list[Pair]:
-    return list(zip(sums[::2], sums[1::2], strict=True))

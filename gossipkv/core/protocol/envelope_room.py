@@ -71,7 +71,7 @@ def bytes_of(message: Message) -> int:
         case WalkNodes():
             size += len(message.nodes)
         case WalkSums():
-            size += len(message.nodes) + 16 * len(message.leaves)
+            size += len(message.nodes) + len(message.leaves)
         case WalkList() | WalkFetch():
             size += 2 * len(message.leaves)
         case WalkEntries():

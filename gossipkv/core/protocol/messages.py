@@ -237,7 +237,8 @@ class WalkSums:
 
     shard: str
     nodes: tuple[int, ...]
-    leaves: tuple[Pair, ...]
+    leaves: bytes
+    """Both sums of each leaf, as `FingerprintTable.leaves_of` returns them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -33,6 +34,11 @@ from gossipkv.core.store.storage import Reader
 REPLICAS_PER_ROW = 32
 """Maximum number of replicas in a row. More replicas make each addition costlier, fewer make more rows for a new member
 to fetch."""
+
+REMEMBERED_MAX = 1_024
+"""Number of rows that are not parsed again."""
+REMEMBERED_BYTES_MAX = 64 * REPLICAS_PER_ROW
+"""A row that members write is not larger. Anyone may write a larger one, and it is parsed each time."""
 
 _KEY = re.compile(rb"[0-9a-f]{8}")
 _ENTRY = re.compile(r"([0-9a-f]{16})\.([0-9]{1,19})\.([0-9]{1,19})")
@@ -51,16 +57,24 @@ class _Listing(NamedTuple):
     """The content of one row."""
 
     retirements: tuple[Retirement, ...]
-    dot: Dot
-    """The write that made the row."""
     entries: dict[str, tuple[Dot, ...]]
     """Per shard, the last write of each replica. They are made once: a base holds those of all rows."""
+    dot: Dot
+    """The write that made the row."""
 
 
 def _listing_in(row: StoredRow) -> _Listing | None:
     """Return the replicas that a row of `sys.retired` lists; None if no member can have written the row."""
+    value = row.winner.value or b""
+    listed = _listed(value) if len(value) <= REMEMBERED_BYTES_MAX else _listed.__wrapped__(value)
+    return None if listed is None else _Listing(*listed, row.winner.dot)
+
+
+@lru_cache(REMEMBERED_MAX)
+def _listed(value: bytes) -> tuple[tuple[Retirement, ...], dict[str, tuple[Dot, ...]]] | None:
+    """Return the replicas that a value lists, and their last writes per shard. Rows come again with each walk."""
     try:
-        found = [_ENTRY.fullmatch(entry) for entry in json.loads(row.winner.value or b"")]
+        found = [_ENTRY.fullmatch(entry) for entry in json.loads(value)]
     except (ValueError, TypeError, RecursionError):
         return None
     retirements = [
@@ -69,7 +83,7 @@ def _listing_in(row: StoredRow) -> _Listing | None:
     if len(retirements) != len(found) or any(max(each.sequences.values()) > SEQUENCE_MAX for each in retirements):
         return None
     entries = {name: tuple([Dot(each.replica, each.sequences[name]) for each in retirements]) for name in NAMESPACES}
-    return _Listing(tuple(retirements), row.winner.dot, entries)
+    return tuple(retirements), entries
 
 
 def last_writes(copies: Iterable[RowCopy], replica: ReplicaId) -> dict[str, int]:

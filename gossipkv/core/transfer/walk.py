@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import NOTHING_COLLECTED
-from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, Pair, leaf_of, term_of
+from gossipkv.core.model.fingerprint import EMPTY, LEAF_SUMS, LEAVES_PER_NODE, Pair, leaf_of, term_of
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.row import StoredRow
 from gossipkv.core.protocol.messages import (
@@ -63,6 +63,8 @@ ENTRY_BYTES = 28
 """Minimum bytes of a version in a list."""
 ADDRESS_BYTES_PER_MESSAGE = 256 * 1024
 
+
+_NODE_BYTES = LEAF_SUMS.size * LEAVES_PER_NODE
 
 Question = WalkBegin | WalkNodes | WalkList | WalkFetch | WalkFetchRows
 """A question of the walker, except for values of large rows."""
@@ -174,8 +176,8 @@ class Walk:
         if self._answered(WalkNodes) != WalkNodes(self.shard, answer.nodes):
             raise WalkFaultError("sums of nodes that were not asked for")
         for place, node in enumerate(answer.nodes):
-            ours = shard.fingerprint.leaves_of(node)
-            theirs = answer.leaves[place * LEAVES_PER_NODE : (place + 1) * LEAVES_PER_NODE]
+            ours = LEAF_SUMS.iter_unpack(shard.fingerprint.leaves_of(node))
+            theirs = LEAF_SUMS.iter_unpack(answer.leaves[place * _NODE_BYTES : (place + 1) * _NODE_BYTES])
             for offset, (our, their) in enumerate(zip(ours, theirs, strict=True)):
                 if their != our and self._differ(their, our):
                     self._visit(node * LEAVES_PER_NODE + offset, our, their)
@@ -301,8 +303,7 @@ def serve(
                 shard.lacked_rows(),
             )
         case WalkNodes(nodes=nodes):
-            leaves = [sums for node in nodes for sums in shard.fingerprint.leaves_of(node)]
-            return WalkSums(shard.name, nodes, tuple(leaves))
+            return WalkSums(shard.name, nodes, b"".join(map(shard.fingerprint.leaves_of, nodes)))
         case WalkList(leaves=asked, after=after):
             return _list(reader, shard, asked, after, part_bytes)
         case WalkFetch(leaves=asked, after=after):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context
 from gossipkv.core.model.collected import Proof
-from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, leaf_of
+from gossipkv.core.model.fingerprint import EMPTY, LEAF_SUMS, LEAVES_PER_NODE, NODES, leaf_of
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.messages import (
     Message,
@@ -217,7 +217,7 @@ def test_an_audit_compares_visible_sums_alone() -> None:
 
 def fault_cases() -> list[tuple[str, Message]]:
     return [
-        ("sums of other nodes", WalkSums(USER, (1,), (EMPTY,) * LEAVES_PER_NODE)),
+        ("sums of other nodes", WalkSums(USER, (1,), bytes(LEAF_SUMS.size * LEAVES_PER_NODE))),
         ("entries", WalkEntries(USER, (), None)),
         ("rows", WalkRows(USER, (), None)),
     ]
@@ -256,7 +256,7 @@ def asking(question: type[Message]) -> tuple[Disk, Walk]:
         (WalkFetchRows, WalkRows(USER, (), Position(0, b""))),
         (WalkFetch, WalkEntries(USER, (), None)),
         (WalkList, WalkRows(USER, (), None)),
-        (WalkNodes, WalkSums(USER, (), ())),
+        (WalkNodes, WalkSums(USER, (), b"")),
     ],
 )
 def test_an_answer_without_progress_or_beyond_the_question_is_a_fault(
