@@ -6,7 +6,10 @@ import pytest
 
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import NAMESPACES
+from gossipkv.core.model.causality import Context
 from gossipkv.core.sync.progress import Progress
+from gossipkv.core.transfer.pull import Pulling
+from gossipkv.core.transfer.walk import Walk
 from tests.core.cluster import Cluster
 
 
@@ -73,3 +76,16 @@ def test_no_more_is_expected_once_those_that_answer_have_given_what_they_have(st
     assert not started.progress.can_expect_nothing()
     started.b.failures = 1
     assert not started.progress.can_expect_nothing(), "it has been ready since it was synced with"
+
+
+@pytest.mark.parametrize("shard", NAMESPACES)
+def test_more_is_expected_while_rows_are_on_their_way_from_a_peer(started: Started, shard: str) -> None:
+    sync(started.b)
+    walks = started.c.conversation.walks
+    walks[shard] = Walk(shard, is_audit=True)
+    assert started.progress.can_expect_nothing(), "an audit brings next to nothing"
+    walks[shard] = Walk(shard)
+    assert not started.progress.can_expect_nothing()
+    walks.clear()
+    started.c.conversation.pulls[shard] = Pulling(Context())
+    assert not started.progress.can_expect_nothing()

@@ -195,6 +195,23 @@ def test_a_leaf_that_does_not_fit_into_one_answer_is_resumed_behind_the_last_row
     assert walker.holds_all_of(peer.rows())
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_where_an_answer_ends_within_a_leaf_says_nothing_of_the_leaves_behind_it(is_empty: bool) -> None:
+    """Rows of a later leaf may have lower addresses than the last row of the answer."""
+    walker, peer = Disk(1), Disk(2)
+    keys = shared_leaf(2)
+    lower = next(key for key in map("{:07}".format, range(10_000)) if leaf_of(at(key)) > leaf_of(at(keys[0])))
+    assert lower < keys[0]
+    for key in (*keys, lower):
+        peer.put(key)
+    if not is_empty:
+        walker.take_in(peer.copies())
+        for key in (*keys, lower):
+            peer.put(key, b"later")
+    walk_all(walker, peer, part_bytes=1)
+    assert values(walker) == values(peer)
+
+
 def test_a_tombstone_is_brought_though_visible_sums_are_equal() -> None:
     walker, peer = Disk(1), Disk(2)
     peer.delete("gone")

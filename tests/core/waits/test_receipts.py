@@ -249,6 +249,24 @@ def test_rows_are_handed_to_those_that_lack_them_alone_and_not_twice_at_once() -
     assert sorted(ends(cluster)) == [1], "the wait is over"
 
 
+def test_rows_are_handed_to_all_that_lack_them_at_once() -> None:
+    cluster = Cluster()
+    for name in ("a", "b", "c"):
+        cluster.start(name)
+    cluster.introduce("a", "b", "c")
+    cluster.settle()
+    a = cluster.members["a"]
+    dot = written(cluster).dot
+    for peer in a.driver.replica.peers:
+        peer.conversation.offered.add(USER)  # They catch up, and pushes are held back.
+    a.outbox.clear()
+    cluster.run("a", Await(1, 3, Receipt(USER, dot), {ADDRESS: dot}))
+    assert sorted(send.endpoint for send in directs(a)) == [endpoint_of("b"), endpoint_of("c")]
+    another = all_written(cluster, Operation(address_of("t", b"another"), b"v"))[0].dot
+    cluster.run("a", Await(2, 2, Receipt(USER, another), {address_of("t", b"another"): another}))
+    assert len(directs(a)) == 4, "those of one write do not wait for those of another"
+
+
 def test_nothing_is_handed_to_a_member_that_does_not_answer_nor_for_a_write_made_elsewhere() -> None:
     cluster = joined()
     a = cluster.members["a"]

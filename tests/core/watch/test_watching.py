@@ -164,7 +164,8 @@ def test_too_many_rows_ahead_of_the_context_are_told_when_they_are_covered_or_fe
     assert tail.take(replica.commit({A: 1, B: 5})) is None
     assert keys(replica.caught_up(event_id, tail)) == [b"x"]
     event_id = tail.position.event_id()
-    for _ in range(RECOVERY_BATCHES):
+    for number in range(1, RECOVERY_BATCHES):
+        assert not tail.is_recovery_due, f"{number} batches have passed since it lost track"
         tail.take(replica.commit({A: 1, B: 5}))
     assert tail.is_recovery_due
     with replica.storage.view() as view:
