@@ -9,6 +9,7 @@ from gossipkv.core.model.fingerprint import (
     EMPTY,
     LEAF_SUMS,
     LEAVES,
+    LEAVES_PER_PAGE,
     NODES,
     FingerprintTable,
     Pair,
@@ -116,6 +117,24 @@ def test_a_node_and_the_root_are_the_sums_of_what_is_below() -> None:
             == sum(visible for visible, _ in LEAF_SUMS.iter_unpack(table.leaves_of(node))) % 2**64
         )
     assert table.root.visible == sum(visible for visible, _ in table.nodes()) % 2**64
+
+
+def test_a_leaf_that_is_summed_again_changes_the_sums_above_it_and_its_page_alone() -> None:
+    versions = {b"table\0%d" % n: [Version(Dot(1, n), 1, b"" if n % 2 else None)] for n in range(1, 600)}
+    table = table_of(versions)
+    table.take_dirty_pages()
+    for address in (b"table\x001", b"table\x002"):
+        versions[address] = [Version(Dot(2, 1), 1, b"later"), Version(Dot(2, 2), 2, None)]
+        leaf = leaf_of(address)
+        table.set_leaf(leaf, table_of({a: held for a, held in versions.items() if leaf_of(a) == leaf}).leaf(leaf))
+        assert (sums(table), table.leaves_of(leaf >> 8)) == (
+            sums(table_of(versions)),
+            table_of(versions).leaves_of(leaf >> 8),
+        )
+        assert [page for page, _ in table.take_dirty_pages()] == [leaf // LEAVES_PER_PAGE]
+    del versions[address]
+    table.set_leaf(leaf, EMPTY)
+    assert sums(table) == sums(table_of(versions))
 
 
 CONTENTS = st.builds(
