@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+from typing import Unpack
+
 import pytest
 
 from gossipkv.core.inputs import Discovered, Failed, Received
 from gossipkv.core.model.address import RETIRED_TABLE, SYSTEM, USER, address_of
+from gossipkv.core.model.backoff import Backoff
 from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.collected import Proof
+from gossipkv.core.model.lacking import Lack
+from gossipkv.core.model.member import DEAD
+from gossipkv.core.model.room import Room
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
-from gossipkv.core.protocol.messages import Delta, Envelope, Message, RowCopy, WalkRows
-from gossipkv.core.sync.gossip import UNPROVEN_AT_ONCE
+from gossipkv.core.protocol.messages import (
+    Covered,
+    Delta,
+    Digest,
+    Envelope,
+    FetchValue,
+    Message,
+    Pull,
+    Range,
+    RowCopy,
+    State,
+    TooFar,
+    Unlisted,
+    ValuePart,
+    WalkBegin,
+    WalkEntries,
+    WalkFetch,
+    WalkFetchRows,
+    WalkList,
+    WalkNodes,
+    WalkRows,
+)
+from gossipkv.core.store.shard import Shard
+from gossipkv.core.store.shortage import Wait
+from gossipkv.core.sync.gossip import UNPROVEN_AT_ONCE, Gossip
+from gossipkv.core.transfer.conversation import LastDigest
+from gossipkv.core.transfer.fetch import Fetching
+from gossipkv.core.transfer.walk import Walk
 from tests.core.cluster import START_MS, Cluster, Member, endpoint_of
 from tests.core.disks import at
+from tests.core.replica_settings import ReplicaSettings
 from tests.core.test_replica import settled
 
 HOUR_MS = 3_600_000
@@ -21,6 +57,36 @@ HOUR_MS = 3_600_000
 @pytest.fixture
 def cluster() -> Cluster:
     return Cluster()
+
+
+class Talking:
+    """Member a among b and c, with which it has nothing more to exchange."""
+
+    def __init__(self, **settings: Unpack[ReplicaSettings]) -> None:
+        self.cluster = settled(Cluster(), "a", "b", "c", **settings)
+        self.a = self.cluster.members["a"]
+        self.replica = self.a.driver.replica
+        self.gossip: Gossip = self.replica._gossip
+        self.shard: Shard = self.replica.shards[USER]
+        self.b, self.c = self.replica.peers
+
+    def word(self, *messages: Message, member: str = "b") -> Envelope:
+        """What a member sends."""
+        identity = self.cluster.members[member].driver.replica.identity
+        return Envelope(
+            "test", member, identity.replica, identity.incarnation, self.cluster.now_ms, messages, is_ready=True
+        )
+
+    def told(self, *messages: Message, member: str = "b") -> tuple[Message, ...]:
+        """The answer to these messages of a member."""
+        answer = self.cluster.answer_to("a", Received(self.word(*messages, member=member)))
+        assert isinstance(answer, Envelope)
+        return answer.messages
+
+
+@pytest.fixture
+def talking() -> Talking:
+    return Talking()
 
 
 def dialled(member: Member) -> set[str]:
@@ -120,3 +186,337 @@ def test_a_row_of_the_users_that_looks_like_a_list_of_retired_replicas_says_noth
     before = a.replica_id
     cluster.run("a", Received(Envelope("test", "b", 2, START_MS, cluster.now_ms, (message,))))
     assert a.replica_id == before
+
+
+# What it knows of the others' rows.
+
+
+def test_the_writes_on_their_way_are_those_lacking_here_and_for_each_member_those_that_one_of_them_lacks(
+    talking: Talking,
+) -> None:
+    b, c = talking.b.conversation, talking.c.conversation
+    assert talking.gossip.on_their_way() == 0
+    b.contexts[USER] = Context({1: 5, 2: 7, 9: 1})
+    c.contexts[USER] = Context({1: 3, 2: 6})
+    talking.shard.advance(1, 9)
+    talking.shard.advance(2, 4)
+    assert talking.gossip.on_their_way() == 3 + 1 + 2 * 6
+    talking.c.standing.status = DEAD
+    assert talking.gossip.on_their_way() == 3 + 1 + 4, "one that is dead waits for nothing"
+    del b.contexts[USER]
+    assert talking.gossip.on_their_way() == 9, "one that has not said what it covers may lack all"
+    b.is_outdated = True
+    assert talking.gossip.on_their_way() == 0, "one that is outdated is sent nothing"
+    b.is_outdated = False
+    b.contexts[USER] = Context({1: 12})
+    assert talking.gossip.on_their_way() == 3, "it knows more of them than are here"
+
+
+def test_what_waits_for_room_is_told_per_member_and_shard(talking: Talking) -> None:
+    assert talking.gossip.waits() == []
+    for shard in (USER, SYSTEM):
+        talking.b.conversation.fetches[shard] = Backoff()
+    talking.c.conversation.pushes.failed(talking.cluster.now_ms, 1_000, 1_000, random.Random(1))
+    assert talking.gossip.waits() == [
+        Wait("b", SYSTEM, is_here=True),
+        Wait("b", USER, is_here=True),
+        Wait("c", USER, is_here=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "waits"),
+    [
+        (Delta(USER, {}, ()), True),
+        (WalkRows(USER, (), None), True),
+        (WalkEntries(USER, (), None), True),
+        (ValuePart(USER, at("row"), Dot(1, 1), 0, b"part"), True),
+        (Covered(USER, Context()), False),
+        (TooFar(USER), False),
+    ],
+)
+def test_after_a_batch_that_found_no_room_nothing_is_fetched_for_some_time_from_a_member_that_sent_rows(
+    talking: Talking, message: Message, waits: bool
+) -> None:
+    now_ms = talking.cluster.now_ms
+    stranger = replace(talking.word(message), member="stranger")
+    talking.gossip.note_too_big([stranger, talking.word(message)], now_ms)
+    assert talking.b.conversation.fetches_wait(USER, now_ms) is waits
+    assert not talking.b.conversation.fetches_wait(SYSTEM, now_ms)
+    assert not talking.c.conversation.fetches_wait(USER, now_ms)
+
+
+# When it fetches rows.
+
+
+def test_rows_are_fetched_of_a_peer_that_may_be_dialled_and_is_listed_unless_it_was_too_much_just_now(
+    talking: Talking,
+) -> None:
+    peer, pulls, walks = talking.b, talking.b.conversation.pulls, talking.b.conversation.walks
+
+    def begins() -> bool:
+        talking.gossip._start_pull(peer, USER)
+        has_pulled = pulls.pop(USER, None) is not None
+        talking.gossip._start_walk(peer, USER)
+        has_walked = walks.pop(USER, None) is not None
+        assert has_pulled is has_walked
+        return has_pulled
+
+    assert begins()
+    endpoint, peer.endpoint = peer.endpoint, ""
+    assert not begins()
+    peer.endpoint = endpoint
+    peer.conversation.is_outdated = True
+    assert not begins()
+    peer.conversation.is_outdated = False
+    talking.gossip._did_not_fit(peer, USER, talking.cluster.now_ms)
+    talking.gossip.tick(talking.cluster.now_ms)
+    assert not begins()
+    talking.cluster.now_ms += HOUR_MS
+    talking.gossip.tick(talking.cluster.now_ms)
+    assert begins()
+    talking.c.conversation.walks[USER] = Walk(USER)
+    assert not begins(), "the same rows come from c"
+    talking.c.conversation.walks[USER] = Walk(USER, is_audit=True)
+    assert begins()
+
+
+def test_a_pull_begins_from_what_is_covered_and_a_walk_is_counted_and_told_of(talking: Talking) -> None:
+    talking.shard.advance(9, 4)
+    talking.gossip._start_pull(talking.b, USER)
+    pulling = talking.b.conversation.pulls.pop(USER)
+    talking.shard.advance(9, 5)
+    assert pulling.base == Context({9: 4})
+    for is_repair in (False, True):
+        talking.gossip._start_walk(talking.b, USER, is_repair=is_repair)
+        assert talking.b.conversation.walks.pop(USER).is_repair is is_repair
+    assert talking.replica.tally.rounds["walk"] == 2
+    started = [notice for notice in talking.gossip._outbox.take() if notice.event == "walk_started"]
+    assert [notice.fields for notice in started] == [{"peer": "b", "shard": USER}] * 2
+
+
+def test_large_rows_named_beside_transfers_are_fetched_from_one_peer_at_a_time(talking: Talking) -> None:
+    for peer in (talking.b, talking.c):
+        peer.conversation.asides[USER] = Fetching()
+    assert talking.gossip._is_first_aside(talking.b, USER)
+    assert not talking.gossip._is_first_aside(talking.c, USER)
+    talking.b.is_let_go = True
+    assert talking.gossip._is_first_aside(talking.c, USER), "one that is let go is not waited for"
+    talking.b.is_let_go = False
+    del talking.b.conversation.asides[USER]
+    assert talking.gossip._is_first_aside(talking.c, USER)
+
+
+def test_an_audit_begins_once_per_interval_over_all_that_may_be_fetched(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", gossip_interval_ms=1_000, audit_interval_ms=20_000)
+    replica = cluster.members["a"].driver.replica
+    [peer] = replica.peers
+    walks = peer.conversation.walks
+    gossip, last_ms = replica._gossip, cluster.now_ms + 20_000
+    gossip._next_round_ms, gossip._next_audit_ms = cluster.now_ms, last_ms
+    assert gossip.tick(last_ms - 1)
+    assert walks == {}
+    gossip._next_round_ms = last_ms
+    peer.has_answered = False
+    assert gossip.tick(last_ms)
+    assert walks == {}, "it has never answered"
+    gossip._next_round_ms = last_ms
+    peer.has_answered = True
+    assert gossip.tick(last_ms)
+    assert [(name, walk.is_audit) for name, walk in walks.items()] == [(SYSTEM, True), (USER, True)]
+    walks.clear()
+    gossip._next_round_ms = last_ms + 19_999
+    gossip.tick(last_ms + 19_999)
+    assert walks == {}
+    peer.conversation.is_outdated = True
+    gossip._next_round_ms = last_ms + 20_000
+    gossip.tick(last_ms + 20_000)
+    assert list(walks) == [SYSTEM], "nothing of the users is taken from one that is outdated"
+
+
+def test_rounds_are_about_an_interval_apart(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", gossip_interval_ms=1_000)
+    replica = cluster.members["a"].driver.replica
+    [peer] = replica.peers
+    gossip, now_ms = replica._gossip, cluster.now_ms + HOUR_MS
+    gaps = set()
+    for _ in range(20):
+        peer.conversation.is_sync_due = False
+        assert gossip.tick(now_ms)
+        assert peer.conversation.is_sync_due
+        assert not gossip.tick(now_ms)
+        gaps.add(gossip._next_round_ms - now_ms)
+        assert not gossip.tick(gossip._next_round_ms - 1)
+        assert gossip.witnesses._ticked_ms == gossip._next_round_ms - 1
+        now_ms = gossip._next_round_ms
+    assert 750 <= min(gaps) < 900 < 1_100 < max(gaps) <= 1_250
+
+
+def test_a_round_is_due_for_a_member_that_has_no_one_to_begin_it_with(cluster: Cluster) -> None:
+    gossip = cluster.start("a").driver.replica._gossip
+    assert gossip.tick(cluster.now_ms)
+    assert not gossip.tick(cluster.now_ms)
+    assert gossip.tick(cluster.now_ms + HOUR_MS)
+
+
+def test_each_round_learns_what_all_members_cover_and_which_names_are_certain(talking: Talking) -> None:
+    gossip, peers = talking.gossip, (talking.b, talking.c)
+    gossip.tick(talking.cluster.now_ms)
+    talking.shard.advance(1, 5)
+    for peer, through in zip(peers, (3, 4), strict=True):
+        peer.conversation.contexts[USER] = Context({1: through})
+        peer.conversation.compared[USER] = through - 1
+    talking.shard.stable, now_ms = Context(), gossip._next_round_ms
+    gossip.tick(now_ms - 1)
+    assert (talking.shard.stable, talking.shard.certain) == ({}, 0)
+    gossip.tick(now_ms)
+    assert (talking.shard.stable, talking.shard.certain) == ({1: 3}, 2)
+
+
+# What it makes of a word.
+
+
+def test_a_word_of_a_member_tells_how_it_stands(talking: Talking) -> None:
+    b, now_ms = talking.b, talking.cluster.now_ms
+    b.is_ready = b.is_informed = False
+    word = replace(talking.word(), now_ms=now_ms + 700, is_informed=True, room=Room.SCARCE)
+    talking.cluster.answer_to("a", Received(word))
+    assert (b.is_ready, b.is_informed, b.room, b.clock_ahead_ms) == (True, True, Room.SCARCE, 700)
+    assert b.last_heard == talking.replica._exchanges.last
+    late = replace(word, replica=77, incarnation=1, is_ready=False, is_informed=False, room=Room.AMPLE)
+    talking.cluster.answer_to("a", Received(late))
+    assert (b.is_ready, b.is_informed, b.room) == (True, True, Room.SCARCE), "the word is of earlier data"
+
+
+def test_what_brings_rows_is_taken_in_before_rows_are_given(talking: Talking) -> None:
+    row = StoredRow((Version(Dot(2, 1), START_MS << 16, b"value"),), Context({2: 1}))
+    pull = Pull(USER, Context())
+    answers = talking.told(pull, Delta(USER, {2: Range(0, 1)}, (RowCopy(at("row"), row),)))
+    assert answers[0] == Covered(USER, Context({2: 1}))
+    [delta] = [message for message in answers if isinstance(message, Delta)]
+    assert [copy.address for copy in delta.rows] == [at("row")]
+
+
+def test_a_stranger_is_compared_with_and_given_nothing_of_the_users(talking: Talking) -> None:
+    digest = digest_of(talking)
+    stranger = replace(talking.word(digest, Pull(USER, Context())), member="stranger", replica=99)
+    answer = talking.cluster.answer_to("a", Received(stranger))
+    assert isinstance(answer, Envelope)
+    assert answer.messages == (digest, Unlisted(USER))
+
+
+def digest_of(talking: Talking) -> Digest:
+    """The member's own digest of the users' rows."""
+    with talking.a.storage.view() as view:
+        return talking.shard.digest(view)
+
+
+def test_equal_digests_are_answered_with_a_digest_and_all_others_with_the_state_too(talking: Talking) -> None:
+    now_ms = talking.cluster.now_ms = talking.cluster.now_ms + 5
+    ours = digest_of(talking)
+    assert talking.told(ours) == (ours,)
+    assert talking.b.conversation.heard[USER] == LastDigest(ours, now_ms)
+    for theirs in (
+        replace(ours, context_hash=ours.context_hash ^ 1),
+        replace(ours, fingerprint=ours.fingerprint ^ 1),
+        replace(ours, is_lacking=True),
+    ):
+        assert talking.told(theirs) == (ours, State(USER, Context(), (), (), Context()))
+    assert talking.told(replace(ours, proofs_hash=ours.proofs_hash ^ 1))[0] == ours
+    assert len(talking.told(replace(ours, proofs_hash=ours.proofs_hash ^ 1))) == 2
+    talking.shard.note_lack(at("row"), Lack(Context({2: 1}), Context(), "clock_skew"))
+    assert len(talking.told(ours)) == 2, "it lacks a row itself"
+
+
+def test_proofs_are_sent_to_a_member_that_has_others_alone(talking: Talking) -> None:
+    proof = Proof(Context({9: 1}), frozenset([1, 2, 3]), frozenset([1, 2, 3]))
+    talking.shard.advance(9, 1)
+    talking.shard.note_collection(proof, 0, Context())
+    ours = digest_of(talking)
+    differing = replace(ours, context_hash=ours.context_hash ^ 1)
+    told = {}
+    for theirs in (differing, replace(differing, proofs_hash=ours.proofs_hash ^ 1)):
+        [state] = [message for message in talking.told(theirs) if isinstance(message, State)]
+        told[theirs.proofs_hash == ours.proofs_hash] = state.proofs
+    assert told == {True: (), False: (proof,)}
+
+
+def be_in_doubt(talking: Talking) -> None:
+    """Let the member be as after a start, before it has compared its names with anyone."""
+    talking.replica._store._telling.clear()
+    for shard in talking.replica.shards.values():
+        shard.tells_all = False
+
+
+@pytest.mark.parametrize(
+    ("message", "shows"),
+    [
+        (WalkBegin(USER), False),
+        (WalkNodes(USER, (0,)), False),
+        (WalkList(USER, (0,), b""), True),
+        (WalkFetch(USER, (0,), b""), True),
+        (WalkFetchRows(USER, (at("row"),)), True),
+        (FetchValue(USER, at("row"), Dot(1, 1), 0, 0), True),
+    ],
+)
+def test_others_hear_of_all_writes_once_they_are_shown_rows(talking: Talking, message: Message, shows: bool) -> None:
+    be_in_doubt(talking)
+    talking.told(message)
+    assert talking.shard.tells_all is shows
+    assert not talking.replica.shards[SYSTEM].tells_all
+
+
+@pytest.mark.parametrize("is_equal", [True, False])
+def test_a_member_in_doubt_about_its_names_is_sure_once_another_holds_the_same(
+    talking: Talking, is_equal: bool
+) -> None:
+    theirs = digest_of(talking)
+    be_in_doubt(talking)
+    talking.told(theirs if is_equal else replace(theirs, context_hash=1))
+    assert talking.shard.tells_all is is_equal
+    assert not talking.replica.shards[SYSTEM].tells_all
+
+
+def test_a_word_of_what_a_peer_covers_calls_for_a_round_if_it_is_news(talking: Talking) -> None:
+    conversation = talking.b.conversation
+    conversation.contexts[USER] = Context({1: 5})
+    for context, is_news in (({1: 5}, False), ({1: 4}, False), ({1: 6}, True), ({2: 1}, True)):
+        conversation.is_sync_due = False
+        talking.b.exchange = 99
+        talking.told(Covered(USER, Context(context), Context({3: 1})))
+        assert conversation.is_sync_due is is_news
+        assert conversation.contexts[USER] == {1: 5}, "anyone can say so in its name"
+    assert conversation.lacking[USER] == {3: 1}
+
+
+def test_a_state_that_nobody_asked_for_calls_for_a_round_and_says_nothing(talking: Talking) -> None:
+    conversation = talking.b.conversation
+    before = dict(conversation.contexts)
+    conversation.is_sync_due = False
+    talking.b.exchange = 99
+    assert talking.told(State(USER, Context({7: 7}), (), (), Context())) == ()
+    assert conversation.is_sync_due
+    assert conversation.contexts == before
+
+
+def test_a_sync_tells_the_settings_of_tables_if_it_is_of_the_system(talking: Talking) -> None:
+    store = talking.replica._store
+    talking.c.conversation.synced_at_ms.clear()
+    for shard, is_informed, knows in ((USER, True, False), (SYSTEM, False, False), (SYSTEM, True, True)):
+        store.knows_settings = False
+        talking.b.is_informed = is_informed
+        talking.gossip._synced(talking.b, shard, talking.cluster.now_ms)
+        assert store.knows_settings is knows
+
+
+def test_a_sync_is_noted_with_its_time_and_ends_the_pause_of_fetches(talking: Talking) -> None:
+    conversation = talking.b.conversation
+    conversation.synced_while_ready.clear()
+    conversation.fetches[USER] = Backoff()
+    talking.b.is_ready = False
+    talking.gossip._synced(talking.b, USER, 5)
+    assert conversation.synced_at_ms[USER] == 5
+    assert (conversation.synced_while_ready, conversation.fetches) == (set(), {})
+    talking.b.is_ready = True
+    talking.gossip._synced(talking.b, USER, 6)
+    assert conversation.synced_while_ready == {USER}
