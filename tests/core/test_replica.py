@@ -537,6 +537,29 @@ def test_the_record_of_a_member_counts_again_once_its_forgetting_is_withdrawn(cl
     assert [peer.record is not None for peer in replica.peers if peer.member == "b"] == [True]
 
 
+def test_a_member_obeys_a_row_that_calls_it_forgotten_if_one_that_answers_was_never_called_so(cluster: Cluster) -> None:
+    settled(cluster, "a", "b", "c")
+    replica = cluster.members["a"].driver.replica
+    membership, (b, c) = replica._membership, replica.peers
+    replica._was_in_touch = False
+    assert not replica._obeys_forgetting()
+    membership._forgotten.add(replica.identity.replica)
+    assert replica._obeys_forgetting()
+    replica._was_in_touch = True
+    assert not replica._obeys_forgetting(), "it speaks, so the row is false"
+    replica._was_in_touch = False
+    b.failures = c.failures = 1
+    assert not replica._obeys_forgetting(), "rows about all would move all"
+    b.failures = 0
+    assert replica._obeys_forgetting()
+    for named in (membership._forgotten, membership._withdrawn, membership._not_believed):
+        named.add(b.replica or 0)
+        assert not replica._obeys_forgetting()
+        named.discard(b.replica or 0)
+    b.record = None
+    assert not replica._obeys_forgetting(), "it is not listed"
+
+
 def test_a_member_that_denies_its_forgetting_deletes_the_row_about_it_and_lists_itself_again(cluster: Cluster) -> None:
     settled(cluster, "a", "b")
     b = cluster.members["b"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.protocol.base import NO_BASE, Abridged, Base
+from gossipkv.core.protocol.base import NO_BASE, Abridged, AbridgedIds, Base
 
 DOTS = st.builds(Dot, st.integers(1, 12), st.integers(0, 5))
 ENTRIES = st.lists(DOTS, max_size=10, unique=True).map(tuple)
@@ -96,3 +96,43 @@ def test_a_base_stands_for_the_entries_that_its_sender_omitted_and_an_unknown_on
         assert base.length_of(number) == length
     assert base.settled_at(base.of_length(3).number + 1) == Context()
     assert base.length_of(base.of_length(3).number + 1) is None
+
+
+@given(ENTRIES, st.frozensets(st.integers(1, 15)), st.data())
+def test_a_set_of_replicas_that_is_abridged_and_resolved_is_what_it_was(
+    entries: tuple[Dot, ...], replicas: frozenset[int], data: st.DataObject
+) -> None:
+    sender = Base(entries, data.draw(st.integers(0, len(entries))))
+    receiver = Base(entries, data.draw(st.integers(0, len(entries))))
+    sent = sender.abridged_ids(replicas)
+    assert sent <= replicas
+    assert sent.isdisjoint(sender.settled)
+    assert receiver.resolved_ids(sent) == replicas
+
+
+def test_a_set_names_what_it_omits_by_runs_of_those_that_are_not_in_it_and_those_that_are() -> None:
+    base = Base(tuple(Dot(replica, 1) for replica in range(1, 8)), 6)
+    sent = base.abridged_ids(frozenset([2, 3, 6, 7, 8]))
+    assert isinstance(sent, AbridgedIds)
+    assert (set(sent), sent.base, sent.runs) == ({7, 8}, base.number, (1, 2, 2, 1))
+    assert base.resolved_ids(sent) == frozenset([2, 3, 6, 7, 8])
+    begins_in_it = base.abridged_ids(frozenset([1]))
+    assert isinstance(begins_in_it, AbridgedIds)
+    assert begins_in_it.runs == (0, 1, 5)
+    assert NO_BASE.abridged_ids(frozenset([1])) == {1}
+    assert type(NO_BASE.abridged_ids(frozenset([1]))) is frozenset
+
+
+def test_a_set_whose_base_is_not_recognised_is_none() -> None:
+    entries = tuple(Dot(replica, 1) for replica in range(1, 5))
+    sent = Base(entries, 4).abridged_ids(frozenset([2, 9]))
+    assert Base(entries[:3], 3).resolved_ids(sent) is None, "it knows fewer"
+    assert Base((*entries[:3], Dot(7, 1)), 0).resolved_ids(sent) is None, "it knows another one there"
+    assert Base((*entries, Dot(7, 1)), 0).resolved_ids(sent) == frozenset([2, 9])
+
+
+def test_a_base_within_a_context_omits_at_most_what_that_covers() -> None:
+    base = Base((Dot(1, 5), Dot(2, 5), Dot(3, 5)), 2)
+    assert base.within(Context({1: 5, 2: 5})) is base
+    assert base.within(Context({1: 9, 2: 4, 3: 5})).length == 1
+    assert base.within(Context({2: 5})).length == 0

@@ -13,17 +13,20 @@ from gossipkv.core.model.address import RETIRED_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.backoff import Backoff
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import Proof
-from gossipkv.core.model.lacking import Lack
+from gossipkv.core.model.lacking import Lack, LackedRow
 from gossipkv.core.model.member import DEAD
 from gossipkv.core.model.room import Room
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
+from gossipkv.core.protocol.base import Abridged
 from gossipkv.core.protocol.messages import (
     Covered,
+    Cursor,
     Delta,
     Digest,
     Envelope,
     FetchValue,
+    LargeRow,
     Message,
     Pull,
     Range,
@@ -40,9 +43,10 @@ from gossipkv.core.protocol.messages import (
     WalkNodes,
     WalkRows,
 )
+from gossipkv.core.protocol.parcel import outlined
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.shortage import Wait
-from gossipkv.core.sync.gossip import UNPROVEN_AT_ONCE, Gossip
+from gossipkv.core.sync.gossip import ASIDE_ROWS_MAX, UNPROVEN_AT_ONCE, Gossip
 from gossipkv.core.transfer.conversation import LastDigest
 from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.transfer.walk import Walk
@@ -489,6 +493,64 @@ def test_a_word_of_what_a_peer_covers_calls_for_a_round_if_it_is_news(talking: T
     assert conversation.lacking[USER] == {3: 1}
 
 
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_pull_names_what_the_puller_lacks_and_only_a_complete_context_is_served(
+    talking: Talking, is_complete: bool
+) -> None:
+    talking.cluster.write("a", Operation(at("row"), b"value"))
+    talking.cluster.settle()
+    conversation, sent = talking.b.conversation, talking.replica.tally.rows_sent
+    context = Context() if is_complete else Abridged({}, 12345)
+    answers = talking.told(Pull(USER, context, lacking=Context({3: 1})))
+    assert conversation.lacking[USER] == {3: 1}
+    assert answers[0] == TooFar(USER) if not is_complete else isinstance(answers[0], Delta)
+    assert (USER in conversation.offered) is is_complete
+    assert (conversation.ahead.get(USER) == talking.shard.context) is is_complete
+    assert talking.replica.tally.rows_sent - sent == is_complete
+
+
+@pytest.mark.parametrize("context", [Context(), Abridged({}, 12345)])
+def test_a_stranger_may_pull_the_system(talking: Talking, context: Context) -> None:
+    stranger = replace(talking.word(Pull(SYSTEM, context, lacking=Context({3: 1}))), member="stranger", replica=99)
+    answer = talking.cluster.answer_to("a", Received(stranger))
+    assert isinstance(answer, Envelope)
+    [message] = answer.messages
+    assert isinstance(message, TooFar if isinstance(context, Abridged) else Delta)
+
+
+def test_the_newest_rows_sent_with_the_first_part_of_a_pull_are_not_sent_again(talking: Talking) -> None:
+    ahead = talking.b.conversation.ahead
+    ahead[USER] = Context({9: 9})
+    talking.told(Pull(USER, Context(), Cursor(1, 0)))
+    assert ahead[USER] == {9: 9}
+    talking.told(Pull(USER, Context()))
+    assert ahead[USER] == talking.shard.context
+
+
+def test_a_push_is_taken_in_covered_and_acknowledged(talking: Talking) -> None:
+    row = StoredRow((Version(Dot(2, 1), START_MS << 16, b"value"),), Context({2: 1}))
+    conversation = talking.b.conversation
+    conversation.has_given, received = False, talking.replica.tally.rows_received
+    pushed = Delta(USER, {2: Range(0, 1), 7: Range(3, 4)}, (RowCopy(at("row"), row),))
+    assert talking.told(pushed) == (Covered(USER, Context({2: 1})),)
+    assert talking.shard.context == {2: 1}, "what is not whole is not covered"
+    assert conversation.has_given
+    conversation.has_given = False
+    assert talking.told(pushed) == (Covered(USER, Context({2: 1})),)
+    assert not conversation.has_given, "it has given nothing new"
+    assert talking.replica.tally.rows_received - received == 2
+
+
+def test_a_push_that_names_a_large_row_claims_nothing(talking: Talking) -> None:
+    lacked = (LackedRow(at("lacked"), Context({2: 1})),)
+    talking.told(Delta(USER, {2: Range(0, 1)}, (), large=(large_row("row", 1),), lacking=lacked))
+    assert talking.shard.context == {}
+    assert talking.shard.lacking == {}
+    talking.told(Delta(USER, {2: Range(0, 1)}, (), lacking=lacked))
+    assert talking.shard.context == {2: 1}
+    assert list(talking.shard.lacking) == [at("lacked")]
+
+
 def test_a_state_that_nobody_asked_for_calls_for_a_round_and_says_nothing(talking: Talking) -> None:
     conversation = talking.b.conversation
     before = dict(conversation.contexts)
@@ -520,3 +582,36 @@ def test_a_sync_is_noted_with_its_time_and_ends_the_pause_of_fetches(talking: Ta
     talking.b.is_ready = True
     talking.gossip._synced(talking.b, USER, 6)
     assert conversation.synced_while_ready == {USER}
+
+
+# Large rows that are named outside of transfers.
+
+
+def large_row(key: str, sequence: int, value: bytes | None = b"value") -> LargeRow:
+    row = StoredRow((Version(Dot(2, sequence), START_MS << 16, value),), Context({2: sequence}))
+    return outlined(at(key), row)
+
+
+def test_a_large_row_of_which_all_is_here_is_merged_at_once_and_nothing_is_asked_for(talking: Talking) -> None:
+    talking.told(Delta(USER, {}, (), large=(large_row("gone", 1, None),)))
+    assert talking.a.rows()[at("gone")].winner.is_tombstone
+    assert talking.b.conversation.asides == {}
+    talking.told(Delta(USER, {}, (), large=(large_row("row", 2),)))
+    assert list(talking.b.conversation.asides) == [USER]
+    [question] = [message for send in talking.a.outbox for message in send.envelope.messages]
+    assert isinstance(question, FetchValue)
+    assert question.address == at("row")
+
+
+def test_a_bounded_number_of_large_rows_of_one_peer_waits_to_be_fetched(talking: Talking) -> None:
+    large = [large_row(f"row{number:02}", 1 + number) for number in range(2 * ASIDE_ROWS_MAX)]
+    talking.told(Delta(USER, {}, (), large=tuple(large[:1])))
+    talking.told(Delta(USER, {}, (), large=tuple(large[1:])))
+    [aside] = talking.b.conversation.asides.values()
+    assert len(aside) == ASIDE_ROWS_MAX + 1
+    talking.told(Delta(USER, {}, (), large=(large_row("more", 99),)))
+    assert len(aside) == ASIDE_ROWS_MAX + 1
+    talking.gossip._did_not_fit(talking.c, USER, talking.cluster.now_ms)
+    word = talking.word(Delta(USER, {}, (), large=tuple(large[:1])), member="c")
+    talking.cluster.answer_to("a", Received(word))
+    assert talking.c.conversation.asides == {}, "what it sent just now did not fit"
