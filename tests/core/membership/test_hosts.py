@@ -282,6 +282,8 @@ def test_a_record_is_refused_if_it_is_ahead_or_of_one_member_too_many() -> None:
     known.forget(77)
     assert known.refusal_of("new", record("http://new:1", replica=77)) == TOO_MANY
     assert known.lists_all, "one that is forgotten is not missing"
+    with_room = with_members(1, replace(OPTIONS, members_max=2))
+    assert with_room.refusal_of("new", record("http://new:1")) is None
 
 
 def test_more_refused_records_than_are_remembered_leave_it_open_for_good_who_there_is(
@@ -538,3 +540,22 @@ def test_a_failure_leads_back_to_the_record_and_drops_what_pushes_wait_for(failu
 )
 def test_a_member_that_pushes_to_all_leaves_nothing_to_forward(count: int, fanout: int, is_all: bool) -> None:
     assert with_members(count, ReplicaOptions(member="self", fanout=fanout)).pushes_to_all() is is_all
+
+
+def test_whoever_is_let_go_is_probed_no_longer_until_it_is_taken_back() -> None:
+    rng, outbox = random.Random(1), Outbox()
+    swim = Swim(OPTIONS, rng, Tally(), 0, outbox=outbox)
+    known = Membership(OPTIONS, rng, swim, outbox)
+    known.learn_record("a", record("http://a:1"), DOT)
+    peer = member(known, "a")
+    peer.is_told_unreached = True
+    known.discovered([], frozenset({"self"}))
+    known.discovered([], frozenset({"self"}))
+    assert (swim.standings["a"].is_probed, peer.is_told_unreached) == (False, False)
+    known.discovered([], frozenset({"self", "a"}))
+    assert (swim.standings["a"].is_probed, peer.is_told_unreached) == (True, False)
+    assert [(notice.event, notice.is_warning) for notice in outbox.take()] == [
+        ("member_not_dialled", False),
+        ("member_let_go", True),
+        ("member_taken_back", False),
+    ]
