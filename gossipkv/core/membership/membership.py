@@ -383,7 +383,6 @@ class Membership:
     def judge_again(self) -> None:
         """Believe the rows about replicas that have been silent for long enough by now."""
         for replica in sorted(self._not_believed):
-            self._not_believed.discard(replica)
             self.hear_forgotten(replica)
 
     def remember(self, replica: ReplicaId) -> bool:

@@ -39,7 +39,8 @@ def test_a_replica_id_that_is_not_known_is_in_no_list() -> None:
     member(known, "m01").standing.status = DEAD
     assert known.replicas() == {1}, "one that is dead and has no record counts no longer"
     assert names(known.listed()) == ["m00"]
-    assert names(known.present()) == ["m00"]
+    member(known, "m00").standing.status = DEAD
+    assert names(known.present()) == ["m00"], "its record says that it is there"
 
 
 def test_a_member_knows_of_others_if_one_is_listed_or_an_address_is_found_that_is_not_its_own() -> None:
@@ -373,6 +374,7 @@ def test_a_row_about_a_member_that_was_heard_lately_is_believed_once_it_has_been
     assert known.is_forgotten(7)
     assert known.is_called_forgotten(7)
     assert names(known.members()) == ["b"]
+    assert known._not_believed == set(), "it is not judged again"
     assert known.hear_forgotten(99), "no member runs as it"
 
 
@@ -385,9 +387,11 @@ def test_what_was_denied_stays_known_and_what_is_stored_replaces_the_rest() -> N
     assert known.is_called_forgotten(1)
     assert not known.remember(2)
     assert known._not_believed == set()
+    known.forget(5)
+    known._not_believed.add(6)
     known.load_forgotten([3], [4])
-    assert [known.is_forgotten(replica) for replica in (1, 2, 3, 4)] == [False, False, True, False]
-    assert [known.is_called_forgotten(replica) for replica in (1, 2, 3, 4)] == [False, False, True, True]
+    assert [known.is_forgotten(replica) for replica in range(1, 7)] == [False, False, True, False, False, False]
+    assert [known.is_called_forgotten(replica) for replica in range(1, 7)] == [False, False, True, True, False, False]
 
 
 def test_whoever_is_forgotten_was_not_reached_if_the_log_has_said_so() -> None:
