@@ -209,7 +209,7 @@ class Swim:
             self._ask_others(probe)
         if probe is not None and self._time_ms >= probe.ends_ms:
             self._end_probe(probe)
-        if self._probe is None and self._time_ms >= self._next_probe_ms and not self.has_left:
+        if self._time_ms >= self._next_probe_ms and not self.has_left:
             self._begin_probe()
 
     def advance(self, now_ms: int) -> None:

@@ -105,7 +105,9 @@ def test_a_late_wake_up_drops_the_probe_under_way_and_begins_another_at_once() -
     assert status(swim, ping.target) == ALIVE, "it was not asked in vain"
     assert swim.health == 1
     swim.health = HEALTH_MAX
-    swim.advance(swim.now_ms + 10 * PERIOD_MS)
+    pass_ms(swim, PERIOD_MS)
+    [ping] = pass_ms(swim, 10 * PERIOD_MS)
+    assert ping.probe == following.probe + 1, "it would be nine periods until the next one"
     assert swim.health == HEALTH_MAX
 
 
@@ -119,7 +121,7 @@ def test_a_suspicion_begins_anew_when_the_member_wakes_up_late() -> None:
     swim.advance(swim.now_ms + 10**6)
     assert suspicion.began_ms == swim._time_ms
     swim._no_verdicts_until_ms = swim._time_ms + 100
-    suspicion.shortest_ms, suspicion.needed = 100, 0
+    suspicion.shortest_ms, suspicion.needed = 50, 0
     swim.advance(swim.now_ms + 99)
     swim._end_suspicions()
     assert status(swim, "a") == SUSPECT
@@ -380,6 +382,42 @@ def test_whoever_is_away_and_answers_is_told_what_was_said_of_it_once_per_period
         assert swim.requests == ([ProbeRequest("a", Ping((Rumour("a", DEAD, Life(1, 0)),)))] if is_told else [])
         assert not swim._rumours
         swim.requests = []
+
+
+def test_what_was_said_of_a_member_that_answers_is_passed_on_no_longer() -> None:
+    swim = detector("a", "b")
+    hear(swim, "a", DEAD, Life(1, 0))
+    assert swim._rumours
+    swim.heard("a")
+    assert not swim._rumours.take(9)
+    swim.learn("a", 5, has_left=True)
+    hear(swim, "a", LEFT, Life(6, 0))
+    swim.replaced("a", 4)
+    assert not swim._rumours.take(9)
+
+
+def test_a_record_of_a_life_that_is_known_changes_nothing() -> None:
+    swim = detector("a", "b")
+    swim._become("a", SUSPECT, Life(1, 0))
+    assert swim.learn("a", 1) is swim.standings["a"]
+    assert status(swim, "a") == SUSPECT
+    swim.learn("a", 0)
+    assert (status(swim, "a"), swim.standings["a"].life) == (SUSPECT, Life(1, 0))
+
+
+def test_the_members_that_live_are_counted() -> None:
+    swim = detector("a", "b", "c")
+    assert swim._live == 4
+    swim.let_go("a")
+    assert swim._live == 3
+    swim.take_back("a")
+    assert swim._live == 4
+    swim.learn("b", 5, has_left=True)
+    assert swim._live == 3
+    swim.replaced("b", 4)
+    assert swim._live == 4
+    swim._become("c", DEAD, Life(1, 0))
+    assert swim._live == 3
 
 
 def test_the_time_of_a_status_is_when_it_last_changed() -> None:
