@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -19,9 +20,10 @@ from gossipkv.core.protocol.messages import RowCopy
 from gossipkv.core.protocol.names import Names
 from gossipkv.core.store import shard as room
 from gossipkv.core.store.shard import Shard
-from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts, Deadline, Quarantined
+from gossipkv.core.store.storage import EXPIRIES, FIRST_DEADLINE, TOMBSTONES, Counts, Deadline, Quarantined, Transaction
 from gossipkv.rows.arguments.limits import TIME_MS_MAX
 from tests.core.disks import NOW_MS, Disk, at
+from tests.core.transfer.test_walk import shared_leaf
 
 
 def row(*dots: tuple[int, int], at_ms: int = NOW_MS, context: dict[int, int] | None = None) -> StoredRow:
@@ -451,3 +453,106 @@ def test_an_entry_that_names_no_version_here_does_not_make_a_shard_ahead(monkeyp
         assert not disk.shard.is_ahead(view)
         monkeypatch.setattr(room, "AHEAD_ENTRIES_MAX", 3)
         assert disk.shard.is_ahead(view), "they are too many to look at"
+
+
+class Untouchable:
+    """A transaction in which nothing may be read or written."""
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(name)
+
+
+def test_what_has_not_changed_is_not_written_again() -> None:
+    disk, untouchable = Disk(1), cast("Transaction", Untouchable())
+    changes: list[Callable[[Shard], object]] = [
+        lambda shard: shard.advance(2, 5),
+        lambda shard: shard.rest_on(Base((Dot(2, 5),), 1)),
+        lambda shard: shard.note_collection(Proof(Context({2: 5}), frozenset([1]), frozenset([1])), 9, Context()),
+        lambda shard: shard.note_lack(at("x"), lack(3, 7)),
+        lambda shard: shard.note_certain(1),
+    ]
+    disk.put("a")
+    for change in changes:
+        with disk.committing():
+            change(disk.shard)
+        disk.shard.save(untouchable)
+    disk.load()
+    disk.shard.save(untouchable)
+    disk.shard.advance(2, 5)
+    disk.shard.adopt(Context({2: 5}))
+    disk.shard.note_timestamp(9)
+    disk.shard.rest_on(disk.shard.base)
+    disk.shard.tell_all()
+    disk.shard.save(untouchable)
+    disk.shard.advance(2, 6)
+    with pytest.raises(AssertionError, match="put_shard_record"):
+        disk.shard.save(untouchable)
+
+
+def test_a_floor_that_was_raised_for_a_row_that_was_removed_is_saved() -> None:
+    disk = Disk(1)
+    disk.take_in([RowCopy(at("a"), row((2, 3)))])
+    with disk.committing() as transaction:
+        held = transaction.row(USER, at("a"))
+        assert held is not None
+        disk.shard.remove(transaction, at("a"), held)
+    disk.load()
+    assert disk.shard.floors == {2: 3}
+
+
+def test_a_walk_raises_no_floor_over_what_was_covered_already() -> None:
+    shard = Disk(1).shard
+    shard.advance(2, 5)
+    shard.adopt(Context({2: 5, 3: 1}))
+    assert (shard.context, shard.floors) == ({2: 5, 3: 1}, {3: 1})
+    shard.adopt(Context({2: 4}))
+    assert (shard.context, shard.floors) == ({2: 5, 3: 1}, {3: 1})
+
+
+def test_the_proofs_of_a_peer_are_adopted_as_far_as_they_are_covered_and_fit() -> None:
+    shard = Disk(1).shard
+    shard.advance(2, 5)
+    proofs = [Proof(Context({2: through}), frozenset([through]), frozenset([through])) for through in (5, 6)]
+    shard.adopt_proofs(tuple(proofs))
+    assert shard.collected.proofs == (proofs[0],)
+    shard.advance(2, 6)
+    shard.proofs_fit = lambda found: len(found) < 2
+    shard.adopt_proofs(tuple(proofs))
+    assert shard.collected.proofs == (proofs[0],)
+    assert Shard(USER, Context({2: 6}), Context(), {}).proofs_fit(tuple(proofs)), "unless there is a limit"
+
+
+def test_other_rows_of_a_leaf_count_on_when_one_of_them_cannot_be_read() -> None:
+    one, other = shared_leaf(2)
+    disk, without = Disk(1), Disk(1)
+    for key in (one, other):
+        disk.put(key)
+    without.take_in([copy for copy in disk.copies() if copy.address == at(other)])
+    with disk.committing() as transaction:
+        disk.shard.quarantine(transaction, {at(one): "damaged"})
+    assert disk.shard.fingerprint.nodes() == without.shard.fingerprint.nodes()
+    disk.load()
+    assert disk.shard.fingerprint.nodes() == without.shard.fingerprint.nodes()
+    assert disk.shard.tables == without.shard.tables
+    assert list(disk.shard.quarantined) == [at(one)]
+
+
+def test_a_row_of_a_table_that_has_no_name_is_quarantined_and_counted_nowhere() -> None:
+    disk = Disk(1)
+    with disk.committing() as transaction:
+        disk.shard.quarantine(transaction, {b"No Table!\0row": "damaged"})
+    assert disk.shard.tables == {}
+    assert list(disk.shard.quarantined) == [b"No Table!\0row"]
+
+
+def test_a_digest_is_right_before_the_replica_is_known_and_after_many_changes() -> None:
+    shard = Shard(USER, Context({1: 5}), Context(), {})
+    assert shard._shown_hash() == Context({1: 5}).digest()
+    shard.belong_to(1, tells_all=True)
+    for number in range(1, 40):
+        shard.advance(number % 7, number)
+        if number % 3 == 0:
+            assert shard._shown_hash() == shard.context.digest()
+    shard = in_doubt(3, 0)
+    for _ in range(2):
+        assert shard._shown_hash() == shard.shown.digest()

@@ -9,13 +9,14 @@ from typing import Unpack
 import pytest
 
 from gossipkv.core.inputs import Discovered, Failed, Received
+from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import RETIRED_TABLE, SYSTEM, USER, address_of
 from gossipkv.core.model.backoff import Backoff
 from gossipkv.core.model.causality import Context, Dot
-from gossipkv.core.model.collected import Proof
-from gossipkv.core.model.lacking import Lack, LackedRow
-from gossipkv.core.model.member import DEAD
-from gossipkv.core.model.room import Room
+from gossipkv.core.model.collected import Collected, Proof
+from gossipkv.core.model.lacking import RECALLS_PER_ROUND, Lack, LackedRow
+from gossipkv.core.model.member import ALIVE, DEAD
+from gossipkv.core.model.room import NO_ROOM, Room
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.protocol.base import Abridged
@@ -30,6 +31,7 @@ from gossipkv.core.protocol.messages import (
     Message,
     Pull,
     Range,
+    RefusedRow,
     RowCopy,
     State,
     TooFar,
@@ -46,9 +48,12 @@ from gossipkv.core.protocol.messages import (
 from gossipkv.core.protocol.parcel import outlined
 from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.shortage import Wait
+from gossipkv.core.store.storage import Quarantined
+from gossipkv.core.store.store import Intake
 from gossipkv.core.sync.gossip import ASIDE_ROWS_MAX, UNPROVEN_AT_ONCE, Gossip
-from gossipkv.core.transfer.conversation import LastDigest
+from gossipkv.core.transfer.conversation import Conversation, InFlight, LastDigest
 from gossipkv.core.transfer.fetch import Fetching
+from gossipkv.core.transfer.pull import Pulling
 from gossipkv.core.transfer.walk import Walk
 from tests.core.cluster import START_MS, Cluster, Member, endpoint_of
 from tests.core.disks import at
@@ -615,3 +620,312 @@ def test_a_bounded_number_of_large_rows_of_one_peer_waits_to_be_fetched(talking:
     word = talking.word(Delta(USER, {}, (), large=tuple(large[:1])), member="c")
     talking.cluster.answer_to("a", Received(word))
     assert talking.c.conversation.asides == {}, "what it sent just now did not fit"
+
+
+def test_a_large_row_that_has_come_whole_is_no_longer_fetched(talking: Talking) -> None:
+    talking.cluster.write("b", Operation(at("row"), b"value"))
+    talking.cluster.members["b"].outbox.clear()
+    row = talking.cluster.members["b"].rows()[at("row")]
+    talking.told(Delta(USER, {}, (), large=(outlined(at("row"), row),)))
+    assert list(talking.b.conversation.asides) == [USER]
+    talking.cluster.deliver("a", "b")
+    assert talking.a.rows()[at("row")] == row
+    assert talking.b.conversation.asides == {}
+
+
+# What it concludes from a comparison.
+
+
+def compare(talking: Talking, state: State, *, is_found: bool = True, **digest: object) -> Conversation:
+    """Let the state of b come with an answer; returns the conversation with it."""
+    theirs = replace(digest_of(talking), **digest)  # type: ignore[arg-type]
+    with talking.a.storage.view() as view:
+        talking.gossip._reconcile(view, talking.b, theirs, state, talking.cluster.now_ms, is_found=is_found)
+    return talking.b.conversation
+
+
+def test_what_a_peer_lacks_is_pushed_and_what_is_missing_here_is_pulled(talking: Talking) -> None:
+    talking.shard.advance(1, 5)
+    conversation = compare(talking, State(USER, Context({1: 3})))
+    assert conversation.fresh[USER] == {1}
+    assert conversation.contexts[USER] == {1: 3}
+    assert USER not in conversation.pulls
+    assert conversation.synced_at_ms[USER] == talking.cluster.now_ms
+    conversation.fresh.clear()
+    conversation.synced_at_ms.clear()
+    conversation = compare(talking, State(USER, Context({1: 5, 2: 1})))
+    assert conversation.fresh == {}
+    assert USER in conversation.pulls
+    assert USER not in conversation.synced_at_ms, "it is not here yet"
+    assert talking.gossip._written == set()
+
+
+def test_a_peer_that_withholds_writes_is_pulled_from_though_nothing_is_missing(talking: Talking) -> None:
+    assert USER in compare(talking, State(USER, Context()), is_withholding=True).pulls
+    assert talking.replica.tally.rounds["walk"] == 0
+
+
+def test_what_a_full_context_cannot_name_is_not_pulled(talking: Talking) -> None:
+    talking.replica._store._origins_max = 0
+    conversation = compare(talking, State(USER, Context({77: 1})))
+    assert conversation.pulls == {}
+    assert conversation.synced_at_ms[USER] == talking.cluster.now_ms
+
+
+@pytest.mark.parametrize(("is_ahead", "anomalies"), [(False, 1), (True, 0)])
+def test_equal_contexts_with_other_rows_are_repaired_and_an_anomaly_unless_rows_run_ahead(
+    talking: Talking, is_ahead: bool, anomalies: int
+) -> None:
+    conversation = compare(talking, State(USER, Context()), fingerprint=7, is_ahead=is_ahead)
+    assert conversation.walks[USER].is_repair
+    assert talking.replica.tally.anomalies.total() == anomalies
+    events = [notice.event for notice in talking.gossip._outbox.take()]
+    assert events.count("contexts_equal_fingerprints_differ") == anomalies
+
+
+def test_rows_that_are_known_to_be_lacking_explain_other_rows(talking: Talking) -> None:
+    talking.b.conversation.lacking[USER] = Context({2: 1})
+    conversation = compare(talking, State(USER, Context(), lacking=Context({2: 1})), fingerprint=7)
+    assert (conversation.walks, talking.replica.tally.anomalies) == ({}, {})
+    for number in range(RECALLS_PER_ROUND + 1):
+        address = at(f"{number}")
+        talking.shard.quarantined[address] = Quarantined("damaged", Context({2: 1}))
+        talking.shard.lacking[address] = Lack(Context({2: 1}), Context(), "unreadable")
+        conversation = compare(talking, State(USER, Context()), fingerprint=7)
+        assert (USER in conversation.walks) is (number == RECALLS_PER_ROUND), "many unreadable rows come sooner so"
+    assert conversation.walks[USER].is_repair
+    assert talking.replica.tally.anomalies == {}
+
+
+def test_rows_that_a_peer_lacks_as_well_are_no_difference(talking: Talking) -> None:
+    talking.shard.advance(1, 5)
+    conversation = compare(talking, State(USER, Context({1: 4})), fingerprint=7)
+    assert conversation.walks == {}, "it is told what it lacks first"
+
+
+def test_a_context_that_cannot_be_completed_is_remembered_and_makes_the_system_be_walked(talking: Talking) -> None:
+    unknown = Abridged({3: 1}, 12345)
+    conversation = compare(talking, State(USER, unknown, lacking=Context({4: 1})))
+    assert (conversation.contexts[USER], conversation.lacking[USER]) == ({3: 1}, {4: 1})
+    assert (conversation.walks, conversation.pulls) == ({}, {})
+    theirs = replace(digest_of(talking), shard=SYSTEM)
+    with talking.a.storage.view() as view:
+        talking.gossip._reconcile(view, talking.b, theirs, State(SYSTEM, unknown), 0, is_found=True)
+    assert list(conversation.walks) == [SYSTEM]
+
+
+def test_a_proof_is_remembered_with_whether_its_host_was_found_and_adopted_where_it_may_be(talking: Talking) -> None:
+    proof = Proof(Context({9: 1}), frozenset([1, 2, 3]), frozenset([1, 2, 3]))
+    talking.shard.advance(9, 1)
+    for is_found in (True, False):
+        conversation = compare(talking, State(USER, Context({9: 1}), (proof,), (5,)), is_found=is_found)
+        assert conversation.told_proofs == (proof,)
+        assert conversation.told_where_found is is_found
+        assert conversation.collected.lineage == (5,)
+        assert conversation.collected.proofs == (proof,)
+        assert talking.shard.collected.proofs == (proof,)
+
+
+OUTDATING = Proof(Context({9: 5}), frozenset([1, 2, 3]), frozenset([1, 2, 3]))
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_a_proof_against_this_member_that_is_not_believed_keeps_anything_from_being_taken(
+    talking: Talking, monkeypatch: pytest.MonkeyPatch, is_found: bool
+) -> None:
+    monkeypatch.setattr(talking.gossip.witnesses, "convicts", lambda *_, **__: False)
+    talking.gossip._membership._aliases["memory://second"] = "b"
+    conversation = compare(talking, State(USER, Context({9: 5, 2: 1}), (OUTDATING,)), is_found=is_found)
+    assert conversation.contexts[USER] == {}
+    assert (conversation.pulls, talking.gossip.is_outdated) == ({}, False)
+    assert talking.replica.tally.proofs_refused == 1
+    assert ("memory://second" in talking.gossip._membership._aliases) is is_found, "it is heard there once more"
+    talking.b.record = None
+    compare(talking, State(USER, Context({9: 5}), (OUTDATING,)))
+    assert talking.replica.tally.proofs_refused == 1, "it is not listed, so nothing of it is taken anyway"
+
+
+def test_a_proof_against_this_member_that_is_believed_outdates_it_once(
+    talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talking.gossip.witnesses, "convicts", lambda *_, **__: True)
+    conversation = talking.b.conversation
+    for _ in range(2):
+        compare(talking, State(USER, Context({9: 5}), (OUTDATING,), lacking=Context({9: 1})))
+    assert talking.gossip.is_outdated
+    assert (conversation.contexts[USER], conversation.lacking[USER]) == ({9: 5}, {9: 1}), "the fence says who has what"
+    assert conversation.pulls == {}
+    told = [notice for notice in talking.gossip._outbox.take() if notice.event == "data_are_outdated"]
+    assert [(notice.fields, notice.is_warning) for notice in told] == [({"peer": "b", "shard": USER}, True)]
+
+
+def test_a_peer_whose_data_are_outdated_is_told_so_and_nothing_more_is_exchanged_with_it(talking: Talking) -> None:
+    talking.shard.advance(9, 5)
+    talking.shard.note_collection(OUTDATING, 0, Context())
+    conversation = talking.b.conversation
+    conversation.pulls[USER], conversation.pulls[SYSTEM] = Pulling(Context()), Pulling(Context())
+    conversation.is_sync_due = False
+    for _ in range(2):
+        compare(talking, State(USER, Context({2: 1})))
+    assert (conversation.is_outdated, conversation.is_sync_due) == (True, True)
+    assert list(conversation.pulls) == [SYSTEM]
+    assert conversation.contexts[USER] == {}
+    told = [notice.event for notice in talking.gossip._outbox.take()]
+    assert told == ["member_data_are_outdated"]
+    compare(talking, State(USER, Context({9: 5})))
+    assert not talking.b.conversation.is_outdated, "it has caught up"
+    with talking.a.storage.view() as view:
+        talking.b.conversation.is_outdated = True
+        talking.gossip._reconcile(
+            view, talking.b, replace(digest_of(talking), shard=SYSTEM), State(SYSTEM, Context({2: 1})), 0, is_found=True
+        )
+    assert conversation.contexts[SYSTEM] == {2: 1}, "the system's rows are exchanged all the same"
+
+
+# The end of transfers.
+
+
+def test_a_transfer_is_a_sync_if_all_of_it_found_room(talking: Talking) -> None:
+    conversation, now_ms = talking.b.conversation, talking.cluster.now_ms
+    conversation.notes.clear()
+    conversation.synced_at_ms.clear()
+    conversation.has_given = conversation.is_sync_due = False
+    talking.gossip._transferred(talking.b, USER, Intake(refused=[RefusedRow((2,), NO_ROOM)]), now_ms)
+    assert (conversation.notes, conversation.synced_at_ms, conversation.has_given) == ({USER}, {}, True)
+    assert conversation.fetches_wait(USER, now_ms)
+    assert not conversation.is_sync_due
+    talking.gossip._transferred(talking.b, USER, Intake(), now_ms)
+    assert (conversation.synced_at_ms, conversation.fetches) == ({USER: now_ms}, {})
+    assert not conversation.is_sync_due
+    conversation.has_given = False
+    talking.gossip._transferred(talking.b, SYSTEM, Intake(), now_ms)
+    assert (conversation.has_given, conversation.is_sync_due) == (False, True), "rows of the users may have waited"
+
+
+def test_data_descend_from_a_source_that_gave_all_that_it_had_collected(talking: Talking) -> None:
+    conversation, shard = talking.b.conversation, talking.shard
+    proof = Proof(Context({9: 5}), frozenset([2]), frozenset([2]))
+    conversation.collected = Collected((proof,), 0, (7,))
+
+    def lineage_after(refused: list[RefusedRow], *, has_given: bool, through: int) -> tuple[int, ...]:
+        shard.collected, conversation.has_given = Collected(), has_given
+        shard.context[9] = through
+        if refused:
+            talking.gossip._transferred(talking.b, USER, Intake(refused=refused), 0)
+        else:
+            talking.gossip._caught_up(talking.b, USER, 0)
+        assert bool(shard.collected.proofs) is (through == 5 and not refused and talking.b.replica is not None)
+        return shard.collected.lineage
+
+    assert lineage_after([], has_given=True, through=5) == (7, 2)
+    assert lineage_after([], has_given=False, through=5) == ()
+    assert lineage_after([], has_given=True, through=4) == ()
+    assert lineage_after([RefusedRow((2,), "inconsistent")], has_given=True, through=5) == (), "a row is missing"
+    talking.b.replica = None
+    assert lineage_after([], has_given=True, through=5) == ()
+
+
+def test_a_pull_covers_its_ranges_but_those_in_which_the_peer_may_lack_a_row_it_has_not_named(
+    talking: Talking,
+) -> None:
+    conversation = talking.b.conversation
+    pulling = Pulling(Context())
+    pulling.claim = {2: Range(0, 5), 7: Range(3, 4), 8: Range(0, 2)}
+    talking.shard.advance(7, 3)
+    conversation.lacking[USER] = Context({2: 1, 7: 3})
+    talking.gossip._conclude_pull(talking.b, USER, pulling, 0)
+    assert talking.shard.context == {7: 3}, "it is not the pull under way"
+    conversation.pulls[USER], deltas = pulling, talking.replica.tally.rounds["delta"]
+    claim, pulling.claim = pulling.claim, None
+    talking.gossip._conclude_pull(talking.b, USER, pulling, 0)
+    assert USER in conversation.pulls, "its last part has not come"
+    pulling.claim = claim
+    talking.gossip._conclude_pull(talking.b, USER, pulling, 0)
+    assert talking.shard.context == {7: 4, 8: 2}
+    assert (conversation.pulls, talking.replica.tally.rounds["delta"] - deltas) == ({}, 1)
+    conversation.pulls[USER] = pulling
+    pulling.lacking = (LackedRow(at("named"), Context({2: 1})),)
+    talking.gossip._conclude_pull(talking.b, USER, pulling, 0)
+    assert talking.shard.context == {2: 5, 7: 4, 8: 2}
+    assert list(talking.shard.lacking) == [at("named")]
+
+
+# When exchanges fail.
+
+
+def test_the_first_failure_is_logged_and_the_first_answer_after_it(talking: Talking) -> None:
+    gossip, peer, now_ms = talking.gossip, talking.b, talking.cluster.now_ms
+    peer.exchange = 5
+    peer.conversation.asked = InFlight({USER: Context()})
+    for was_answered in (True, False):
+        gossip.failed(peer, "lost", now_ms, was_answered=was_answered)
+        assert (peer.is_idle(now_ms + HOUR_MS), peer.conversation.is_unreadable) == (True, was_answered)
+        assert peer.conversation.asked == InFlight()
+    assert talking.replica.tally.rounds["failed"] == 1, "the second was no comparison"
+    [notice] = gossip._outbox.take()
+    assert (notice.event, notice.is_warning) == ("member_not_reached", True)
+    assert (notice.fields["peer"], notice.fields["status"], notice.fields["reason"]) == ("b", ALIVE, "lost")
+    peer.conversation.is_unreadable = True
+    gossip._succeeded(peer)
+    assert (peer.failures, peer.is_told_unreached, peer.conversation.is_unreadable) == (0, False, False)
+    gossip._succeeded(peer)
+    [notice] = gossip._outbox.take()
+    assert (notice.event, notice.is_warning) == ("member_reached", True)
+    peer.has_answered = False
+    gossip._succeeded(peer)
+    [notice] = gossip._outbox.take()
+    assert (notice.event, notice.is_warning) == ("member_reached", False), "it is reached for the first time"
+    peer.is_let_go = True
+    gossip.failed(peer, "lost", now_ms)
+    assert gossip._outbox.take() == []
+
+
+def test_an_endpoint_that_fails_is_named_as_such(talking: Talking) -> None:
+    contact = Peer("memory://nobody")
+    talking.gossip.failed(contact, "lost", talking.cluster.now_ms)
+    [notice] = talking.gossip._outbox.take()
+    assert (notice.fields["peer"], notice.fields["status"]) == ("memory://nobody", "unknown")
+    assert "discovery" in str(notice.fields["remedy"])
+
+
+def test_after_a_batch_that_failed_transfers_begin_again_and_nothing_of_it_is_pushed(talking: Talking) -> None:
+    talking.b.conversation.pulls[USER] = Pulling(Context())
+    talking.c.conversation.is_sync_due = False
+    talking.gossip._written.add(USER)
+    talking.gossip.changed[USER] = []
+    talking.gossip.forget_batch()
+    assert (talking.b.conversation.pulls, talking.c.conversation.is_sync_due) == ({}, True)
+    assert (talking.gossip._written, talking.gossip.changed) == (set(), {})
+    talking.b.exchange, talking.b.conversation.asked = 3, InFlight({USER: Context()})
+    talking.gossip.forget(talking.b)
+    assert (talking.b.is_idle(10**15), talking.b.conversation.asked) == (True, InFlight())
+
+
+@pytest.mark.parametrize(
+    ("room", "has_values", "failures"),
+    [
+        (Room.AMPLE, True, 0),
+        (Room.SCARCE, True, 0),
+        (Room.SPENT, True, 4),
+        (Room.SPENT, False, 3),
+        (Room.AMPLE, False, 3),
+    ],
+)
+def test_pushes_pause_longer_while_values_find_no_room_and_only_their_success_ends_that(
+    talking: Talking, room: Room, has_values: bool, failures: int
+) -> None:
+    pushes = talking.b.conversation.pushes
+    pushes.failures = 3
+    talking.gossip._judge_pushed(talking.b, InFlight(has_values=has_values), room, talking.cluster.now_ms)
+    assert (pushes.failures, talking.b.room) == (failures, room)
+
+
+def test_names_that_were_compared_are_certain_up_to_the_beginning_of_the_comparison(talking: Talking) -> None:
+    compared = talking.b.conversation.compared
+    for asked, through in (({1: 4}, 4), ({1: 3}, 4), ({2: 9}, 4), ({1: 6}, 6)):
+        compared.setdefault(USER, 0)
+        talking.gossip._note_compared(talking.b, USER, Context(asked))
+        assert compared[USER] == through
+    compared.clear()
+    talking.gossip._note_compared(talking.b, USER, Context({2: 9}))
+    assert compared == {USER: 0}
