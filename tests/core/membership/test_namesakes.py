@@ -364,3 +364,56 @@ def test_the_status_says_for_how_long_a_member_has_been_known_to_run_twice() -> 
         [own] = [each for each in replica.status(now_ms).members if each.is_self]
         assert own.sighting is not None
         assert own.sighting.known_ms == known_ms
+
+
+@pytest.mark.parametrize(("interval_ms", "step_ms"), [(100, 1_000), (1_000, 1_000), (3_000, 3_000)])
+def test_a_step_of_the_clock_counts_up_to_a_second_or_an_interval(interval_ms: int, step_ms: int) -> None:
+    seen = Namesakes(ReplicaOptions(member="self", gossip_interval_ms=interval_ms), process(50), Outbox(), 0)
+    seen.advance(step_ms)
+    assert seen._time_ms == step_ms
+    seen.advance(step_ms + 10**6)
+    assert seen._time_ms == 2 * step_ms
+    seen.advance(0)
+    assert seen._time_ms == 2 * step_ms
+
+
+def test_evidence_of_a_namesake_of_this_member_is_a_later_start_an_answer_or_a_message_too_late_to_be_old() -> None:
+    def sees(heard: ProcessIdentity, time_ms: int, answers: int | None) -> bool:
+        seen = Namesakes(ReplicaOptions(member="self", message_life_ms=60_000), process(50), Outbox(), 0)
+        seen._time_ms = time_ms
+        seen._heard("self", heard, 0, answers=answers)
+        return seen.run_as("self")
+
+    assert sees(process(51), 0, None)
+    assert not sees(process(49), 0, None), "it may be from before this one started"
+    assert sees(process(49), 0, 1), "it answers this process"
+    assert not sees(process(49), 60_000, None)
+    assert sees(process(49), 60_001, None)
+    assert not sees(process(50), 60_001, 1), "it is this process itself"
+    assert not sees(process(51)._replace(token=0), 0, 1), "version 0.1.0 does not say which process it is"
+
+
+def test_a_record_of_a_process_that_started_later_is_evidence_and_so_is_one_that_is_outdone_again() -> None:
+    def after(act: str, other: ProcessIdentity) -> bool:
+        seen = Namesakes(ReplicaOptions(member="self"), process(50), Outbox(), 0)
+        getattr(seen, act)(other)
+        return seen.run_as("self")
+
+    assert after("read", process(51))
+    assert not after("read", process(49))
+    assert not after("read", process(50))
+    assert not after("read", process(51)._replace(token=0))
+    assert after("outdone", process(49))
+    assert after("outdone", process(51))
+    assert not after("outdone", process(50))
+    assert not after("outdone", process(49)._replace(token=0))
+
+
+def test_a_twin_is_another_process_with_the_same_replica_id(seen: Namesakes) -> None:
+    own = seen.own
+    assert not seen.is_twin(own)
+    assert seen.is_twin(own._replace(token=own.token + 1))
+    assert not seen.is_twin(own._replace(token=0))
+    assert not seen.is_twin(own._replace(token=own.token + 1, replica=own.replica + 1))
+    seen.be_renewed(own.replica + 1)
+    assert seen.is_twin(own._replace(token=own.token + 1, replica=own.replica + 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,3 +246,69 @@ def test_a_version_up_to_the_marks_comes_back_only_to_repair_a_loss_or_to_outran
     assert [is_taken(value, held, is_repair=True) for held in (None, current)] == [True, True]
     assert [is_taken(tombstone, held, is_repair=True) for held in (None, current)] == [False, True]
     assert is_taken(value, StoredRow((value,), Context({2: 3})), is_repair=False), "it is held"
+
+
+def test_of_versions_with_one_dot_the_stronger_one_stays() -> None:
+    weak_to_strong = [
+        Version(Dot(1, 1), 10, None, 50, 0),
+        Version(Dot(1, 1), 10, None, 50, 3),
+        Version(Dot(1, 1), 10, None, 60, 0),
+        Version(Dot(1, 1), 10, None, None, 0),
+        Version(Dot(1, 1), 10, b"", 50, 0),
+        Version(Dot(1, 1), 10, b"", None, 0),
+        Version(Dot(1, 1), 10, b"a", 50, 0),
+        Version(Dot(1, 1), 10, b"b", 50, 0),
+        Version(Dot(1, 1), 11, None, 50, 0),
+        Version(Dot(1, 1), 5, None, 50, None),
+        Version(Dot(1, 1), 5, None, None, None),
+    ]
+    strengths = [version.strength for version in weak_to_strong]
+    assert strengths == sorted(strengths)
+    assert len(set(strengths)) == len(strengths)
+    for weak, strong in pairwise(weak_to_strong):
+        copies = [StoredRow((version,), Context({1: 1})) for version in (weak, strong)]
+        assert merge(*copies) == merge(*reversed(copies)) == copies[1]
+
+
+def test_a_version_is_visible_until_the_moment_at_which_it_expires() -> None:
+    version = Version(Dot(1, 1), 10, b"", 50)
+    held = StoredRow((version, Version(Dot(2, 1), 9, None, None, 0)), Context({1: 1, 2: 1}))
+    assert [version.is_visible_at(now_ms) for now_ms in (49, 50)] == [True, False]
+    assert [held.is_visible_at(now_ms) for now_ms in (49, 50)] == [True, False]
+    assert [held.visible_at(now_ms) for now_ms in (49, 50)] == [(version,), ()]
+    assert (held.is_visible, held.keeps_siblings, held.value_bytes) == (True, True, 0)
+    hidden = StoredRow((Version(Dot(1, 1), 10, None, 50),), Context({1: 1}))
+    assert (hidden.is_visible, hidden.is_visible_at(0), hidden.keeps_siblings) == (False, False, False)
+    assert StoredRow((Version(Dot(1, 1), 10, b"abc"), Version(Dot(1, 2), 9, b"de")), Context()).value_bytes == 5
+
+
+def test_the_time_of_a_deletion_is_that_of_the_last_tombstone_or_expiry() -> None:
+    for tombstones, deleted_ms in (
+        ([(70, None)], 70),
+        ([(70, 90)], 90),
+        ([(70, 60)], 70),
+        ([(70, None), (60, 80)], 80),
+        ([(70, None), (60, None)], 70),
+    ):
+        versions = tuple(Version(Dot(1, 1), at_ms << 16, None, expires_ms) for at_ms, expires_ms in tombstones)
+        assert StoredRow(versions, Context({1: 1})).deleted_ms == deleted_ms
+
+
+def test_what_expires_becomes_one_tombstone_just_above_and_other_versions_stay() -> None:
+    gone, later = Version(Dot(1, 1), 10, b"", 50, 0), Version(Dot(2, 1), 12, b"", 60, 0)
+    kept = Version(Dot(3, 1), 11, b"", 61, 0)
+    held = StoredRow((later, kept, gone), Context({1: 1, 2: 1, 3: 1}))
+    turned = expired(held, Dot(4, 1), 60)
+    assert turned.versions == (Version(Dot(4, 1), 13, None, 60, 0), kept)
+    assert turned.context == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert expired(held, Dot(4, 1), 59).versions == (later, Version(Dot(4, 1), 11, None, 50, 0), kept)
+    last = StoredRow((Version(Dot(1, 1), 10, b"", 50),), Context({1: 1}))
+    assert expired(last, Dot(4, 1), 50).winner == Version(Dot(4, 1), 11, None, 50, None)
+
+
+def test_a_reader_has_seen_the_greatest_time_and_what_the_versions_outrank() -> None:
+    held = StoredRow(
+        (Version(Dot(1, 1), 30, b"", None, 7), Version(Dot(2, 1), 20, b"", None, 9)), Context({1: 1, 2: 1, 3: 4})
+    )
+    assert held.seen == (held.context, 30, 9)
+    assert row(1, 1, 10).seen == (Context({1: 1}), 10, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gossipkv.core.membership.clocks import Compared
 from gossipkv.core.membership.exchanges import Outgoing
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import SYSTEM, USER, address_of
@@ -25,6 +26,7 @@ from gossipkv.core.protocol.messages import (
 )
 from gossipkv.core.upkeep.restamping import Asking, Inquiry, Restamper
 from tests.core.cluster import Cluster
+from tests.core.test_replica import settled
 
 A, B, C = (address_of("table", name) for name in (b"a", b"b", b"c"))
 OWN, PEER = 1, 7
@@ -145,3 +147,20 @@ def test_a_row_is_stamped_again_only_if_no_one_holds_it_and_it_is_what_it_was(ot
     if is_restamped:
         assert milliseconds(stamped.winner.timestamp) <= cluster.now_ms + 1
         assert (stamped.winner.value, stamped.context.covers(row.winner.dot)) == (b"ahead", True)
+
+
+def test_nothing_is_stamped_again_while_the_clock_of_a_member_is_not_known() -> None:
+    cluster = settled(Cluster(), "a", "b", clock_skew_ms_max=1_000, message_life_ms=1_000)
+    member = cluster.members["a"]
+    replica = member.driver.replica
+    member.clock_ahead_ms = 60_000
+    cluster.write("a", Operation(A, b"ahead"))
+    member.clock_ahead_ms = 0
+    row = member.rows()[A]
+    inquiry = Inquiry(USER, {A: frozenset([row.winner.dot])}, {A: row.context}, cluster.now_ms)
+    for is_known in (False, True):
+        replica._clocks._peers = {"b": Compared(0, cluster.now_ms)} if is_known else {}
+        transaction = member.storage.begin()
+        is_stamped = replica._restamper._conclude(transaction, replica.shards[USER], inquiry, cluster.now_ms)
+        transaction.abort()
+        assert is_stamped is is_known
