@@ -591,3 +591,12 @@ def test_to_leave_twice_is_to_leave_once_and_not_to_leave_takes_the_word_back() 
     assert swim.requests == []
     assert not swim._rumours
     assert len(at_once(swim)) == 1, "it probes again"
+
+
+def test_a_probe_ends_once_though_no_other_follows() -> None:
+    swim = detector("a")
+    at_once(swim)
+    swim.leave(True)
+    pass_ms(swim, PERIOD_MS)
+    assert pass_ms(swim, PERIOD_MS) == []
+    assert swim.tally.probes == {"failed": 1}

@@ -29,6 +29,7 @@ from gossipkv.core.protocol.messages import (
     FetchValue,
     LargeRow,
     Message,
+    Offer,
     Pull,
     Range,
     RefusedRow,
@@ -50,6 +51,7 @@ from gossipkv.core.store.shard import Shard
 from gossipkv.core.store.shortage import Wait
 from gossipkv.core.store.storage import Quarantined
 from gossipkv.core.store.store import Intake
+from gossipkv.core.sync import gossip as room
 from gossipkv.core.sync.gossip import ASIDE_ROWS_MAX, UNPROVEN_AT_ONCE, Gossip
 from gossipkv.core.transfer.conversation import Conversation, InFlight, LastDigest
 from gossipkv.core.transfer.fetch import Fetching
@@ -125,6 +127,114 @@ def test_only_a_few_that_have_never_answered_are_dialled_at_a_time(cluster: Clus
     cluster.deliver("a", "b")
     cluster.write("a", Operation(at("row"), b"later"))
     assert endpoint_of("b") in dialled(a), "one that has answered waits for none of them"
+
+
+def agenda(talking: Talking) -> list[Message]:
+    """What goes to b now."""
+    with talking.a.storage.view() as view:
+        return list(talking.gossip._agenda(view, talking.b, talking.cluster.now_ms))
+
+
+def test_a_round_goes_out_once_with_the_digests_of_all_shards(talking: Talking) -> None:
+    conversation = talking.b.conversation
+    conversation.is_sync_due, conversation.asked = True, InFlight(has_values=True)
+    found = agenda(talking)
+    assert [(type(message), message.shard) for message in found if isinstance(message, Digest)] == [
+        (Digest, SYSTEM),
+        (Digest, USER),
+    ]
+    assert len(found) == 2
+    assert conversation.asked == InFlight({name: shard.shown for name, shard in talking.replica.shards.items()})
+    assert not conversation.is_sync_due
+    assert agenda(talking) == []
+    assert conversation.asked == InFlight()
+    conversation.is_sync_due = conversation.is_outdated = True
+    assert [type(message) for message in agenda(talking)] == [Digest, Digest, State], "it is told why"
+
+
+def test_what_is_covered_here_is_told_once(talking: Talking) -> None:
+    conversation = talking.b.conversation
+    talking.shard.advance(9, 4)
+    talking.shard.note_lack(at("x"), Lack(Context({9: 2}), Context(), "inconsistent"))
+    conversation.is_sync_due = False
+    conversation.notes = {USER}
+    assert agenda(talking) == [Covered(USER, Context({9: 4}), Context({9: 2}))]
+    assert agenda(talking) == []
+
+
+def test_transfers_ask_on_and_those_of_the_users_wait_for_the_system(talking: Talking) -> None:
+    conversation = talking.b.conversation
+    conversation.is_sync_due = False
+    pulling, walking = Pulling(Context({9: 1})), Walk(USER)
+    conversation.pulls[USER], conversation.walks[USER] = pulling, walking
+    assert agenda(talking) == [Pull(USER, Context({9: 1})), WalkBegin(USER)]
+    assert conversation.asked == InFlight(pulls={USER: pulling}, walks={USER: walking})
+    conversation.pulls[SYSTEM] = Pulling(Context(), cursor=Cursor(1, 1))
+    assert agenda(talking) == [Pull(SYSTEM, Context(), Cursor(1, 1))]
+    del conversation.pulls[SYSTEM]
+    conversation.asides[USER] = aside = Fetching()
+    aside.asked = FetchValue(USER, at("row"), Dot(2, 1), 7, 0)
+    assert agenda(talking)[2:] == [aside.asked]
+    pulling.fetching.asked = aside.asked
+    assert agenda(talking) == [aside.asked, WalkBegin(USER)], "one answer serves both"
+
+
+class Full:
+    """An envelope that takes nothing, whatever room it seems to have left."""
+
+    bytes_left = 0
+
+    def takes(self, _: object) -> bool:
+        return False
+
+
+def test_what_finds_no_room_waits_for_the_next_envelope(talking: Talking, monkeypatch: pytest.MonkeyPatch) -> None:
+    talking.cluster.write("a", Operation(at("row"), b"value"))
+    conversation = talking.b.conversation
+    conversation.is_sync_due = conversation.is_outdated = False
+    conversation.fresh, conversation.notes = {USER: {1}}, {USER}
+    conversation.pulls[USER], conversation.walks[USER], conversation.asides[USER] = (
+        Pulling(Context()),
+        Walk(USER),
+        Fetching(),
+    )
+    conversation.asides[USER].asked = FetchValue(USER, at("row"), Dot(2, 1), 7, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "EnvelopeRoom", Full)
+        assert agenda(talking) == []
+        assert (conversation.fresh, conversation.notes) == ({USER: {1}}, {USER})
+        assert conversation.asked == InFlight()
+        patch.setattr(Full, "bytes_left", talking.gossip._push_bytes_max - 1)
+        assert agenda(talking) == []
+        patch.setattr(Full, "bytes_left", talking.gossip._push_bytes_max)
+        assert [type(message) for message in agenda(talking)] == [Delta]
+        conversation.is_sync_due = conversation.is_outdated = True
+        assert [type(message) for message in agenda(talking)] == [Digest, Digest], "a round always has room"
+    kinds = [type(message) for message in agenda(talking)]
+    assert kinds == [Covered, Pull, WalkBegin, FetchValue]
+
+
+def test_the_room_of_a_push_is_that_of_the_largest_row_and_all_that_goes_with_it() -> None:
+    for part, whole in ((2_000, 1_000), (1_000, 2_000)):
+        talking = Talking(part_bytes=part, whole_row_bytes_max=whole)
+        assert talking.gossip._push_bytes_max == 2_000 + room._RANGES_BYTES_MAX
+
+
+def test_what_a_stranger_or_an_unlisted_member_says_of_itself_is_answered_by_nothing(talking: Talking) -> None:
+    words = (State(USER, Context({2: 1})), Covered(USER, Context({2: 1})), Offer(USER))
+    stranger = replace(talking.word(*words), member="stranger", replica=99)
+    answer = talking.cluster.answer_to("a", Received(stranger))
+    assert isinstance(answer, Envelope)
+    assert answer.messages == ()
+    talking.b.record = None
+    assert talking.told(*words) == ()
+    assert talking.told(Delta(USER, {}, ())) == (Unlisted(USER),)
+
+
+def test_an_offer_is_pulled(talking: Talking) -> None:
+    talking.b.exchange = 99
+    assert talking.told(Offer(USER)) == ()
+    assert list(talking.b.conversation.pulls) == [USER]
 
 
 # Clocks.
