@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gossipkv.codec import Limits, decode, encode
 from gossipkv.config.settings import Settings, SettingsError, check_each
+from gossipkv.core.admission import REPLICA_MAX, SEEN_ENTRIES_MAX
 from gossipkv.core.inputs import (
     Await,
     Discovered,
@@ -28,6 +29,7 @@ from gossipkv.core.inputs import (
 )
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import SEQUENCE_MAX, Context, Dot
+from gossipkv.core.model.clock import TIMESTAMP_MAX
 from gossipkv.core.model.row import Conflicts, Seen
 from gossipkv.core.model.write import Operation, StoredWrite
 from gossipkv.core.options import ReplicaOptions
@@ -37,6 +39,7 @@ from gossipkv.core.store.tables import TableSettings
 from gossipkv.core.waits.answers import Receipt
 from gossipkv.rows.arguments.invalid import InvalidInputError
 from gossipkv.rows.arguments.limits import COPIES_MAX, LIFE_MS_MAX
+from gossipkv.rows.errors import RequestError
 from gossipkv.storage.encoding import decode_row, encode_row
 from tests.core.cluster import Cluster
 from tests.core.disks import at
@@ -264,3 +267,60 @@ def test_one_setting_that_means_nothing_changes_no_other() -> None:
     assert TableSettings.from_json(stored) == TableSettings(Conflicts.SIBLINGS, 1, 2)
     changed = TableSettings().changed({"conflicts": "siblings", "w": 3})
     assert TableSettings.from_json(changed.to_json()) == changed
+
+
+GREATEST = Dot(REPLICA_MAX, SEQUENCE_MAX)
+FULL = Context(dict.fromkeys(range(SEEN_ENTRIES_MAX), 1))
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        Write(USER, (Operation(at("k"), bytes(VALUE_BYTES_MAX)),)),
+        Write(USER, (Operation(at("k"), None),), COPIES_MAX),
+        Write(USER, (Operation(at("k"), b"", ("*", "etag"), True),)),
+        Write(USER, (Operation(at("k"), b"", (), False),)),
+        Write(USER, (Operation(at("k"), b"", ttl_ms=1), Operation(at("k"), b"", ttl_ms=LIFE_MS_MAX))),
+        Write(USER, (Operation(at("k"), None, seen=Seen(Context(), 0, 0)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context([GREATEST, (0, 1)]), TIMESTAMP_MAX, TIMESTAMP_MAX)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(FULL, 5, 5)),)),
+        Await(1, None),
+        Await(-1, 1, Receipt(USER, GREATEST), {at("k"): Dot(0, 1)}, 10**15),
+        Read(1, USER, at("k"), COPIES_MAX, -1),
+        Withdraw(0),
+        Locate(Receipt(USER, Dot(0, 1))),
+        Discovered(()),
+        Discovered(("memory://a",), frozenset(["a", "b"]), "zone"),
+        Forget("a", is_forced=True),
+        FollowChanges(is_watched=False),
+    ],
+)
+def test_what_is_at_every_limit_is_admitted(happened: Input) -> None:
+    admit(happened, VALUE_BYTES_MAX)
+
+
+BEYOND = Context({**FULL, SEEN_ENTRIES_MAX: 1})
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        Write(USER, (Operation(at("k"), bytes(VALUE_BYTES_MAX + 1)),)),
+        Write(USER, (Operation(at("k"), b"", ("etag", cast("str", 1))),)),
+        Write(USER, (Operation(at("k"), b"", ttl_ms=LIFE_MS_MAX + 1),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(BEYOND, 5, 5)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context({1: 1, 2: 0}), 5, 5)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context({-1: 1}), 5, 5)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context({REPLICA_MAX + 1: 1}), 5, 5)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context({cast("int", 1.0): 1}), 5, 5)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context(), 5, -1)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context(), 5, 6)),)),
+        Write(USER, (Operation(at("k"), b"", seen=Seen(Context(), TIMESTAMP_MAX + 1, 5)),)),
+        Await(1, 1, None, cast("dict[bytes, Dot]", [at("k")])),
+        Read(cast("int", "1"), USER, at("k"), 1),
+        Read(1, USER, at("k"), 1, cast("int", 1.5)),
+    ],
+)
+def test_what_is_just_beyond_a_limit_is_not_admitted(happened: Input) -> None:
+    with pytest.raises(RequestError):
+        admit(happened, VALUE_BYTES_MAX)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from gossipkv.core.membership.peer import Peer
 from gossipkv.core.model.address import SYSTEM, USER
 from gossipkv.core.model.backoff import Backoff
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.room import Room
+from gossipkv.core.protocol.messages import Cursor, Digest, LargeRow
+from gossipkv.core.transfer import conversation as room
+from gossipkv.core.transfer.conversation import Conversation, LastDigest
+from gossipkv.core.transfer.fetch import Fetching
 from gossipkv.core.transfer.pull import Pulling
+from gossipkv.core.transfer.walk import Walk
 
 
 def known_peer() -> Peer:
@@ -24,6 +31,9 @@ def known_peer() -> Peer:
     peer.conversation.ahead[SYSTEM] = Context({2: 1})
     peer.conversation.pulls[USER] = Pulling(Context())
     peer.conversation.is_sync_due = False
+    peer.conversation.walks[SYSTEM], peer.conversation.asides[USER] = Walk(SYSTEM), Fetching()
+    peer.conversation.heard[USER] = LastDigest(Digest(USER, 1, 1, 1, 1, False, 1), 1)
+    peer.conversation.fetches[USER] = Backoff()
     peer.room = Room.NONE
     peer.conversation.pushes.failed(0, 100, 1_000, random.Random(1))
     return peer
@@ -37,6 +47,7 @@ def test_a_peer_with_other_data_is_known_to_cover_and_to_have_been_told_nothing(
     assert (peer.conversation.covered, peer.conversation.vouched) == (Context(), Context())
     assert (peer.conversation.has_given, peer.conversation.is_outdated) == (False, False)
     assert not peer.conversation.offered
+    assert (peer.conversation.heard, peer.conversation.fetches) == ({}, {})
     assert not peer.conversation.ahead
     assert (peer.conversation.pulls, peer.conversation.walks, peer.conversation.asides) == ({}, {}, {})
     assert peer.conversation.is_sync_due
@@ -100,3 +111,62 @@ def test_an_exchange_begins_with_a_peer_that_has_an_endpoint_none_under_way_and_
     assert not peer.is_idle(10)
     peer.is_let_go, peer.endpoint = False, ""
     assert not peer.is_idle(10)
+
+
+def test_the_transfers_of_one_shard_are_given_up_alone() -> None:
+    conversation = Conversation()
+    for shard in (USER, SYSTEM):
+        conversation.pulls[shard], conversation.walks[shard] = Pulling(Context()), Walk(shard)
+        conversation.asides[shard] = Fetching()
+    conversation.abandon(USER)
+    conversation.abandon(USER)
+    assert [list(under_way) for under_way in (conversation.pulls, conversation.walks, conversation.asides)] == [
+        [SYSTEM]
+    ] * 3
+
+
+def test_the_users_rows_wait_for_a_transfer_of_the_system_that_one_message_does_not_end() -> None:
+    conversation = Conversation()
+    assert not conversation.holds_back(USER)
+    pulling = conversation.pulls[SYSTEM] = Pulling(Context())
+    assert not conversation.holds_back(USER), "it may fit into one message"
+    pulling.cursor = Cursor(1, 1)
+    assert conversation.holds_back(USER)
+    assert not conversation.holds_back(SYSTEM)
+    pulling.cursor = None
+    pulling.fetching.want([LargeRow(b"t\0k", (), Context())])
+    assert conversation.holds_back(USER)
+    del conversation.pulls[SYSTEM]
+    conversation.walks[SYSTEM] = Walk(SYSTEM)
+    assert conversation.holds_back(USER)
+    conversation.walks[SYSTEM] = Walk(SYSTEM, is_audit=True)
+    assert not conversation.holds_back(USER)
+
+
+def test_a_peer_has_caught_up_with_what_it_was_offered_once_it_says_that_it_covers_more() -> None:
+    conversation = Conversation()
+    conversation.offered.add(USER)
+    conversation.learn_context(USER, Context({1: 5}), Context())
+    assert USER not in conversation.offered
+    conversation.offered.add(USER)
+    conversation.learn_context(USER, Context({1: 4}), Context())
+    assert USER in conversation.offered, "it is no news"
+    conversation.learn_context(USER, Context({1: 6}), Context())
+    assert USER not in conversation.offered
+    conversation.offered.add(USER)
+    conversation.replace_context(USER, Context(), Context())
+    assert USER not in conversation.offered
+
+
+def test_of_a_peer_that_names_ever_more_replicas_less_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "ENTRIES_MAX", 2)
+    conversation = Conversation()
+    for context, known in (({1: 1, 2: 1}, {1: 1, 2: 1}), ({3: 1}, {1: 1, 2: 1, 3: 1}), ({4: 1}, {4: 1})):
+        conversation.learn_context(USER, Context(context), Context())
+        assert conversation.contexts[USER] == known
+
+
+def test_no_word_of_what_is_lacking_leaves_what_is_known_as_it_is() -> None:
+    conversation = Conversation()
+    conversation.learn_lacking(USER, Context())
+    assert conversation.lacking == {}
