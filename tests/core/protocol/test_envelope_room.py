@@ -82,8 +82,8 @@ EXACT: dict[str, Callable[[int], Message]] = {
     "root, marks": lambda n: WalkRoot(USR, Context(), (), Collected((proof(n),)), ()),
     "root, a lacking row": lambda n: WalkRoot(USR, Context(), (), Collected(), (LackedRow(ADDRESS, many(n)),)),
     "nodes": lambda n: WalkNodes(USR, (7,) * n),
-    "sums": lambda n: WalkSums(USR, (), ((LAST, LAST),) * n),
-    "sums, nodes": lambda n: WalkSums(USR, (7,) * n, ()),
+    "sums": lambda n: WalkSums(USR, (), bytes(n)),
+    "sums, nodes": lambda n: WalkSums(USR, (7,) * n, b""),
     "list": lambda n: WalkList(USR, (65_535,) * n, b""),
     "fetch": lambda n: WalkFetch(USR, (65_535,) * n, b""),
     "entries, versions": lambda n: WalkEntries(
