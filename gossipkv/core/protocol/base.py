@@ -124,7 +124,8 @@ class Base:
         """Return the set without the replicas that this member omits."""
         if not self.number:
             return replicas
-        if self.settled.keys() <= replicas:
+        # `settled` does not name replicas that wrote nothing.
+        if len(self.settled) == self.length and self.settled.keys() <= replicas:
             return AbridgedIds(replicas.difference(self.settled), self.number, (0, self.length))
         runs = [0]
         for replica, _ in self.entries[: self.length]:

@@ -123,6 +123,7 @@ def test_a_leaf_that_is_summed_again_changes_the_sums_above_it_and_its_page_alon
     versions = {b"table\0%d" % n: [Version(Dot(1, n), 1, b"" if n % 2 else None)] for n in range(1, 600)}
     table = table_of(versions)
     table.take_dirty_pages()
+    address, leaf = b"", 0
     for address in (b"table\x001", b"table\x002"):
         versions[address] = [Version(Dot(2, 1), 1, b"later"), Version(Dot(2, 2), 2, None)]
         leaf = leaf_of(address)
