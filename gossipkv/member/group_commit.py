@@ -1,8 +1,11 @@
 """Group commit: many inputs, one transaction, one fsync.
 
 All waiting inputs go through the core inside one write transaction; later ones see what earlier ones wrote. The answers
-and effects of a batch leave only after `commit` has returned. That is the whole crash-safety argument. A process that
-dies before the commit has sent nothing, and one that dies after it finds everything it may have sent on disk.
+and effects of a batch leave only after its commits have returned. That is the whole crash-safety argument. A process
+that dies before the commit has sent nothing, and one that dies after it finds everything it may have sent on disk.
+
+`GroupCommit.steps` alone knows the order of calls. It stops before each commit. The node goes on at once; the
+simulation lets time pass, commits fail, and processes die there.
 
 If a step or the commit fails, the transaction is aborted and the replica returns to what is on disk. What does not fit
 is divided (`division.py`): a batch into inputs, a write into operations, rows from a peer into pieces. If an input
@@ -12,8 +15,8 @@ still does not fit, its rows are refused, and everything else in it counts.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import (
@@ -69,11 +72,13 @@ class Batch:
 
     outcomes: list[Answer | Exception]
     effects: Effects
+    faults: tuple[StepFailedError, ...] = ()
+    """What the core failed on, where it then failed on none of the inputs alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PreparedBatch:
-    """A batch that has gone through the core but is not durable yet."""
+    """Inputs that have gone through the core in one transaction, which is not committed yet."""
 
     transaction: Transaction
     batch: Batch
@@ -81,6 +86,13 @@ class PreparedBatch:
     now_ms: int
     revision: int
     """Of the storage, if the transaction changes anything."""
+    is_durable: bool = False
+    """Whether it has been committed since."""
+
+
+Steps = Generator[PreparedBatch, None, Batch]
+"""A batch under way: stops before each commit, and returns what has come of its inputs. If it is given up there, its
+transaction stays open: only the end of the process, and of what it has opened, is to follow."""
 
 
 class GroupCommit:
@@ -121,7 +133,17 @@ class GroupCommit:
                 return cls(storage, replica, _snapshot_of(effects)), effects
 
     def run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
-        """Take inputs in and make them durable. Never raises: an error is an outcome.
+        """Take inputs in and make them durable. Never raises: an error is an outcome."""
+        steps = self.steps(inputs, now_ms)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as ended:
+                batch: Batch = ended.value
+                return batch
+
+    def steps(self, inputs: Sequence[Input], now_ms: int) -> Steps:
+        """Take inputs in and make them durable, stopping before each commit. Never raises: an error is an outcome.
 
         If the core fails on an input, each input is run on its own, so that the others do not fail with it. If a row
         cannot be read, it is quarantined, and the inputs are run again without it.
@@ -130,51 +152,72 @@ class GroupCommit:
         try:
             self._look_at_room()
         except StorageError as error:
-            return self.failed(inputs, error, now_ms)
-        return joined([self._run(run, now_ms) for run in division.runs(inputs, self._bytes_max)])
+            return self._failed(inputs, error, now_ms)
+        batches = []
+        for run in division.runs(inputs, self._bytes_max):
+            batch = yield from self._run(run, now_ms)
+            batches.append(batch)
+        return joined(batches)
 
     @property
     def _bytes_max(self) -> int:
         return int(self._usage.free_bytes * division.TRANSACTION_SHARE)
 
-    def _run(self, inputs: Sequence[Input], now_ms: int) -> Batch:
+    def _run(self, inputs: Sequence[Input], now_ms: int) -> Steps:
         if len(inputs) == 1 and division.weight(inputs[0]) > self._bytes_max:
             try:
                 # If a write is refused as a whole, no part of it may be stored.
                 admit(inputs[0], self.replica.options.value_bytes_max)
             except InvalidInputError as refused:
                 return Batch([refused], Effects())
-            return self._run_in_pieces(inputs[0], now_ms)
-        return self._run_whole(inputs, now_ms)
+            return (yield from self._run_in_pieces(inputs[0], now_ms))
+        return (yield from self._run_whole(inputs, now_ms))
 
-    def _run_whole(self, inputs: Sequence[Input], now_ms: int) -> Batch:
+    def _run_whole(self, inputs: Sequence[Input], now_ms: int) -> Steps:
         notices: list[Notice] = []
         while True:
             try:
-                notices += self.quarantine()
-                batch = self.commit(self.prepare(inputs, now_ms))
+                notices += self._quarantine()
+                batch = yield from self._run_once(inputs, now_ms)
             except UnreadableRowError as error:
                 if self._storage.unreadable:
                     continue
-                batch = self.failed(inputs, error, now_ms)
+                batch = self._failed(inputs, error, now_ms)
             except StorageFullError as error:
-                batch = self._divide(inputs, error, now_ms)
+                batch = yield from self._divide(inputs, error, now_ms)
             except StorageError as error:
-                batch = self.failed(inputs, error, now_ms)
+                batch = self._failed(inputs, error, now_ms)
             except Exception as error:
-                batch = self._run_each(inputs, error, now_ms)
+                batch = yield from self._run_each(inputs, error, now_ms)
             batch.effects.notices[:0] = notices
             return batch
 
-    def _run_each(self, inputs: Sequence[Input], error: Exception, now_ms: int) -> Batch:
+    def _run_in_turn(self, runs: Iterable[Sequence[Input]], now_ms: int) -> Steps:
+        batches = []
+        for run in runs:
+            batch = yield from self._run_whole(run, now_ms)
+            batches.append(batch)
+        return joined(batches)
+
+    def _run_once(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool = True) -> Steps:
+        """Run inputs in one transaction. Raises what a step raised, and StorageError, after returning to what is on
+        disk."""
+        prepared = self._prepare(inputs, now_ms, has_room=has_room)
+        yield prepared
+        return self._commit(prepared)
+
+    def _run_each(self, inputs: Sequence[Input], error: Exception, now_ms: int) -> Steps:
         """Run each input on its own, to find the one that the core fails on."""
-        if len(inputs) > 1:
-            return joined([self._run_whole([one], now_ms) for one in inputs])
         failure = StepFailedError(f"{type(error).__name__}: {error}")
         failure.__cause__ = error
-        return Batch([failure], Effects())
+        if len(inputs) == 1:
+            return Batch([failure], Effects())
+        batch = yield from self._run_in_turn([[one] for one in inputs], now_ms)
+        if any(isinstance(outcome, StepFailedError) for outcome in batch.outcomes):
+            return batch
+        return replace(batch, faults=(*batch.faults, failure))
 
-    def quarantine(self) -> list[Notice]:
+    def _quarantine(self) -> list[Notice]:
         """Quarantine the rows that readers have found unreadable, if there are any. Raises StorageError."""
         if not self._storage.unreadable:
             return []
@@ -184,44 +227,40 @@ class GroupCommit:
 
     # What does not fit
 
-    def divide(self, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Batch:
-        """Run inputs that did not fit into one transaction in several. Never raises."""
-        self._failures = 0
-        return self._divide(inputs, error, now_ms)
-
-    def _divide(self, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Batch:
+    def _divide(self, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Steps:
+        """Run inputs that did not fit into one transaction in several."""
         self._failures += 1
         if self._failures > FAILURES_MAX:
-            return self.failed(inputs, error, now_ms)
+            return self._failed(inputs, error, now_ms)
         if len(inputs) > 1:
             middle = len(inputs) // 2
-            return joined([self._run_whole(inputs[:middle], now_ms), self._run_whole(inputs[middle:], now_ms)])
+            return (yield from self._run_in_turn([inputs[:middle], inputs[middle:]], now_ms))
         [happened] = inputs
         if isinstance(happened, Write) and len(happened.operations) > 1:
-            return self._run_writes(division.writes(happened, division.weight(happened) // 2), now_ms)
+            return (yield from self._run_writes(division.writes(happened, division.weight(happened) // 2), now_ms))
         if isinstance(happened, Write):
-            return self.failed(inputs, error, now_ms)
+            return self._failed(inputs, error, now_ms)
         before = Batch([], Effects())
         if isinstance(happened, Received | Answered) and division.weight(happened) > 0:
-            before = self._run_pieces(happened, division.weight(happened) // 2, now_ms)
-        return joined([before, self._run_without_room(happened, error, now_ms)])
+            before = yield from self._run_pieces(happened, division.weight(happened) // 2, now_ms)
+        return joined([before, (yield from self._run_without_room(happened, error, now_ms))])
 
-    def _run_in_pieces(self, happened: Input, now_ms: int) -> Batch:
+    def _run_in_pieces(self, happened: Input, now_ms: int) -> Steps:
         """Run an input that would take more than its share of the room."""
         if isinstance(happened, Write) and len(happened.operations) > 1:
-            return self._run_writes(division.writes(happened, self._bytes_max), now_ms)
+            return (yield from self._run_writes(division.writes(happened, self._bytes_max), now_ms))
         before = Batch([], Effects())
         if isinstance(happened, Received | Answered):
-            before = self._run_pieces(happened, self._bytes_max, now_ms)
-        return joined([before, self._run_whole([happened], now_ms)])
+            before = yield from self._run_pieces(happened, self._bytes_max, now_ms)
+        return joined([before, (yield from self._run_whole([happened], now_ms))])
 
-    def _run_writes(self, parts: Sequence[Write], now_ms: int) -> Batch:
+    def _run_writes(self, parts: Sequence[Write], now_ms: int) -> Steps:
         """Run the parts of one write; the outcome is like that of one write: a result per operation, or one error for
         all."""
         batches = []
         results: list[Result] = []
         for part in parts:
-            batch = self._run_whole([part], now_ms)
+            batch = yield from self._run_whole([part], now_ms)
             batches.append(batch)
             [outcome] = batch.outcomes
             if isinstance(outcome, list):
@@ -230,23 +269,23 @@ class GroupCommit:
                 refusal = _CATCHING_UP if isinstance(outcome, PutDelayedError) else _NO_ROOM
                 results += [refusal] * len(part.operations)
             else:
-                return Batch([outcome], joined(batches).effects)
-        return Batch([results], joined(batches).effects)
+                return replace(joined(batches), outcomes=[outcome])
+        return replace(joined(batches), outcomes=[results])
 
-    def _run_pieces(self, happened: Received | Answered, bytes_max: int, now_ms: int) -> Batch:
+    def _run_pieces(self, happened: Received | Answered, bytes_max: int, now_ms: int) -> Steps:
         """Run the rows of an envelope by themselves, before the envelope is answered; the effects are merged."""
-        batches = [self._run_whole([piece], now_ms) for piece in division.pieces(happened, bytes_max)]
-        return Batch([], joined(batches).effects)
+        batch = yield from self._run_in_turn([[piece] for piece in division.pieces(happened, bytes_max)], now_ms)
+        return replace(batch, outcomes=[])
 
-    def _run_without_room(self, happened: Input, error: StorageFullError, now_ms: int) -> Batch:
+    def _run_without_room(self, happened: Input, error: StorageFullError, now_ms: int) -> Steps:
         """Take in an input without its rows, which do not fit: a member without room still compares, probes, and
         reports its room."""
         try:
-            return self.commit(self.prepare([happened], now_ms, has_room=False))
+            return (yield from self._run_once([happened], now_ms, has_room=False))
         except StorageError:
-            return self.failed([happened], error, now_ms)
+            return self._failed([happened], error, now_ms)
 
-    def failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
+    def _failed(self, inputs: Sequence[Input], error: StorageError, now_ms: int) -> Batch:
         """What there is to say when inputs could not be stored."""
         effects = Effects(
             notices=self._outage.failed(error, now_ms) + self.replica.take_lasting_notices(),
@@ -257,7 +296,7 @@ class GroupCommit:
 
     # One transaction
 
-    def prepare(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool = True) -> PreparedBatch:
+    def _prepare(self, inputs: Sequence[Input], now_ms: int, *, has_room: bool) -> PreparedBatch:
         """Do the part before the commit. Raises what a step raised, after returning to what is on disk. Without room,
         no rows of other members are taken in."""
         transaction = self._storage.begin()
@@ -277,7 +316,7 @@ class GroupCommit:
             raise
         return PreparedBatch(transaction, Batch(outcomes, effects), inputs, now_ms, transaction.revision())
 
-    def commit(self, prepared: PreparedBatch) -> Batch:
+    def _commit(self, prepared: PreparedBatch) -> Batch:
         """Make a prepared batch durable. Raises StorageError, after returning to what is on disk."""
         self._is_usage_current = False
         try:
@@ -285,6 +324,7 @@ class GroupCommit:
         except BaseException as error:
             self._return_to_disk(prepared.inputs, prepared.batch.effects, error, prepared.now_ms)
             raise
+        prepared.is_durable = True
         self.replica.note_committed()
         if self._outage.is_under_way and self._has_stored(prepared):
             prepared.batch.effects.notices.extend(self._outage.succeeded(prepared.now_ms))
@@ -357,6 +397,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
             min([b.effects.deadline_ms for b in batches if b.effects.deadline_ms is not None], default=None),
             next((b.effects.snapshot for b in reversed(batches) if b.effects.snapshot is not None), None),
         ),
+        tuple(fault for batch in batches for fault in batch.faults),
     )
 
 

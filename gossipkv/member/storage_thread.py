@@ -221,5 +221,7 @@ class StorageThread:
         except Exception as error:
             log.exception("batch_failed")
             batch = Batch([error] * len(taken.inputs), Effects())
+        for fault in batch.faults:
+            log.error("batch_run_one_by_one", reason=str(fault), exc_info=fault.__cause__)
         result = published(taken, batch, encode)
         return replace(result, seconds=time.perf_counter() - began)

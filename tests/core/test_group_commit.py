@@ -17,11 +17,12 @@ from gossipkv.core.model.room import Usage
 from gossipkv.core.model.write import NotMatched, Operation, StoredWrite
 from gossipkv.core.protocol.messages import Covered, Envelope, Ping
 from gossipkv.core.protocol.rumours import Life, Rumour
+from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
 from gossipkv.core.store.forgotten import Forgotten
 from gossipkv.core.store.shortage import OUTAGE_QUIET_MS
 from gossipkv.core.store.snapshot import ReplicaSnapshot
-from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError
+from gossipkv.core.store.storage import StorageError, StorageFailedError, StorageFullError, Transaction
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.member.group_commit import Batch, StepFailedError
 from gossipkv.rows.arguments.invalid import InvalidInputError
@@ -72,11 +73,40 @@ def test_the_writes_of_a_batch_leave_in_one_push(cluster: Cluster) -> None:
 
 def test_nothing_is_on_disk_or_told_before_the_commit(cluster: Cluster) -> None:
     member = cluster.members["a"]
-    prepared = member.driver.prepare([put("row")], cluster.now_ms)
+    steps = member.driver.steps([put("row")], cluster.now_ms)
+    assert not next(steps).is_durable
     assert keys(member) == []
-    batch = member.driver.commit(prepared)
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
     assert keys(member) == [at("row")]
+    batch = ended.value.value
     assert len(batch.effects.sends) == 1
+
+
+def test_each_part_of_a_batch_that_does_not_fit_has_its_own_commit_in_the_order_of_the_inputs(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    member.storage.fail_next_commit(StorageFullError("no room"))
+    shown = []
+    steps = member.driver.steps([put("one"), put("two"), put("one", b"later")], cluster.now_ms)
+    for prepared in steps:
+        assert not prepared.is_durable
+        shown.append((len(prepared.inputs), keys(member)))
+    assert shown == [(3, []), (1, []), (2, [at("one")])]
+    assert keys(member) == [at("one"), at("two")]
+    assert member.rows()[at("one")].winner.value == b"later"
+
+
+def test_a_process_that_dies_between_two_commits_keeps_what_the_first_has_stored(cluster: Cluster) -> None:
+    member = cluster.members["a"]
+    member.storage.fail_next_commit(StorageFullError("no room"))
+    steps = member.driver.steps([put("one"), put("two")], cluster.now_ms)
+    whole, first, second = (next(steps) for _ in range(3))
+    assert (whole.is_durable, first.is_durable, second.is_durable) == (False, True, False)
+    cluster.crash("a")
+    steps.close()
+    cluster.start("a", member.storage)
+    cluster.write("a", Operation(at("three"), b"value"))
+    assert keys(cluster.members["a"]) == [at("one"), at("three")]
 
 
 def test_a_commit_that_fails_leaves_replica_and_storage_as_before(cluster: Cluster) -> None:
@@ -164,6 +194,21 @@ def test_a_poisonous_input_fails_alone(cluster: Cluster) -> None:
     assert fourth.totals[USER].rows == 2
     cluster.settle()
     assert keys(cluster.members["b"]) == [at("after"), at("before")]
+
+
+def test_a_fault_that_no_input_shows_alone_is_not_hidden(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = Replica.finish
+
+    def fail_once(replica: Replica, transaction: Transaction, now_ms: int) -> Effects:
+        monkeypatch.setattr(Replica, "finish", finish)
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Replica, "finish", fail_once)
+    batch = cluster.run("a", put("one"), put("two"))
+    assert all(isinstance(outcome, list) for outcome in batch.outcomes)
+    [fault] = batch.faults
+    assert isinstance(fault.__cause__, KeyError)
+    assert cluster.run("a", put("three"), POISON).faults == (), "an outcome tells of it"
 
 
 def test_a_poisonous_input_in_the_batch_of_an_answer_leaves_no_exchange_under_way(cluster: Cluster) -> None:

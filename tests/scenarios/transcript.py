@@ -134,7 +134,7 @@ class Transcript:
 
     def _do_prepare(self, name: str, assignment: str) -> list[str]:
         member = self.cluster.members[name]
-        prepared = member.driver.prepare([Write(USER, (self._operation(assignment),))], self.cluster.now_ms)
+        prepared = next(member.driver.steps([Write(USER, (self._operation(assignment),))], self.cluster.now_ms))
         [results] = prepared.batch.outcomes
         assert isinstance(results, list)
         return [f"not committed: {self._result(result)}" for result in results]

@@ -7,11 +7,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Answer, Input, Write
+from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.waits.answers import Resolved
 from gossipkv.core.watch.watching import WatchEvent
+from gossipkv.member import group_commit
 from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, Published, Waiter
 from gossipkv.member.driver import Driver, Inbox
-from gossipkv.member.group_commit import Batch, PreparedBatch, StepFailedError
+from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError, Steps, joined
 from gossipkv.member.watches import OpenWatch
 from gossipkv.simulation.scenarios.scenario import Emphasis
 from gossipkv.simulation.world.process import Process
@@ -50,8 +54,8 @@ def _show_before_commit(process: Process, prepared: PreparedBatch, taken: Decode
 
 def _tell_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
     process.watches.publish(prepared.batch.effects.changes)
-    told = replace(prepared.batch.effects, changes=[])
-    _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), taken)
+    prepared.batch.effects.changes = []
+    _await_commit(process, prepared, taken)
 
 
 def _resolve_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
@@ -83,6 +87,35 @@ def _keep_what_failures_take(driver: Driver, job: Job, outcome: InputOutcome) ->
 
 
 _conclude = Driver.conclude
+
+# Division
+
+_divide = GroupCommit._divide
+
+
+def _divide_backwards(committer: GroupCommit, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Steps:
+    """Run the second half first; each outcome stays with its input."""
+    if len(inputs) == 1:
+        return (yield from _divide(committer, inputs, error, now_ms))
+    middle = len(inputs) // 2
+    second = yield from committer._run_whole(inputs[middle:], now_ms)
+    first = yield from committer._run_whole(inputs[:middle], now_ms)
+    return joined([first, second])
+
+
+def _lose_the_rest(committer: GroupCommit, inputs: Sequence[Input], error: StorageFullError, now_ms: int) -> Steps:
+    """Run only the first half. Clients that write are told an error, all others nothing."""
+    if len(inputs) == 1:
+        return (yield from _divide(committer, inputs, error, now_ms))
+    middle = len(inputs) // 2
+    first = yield from committer._run_whole(inputs[:middle], now_ms)
+    rest: list[Answer | Exception] = [error if isinstance(one, Write) else None for one in inputs[middle:]]
+    return joined([first, Batch(rest, Effects())])
+
+
+def _lose_the_effects_of_the_rest(batches: Sequence[Batch]) -> Batch:
+    return replace(joined(batches), effects=joined(batches[:1]).effects)
+
 
 # Exchanges
 
@@ -132,6 +165,7 @@ _take = OpenWatch.take
 
 
 WATCHES = "watches"
+DIVIDED = ("fail_commit", "run_full")
 BOUNDS = "bounds"
 PAUSES = ("pause",)
 
@@ -165,6 +199,30 @@ DRIVER_MUTANTS = (
         "fences",
         Emphasis.FORGOTTEN,
         seeds=(2, *range(6)),
+    ),
+    Mutant(
+        "the second half of a batch is run first",
+        GroupCommit,
+        "_divide",
+        _divide_backwards,
+        "write_order",
+        frequent_faults=DIVIDED,
+    ),
+    Mutant(
+        "the rest of a batch that is divided is lost",
+        GroupCommit,
+        "_divide",
+        _lose_the_rest,
+        "waits",
+        frequent_faults=DIVIDED,
+    ),
+    Mutant(
+        "the effects of the rest of a batch are lost",
+        group_commit,
+        "joined",
+        _lose_the_effects_of_the_rest,
+        BOUNDS,
+        frequent_faults=DIVIDED,
     ),
     Mutant("frames keep their room in the inbox", Inbox, "give_back", _keep_what_frames_take, BOUNDS),
     Mutant(

@@ -15,7 +15,6 @@ from unittest.mock import patch
 import xxhash
 
 from gossipkv.core import replica as replica_module
-from gossipkv.core.effects import Effects
 from gossipkv.core.membership.exchanges import Exchanges
 from gossipkv.core.membership.membership import Membership
 from gossipkv.core.membership.namesakes import Namesakes
@@ -57,7 +56,7 @@ from gossipkv.core.waits.receipts import Receipts
 from gossipkv.core.watch import watching
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.core.watch.watching import CatchUp, WatchEvent
-from gossipkv.member.batches import Decoded, Job, published
+from gossipkv.member.batches import Decoded, Job, encoded, published
 from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch
 from gossipkv.simulation.scenarios.aims import Aim
 from gossipkv.simulation.scenarios.scenario import Emphasis
@@ -265,16 +264,20 @@ def _load_and_forget_a_sequence(loaded: Store, reader: Any) -> None:
 # The driver
 
 _await_commit = Process._await_commit
-_commit = GroupCommit.commit
+_commit = GroupCommit._commit
 
 
 def _send_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
-    process._carry_out(published(taken, prepared.batch, process._encode).sends)
-    told = Effects(snapshot=prepared.batch.effects.snapshot)
-    _await_commit(process, replace(prepared, batch=Batch(prepared.batch.outcomes, told)), taken)
+    sends, _ = encoded(prepared.batch.effects.sends, process._encode)
+    process._carry_out(sends)
+    prepared.batch.effects.sends.clear()
+    _await_commit(process, prepared, taken)
 
 
 def _answer_before_commit(process: Process, prepared: PreparedBatch, taken: Decoded) -> None:
+    if len(prepared.inputs) < len(taken.inputs):
+        _await_commit(process, prepared, taken)
+        return
     for job, outcome in published(taken, prepared.batch, process._encode).outcomes:
         process.driver.conclude(job, outcome)
     told = [Job(job.payload, None) for job in taken.jobs]
@@ -285,7 +288,8 @@ def _take_failure_for_success(driver: GroupCommit, prepared: PreparedBatch) -> B
     try:
         return _commit(driver, prepared)
     except StorageError:
-        return prepared.batch
+        batch: Batch = prepared.batch
+        return batch
 
 
 def _keep_exchanges(exchanges: Exchanges, numbers: Any) -> None:
@@ -516,7 +520,7 @@ MUTANTS = (
         _answer_before_commit,
         "acknowledged_writes",
     ),
-    Mutant("a failed commit counts as done", GroupCommit, "commit", _take_failure_for_success, "acknowledged_writes"),
+    Mutant("a failed commit counts as done", GroupCommit, "_commit", _take_failure_for_success, "acknowledged_writes"),
     Mutant("the fingerprint ignores deletes", FingerprintTable, "replace", _replace_with_values_only, I4),
     Mutant("a page of the fingerprint is not stored", FingerprintTable, "take_dirty_pages", _forget_a_page, I4),
     Mutant("a walk is sealed with the context at its end", Gossip, "_finish_walk", _seal_with_the_end, I2),

@@ -10,7 +10,11 @@ from typing import get_args
 
 import pytest
 
+from gossipkv.core.effects import Effects
+from gossipkv.core.inputs import Answer, Input, step
 from gossipkv.core.protocol.messages import Message
+from gossipkv.core.replica import Replica
+from gossipkv.core.store.storage import Transaction
 from gossipkv.core.upkeep.retirement import Retirer
 from gossipkv.simulation import Outcome, replacements, run_seed
 from gossipkv.simulation.checkers import CHECKERS
@@ -188,6 +192,31 @@ def test_a_seed_replays_byte_for_byte_under_any_hash_seed() -> None:
     ]
     assert len(printed[0].splitlines()) == 4
     assert printed[0] == printed[1]
+
+
+@pytest.mark.parametrize("inputs_min", [1, 2])
+def test_a_fault_of_the_core_violates_a_promise_though_it_shows_with_several_inputs_only(
+    monkeypatch: pytest.MonkeyPatch, inputs_min: int
+) -> None:
+    finish = Replica.finish
+    taken: list[Input] = []
+
+    def count(replica: Replica, transaction: Transaction, happened: Input, now_ms: int) -> Answer:
+        taken.append(happened)
+        return step(replica, transaction, happened, now_ms)
+
+    def fail(replica: Replica, transaction: Transaction, now_ms: int) -> Effects:
+        inputs = len(taken)
+        taken.clear()
+        if inputs >= inputs_min:
+            raise KeyError("a bug")
+        return finish(replica, transaction, now_ms)
+
+    monkeypatch.setattr("gossipkv.member.group_commit.step", count)
+    monkeypatch.setattr(Replica, "finish", fail)
+    [violation] = run_seed(1).violations
+    assert violation.checker == "core"
+    assert "a bug" in violation.text
 
 
 def test_two_seeds_are_two_different_runs() -> None:

@@ -24,6 +24,7 @@ from gossipkv.simulation.checkers.rows.acknowledged import AcknowledgedWritesChe
 from gossipkv.simulation.checkers.rows.contexts import ContextsChecker, DurabilityChecker, KnowledgeChecker
 from gossipkv.simulation.checkers.rows.convergence import ConvergenceChecker, RoundsChecker
 from gossipkv.simulation.checkers.rows.derived import AnomaliesChecker, FingerprintsChecker, JournalChecker
+from gossipkv.simulation.checkers.rows.order import WriteOrderChecker
 from gossipkv.simulation.checkers.rows.rows import DotsChecker, SuccessorsChecker
 from gossipkv.simulation.checkers.rows.seen import SeenContextsChecker
 from gossipkv.simulation.checkers.rows.siblings import SiblingsChecker
@@ -36,6 +37,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     SuccessorsChecker,
     ContextsChecker,
     AcknowledgedWritesChecker,
+    WriteOrderChecker,
     ClocksChecker,
     SeenContextsChecker,
     ReadsChecker,

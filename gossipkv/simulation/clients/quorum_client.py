@@ -141,12 +141,12 @@ class QuorumClient:
             process.submit(Withdraw(ticket))
 
     def _look_later(self, host: Host, process: Process, ticket: int, delay_ms: int) -> None:
-        """Require that a wait has ended after this time. It gets more time if its process is paused meanwhile, or its
+        """Require that a wait has ended after this time. It gets more time if its process is delayed meanwhile, or its
         clock set."""
-        pauses, skew_ms = process.pauses, host.skew_ms
+        delays, skew_ms = process.delays, host.skew_ms
 
         def look() -> None:
-            if process.is_running and (process.is_paused or (process.pauses, host.skew_ms) != (pauses, skew_ms)):
+            if process.is_running and (process.is_paused or (process.delays, host.skew_ms) != (delays, skew_ms)):
                 self._look_later(host, process, ticket, process.late_ms_max)
             elif process.is_running:
                 self._waits.looked(host, ticket, has_ended=ticket not in self._waiting)

@@ -1,7 +1,7 @@
 """One run of a member. Like the node, it runs batches, carries frames and keeps time for a driver, but in virtual time.
 
 Inputs wait in the inbox until the previous batch is durable. A batch goes through the core at one time and is committed
-at a later time; a crash in between loses all of it. Answers and effects leave after the commit.
+at a later time; a crash in between loses what was not committed. Answers and effects leave after the last commit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gossipkv.core.inputs import Await, Discovered, FollowChanges, Input, Leave,
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import Replica
 from gossipkv.core.store.snapshot import ReplicaSnapshot
-from gossipkv.core.store.storage import StorageError, StorageFullError, UnreadableRowError
+from gossipkv.core.store.storage import StorageFullError
 from gossipkv.intake.bound import Bound
 from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, StoppedError, decoded, published
 from gossipkv.member.driver import Driver, Inbox, InboxFullError
-from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError
+from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError, Steps
 from gossipkv.member.watches import Watches
 from gossipkv.simulation.outcome import ViolationError
 from gossipkv.simulation.scenarios.scenario import EXCHANGE_TIMEOUT_MS
@@ -90,12 +90,14 @@ class Process:
         """The last report of a watching discovery, delivered or about to be."""
         self.existing: frozenset[str] | None = None
         """The members that exist according to the last report to the core; empty if it may or may not have arrived."""
-        self.is_committing = False
+        self.is_ahead_of_snapshot = False
+        """Whether a part of the batch under way is durable."""
         self.is_paused = False
-        self.pauses = 0
-        """Number of times that it was paused."""
+        self.delays = 0
+        """Number of times that inputs had to wait for more than two commits: it was paused, or a batch took several."""
         self.late_ms_max = tick_ms + 4 * (commit_ms_max + 1)
-        """How long after its deadline a wait may end: a tick later if the clock is set back, and two batches later."""
+        """How long after its deadline a wait may end without a delay: a tick later if the clock is set back, and two
+        batches later."""
         self.has_left = False
         self.fails_commit = False
         """Let the next commit fail."""
@@ -105,6 +107,8 @@ class Process:
         """Called when all pending work is done: the process is stopping gracefully."""
         self._world = world
         self._group_commit = group_commit
+        self._steps: Steps | None = None
+        """The batch under way."""
         self._tick_ms = tick_ms
         self._commit_ms_max = commit_ms_max
         self._is_woken = False
@@ -119,6 +123,11 @@ class Process:
     def replica(self) -> Replica:
         """The replica, for checkers and tests."""
         return self._group_commit.replica
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether a batch is under way."""
+        return self._steps is not None
 
     def start(self, effects: Effects) -> None:
         """Carry out what the start of the replica asks for, and begin to tick."""
@@ -136,6 +145,7 @@ class Process:
     def stop(self) -> None:
         """End the process, and lose everything that was not committed."""
         self.is_running = False
+        self._steps = None
         self.inbox.clear()
         self.driver.exchanges.clear()
 
@@ -162,7 +172,7 @@ class Process:
     def pause(self) -> None:
         """Begin no batch until `resume`."""
         self.is_paused = True
-        self.pauses += 1
+        self.delays += 1
 
     def resume(self) -> None:
         """Begin batches again."""
@@ -220,35 +230,34 @@ class Process:
             return
         jobs, self.inbox = self.inbox, []
         taken = decoded(jobs, self._decode)
+        self._steps = self._group_commit.steps(taken.inputs, self.host.now_ms())
+        self._go_on(taken, None)
+
+    def _go_on(self, taken: Decoded, committing: PreparedBatch | None) -> None:
+        """Let the batch under way go on: through the commit at which it has stopped, to the next one or to its end."""
+        assert self._steps is not None
+        prepared = batch = None
         try:
-            prepared = self._prepare(taken.inputs)
-        except StorageFullError as error:
-            self._publish(taken, self._group_commit.divide(taken.inputs, error, self.host.now_ms()))
-        except StorageError as error:
-            self._publish(taken, self._group_commit.failed(taken.inputs, error, self.host.now_ms()))
-        except Exception as error:
-            raise ViolationError("core", f"{self.host.name} fails on an input: {error!r}") from error
-        else:
+            prepared = next(self._steps)
+        except StopIteration as ended:
+            batch = ended.value
+        if committing is not None and committing.is_durable and self.dies_after_commit is not None:
+            self.dies_after_commit()
+        elif batch is not None:
+            self._steps = None
+            self.is_ahead_of_snapshot = False
+            self._publish(taken, batch)
+        elif prepared is not None:
+            if committing is not None:
+                self.delays += 1
+                self.is_ahead_of_snapshot |= committing.is_durable
             self._await_commit(prepared, taken)
 
-    def _prepare(self, inputs: list[Input]) -> PreparedBatch:
-        """As the group commit does for a node: rows that cannot be read are quarantined before and not met again."""
-        notices = self._group_commit.quarantine()
-        while True:
-            try:
-                prepared = self._group_commit.prepare(inputs, self.host.now_ms())
-            except UnreadableRowError:
-                notices += self._group_commit.quarantine()
-            else:
-                prepared.batch.effects.notices[:0] = notices
-                return prepared
-
     def _await_commit(self, prepared: PreparedBatch, taken: Decoded) -> None:
-        self.is_committing = True
         commit_ms = self._world.draw_ms(0, self._commit_ms_max)
-        self._world.after(commit_ms, lambda: self._end_batch(prepared, taken))
+        self._world.after(commit_ms, lambda: self._commit(prepared, taken))
 
-    def _end_batch(self, prepared: PreparedBatch, taken: Decoded) -> None:
+    def _commit(self, prepared: PreparedBatch, taken: Decoded) -> None:
         if not self.is_running:
             return
         if self.dies_before_commit is not None:
@@ -257,27 +266,17 @@ class Process:
         if self.fails_commit:
             self.fails_commit = False
             self.host.disk.fail_next_commit(StorageFullError("the volume is full"))
-        self.is_committing = False
-        try:
-            batch = self._group_commit.commit(prepared)
-        except StorageFullError as error:
-            batch = self._group_commit.divide(prepared.inputs, error, self.host.now_ms())
-        except StorageError as error:
-            batch = self._group_commit.failed(prepared.inputs, error, self.host.now_ms())
-        else:
-            if self.dies_after_commit is not None:
-                self.dies_after_commit()
-                return
-        self._publish(taken, batch)
+        self._go_on(taken, prepared)
 
     def _publish(self, taken: Decoded, batch: Batch) -> None:
         """Pass on what a batch has come to, as the node does."""
         self._world.notice(self.host, batch.effects)
         self._envelopes.clear()
         result = published(taken, batch, self._encode)
-        faults = [outcome for _, outcome in result.outcomes if isinstance(outcome, StepFailedError)]
+        faults = [*batch.faults, *(each for _, each in result.outcomes if isinstance(each, StepFailedError))]
         if faults or result.unsent:
-            raise ViolationError("core", f"{self.host.name} fails on an input: {faults} {result.unsent}")
+            cause = faults[0].__cause__ if faults else None
+            raise ViolationError("core", f"{self.host.name} fails on an input: {faults} {result.unsent}") from cause
         self.driver.publish(result)
         if self.driver.is_fenced:
             self._make_way()
