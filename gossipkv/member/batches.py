@@ -1,12 +1,13 @@
 """A batch on its way to the core and back: inputs with their waiters in, outcomes and frames out. Does no I/O.
 
-A job is an input and who waits for its outcome. The inputs of peers and all answers to them travel as frames, which are
-decoded just before the batch and encoded just after its commit.
+A job is an input and who waits for its outcome. A batch takes the jobs that wait, in order, up to a bound. The inputs
+of peers and all answers to them travel as frames, which are decoded just before the batch and encoded just after its
+commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -75,6 +76,16 @@ class EncodedSend:
     """No answer is of use later; None: the transport's own bound."""
 
 
+class BatchBounds(NamedTuple):
+    """How much one batch takes of what waits."""
+
+    inputs_max: int
+    """Bounds how long a client waits for the work of others."""
+    frames_bytes: int
+    """A batch ends with the frame by which its frames reach this size. All frames of a batch are decoded at once, and
+    an envelope takes many times the memory of its frame."""
+
+
 class Decoded(NamedTuple):
     """A batch before the core."""
 
@@ -97,6 +108,20 @@ class Published:
     inputs: int = 0
     seconds: float = 0.0
     has_failed: bool = False
+
+
+def gathered(waiting: Iterator[Job], bounds: BatchBounds) -> list[Job]:
+    """Take the jobs of the next batch from those that wait, in order. What it does not return, it does not take: the
+    rest waits for the next batch."""
+    jobs = []
+    frames_bytes = 0
+    for job in waiting:
+        jobs.append(job)
+        if isinstance(job.payload, Frame):
+            frames_bytes += len(job.payload.content)
+        if len(jobs) >= bounds.inputs_max or frames_bytes >= bounds.frames_bytes:
+            break
+    return jobs
 
 
 def decoded(jobs: Iterable[Job], decode: Decode) -> Decoded:

@@ -12,7 +12,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -24,15 +24,20 @@ from gossipkv.core.effects import Effects
 from gossipkv.core.inputs import Input
 from gossipkv.core.options import ReplicaOptions
 from gossipkv.core.store.storage import Storage
-from gossipkv.member.batches import Frame, InputOutcome, Job, Published, StoppedError, decoded, published
+from gossipkv.member.batches import (
+    BatchBounds,
+    Frame,
+    InputOutcome,
+    Job,
+    Published,
+    StoppedError,
+    decoded,
+    gathered,
+    published,
+)
 from gossipkv.member.group_commit import Batch, GroupCommit
 
-INPUTS_PER_BATCH_MAX = 256
-"""Maximum number of inputs per batch. Bounds how long a client waits for the work of others."""
-
-FRAME_BYTES_PER_BATCH = 1024 * 1024
-"""A batch ends with the frame that reaches this size: all frames of a batch are decoded at once, and an envelope takes
-many times the memory of its frame."""
+BATCH = BatchBounds(inputs_max=256, frames_bytes=1024 * 1024)
 
 STUCK_SECONDS = 30.0
 
@@ -74,6 +79,8 @@ class StorageThread:
         """The jobs of the batch under way."""
         self._is_closed = False
         """Whether new inputs fail immediately."""
+        self._is_at_end = False
+        """Whether the thread has taken the last input."""
         self._has_ended = False
         self._at_end: Callable[[], None] | None = None
         """Called when the thread ends after it has been given up."""
@@ -159,8 +166,8 @@ class StorageThread:
                 self._at_end()
 
     def _run_batches(self) -> None:
-        while True:
-            jobs, is_last = self._waiting_jobs()
+        while not self._is_at_end:
+            jobs = gathered(self._waiting(), BATCH)
             if jobs:
                 self._under_way = jobs
                 self._busy_since = time.monotonic()
@@ -169,8 +176,6 @@ class StorageThread:
                 self._busy_since = None
                 self._tell_loop(self._publish, published)
                 self._under_way = []
-            if is_last:
-                return
 
     def _tell_loop(self, tell: Callable[..., None], *arguments: Published) -> bool:
         """Call a function on the loop; returns whether the loop still runs."""
@@ -187,24 +192,18 @@ class StorageThread:
         if self._at_end is not None:
             self._at_end()
 
-    def _waiting_jobs(self) -> tuple[list[Job], bool]:
-        """All waiting inputs, up to a bound; and whether the end has been reached."""
-        jobs: list[Job] = []
-        frame_bytes = 0
+    def _waiting(self) -> Iterator[Job]:
+        """Take what waits, one by one, once something does."""
         job = self._jobs.get()
         if self._gathering_seconds:
             time.sleep(self._gathering_seconds)
         while job is not None:
-            jobs.append(job)
-            if isinstance(job.payload, Frame):
-                frame_bytes += len(job.payload.content)
-            if len(jobs) == INPUTS_PER_BATCH_MAX or frame_bytes >= FRAME_BYTES_PER_BATCH:
-                return jobs, False
+            yield job
             try:
                 job = self._jobs.get_nowait()
             except Empty:
-                return jobs, False
-        return jobs, True
+                return
+        self._is_at_end = True
 
     def _gather_as_after(self, inputs: int, seconds: float) -> None:
         """Pause for the next requests of the clients that a batch has just answered. Without the pause, clients would

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,11 +13,21 @@ from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.waits.answers import Resolved
 from gossipkv.core.watch.watching import WatchEvent
 from gossipkv.member import group_commit
-from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, Published, Waiter
+from gossipkv.member.batches import (
+    BatchBounds,
+    Decoded,
+    EncodedSend,
+    InputOutcome,
+    Job,
+    Published,
+    Waiter,
+    gathered,
+)
 from gossipkv.member.driver import Driver, Inbox
 from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError, Steps, joined
 from gossipkv.member.watches import OpenWatch
 from gossipkv.simulation.scenarios.scenario import Emphasis
+from gossipkv.simulation.world import process
 from gossipkv.simulation.world.process import Process
 from tests.simulation.mutants import Mutant
 
@@ -87,6 +97,16 @@ def _keep_what_failures_take(driver: Driver, job: Job, outcome: InputOutcome) ->
 
 
 _conclude = Driver.conclude
+
+# Gathering
+
+
+def _drop_the_next(waiting: Iterator[Job], bounds: BatchBounds) -> list[Job]:
+    """See that a batch is full by the job that it does not hold."""
+    jobs = gathered(waiting, bounds)
+    next(waiting, None)
+    return jobs
+
 
 # Division
 
@@ -200,6 +220,7 @@ DRIVER_MUTANTS = (
         Emphasis.FORGOTTEN,
         seeds=(2, *range(6)),
     ),
+    Mutant("a job beyond the bound of a batch is dropped", process, "gathered", _drop_the_next, BOUNDS),
     Mutant(
         "the second half of a batch is run first",
         GroupCommit,
@@ -215,6 +236,7 @@ DRIVER_MUTANTS = (
         _lose_the_rest,
         "waits",
         frequent_faults=DIVIDED,
+        seeds=(18, *range(18)),
     ),
     Mutant(
         "the effects of the rest of a batch are lost",

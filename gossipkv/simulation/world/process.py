@@ -6,7 +6,8 @@ at a later time; a crash in between loses what was not committed. Answers and ef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
@@ -17,7 +18,17 @@ from gossipkv.core.replica import Replica
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import Decoded, EncodedSend, InputOutcome, Job, StoppedError, decoded, published
+from gossipkv.member.batches import (
+    BatchBounds,
+    Decoded,
+    EncodedSend,
+    InputOutcome,
+    Job,
+    StoppedError,
+    decoded,
+    gathered,
+    published,
+)
 from gossipkv.member.driver import Driver, Inbox, InboxFullError
 from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError, Steps
 from gossipkv.member.watches import Watches
@@ -29,6 +40,8 @@ from gossipkv.simulation.world.refusal import refusing
 from gossipkv.simulation.world.unlogged import UnloggedRefusals
 
 LIMITS = Limits()
+BATCH = BatchBounds(inputs_max=4, frames_bytes=16 * 1024)
+"""Small, so that a part of the inbox often waits for the next batch."""
 BUFFER_BYTES_MAX = 4_000
 """Maximum size of the events buffered for one watcher. Few watchers take so little that they are dropped."""
 BUFFERS_BYTES_MAX = 1_000_000
@@ -71,7 +84,7 @@ class Process:
     ) -> None:
         self.host = host
         self.is_running = True
-        self.inbox: list[Job] = []
+        self.inbox: deque[Job] = deque()
         self.watches = Watches(
             host.disk.view,
             host.now_ms,
@@ -94,7 +107,8 @@ class Process:
         """Whether a part of the batch under way is durable."""
         self.is_paused = False
         self.delays = 0
-        """Number of times that inputs had to wait for more than two commits: it was paused, or a batch took several."""
+        """Number of times that inputs had to wait for more than two commits: it was paused, a batch took several, or a
+        batch did not take all inputs."""
         self.late_ms_max = tick_ms + 4 * (commit_ms_max + 1)
         """How long after its deadline a wait may end without a delay: a tick later if the clock is set back, and two
         batches later."""
@@ -228,10 +242,14 @@ class Process:
         self._is_woken = False
         if not self.is_running or self.is_paused or self.is_committing or not self.inbox:
             return
-        jobs, self.inbox = self.inbox, []
-        taken = decoded(jobs, self._decode)
+        taken = decoded(gathered(self._waiting(), BATCH), self._decode)
+        self.delays += bool(self.inbox)
         self._steps = self._group_commit.steps(taken.inputs, self.host.now_ms())
         self._go_on(taken, None)
+
+    def _waiting(self) -> Iterator[Job]:
+        while self.inbox:
+            yield self.inbox.popleft()
 
     def _go_on(self, taken: Decoded, committing: PreparedBatch | None) -> None:
         """Let the batch under way go on: through the commit at which it has stopped, to the next one or to its end."""
@@ -288,7 +306,7 @@ class Process:
 
     def _make_way(self) -> None:
         """The data are outdated: every waiting client is told that the process stops."""
-        waiting, self.inbox = self.inbox, []
+        waiting, self.inbox = self.inbox, deque()
         self._ended = lambda: None
         for job in waiting:
             self.driver.conclude(job, self.driver.reason_to_stop())
