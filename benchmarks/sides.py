@@ -46,7 +46,7 @@ class Side:
         self.name = name
         self.endpoint = f"memory://{name}"
         self.now_ms = wall_clock_ms()
-        self.sends: list[Send] = []
+        self.sends: list[Send[Envelope]] = []
         self._storage = LmdbStorage(data_dir)
         options = ReplicaOptions(
             member=name,
@@ -123,10 +123,10 @@ class Pair:
                 raise StepError(f"two members had not finished after {_EXCHANGES_MAX} exchanges")
         return traffic
 
-    def _carry(self, source: Side, send: Send, traffic: Traffic) -> None:
+    def _carry(self, source: Side, send: Send[Envelope], traffic: Traffic) -> None:
         """There and back: all of the work of both members."""
         began = time.process_time()
-        asked = encode(send.envelope)
+        asked = encode(send.content)
         answer = self._sides[send.endpoint].take(Received(decode(asked, _LIMITS)))
         assert isinstance(answer, Envelope), "an envelope is answered by one"
         answered = encode(answer)

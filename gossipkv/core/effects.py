@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from gossipkv.core.model.tally import Notice
 from gossipkv.core.protocol.messages import Envelope
@@ -11,14 +11,16 @@ from gossipkv.core.store.changes import Changes
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.waits.answers import Resolved
 
+Content = TypeVar("Content")
 
-@dataclass(frozen=True, slots=True)
-class Send:
+
+class Send(NamedTuple, Generic[Content]):
     """An exchange to begin. The driver reports its end by `answered` or `failed` with the same number."""
 
     exchange: int
     endpoint: str
-    envelope: Envelope
+    content: Content
+    """The envelope, from the core; its frame, once encoded."""
     timeout_ms: int | None = None
     """No answer is of use later; None: the transport's own bound."""
 
@@ -33,7 +35,7 @@ class Arrival(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    sends: list[Send] = field(default_factory=list)
+    sends: list[Send[Envelope]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     resolved: list[Resolved] = field(default_factory=list)

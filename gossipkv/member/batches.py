@@ -67,15 +67,6 @@ class Job(NamedTuple):
     """The size of the values or the frame that it counts in the inbox."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedSend:
-    exchange: int
-    endpoint: str
-    frame: bytes
-    timeout_seconds: float | None = None
-    """No answer is of use later; None: the transport's own bound."""
-
-
 class BatchBounds(NamedTuple):
     """How much one batch takes of what waits."""
 
@@ -101,7 +92,7 @@ class Published:
     """A batch that is durable, or that has failed."""
 
     outcomes: list[tuple[Job, InputOutcome]]
-    sends: list[EncodedSend]
+    sends: list[Send[bytes]]
     unsent: list[Failed]
     """Exchanges whose envelope could not be encoded."""
     effects: Effects
@@ -170,18 +161,17 @@ def published(jobs: Decoded, batch: Batch, encode: Encode, seconds: float = 0.0)
     )
 
 
-def encoded(sends: Iterable[Send], encode: Encode) -> tuple[list[EncodedSend], list[Failed]]:
+def encoded(sends: Iterable[Send[Envelope]], encode: Encode) -> tuple[list[Send[bytes]], list[Failed]]:
     """Encode the envelopes to send. An exchange whose envelope cannot be encoded fails, so that the core does not wait
     for the peer."""
     encoded_sends, unsent = [], []
     for send in sends:
-        timeout_seconds = None if send.timeout_ms is None else send.timeout_ms / 1000
         try:
-            frame = encode(send.envelope)
+            frame = encode(send.content)
         except Exception as error:
             unsent.append(Failed(send.exchange, f"the envelope could not be encoded: {error}"))
         else:
-            encoded_sends.append(EncodedSend(send.exchange, send.endpoint, frame, timeout_seconds))
+            encoded_sends.append(Send(send.exchange, send.endpoint, frame, send.timeout_ms))
     return encoded_sends, unsent
 
 

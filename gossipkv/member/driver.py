@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Await, Failed, Input, Read, Write
 from gossipkv.core.model.write import Operation
 from gossipkv.core.store.snapshot import ReplicaSnapshot
 from gossipkv.core.waits.answers import Resolved
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import EncodedSend, Frame, InputOutcome, Job, Published, StoppedError, Waiter
+from gossipkv.member.batches import Frame, InputOutcome, Job, Published, StoppedError, Waiter
 from gossipkv.member.group_commit import StepFailedError
 from gossipkv.member.watches import Watches
 from gossipkv.rows.errors import ErrorKind, RequestError
@@ -75,7 +76,7 @@ class Driver:
         self.watches = watches
         self.tickets: dict[int, Waiter] = {}
         """The clients that wait for copies, answers or members. Each is given a Resolved."""
-        self.exchanges: dict[int, EncodedSend] = {}
+        self.exchanges: dict[int, Send[bytes]] = {}
         """The exchanges under way, by number."""
         self.is_fenced = False
         self.is_stopping = False
@@ -166,7 +167,7 @@ class Driver:
             self.watches.publish(effects.changes)
         return unheard
 
-    def begin(self, sends: Sequence[EncodedSend]) -> Sequence[EncodedSend]:
+    def begin(self, sends: Sequence[Send[bytes]]) -> Sequence[Send[bytes]]:
         """Begin the exchanges of a batch; returns those to carry out, each of which then ends by `answered` or
         `failed`."""
         if self.is_fenced or self.has_ended:

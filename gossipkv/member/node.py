@@ -19,6 +19,7 @@ from typing import Any, cast
 import structlog
 
 from gossipkv.codec import DecodeError, Limits, encode
+from gossipkv.core.effects import Send
 from gossipkv.core.inputs import Discovered, FollowChanges, Forget, Inspect, Leave, Tick, Wake
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.member import GOSSIP
@@ -34,7 +35,7 @@ from gossipkv.core.waits.answers import Coverage, Reach, Receipt
 from gossipkv.core.watch.watch_position import WatchPosition
 from gossipkv.discovery.base import Discovery, DiscoveryError, FoundMembers
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import EncodedSend, InputOutcome, Job, Published, StoppedError, encoded
+from gossipkv.member.batches import InputOutcome, Job, Published, StoppedError, encoded
 from gossipkv.member.descriptors import Descriptors
 from gossipkv.member.driver import Driver, Inbox
 from gossipkv.member.feed import Feed, FeedOptions, Watcher
@@ -463,13 +464,13 @@ class MemberNode:
 
     # Exchanges
 
-    async def _exchange(self, send: EncodedSend) -> None:
+    async def _exchange(self, send: Send[bytes]) -> None:
         """Carry out one exchange, and report its end to the core, which waits for it."""
         count = self._metrics.gossip_bytes.labels
         try:
-            count("out").inc(len(send.frame))
-            async with asyncio.timeout(send.timeout_seconds):
-                answer = await self._transport.exchange(send.endpoint, send.frame)
+            count("out").inc(len(send.content))
+            async with asyncio.timeout(None if send.timeout_ms is None else send.timeout_ms / 1000):
+                answer = await self._transport.exchange(send.endpoint, send.content)
             count("in").inc(len(answer))
         except TimeoutError:
             self._driver.failed(send.exchange, "no answer in time to be of use")

@@ -47,8 +47,8 @@ class Member:
     options: ReplicaOptions
     disk: Storage
     driver: GroupCommit
-    outbox: list[Send] = field(default_factory=list)
-    sent: list[Send] = field(default_factory=list)
+    outbox: list[Send[Envelope]] = field(default_factory=list)
+    sent: list[Send[Envelope]] = field(default_factory=list)
     """All that it has ever sent."""
     notices: list[Notice] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
@@ -166,7 +166,7 @@ class Cluster:
         """The name of the member that answers at an endpoint."""
         return self.second_endpoints.get(endpoint) or endpoint.removeprefix("memory://")
 
-    def waiting(self, source: str, target: str) -> Send | None:
+    def waiting(self, source: str, target: str) -> Send[Envelope] | None:
         """The exchange under way from one to the other; a ping only where there is nothing else."""
         sends = [send for send in self.members[source].outbox if self.member_at(send.endpoint) == target]
         sends.sort(key=lambda send: send.exchange < 0)
@@ -175,7 +175,7 @@ class Cluster:
     def deliver(self, source: str, target: str) -> tuple[Envelope, Envelope | Exception]:
         """Carry an exchange out, there and back; returns what was asked and what came of it."""
         send = self._take(source, target)
-        asked = sent(send.envelope)
+        asked = sent(send.content)
         [outcome] = self.run(target, Received(asked)).outcomes
         if isinstance(outcome, Envelope):
             answer = sent(outcome)
@@ -189,9 +189,9 @@ class Cluster:
         """Lose an exchange before it arrives."""
         send = self._take(source, target)
         self.run(source, Failed(send.exchange, "dropped"))
-        return send.envelope
+        return send.content
 
-    def _take(self, source: str, target: str) -> Send:
+    def _take(self, source: str, target: str) -> Send[Envelope]:
         send = self.waiting(source, target)
         assert send is not None, f"nothing is under way from {source} to {target}"
         self.members[source].outbox.remove(send)

@@ -165,7 +165,7 @@ def test_a_member_whose_storage_takes_nothing_says_once_whom_it_suspects(cluster
     cluster.run("b", put("row"))
     send = cluster.waiting("b", "a")
     assert send is not None
-    accused = Received(replace(send.envelope, messages=(Ping((Rumour("c", SUSPECT, life, "b"),)),)))
+    accused = Received(replace(send.content, messages=(Ping((Rumour("c", SUSPECT, life, "b"),)),)))
     told = []
     for fails in (True, True, False, True):
         if fails:

@@ -69,14 +69,14 @@ def test_the_last_part_of_a_pull_that_was_given_up_does_not_end_the_next_one() -
         cluster.tick("b")
         if cluster.waiting("b", "c"):
             cluster.drop("b", "c")
-    while not any(isinstance(message, Pull) and message.cursor for message in send.envelope.messages):
+    while not any(isinstance(message, Pull) and message.cursor for message in send.content.messages):
         cluster.deliver("b", "a")
         send = cluster.waiting("b", "a")
         assert send is not None
     # The last part is under way. Origin a has been read to its end; now a writes again.
     cluster.write("a", Operation(at("row05"), b"newer"))
     b.outbox.remove(send)
-    last = cluster.answer_to("a", Received(sent(send.envelope)))
+    last = cluster.answer_to("a", Received(sent(send.content)))
     assert isinstance(last, Envelope)
     # A batch of b fails, so its pull is given up; an offer starts another one before the answer arrives.
     b.storage.fail_next_commit(StorageFullError("no room"))
@@ -581,7 +581,7 @@ def full_record(member: Member) -> MemberRecord:
     return MemberRecord.from_json(member.rows(SYSTEM)[address].winner.value or b"")
 
 
-def sent_by(cluster: Cluster) -> list[Send]:
+def sent_by(cluster: Cluster) -> list[Send[Envelope]]:
     """All that was sent since the members were settled."""
     return [send for member in cluster.members.values() for send in member.sent]
 

@@ -167,7 +167,7 @@ def test_a_member_that_dials_itself_learns_that_and_stops(cluster: Cluster) -> N
     cluster.run("a", Discovered(("memory://alias",)))
     [send] = member.outbox
     member.outbox.clear()
-    answer = cluster.answer_to("a", Received(send.envelope))
+    answer = cluster.answer_to("a", Received(send.content))
     assert isinstance(answer, Envelope)
     assert answer.messages == ()
     cluster.run("a", Answered(send.exchange, answer))
@@ -415,7 +415,7 @@ def test_an_answer_from_before_a_member_lost_its_disk_says_nothing_of_what_it_co
     push = cluster.waiting("a", "b")
     assert push is not None
     cluster.members["a"].outbox.remove(push)
-    late = cluster.answer_to("b", Received(sent(push.envelope)))
+    late = cluster.answer_to("b", Received(sent(push.content)))
     assert isinstance(late, Envelope)
     cluster.crash("b")
     cluster.now_ms += 1_000

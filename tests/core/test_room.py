@@ -58,7 +58,7 @@ def pass_seconds(cluster: Cluster, seconds: int, deliveries_max: int = 50) -> li
             cluster.tick(name)
         for _ in range(deliveries_max):
             for member in cluster.members.values():
-                asked += [send.envelope for send in member.outbox]
+                asked += [send.content for send in member.outbox]
             if not cluster.flow():
                 break
         else:
@@ -321,7 +321,7 @@ def test_rows_that_do_not_fit_at_once_come_in_pieces_and_take_nothing_else_with_
     assert send is not None
     own = Operation(address_of(MEMBERS_TABLE, b"other"), b"{}")
     pushed, system, deleted, said = cramped.run(
-        "c", Received(send.envelope), Write(SYSTEM, (own,)), Write(USER, (delete("x"),)), Inspect()
+        "c", Received(send.content), Write(SYSTEM, (own,)), Write(USER, (delete("x"),)), Inspect()
     ).outcomes
     assert isinstance(pushed, Envelope)
     assert isinstance(system, list)
@@ -439,7 +439,7 @@ def test_rows_that_do_not_fit_are_counted_by_their_reason(cluster: Cluster) -> N
     cluster.members["b"].storage.usage = SPENT
     envelope = cluster.waiting("a", "b")
     assert envelope is not None
-    assert RowCopy(address, row) in next(m for m in envelope.envelope.messages if isinstance(m, Delta)).rows
+    assert RowCopy(address, row) in next(m for m in envelope.content.messages if isinstance(m, Delta)).rows
     cluster.deliver("a", "b")
     assert cluster.status("b").tally.rows_refused[NO_ROOM] == 1
 

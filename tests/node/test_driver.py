@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
-from gossipkv.core.effects import Effects
+from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answered, Await, Failed, Input, Tick
 from gossipkv.core.model.address import SYSTEM, USER, address_of
 from gossipkv.core.model.causality import Dot
@@ -18,7 +18,7 @@ from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.store.tables import TableSettings, settings_address
 from gossipkv.core.waits.answers import Receipt, Resolved
 from gossipkv.intake.bound import Bound
-from gossipkv.member.batches import Frame, Job, Published, StoppedError, decoded, published
+from gossipkv.member.batches import Frame, Job, Published, StoppedError, decoded, encoded, published
 from gossipkv.member.driver import Driver, Inbox, InboxFullError
 from gossipkv.member.group_commit import Batch, StepFailedError
 from gossipkv.member.watches import Watches
@@ -86,7 +86,7 @@ class Member:
 
     def envelope(self, name: str = "b") -> Envelope:
         """What another member says, an answer without messages."""
-        sent = self.core.outbox[0].envelope
+        sent = self.core.outbox[0].content
         return replace(sent, member=name, replica=self.cluster.members[name].replica_id, messages=())
 
 
@@ -148,6 +148,13 @@ def test_what_a_write_takes_of_the_inbox_is_given_back_with_its_batch_and_not_wi
 
 
 # Exchanges
+
+
+def test_a_send_keeps_its_number_endpoint_and_timeout_when_it_is_encoded() -> None:
+    envelope = Member().envelope()
+    sends, unsent = encoded([Send(7, "memory://b", envelope, 250), Send(-1, "memory://c", envelope)], encode)
+    assert sends == [Send(7, "memory://b", encode(envelope), 250), Send(-1, "memory://c", encode(envelope), None)]
+    assert unsent == []
 
 
 def test_an_exchange_ends_once() -> None:

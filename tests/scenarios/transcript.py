@@ -169,7 +169,7 @@ class Transcript:
             line
             for name, member in sorted(self.cluster.members.items())
             for send in member.outbox
-            for line in self._say(f"{name} to {send.endpoint.removeprefix('memory://')}, under way", send.envelope)
+            for line in self._say(f"{name} to {send.endpoint.removeprefix('memory://')}, under way", send.content)
         ]
 
     def _say(self, direction: str, envelope: Envelope) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from gossipkv.core.effects import Effects
+from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Answer, Input, Write
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.waits.answers import Resolved
@@ -16,7 +16,6 @@ from gossipkv.member import group_commit
 from gossipkv.member.batches import (
     BatchBounds,
     Decoded,
-    EncodedSend,
     InputOutcome,
     Job,
     Published,
@@ -148,7 +147,7 @@ def _forget_the_answer(driver: Driver, exchange: int, answer: bytes) -> None:
     driver.exchanges.pop(exchange, None)
 
 
-def _begin_all_but_the_last(driver: Driver, sends: Sequence[EncodedSend]) -> Sequence[EncodedSend]:
+def _begin_all_but_the_last(driver: Driver, sends: Sequence[Send[bytes]]) -> Sequence[Send[bytes]]:
     return _begin(driver, sends)[:-1] if len(sends) > 1 else _begin(driver, sends)
 
 

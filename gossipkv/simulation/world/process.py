@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from gossipkv.codec import DecodeError, Limits, decode, encode
-from gossipkv.core.effects import Effects
+from gossipkv.core.effects import Effects, Send
 from gossipkv.core.inputs import Await, Discovered, FollowChanges, Input, Leave, Read, Tick, Wake, Write
 from gossipkv.core.protocol.messages import Envelope
 from gossipkv.core.replica import Replica
@@ -21,7 +21,6 @@ from gossipkv.intake.bound import Bound
 from gossipkv.member.batches import (
     BatchBounds,
     Decoded,
-    EncodedSend,
     InputOutcome,
     Job,
     StoppedError,
@@ -325,27 +324,25 @@ class Process:
 
     # Exchanges
 
-    def _carry_out(self, sends: Sequence[EncodedSend]) -> None:
+    def _carry_out(self, sends: Sequence[Send[bytes]]) -> None:
         for send in self.driver.begin(sends):
             self._send(send)
 
-    def _send(self, send: EncodedSend) -> None:
+    def _send(self, send: Send[bytes]) -> None:
         source = self.host.endpoint
-        self._leave(send.frame)
+        self._leave(send.content)
         self._world.carry(source, send.endpoint, lambda: self._arrive(send, source))
-        timeout_ms = EXCHANGE_TIMEOUT_MS
-        if send.timeout_seconds is not None:
-            timeout_ms = min(timeout_ms, round(send.timeout_seconds * 1000))
+        timeout_ms = EXCHANGE_TIMEOUT_MS if send.timeout_ms is None else min(EXCHANGE_TIMEOUT_MS, send.timeout_ms)
         self._world.after(timeout_ms, lambda: self._fail(send.exchange, "no answer in time"))
 
     def _leave(self, frame: bytes) -> None:
         self._world.leaving(self.host, self._envelopes[frame], frame)
 
-    def _arrive(self, send: EncodedSend, source: str) -> None:
+    def _arrive(self, send: Send[bytes], source: str) -> None:
         """A copy of a request arrives."""
         stranger = self._world.stranger_at(send.endpoint)
         if stranger is not None:
-            forged = stranger(send.frame)
+            forged = stranger(send.content)
             if forged is not None:
                 self._world.carry(send.endpoint, source, lambda: self._take_forged(send.exchange, forged))
             return
@@ -370,7 +367,7 @@ class Process:
                 refuse(str(outcome))
 
         try:
-            if not serving.driver.serve(send.frame, Conclusion(conclude)):
+            if not serving.driver.serve(send.content, Conclusion(conclude)):
                 refuse("too many frames wait to be answered")
         except StoppedError as error:
             refuse(str(error))

@@ -44,7 +44,7 @@ class Host:
     """None: everyone."""
     sizes: ReplicaSettings = field(default_factory=ReplicaSettings)
     """How much goes into one message, where that is not as usual."""
-    sends: list[Send] = field(default_factory=list)
+    sends: list[Send[Envelope]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -124,19 +124,19 @@ class Hosts:
         while any(host.sends for host in self.running.values()):
             self._carry_all()
 
-    def ticked(self, host: Host) -> list[Send]:
+    def ticked(self, host: Host) -> list[Send[Envelope]]:
         """What it sends within some time, with no answer to come."""
         for _ in range(8):
             self.now_ms += 250
             host.take(Tick(), self.now_ms)
         return host.sends
 
-    def _carry(self, host: Host, send: Send) -> None:
+    def _carry(self, host: Host, send: Send[Envelope]) -> None:
         address = send.endpoint.removeprefix("memory://")
         target = self.running.get(address)
         answer: object = "not reached"
         if target is not None and self.reach(host.address, address):
-            answer = target.take(Received(decode(encode(send.envelope), LIMITS)), self.now_ms)
+            answer = target.take(Received(decode(encode(send.content), LIMITS)), self.now_ms)
         if isinstance(answer, Envelope):
             host.take(Answered(send.exchange, decode(encode(answer), LIMITS)), self.now_ms)
         else:
@@ -223,13 +223,13 @@ def test_a_record_that_is_fetched_in_fragments_may_end_all_that_is_under_way_wit
     outline = Outline(dot, timestamp_at(hosts.now_ms + 1), len(record), xxhash.xxh3_64_intdigest(record), None, None)
     large = LargeRow(address_of(MEMBERS_TABLE, b"a"), (outline,), Context({dot.replica: dot.sequence}))
     sent = hosts.ticked(a)[0]
-    named = replace(sent.envelope, messages=(Delta(SYSTEM, {}, (), large=(large,)),))
+    named = replace(sent.content, messages=(Delta(SYSTEM, {}, (), large=(large,)),))
     assert isinstance(x.take(Received(named), hosts.now_ms), Envelope)
     asking = [
-        send for send in hosts.ticked(x) if any(isinstance(message, FetchValue) for message in send.envelope.messages)
+        send for send in hosts.ticked(x) if any(isinstance(message, FetchValue) for message in send.content.messages)
     ]
     part = ValuePart(SYSTEM, large.address, dot, 0, record)
-    answer = replace(sent.envelope, messages=(part,))
+    answer = replace(sent.content, messages=(part,))
     outcome = x.take(Answered(asking[-1].exchange, answer), hosts.now_ms)
     assert not isinstance(outcome, Exception)
     [found] = [member for member in hosts.status(x).members if member.member == "a"]

@@ -636,7 +636,7 @@ def test_watchers_are_told_it_when_it_is_back(cluster: Cluster) -> None:
         batch = cluster.run("one", Tick())
         while (send := cluster.waiting("one", "two")) is not None:
             member.outbox.remove(send)
-            [answer] = cluster.run("two", Received(sent(send.envelope))).outcomes
+            [answer] = cluster.run("two", Received(sent(send.content))).outcomes
             assert isinstance(answer, Envelope)
             batch = cluster.run("one", Answered(send.exchange, sent(answer)))
             for changes in batch.effects.changes:

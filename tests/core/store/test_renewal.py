@@ -34,7 +34,7 @@ class Member:
         self.now_ms = now_ms
         options = ReplicaOptions(member=name, endpoints={"gossip": f"memory://{name}"})
         self.group_commit, effects = GroupCommit.open(storage, options, random.Random(f"{name}{now_ms}"), now_ms)
-        self.sends: list[Send] = effects.sends
+        self.sends: list[Send[Envelope]] = effects.sends
 
     @property
     def replica_id(self) -> int:
@@ -65,7 +65,7 @@ def converse(members: dict[str, Member], rounds: int = 40, unable: Sequence[str]
                     member.take(Failed(send.exchange, "connection refused"))
                     continue
                 answer = members[send.endpoint.removeprefix("memory://")].take(
-                    Received(decode(encode(send.envelope), LIMITS))
+                    Received(decode(encode(send.content), LIMITS))
                 )
                 assert isinstance(answer, Envelope), answer
                 member.take(Answered(send.exchange, decode(encode(answer), LIMITS)))

@@ -275,7 +275,7 @@ def test_bytes_that_are_not_the_value_named_hold_back_the_row_alone() -> None:
             cluster.deliver("a", "b")
         if send := cluster.waiting("b", "a"):
             b.outbox.remove(send)
-            answer = cluster.answer_to("a", Received(sent(send.envelope)))
+            answer = cluster.answer_to("a", Received(sent(send.content)))
             assert isinstance(answer, Envelope)
             damaged = tuple(
                 dataclasses.replace(m, data=b"x" * len(m.data)) if isinstance(m, ValuePart) else m
@@ -366,15 +366,15 @@ def read(cluster: Cluster, name: str, address: bytes, members: int) -> Callable[
     return lambda: outcomes.get(1)
 
 
-def directs(member: Member) -> list[Send]:
+def directs(member: Member) -> list[Send[Envelope]]:
     """Exchanges beside the agenda."""
     return [send for send in member.outbox if send.exchange in member.driver.replica.direct_exchanges]
 
 
-def deliver(cluster: Cluster, source: str, send: Send) -> Envelope:
+def deliver(cluster: Cluster, source: str, send: Send[Envelope]) -> Envelope:
     """Carry out this exchange and no other."""
     cluster.members[source].outbox.remove(send)
-    answer = cluster.answer_to(send.endpoint.removeprefix("memory://"), Received(sent(send.envelope)))
+    answer = cluster.answer_to(send.endpoint.removeprefix("memory://"), Received(sent(send.content)))
     assert isinstance(answer, Envelope)
     cluster.run(source, Answered(send.exchange, sent(answer)))
     return answer
@@ -442,7 +442,7 @@ def test_whoever_a_read_finds_behind_is_given_the_large_row() -> None:
     read(cluster, "a", LARGE, 2)
     deliver(cluster, "a", directs(a)[0])
     [repair] = directs(a)
-    [delta] = repair.envelope.messages
+    [delta] = repair.content.messages
     assert isinstance(delta, Delta)
     assert delta.large
     deliver(cluster, "a", repair)

@@ -48,7 +48,7 @@ def read(cluster: Cluster, name: str, members: int) -> list[Resolved]:
     return resolved
 
 
-def asked(cluster: Cluster, name: str) -> dict[str, Send]:
+def asked(cluster: Cluster, name: str) -> dict[str, Send[Envelope]]:
     """The direct exchanges of a member under way, by the peer."""
     return {send.endpoint.removeprefix("memory://"): send for send in directs(cluster.members[name])}
 
@@ -89,7 +89,7 @@ def test_whoever_is_behind_is_sent_the_row_even_by_a_late_answer_and_no_one_else
     assert asked(cluster, "b") == {"c": late}
     deliver(cluster, "b", late)
     [repair] = asked(cluster, "b").values()
-    assert isinstance(repair.envelope.messages[0], Delta)
+    assert isinstance(repair.content.messages[0], Delta)
     deliver(cluster, "b", repair)
     assert cluster.members["c"].rows()[ROW].winner.value == b"new"
     assert cluster.members["b"].driver.replica.tally.reads_repaired == 1
@@ -116,7 +116,7 @@ def test_a_member_that_fails_to_answer_is_asked_again_at_the_next_tick_and_not_b
 def test_an_answer_of_another_replica_under_the_name_does_not_count(cluster: Cluster) -> None:
     resolved = read(cluster, "b", 2)
     send = asked(cluster, "b")["a"]
-    answer = cluster.answer_to("a", Received(sent(send.envelope)))
+    answer = cluster.answer_to("a", Received(sent(send.content)))
     assert isinstance(answer, Envelope)
     cluster.run("b", Answered(send.exchange, replace(answer, replica=99, incarnation=answer.incarnation + 1)))
     assert resolved == []

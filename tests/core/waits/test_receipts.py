@@ -49,9 +49,9 @@ def test_a_member_that_is_merely_behind_gets_the_row_beside_its_transfer() -> No
     peer.conversation.offered.add(USER)  # It catches up, and pushes are held back.
     dot = written(cluster).dot
     batch = cluster.run("a", Await(1, 2, Receipt(USER, dot), {ADDRESS: dot}))
-    [direct] = [send for send in batch.effects.sends if isinstance(send.envelope.messages[0], Delta)]
-    assert [type(message) for message in direct.envelope.messages] == [Delta, WalkFetchRows]
-    delta = direct.envelope.messages[0]
+    [direct] = [send for send in batch.effects.sends if isinstance(send.content.messages[0], Delta)]
+    assert [type(message) for message in direct.content.messages] == [Delta, WalkFetchRows]
+    delta = direct.content.messages[0]
     assert isinstance(delta, Delta)
     assert delta.ranges == {}
     a.outbox.remove(direct)
