@@ -18,16 +18,16 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 from gossipkv.core.inputs import Await, Locate, Read, Withdraw
-from gossipkv.core.model.causality import Dot
 from gossipkv.core.model.member import ALIVE
 from gossipkv.core.model.row import StoredRow
-from gossipkv.core.model.write import Operation, Result, StoredWrite
+from gossipkv.core.model.write import Operation, Result
 from gossipkv.core.store.storage import StorageError
 from gossipkv.core.waits.answers import Coverage, Found, Holder, Reach, Receipt, Resolved
 from gossipkv.member.batches import InputOutcome, StoppedError
 from gossipkv.member.driver import Driver
 from gossipkv.member.group_commit import StepFailedError
 from gossipkv.member.metrics import Metrics
+from gossipkv.member.quorum_write import QuorumWrite
 from gossipkv.rows.errors import ErrorKind, RequestError
 
 StoreHere = Callable[[str, Sequence[Operation], int], Awaitable[list[Result] | Reach]]
@@ -149,37 +149,33 @@ class Waits:
         """Raises TooManyAskedError, MembersMissingError, CopiesMissingError, and what storing raises."""
         deadline_ms = self._deadline_ms(wait_seconds)
         with self._operation():
-            stored = await self._stored(shard, operations, copies, deadline_ms)
-            written = {
-                operation.address: result.dot
-                for operation, result in zip(operations, stored, strict=True)
-                if isinstance(result, StoredWrite)
-            }
-            if written:
-                await self._await_copies(Receipt(shard, max(written.values())), written, copies, stored, deadline_ms)
+            writing = QuorumWrite(shard, operations, copies, deadline_ms)
+            stored, waiting = await self._stored(writing)
+            if waiting is not None:
+                await self._await_copies(waiting, copies, stored)
             return stored
 
-    async def _stored(self, shard: str, operations: Sequence[Operation], copies: int, deadline_ms: int) -> list[Result]:
-        """The results of a write, once enough members are alive to store it."""
-        while isinstance(stored := await self._store(shard, operations, copies), Reach):
-            _check(copies, stored)
-            reached = await self._resolved(Await(next(self._tickets), copies, deadline_ms=deadline_ms), copies)
-            if not isinstance(reached, Reach) or reached.answering < copies:
+    async def _stored(self, writing: QuorumWrite) -> tuple[list[Result], Await | None]:
+        """The results of a write, once enough members are alive to store it, and the wait for its copies."""
+        copies = writing.copies
+        while True:
+            stored = await self._store(writing.shard, writing.operations, copies)
+            waiting = writing.wait_after(stored, self._tickets)
+            if not isinstance(stored, Reach):
+                return stored, waiting
+            assert waiting is not None, "nothing is stored"
+            reached = await self._resolved(waiting, copies)
+            if not writing.is_to_be_tried_again(reached):
                 self._writes("nothing_stored").inc()
                 answering = reached.answering if isinstance(reached, Reach) else 0
                 raise self._reason(MembersMissingError(copies, answering))
-        return stored
 
-    async def _await_copies(
-        self,
-        receipt: Receipt,
-        written: dict[bytes, Dot],
-        copies: int,
-        stored: list[Result],
-        deadline_ms: int,
-    ) -> None:
+    async def _await_copies(self, waiting: Await, copies: int, stored: list[Result]) -> None:
+        receipt = waiting.receipt
+        assert receipt is not None, "a write is stored"
         try:
-            coverage = await self._copied(receipt, written, copies, deadline_ms)
+            resolved = await self._resolved(waiting, copies)
+            coverage = resolved if isinstance(resolved, Coverage) else await self._located(receipt)
         except (StorageError, StepFailedError, StoppedError, TooManyAskedError, TimeoutError):
             # The write is stored, whatever has failed since: it must not look like a write that was refused.
             coverage = self._own_copy(receipt)
@@ -188,10 +184,6 @@ class Waits:
             return
         self._writes("stored_here").inc()
         raise CopiesMissingError(copies, stored, coverage, self._closed)
-
-    async def _copied(self, receipt: Receipt, written: dict[bytes, Dot], copies: int, deadline_ms: int) -> Coverage:
-        coverage = await self._resolved(Await(next(self._tickets), copies, receipt, written, deadline_ms), copies)
-        return coverage if isinstance(coverage, Coverage) else await self._located(receipt)
 
     def _own_copy(self, receipt: Receipt) -> Coverage:
         """The coverage of a write stored here, when nothing can be asked."""
@@ -261,8 +253,3 @@ def _answer(outcome: InputOutcome) -> InputOutcome:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-def _check(asked: int, reach: Reach) -> None:
-    if asked > reach.members:
-        raise TooManyAskedError(asked, reach.members)

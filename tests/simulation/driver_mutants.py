@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from gossipkv.core.effects import Effects, Send
-from gossipkv.core.inputs import Answer, Input, Write
+from gossipkv.core.inputs import Answer, Await, Input, Write
 from gossipkv.core.store.storage import StorageFullError
 from gossipkv.core.waits.answers import Resolved
 from gossipkv.core.watch.watching import WatchEvent
@@ -24,6 +24,7 @@ from gossipkv.member.batches import (
 )
 from gossipkv.member.driver import Driver, Inbox
 from gossipkv.member.group_commit import Batch, GroupCommit, PreparedBatch, StepFailedError, Steps, joined
+from gossipkv.member.quorum_write import QuorumWrite
 from gossipkv.member.watches import OpenWatch
 from gossipkv.simulation.scenarios.scenario import Emphasis
 from gossipkv.simulation.world import process
@@ -155,6 +156,15 @@ def _wait_for_no_end(driver: Driver, happened: Any, waiter: Waiter, over: Waiter
     driver.ask(happened, waiter)
 
 
+# Waits
+
+_wait_after = QuorumWrite.wait_after
+
+
+def _wait_for_one_copy_less(writing: QuorumWrite, outcome: Answer | Exception, tickets: Iterator[int]) -> Await | None:
+    return _wait_after(replace(writing, copies=max(1, writing.copies - 1)), outcome, tickets)
+
+
 # Watches
 
 
@@ -209,6 +219,7 @@ DRIVER_MUTANTS = (
         "waits",
         frequent_faults=PAUSES,
     ),
+    Mutant("a write waits for one copy less", QuorumWrite, "wait_after", _wait_for_one_copy_less, "receipts"),
     Mutant("a wait is not noted", Driver, "wait", _wait_for_no_end, "waits"),
     Mutant(
         "a member that is fenced answers",

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from gossipkv.core.inputs import Answer, Await, Read, Withdraw, Write
 from gossipkv.core.model.address import USER, address_of
-from gossipkv.core.model.write import Operation, StoredWrite
-from gossipkv.core.waits.answers import Coverage, Found, Reach, Receipt, Resolved
+from gossipkv.core.model.write import Operation
+from gossipkv.core.waits.answers import Coverage, Found, Reach, Resolved
+from gossipkv.member.quorum_write import QuorumWrite
 from gossipkv.simulation.checkers.answers.quorums import QuorumReadsChecker, ReceiptsChecker
 from gossipkv.simulation.checkers.answers.waits import WaitsChecker
 from gossipkv.simulation.checkers.checker import Checker
@@ -63,19 +64,22 @@ class QuorumClient:
         return [operation]
 
     def _write(self, host: Host, process: Process, operation: Operation, asked: int) -> None:
+        skew_ms = host.skew_ms
+        writing = QuorumWrite(USER, (operation,), asked, self._deadline_ms(host))
+
+        def attempt() -> None:
+            process.submit(Write(USER, (operation,), asked), conclude)
+
         def conclude(outcome: Answer | Exception) -> None:
             if isinstance(outcome, Reach):
+                over = reached
                 self.seen["quorum_write_nothing_stored"] += 1
-                waiting = Await(next(self._tickets), asked, deadline_ms=self._deadline_ms(host))
-                self._wait(host, process, waiting, reached)
-                return
-            self._told(host, USER, [operation], outcome)
-            if isinstance(outcome, list) and isinstance(outcome[0], StoredWrite):
-                dot = outcome[0].dot
-                deadline_ms = self._deadline_ms(host)
-                receipt = Receipt(USER, dot)
-                copies = Await(next(self._tickets), asked, receipt, {operation.address: dot}, deadline_ms)
-                self._wait(host, process, copies, copied)
+            else:
+                over = copied
+                self._told(host, USER, [operation], outcome)
+            waiting = writing.wait_after(outcome, self._tickets)
+            if waiting is not None:
+                self._wait(host, process, waiting, over, skew_ms)
 
         def copied(resolved: Resolved) -> None:
             if isinstance(resolved.outcome, Coverage):
@@ -86,8 +90,10 @@ class QuorumClient:
 
         def reached(resolved: Resolved) -> None:
             self.seen["quorum_members_cut" if resolved.is_cut else "quorum_members_reached"] += not resolved.is_late
+            if writing.is_to_be_tried_again(resolved.outcome):
+                attempt()
 
-        process.submit(Write(USER, (operation,), asked), conclude)
+        attempt()
 
     def _read(self, host: Host, process: Process, address: bytes, asked: int) -> None:
         before = self._reads.acknowledged_copies(USER, address)
@@ -102,13 +108,16 @@ class QuorumClient:
                 self._reads.read_by_many(host, address, resolved.outcome.row, asked, answered, before)
 
         reading = Read(next(self._tickets), USER, address, asked, self._deadline_ms(host))
-        self._wait(host, process, reading, found)
+        self._wait(host, process, reading, found, host.skew_ms)
 
     def _deadline_ms(self, host: Host) -> int:
         return host.now_ms() + WAIT_MS
 
-    def _wait(self, host: Host, process: Process, happened: Await | Read, over: Callable[[Resolved], None]) -> None:
-        ticket, skew_ms = happened.ticket, host.skew_ms
+    def _wait(
+        self, host: Host, process: Process, happened: Await | Read, over: Callable[[Resolved], None], skew_ms: int
+    ) -> None:
+        """Begin a wait. `skew_ms` is how far the clock by which its deadline was set was ahead."""
+        ticket = happened.ticket
 
         def ended(resolved: Resolved | None) -> None:
             self._waiting.discard(ticket)
@@ -124,7 +133,7 @@ class QuorumClient:
                 self._waiting.discard(ticket)
                 process.driver.tickets.pop(ticket, None)
             elif host.skew_ms == skew_ms:
-                # Otherwise the clock was set between the request and the batch, and the deadline is no time of it.
+                # Otherwise the clock has been set since, and the deadline is no time of it.
                 self._look_later(host, process, ticket, WAIT_MS + process.late_ms_max)
 
         self._waiting.add(ticket)
