@@ -713,7 +713,7 @@ def test_a_large_row_of_which_all_is_here_is_merged_at_once_and_nothing_is_asked
     assert talking.b.conversation.asides == {}
     talking.told(Delta(USER, {}, (), large=(large_row("row", 2),)))
     assert list(talking.b.conversation.asides) == [USER]
-    [question] = [message for send in talking.a.outbox for message in send.envelope.messages]
+    [question] = [message for send in talking.a.outbox for message in send.content.messages]
     assert isinstance(question, FetchValue)
     assert question.address == at("row")
 
