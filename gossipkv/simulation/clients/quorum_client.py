@@ -150,12 +150,14 @@ class QuorumClient:
             process.submit(Withdraw(ticket))
 
     def _look_later(self, host: Host, process: Process, ticket: int, delay_ms: int) -> None:
-        """Require that a wait has ended after this time. It gets more time if its process is delayed meanwhile, or its
-        clock set."""
+        """Require that a wait has ended after this time. It gets more time if its process is delayed meanwhile. If its
+        clock is set, it may take as long as it did in the last batch before."""
         delays, skew_ms = process.delays, host.skew_ms
 
         def look() -> None:
-            if process.is_running and (process.is_paused or (process.delays, host.skew_ms) != (delays, skew_ms)):
+            if process.is_running and host.skew_ms != skew_ms:
+                self._look_later(host, process, ticket, WAIT_MS + process.late_ms_max)
+            elif process.is_running and (process.is_paused or process.delays != delays):
                 self._look_later(host, process, ticket, process.late_ms_max)
             elif process.is_running:
                 self._waits.looked(host, ticket, has_ended=ticket not in self._waiting)

@@ -321,13 +321,15 @@ class Scenario:
         )
 
     def _of_full_disks(self) -> Scenario:
-        """Frames are fast and rounds are rare, so that a member that does not wait is seen to be quick."""
+        """Frames and commits are fast and rounds are rare, so that a member that does not wait is seen to be quick.
+        What does not fit is divided, and takes several commits."""
         return replace(
             self._quick()._meshed(3),
             joining=0,
             write_interval_ms=40,
             fault_interval_ms=300,
-            gossip_interval_ms=300,
+            gossip_interval_ms=500,
+            commit_ms_max=1,
             frequent_faults=("stay_full", "stay_short"),
         )
 
