@@ -99,7 +99,13 @@ class Cluster:
         tick_ms = self._scenario.gossip_interval_ms // TICKS_PER_INTERVAL
         assert effects.snapshot is not None, "a replica that has been opened has a snapshot"
         host.process = process = Process(
-            self, host, group_commit, effects.snapshot, tick_ms, self._scenario.commit_ms_max
+            self,
+            host,
+            group_commit,
+            effects.snapshot,
+            tick_ms,
+            self._scenario.commit_ms_max,
+            self._scenario.batch_inputs_max,
         )
         process.start(effects)
         process.watched = self._discovered(host, self._found())

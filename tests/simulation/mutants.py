@@ -82,11 +82,6 @@ class Mutant(NamedTuple):
         return patch.object(self.target, self.attribute, self.replacement)
 
 
-def beginning_with(seed: int) -> tuple[int, ...]:
-    """All seeds that are tried, with this one first: the first ones of the order do not show the mistake."""
-    return (seed, *range(60))
-
-
 # Twins
 
 
@@ -508,6 +503,8 @@ MUTANTS = (
         _merge_to_the_least,
         "acknowledged_writes",
         Emphasis.NEWCOMERS,
+        # Members never agree, so a run is long; this one is among the short ones.
+        seeds=(8, *range(1, 60)),
     ),
     Mutant("a tombstone is dropped on merge", store, "merge", _merge_without_tombstones, I2),
     Mutant("a sequence is used again after a crash", Store, "load", _load_and_forget_a_sequence, I3),
@@ -540,7 +537,6 @@ MUTANTS = (
         _adopt_without_floors,
         I2,
         Emphasis.NEWCOMERS,
-        seeds=beginning_with(14),
     ),
     Mutant(
         "dropping stable entries does not raise floors",
@@ -699,7 +695,6 @@ MUTANTS = (
         _take_left_for_its_own_word,
         "convergence",
         Emphasis.STRANGERS,
-        seeds=beginning_with(27),
     ),
     Mutant("a member whose clock is off takes writes", Replica, "check_clock", _never, "clocks", Emphasis.CLOCKS),
     Mutant("a start in the future is believed", Swim, "is_ahead", _false, "codec", Emphasis.STRANGERS),
@@ -731,7 +726,6 @@ MUTANTS = (
         _nothing,
         I2,
         Emphasis.REFUSED,
-        seeds=beginning_with(36),
     ),
     Mutant(
         "tombstones are collected while the record of a member is lacking",
@@ -740,7 +734,7 @@ MUTANTS = (
         property(_nothing),
         "collection",
         aim=Aim.STARVED,
-        seeds=(3,),
+        seeds=(111,),
     ),
     Mutant(
         "the record of a member that no one else knows is given up",

@@ -50,7 +50,10 @@ def aimed(aim: Aim, rng: random.Random) -> Scenario:
         case Aim.WRITTEN_AGAIN:
             return replace(_quickly_collecting(short), write_interval_ms=80, keys=8)
         case Aim.STARVED:
-            return replace(short, write_interval_ms=40, fault_interval_ms=300, tombstone_age_ms_min=1)
+            # A batch takes all that waits: the first contacts of three members have to coincide.
+            return replace(
+                short, write_interval_ms=40, fault_interval_ms=300, tombstone_age_ms_min=1, batch_inputs_max=256
+            )
         case Aim.SLOW_PULLER:
             return replace(
                 _quickly_collecting(short), keys=20, prefilled_rows=80, part_bytes=200, write_interval_ms=15, fanout=0

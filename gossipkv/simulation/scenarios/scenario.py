@@ -124,6 +124,9 @@ class Scenario:
     """Whether he names writes of members which they have not made."""
     are_set_back: bool = field(default=False, repr=False)
     """Whether disks are put back that lack their members' last writes."""
+    batch_inputs_max: int = field(default=4, repr=False)
+    """The number of inputs that a batch takes. It is small, so that a part of the inbox often waits for the next
+    batch."""
 
     @property
     def are_copies(self) -> bool:

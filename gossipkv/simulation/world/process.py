@@ -39,8 +39,8 @@ from gossipkv.simulation.world.refusal import refusing
 from gossipkv.simulation.world.unlogged import UnloggedRefusals
 
 LIMITS = Limits()
-BATCH = BatchBounds(inputs_max=4, frames_bytes=16 * 1024)
-"""Small, so that a part of the inbox often waits for the next batch."""
+BATCH_FRAMES_BYTES = 16 * 1024
+"""Few batches take so little that frames wait for the next one."""
 BUFFER_BYTES_MAX = 4_000
 """Maximum size of the events buffered for one watcher. Few watchers take so little that they are dropped."""
 BUFFERS_BYTES_MAX = 1_000_000
@@ -80,6 +80,7 @@ class Process:
         snapshot: ReplicaSnapshot,
         tick_ms: int,
         commit_ms_max: int,
+        batch_inputs_max: int,
     ) -> None:
         self.host = host
         self.is_running = True
@@ -124,6 +125,7 @@ class Process:
         """The batch under way."""
         self._tick_ms = tick_ms
         self._commit_ms_max = commit_ms_max
+        self._batch = BatchBounds(batch_inputs_max, BATCH_FRAMES_BYTES)
         self._is_woken = False
         self._wakes_ms: int | None = None
         """The deadline for which a batch is to be made."""
@@ -241,7 +243,7 @@ class Process:
         self._is_woken = False
         if not self.is_running or self.is_paused or self.is_committing or not self.inbox:
             return
-        taken = decoded(gathered(self._waiting(), BATCH), self._decode)
+        taken = decoded(gathered(self._waiting(), self._batch), self._decode)
         self.delays += bool(self.inbox)
         self._steps = self._group_commit.steps(taken.inputs, self.host.now_ms())
         self._go_on(taken, None)
