@@ -9,24 +9,20 @@ import pytest
 
 from gossipkv.simulation import Outcome, Violation, run_seed
 from gossipkv.simulation.checkers import CHECKERS
-from tests.simulation.driver_mutants import DRIVER_MUTANTS
-from tests.simulation.mutants import MUTANTS as CORE_MUTANTS
+from tests.simulation.first_seeds import MUTANTS, first_seeds, name_of, seeds_of
 from tests.simulation.mutants import Mutant
 
-MUTANTS = (*CORE_MUTANTS, *DRIVER_MUTANTS)
-
-SEEDS = (*range(1, 6), 0, *range(6, 60))
-"""Seed 0 has four times as many events as others: not every mutant begins with it, and few need many more."""
+FIRST_SEEDS = first_seeds()
 
 
 def caught(mutant: Mutant) -> tuple[int, Violation]:
     """How many seeds it took, with only the mutant's checker objecting, and what it said."""
     with mutant.planted():
-        for place, seed in enumerate(mutant.seeds or SEEDS):
+        for place, seed in enumerate(seeds := seeds_of(mutant, FIRST_SEEDS)):
             for violation in outcome_of(seed, mutant, objecting={mutant.checker}).violations:
                 if violation.checker == mutant.checker:
                     return place + 1, violation
-    pytest.fail(f"{len(mutant.seeds or SEEDS)} seeds did not show that {mutant.fault}")
+    pytest.fail(f"{len(seeds)} seeds did not show that {mutant.fault}")
 
 
 def outcome_of(seed: int, mutant: Mutant, objecting: Collection[str] | None = None) -> Outcome:
@@ -38,10 +34,6 @@ def outcome_of(seed: int, mutant: Mutant, objecting: Collection[str] | None = No
         frequent_faults=mutant.frequent_faults,
         aim=mutant.aim,
     )
-
-
-def name_of(mutant: Mutant) -> str:
-    return f"{mutant.fault} ({mutant.checker})"
 
 
 @pytest.mark.timeout(300)
