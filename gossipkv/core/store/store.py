@@ -503,7 +503,10 @@ class Store:
                 if news is None:
                     continue
                 arrived = news
-            if shard.base.number and current is not None and current.keeps_siblings:
+            # What the sender omits counts even if nothing is omitted here. Counterexample: a volume was set back to
+            # before a replica was retired. It does not cover all writes of the replica yet, and holds a version that
+            # all others have superseded. Copies of the row no longer say so, and the version would stand beside them.
+            if (settled_there or shard.base.number) and current is not None and current.keeps_siblings:
                 news = without_settled(superseding(arrived, current, settled_there), current, shard.base.settled)
                 if news is None:
                     continue

@@ -11,6 +11,7 @@ from gossipkv.core.model.lacking import CLOCK_SKEW, ELSEWHERE, LACKING_ROWS_MAX,
 from gossipkv.core.model.room import NO_ROOM, Room
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.tally import DOT_COLLISION
+from gossipkv.core.protocol.base import Base
 from gossipkv.core.protocol.messages import Range, RefusedRow, RowCopy, WalkRows
 from gossipkv.core.protocol.names import Names
 from gossipkv.core.store import store
@@ -274,6 +275,27 @@ def test_the_records_of_members_that_are_lacking_are_those_of_their_table() -> N
     told = [LackedRow(b"members\0a", Context({2: 3})), LackedRow(b"tables\0usr/t", Context({2: 4}))]
     disk.store.note_lacking(SYSTEM, Intake(), told)
     assert disk.store.records_lacking == [b"members\0a"]
+
+
+# Retired replicas.
+
+
+@pytest.mark.parametrize(("length", "stays"), [(0, True), (1, False), (2, False)])
+def test_a_copy_whose_sender_omits_a_replica_has_superseded_what_that_wrote_though_nothing_is_omitted_here(
+    length: int, stays: bool
+) -> None:
+    """A volume was set back to before the replica was retired. It knows the list, does not cover all of it yet, and
+    still holds a version of the replica that all others have superseded."""
+    disk = Disk(1)
+    base = Base((Dot(7, 9), Dot(8, 1)), 0)
+    disk.shard.base = base
+    disk.take_in([copy("a", (7, 5), above=0)])
+    with disk.committing() as transaction:
+        arrived = copy("a", (3, 2), at_ms=NOW_MS + 1, above=0)
+        disk.store.take_in(transaction, USER, [arrived], NOW_MS, base=base.of_length(length).number)
+    row = disk.rows()[at("a")]
+    assert [version.dot.replica for version in row.versions] == ([3, 7] if stays else [3])
+    assert row.context == {3: 2, 7: 5}
 
 
 # Rows that arrive again.
