@@ -7,7 +7,7 @@ import pytest
 from gossipkv.core.model.address import USER
 from gossipkv.core.model.causality import Context, Dot
 from gossipkv.core.model.collected import Collected, Proof
-from gossipkv.core.model.fingerprint import EMPTY, LEAVES_PER_NODE, NODES, Pair, leaf_of, term_of
+from gossipkv.core.model.fingerprint import EMPTY, LEAF_SUMS, LEAVES_PER_NODE, NODES, Pair, leaf_of, term_of
 from gossipkv.core.model.lacking import LackedRow
 from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.protocol.messages import (
@@ -132,8 +132,8 @@ def test_a_leaf_that_is_empty_here_is_fetched_one_that_is_empty_there_is_skipped
         assert isinstance(asked, WalkNodes)
         sums = {both: (7, 7), (both & ~0xFF) | ((both + 1) & 0xFF): (1, 0)}
         places = [node * LEAVES_PER_NODE + offset for node in asked.nodes for offset in range(LEAVES_PER_NODE)]
-        leaves = [sums.get(place, EMPTY) for place in places]
-        walk.take_sums(disk.shard, WalkSums(USER, asked.nodes, tuple(leaves)))
+        leaves = [LEAF_SUMS.pack(*sums.get(place, EMPTY)) for place in places]
+        walk.take_sums(disk.shard, WalkSums(USER, asked.nodes, b"".join(leaves)))
         assert walk._to_list == [both]
         assert walk._to_fetch == [(both & ~0xFF) | ((both + 1) & 0xFF)]
         assert walk.emptied == ([here] if is_behind else [])
