@@ -734,7 +734,7 @@ MUTANTS = (
         property(_nothing),
         "collection",
         aim=Aim.STARVED,
-        seeds=(111,),
+        seeds=(111, 215),
     ),
     Mutant(
         "the record of a member that no one else knows is given up",

@@ -50,9 +50,15 @@ def aimed(aim: Aim, rng: random.Random) -> Scenario:
         case Aim.WRITTEN_AGAIN:
             return replace(_quickly_collecting(short), write_interval_ms=80, keys=8)
         case Aim.STARVED:
-            # A batch takes all that waits: the first contacts of three members have to coincide.
+            # A batch takes all that waits: the first contacts of three members have to coincide. A lacking record of a
+            # member is given up after `forget_silence_ms`, which no partition may outlast.
             return replace(
-                short, write_interval_ms=40, fault_interval_ms=300, tombstone_age_ms_min=1, batch_inputs_max=256
+                short,
+                write_interval_ms=40,
+                fault_interval_ms=300,
+                tombstone_age_ms_min=1,
+                forget_silence_ms=10_000,
+                batch_inputs_max=256,
             )
         case Aim.SLOW_PULLER:
             return replace(
