@@ -133,8 +133,8 @@ def test_a_leaf_that_is_summed_again_changes_the_sums_above_it_and_its_page_alon
             table_of(versions).leaves_of(leaf >> 8),
         )
         assert [page for page, _ in table.take_dirty_pages()] == [leaf // LEAVES_PER_PAGE]
-    del versions[address]
-    table.set_leaf(leaf, EMPTY)
+    del versions[b"table\x002"]
+    table.set_leaf(leaf_of(b"table\x002"), EMPTY)
     assert sums(table) == sums(table_of(versions))
 
 
