@@ -45,8 +45,8 @@ class Baseline:
         sources, simulation = _hash(set(package.rglob("*.py")) - simulated), _hash(simulated)
         self._recorded = Recorded(sources)
         if FILE.exists():
-            kept = pickle.loads(FILE.read_bytes())
-            if kept.sources == sources:
+            kept = _kept()
+            if kept is not None and kept.sources == sources:
                 self._recorded = kept
         if self._recorded.simulation != simulation:
             self._recorded.simulation, self._recorded.seeds = simulation, {}
@@ -86,6 +86,15 @@ class Baseline:
     def _keep(self) -> None:
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_bytes(pickle.dumps(self._recorded))
+
+
+def _kept() -> Recorded | None:
+    """What an earlier run recorded; None if its modules have moved since."""
+    try:
+        kept: Recorded = pickle.loads(FILE.read_bytes())
+    except (ImportError, AttributeError):
+        return None
+    return kept
 
 
 def _hash(paths: Iterable[Path]) -> str:

@@ -191,6 +191,8 @@ class Process:
 
     def resume(self) -> None:
         """Begin batches again."""
+        # Who looks for the end of a wait gets as much time from here on as from the beginning of the pause.
+        self.delays += self.is_paused
         self.is_paused = False
         self._wake()
 
