@@ -525,3 +525,16 @@ def test_a_later_life_that_speaks_ends_only_that_a_member_has_left() -> None:
         known.heard_from(peer, 0)
     assert member(known, "m00").status == DEAD, "to be heard is not to be reached"
     assert member(known, "m01").status == ALIVE
+
+
+def test_a_member_that_answers_as_an_earlier_life_than_the_one_that_left_is_alive() -> None:
+    known = membership()
+    known.learn_record("a", record("http://a:1", incarnation=5, has_left=True), DOT)
+    peer = member(known, "a")
+    assert peer.status == LEFT
+    peer.incarnation = 3
+    known.replaced(peer)
+    assert peer.status == ALIVE, "its clock was set back, and its disk lost"
+    contact = Peer("http://b:1")
+    known.replaced(contact)
+    assert contact.member is None

@@ -46,6 +46,8 @@ def test_a_sender_that_does_not_cover_a_write_has_not_superseded_it() -> None:
     newcomer = StoredRow((LATER,), Context({Q: 2}))
     assert merge(BEFORE, superseding(newcomer, BEFORE, {})).versions == (LATER, OLD)
     assert merge(BEFORE, superseding(newcomer, BEFORE, {GONE: 4})).versions == (LATER, OLD)
+    first = StoredRow((OLD._replace(dot=Dot(GONE, 1)),), Context({GONE: 1}))
+    assert superseding(newcomer, first, {}) == newcomer, "its first write is no exception"
 
 
 def test_a_member_takes_nothing_in_that_it_covers_and_does_not_hold() -> None:
