@@ -18,6 +18,7 @@ from gossipkv.core.model.write import Declined, Operation, StoredWrite
 from gossipkv.core.protocol.messages import Delta, Digest, Envelope, FetchValue, Pull, Range, RowCopy, WalkBegin
 from gossipkv.core.replica import Replica
 from gossipkv.core.status import ReplicaStatus
+from gossipkv.core.store.shortage import Shortage
 from gossipkv.core.store.storage import Identity, PutDelayedError, StorageError, StorageFullError
 from gossipkv.core.waits.answers import Coverage, Receipt
 from gossipkv.simulation.world.disk import Disk
@@ -487,3 +488,11 @@ def test_only_values_that_found_room_end_the_pause_of_pushes() -> None:
     cluster.write("a", Operation(address_of("t", b"row"), b"value"))
     cluster.settle()
     assert peer.conversation.pushes.failures == 0
+
+
+def test_the_report_says_since_when_the_level_told_last_has_been_reached() -> None:
+    shortage = Shortage(1_000)
+    assert shortage.status([], [], 1_400).since_ms == 400
+    shortage.tell(Room.SCARCE, [], [], 1_500)
+    assert (shortage.status([], [], 1_700).room, shortage.status([], [], 1_700).since_ms) == ("scarce", 200)
+    assert shortage.status([], [], 1_400).since_ms == 0, "the clock was set back"

@@ -538,3 +538,14 @@ def test_a_member_that_answers_as_an_earlier_life_than_the_one_that_left_is_aliv
     contact = Peer("http://b:1")
     known.replaced(contact)
     assert contact.member is None
+
+
+def test_a_member_at_an_address_that_another_one_had_is_not_told_unreached_for_that() -> None:
+    known = membership()
+    known.learn_record("a", record("http://host:1"), DOT)
+    former = member(known, "a")
+    former.is_told_unreached = True
+    assert not known.identified(former, "b", 1, 0).is_told_unreached
+    contact = Peer("http://host:2")
+    contact.is_told_unreached = True
+    assert known.identified(contact, "c", 1, 0).is_told_unreached, "its end is told when it answers"

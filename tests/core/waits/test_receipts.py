@@ -283,3 +283,15 @@ def test_nothing_is_handed_to_a_member_that_does_not_answer_nor_for_a_write_made
         assert directs(a) == []
         assert ends(cluster) == {}
         cluster.run("a", Withdraw(1))
+
+
+def test_a_wait_is_cut_by_the_end_of_its_member_unless_it_was_over() -> None:
+    cluster = joined()
+    written(cluster)
+    waits(cluster, 10_000)
+    cluster.answer_to("a", Await(3, 1))
+    assert (ends(cluster)[3].is_cut, ends(cluster)[3].is_late) == (False, False), "one member is alive"
+    receipts = cluster.members["a"].driver.replica._receipts
+    [cut] = receipts.resolve(cluster.now_ms, is_ending=True)
+    assert (cut.ticket, cut.is_cut, cut.is_late) == (1, True, False)
+    assert receipts.resolve(cluster.now_ms, is_ending=True) == []
