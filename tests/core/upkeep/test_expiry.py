@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from gossipkv.core.inputs import Forget
 from gossipkv.core.model.address import USER, address_of
+from gossipkv.core.model.causality import Context, Dot
+from gossipkv.core.model.row import StoredRow, Version
 from gossipkv.core.model.write import Operation
 from gossipkv.core.store.forgotten import Forgotten
-from gossipkv.core.upkeep.expiry import ROWS_PER_TICK
+from gossipkv.core.upkeep.expiry import ROWS_PER_TICK, _origins
 from tests.core.cluster import Cluster, Member
 from tests.core.upkeep.test_collection import ROW, clustered, live
 
@@ -81,3 +83,13 @@ def test_a_row_whose_expiry_was_renewed_meanwhile_stays() -> None:
     cluster.now_ms += 2 * TTL_MS
     tick_all(cluster)
     assert expired_at(cluster, "a", "b", "c") == []
+
+
+def test_the_writers_of_expired_versions_alone_delete_them() -> None:
+    expired = Version(Dot(1, 1), 10, b"expired", 100, 0)
+    kept = Version(Dot(2, 1), 10, b"kept", 200, 0)
+    deleted = Version(Dot(3, 1), 10, None, None, 0)
+    row = StoredRow((expired, kept, deleted), Context({1: 1, 2: 1, 3: 1}))
+    assert _origins(row, 99) == set()
+    assert _origins(row, 100) == {1}
+    assert _origins(row, 200) == {1, 2}
