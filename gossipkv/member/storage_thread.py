@@ -221,6 +221,12 @@ class StorageThread:
             log.exception("batch_failed")
             batch = Batch([error] * len(taken.inputs), Effects())
         for fault in batch.faults:
-            log.error("batch_run_one_by_one", reason=str(fault), exc_info=fault.__cause__)
+            log.error(
+                "batch_run_one_by_one",
+                reason=str(fault),
+                consequence="its inputs were run one by one, and none failed",
+                remedy="nothing is lost; report this line, which shows a fault of gossipkv",
+                exc_info=fault.__cause__,
+            )
         result = published(taken, batch, encode)
         return replace(result, seconds=time.perf_counter() - began)

@@ -125,36 +125,6 @@ class _LayeredMap:
                 start = _after(keys[-1])
             limit = min(2 * limit, _SCAN_KEYS_MAX)
 
-    def first(self, start: Any) -> Any:
-        """Return the least key from `start` on; None if there is none."""
-        with self._lock:
-            keys, layered = self._committed.keys, self._ordered_layer()
-            at, beside = bisect_left(keys, start), bisect_left(layered, start)
-            while at < len(keys) or beside < len(layered):
-                if beside == len(layered) or (at < len(keys) and keys[at] <= layered[beside]):
-                    key, at = keys[at], at + 1
-                else:
-                    key, beside = layered[beside], beside + 1
-                if self.get(key) is not None:
-                    return key
-        return None
-
-    def last(self, end: Any) -> Any:
-        """Return the greatest key below `end`; None if there is none."""
-        with self._lock:
-            keys, layered = self._committed.keys, self._ordered_layer()
-            at, beside = bisect_left(keys, end), bisect_left(layered, end)
-            while at or beside:
-                if not beside or (at and keys[at - 1] >= layered[beside - 1]):
-                    at -= 1
-                    key = keys[at]
-                else:
-                    beside -= 1
-                    key = layered[beside]
-                if self.get(key) is not None:
-                    return key
-        return None
-
     def heads(self) -> dict[Any, Any]:
         """Return the greatest second part for each first part, in order, of keys that are pairs."""
         with self._lock:

@@ -220,7 +220,7 @@ def _of_usage(error: click.UsageError) -> str:
 
 
 async def _ended(words: list[str], given: bytes, lines_max: int | None) -> Ended:
-    """Run a command. Its output is closed after so many lines."""
+    """Run a command. Its output is closed after this number of lines, if one is given."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Ended] = loop.create_future()
 
@@ -249,7 +249,7 @@ def _code(words: list[str]) -> tuple[int, BaseException | None]:
 
 
 class _Output(io.BytesIO):
-    """Is closed by its reader once it has so many lines."""
+    """Output that its reader closes once it has this number of lines."""
 
     def __init__(self, lines_max: int | None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a replica says of itself and of the others."""
+"""What a replica reports of itself and of the other members."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ data aside. The decision waits until every other listed member has answered or f
 cover it. So the replica adopts it only if they are known to cover it now. An invented proof that was adopted harms no
 member that was listed then.
 
-What is not believed is judged again with each comparison. Meanwhile no rows are taken from its bringer, and a bringer
+What is not believed is judged again with each comparison. Meanwhile the addresses at which discovery has found the
+bringer are dialled again, no rows are taken from its bringer, and a bringer
 whose proof is sound takes none from here. An old volume may reach one member alone, at a host that its discovery has
 not found. It then continues with what it has, and logs that.
 """

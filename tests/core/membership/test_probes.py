@@ -543,7 +543,7 @@ def test_a_word_of_an_earlier_life_of_this_member_is_a_word_against_it_that_need
     for said in (SUSPECT, DEAD, LEFT):
         answered = swim.receive("a", Ping((Rumour("self", said, Life(9, 99), "b"),)))
         assert answered is not None
-        assert answered.rumours == (Rumour("self", ALIVE, Life(10, 0)),), "whoever says so is told how it stands"
+        assert answered.rumours == (Rumour("self", ALIVE, Life(10, 0)),), "the sender is told how the member stands"
     assert (swim.life, swim.tally.refutations) == (Life(10, 0), 0)
 
 

@@ -561,7 +561,7 @@ def test_proofs_are_sent_to_a_member_that_has_others_alone(talking: Talking) -> 
 
 
 def be_in_doubt(talking: Talking) -> None:
-    """Let the member be as after a start, before it has compared its names with anyone."""
+    """Put the member into the state after a start, before it has compared its names with another member."""
     talking.replica._store._telling.clear()
     for shard in talking.replica.shards.values():
         shard.tells_all = False
